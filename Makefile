@@ -1,0 +1,73 @@
+# What can be done here; `make help` lists it. Needs make, Python 3.11 or later and a package index as pip is
+# configured for; Java 17 and Maven where they are there. Everything made is under this folder: `make clean`.
+
+PYTHON ?= python3
+UV ?= uv
+SEEDS ?= 1000
+
+BIN := .venv/bin
+DEV := .venv/.made
+ENGINE := .venv-engine/.made
+PIP := -m pip --disable-pip-version-check --quiet
+PYTEST := $(BIN)/pytest -n 2 --durations=15
+# Locks say nothing of this machine or its index.
+COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-emit-index-url --no-annotate
+
+# Where demo and tests find the embedded engine; without it they would install it into the user's cache.
+export CONSUMER_DEMO_ENGINE := $(CURDIR)/.venv-engine/bin/python
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test proof check simulate lock clean dynamodb-local
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "make %-15s %s\n", $$1, $$2 }'
+
+demo: $(DEV) $(ENGINE) ## a worker killed and started again on an embedded engine; the board is compared with a tally
+	@$(BIN)/consumer demo
+
+test: $(DEV) $(ENGINE) dynamodb-local ## all tests but the long ones
+	$(PYTEST) -m "not proof"
+
+proof: $(DEV) $(ENGINE) dynamodb-local ## the long ones: kills and chaos on real engines
+	$(PYTEST) -m proof
+
+check: $(DEV) ## format, lint, types, the direction of imports
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+simulate: $(DEV) ## the simulation with SEEDS=1000 seeds
+	SIMULATION_SEEDS=$(SEEDS) $(PYTEST) tests/simulation
+
+lock: ## make the requirements files anew (needs uv)
+	$(COMPILE) --upgrade pyproject.toml -o requirements.txt
+	$(COMPILE) --upgrade pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
+	$(COMPILE) --upgrade --group engine -o requirements-engine.txt
+
+dynamodb-local: ## fetch DynamoDB Local for the tests, where Java 17 and Maven are there
+	@tests/engines/fetch-dynamodb-local .dynamodb-local
+
+clean: ## remove everything that make made here
+	rm -rf .venv .venv-engine .dynamodb-local .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# The environments. `pip install -e` builds with the locked hatchling: nothing is installed that has no hash.
+.venv/.locked: requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or later is needed: make PYTHON=...")'
+	@echo "Making .venv"
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/python $(PIP) install --require-hashes -r requirements-dev.txt
+	@touch $@
+
+$(DEV): .venv/.locked pyproject.toml
+	@$(BIN)/python $(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(ENGINE): requirements-engine.txt
+	@echo "Making .venv-engine"
+	@$(PYTHON) -m venv --clear .venv-engine
+	@.venv-engine/bin/python $(PIP) install --require-hashes -r requirements-engine.txt
+	@touch $@

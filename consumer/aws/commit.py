@@ -1,0 +1,219 @@
+"""The commit: one transaction moves the checkpoint, adds the deltas and quarantines the poison, or nothing happens."""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from consumer.aws.errors import translated
+from consumer.aws.items import (
+    FENCE,
+    Item,
+    fence_values,
+    gap_key,
+    lease_item,
+    lease_key,
+    lease_row,
+    number,
+    seconds,
+    shard_key,
+    strings,
+    text,
+)
+from consumer.aws.transaction import Action, Cancelled, transact
+from consumer.domain.leaderboard import Delta, Unit
+from consumer.domain.leases import Lease, LeaseRow, Shard
+from consumer.domain.outcomes import CommitReply, Committed, Lost, Refused
+from consumer.domain.position import SHARD_END
+from consumer.domain.records import Poison
+
+COMPARE_AND_SET: Final = "checkpoint = :previous"
+"""Makes it exact: a unit counts only where the one before it ended, once."""
+DATE_GROWS: Final = "attribute_not_exists(lastPlayedDate) OR lastPlayedDate <= :date"
+NEW_ROW: Final = "attribute_not_exists(leaseKey)"
+
+
+class DynamoCommits:
+    """The Commits port over a boto3 client."""
+
+    def __init__(self, client: Any, leases: str, leaderboard: str, quarantine: str) -> None:
+        self._client = client
+        self._leases = leases
+        self._leaderboard = leaderboard
+        self._quarantine = quarantine
+
+    def commit(self, lease: Lease, unit: Unit, later: frozenset[str], *, fills_gap: bool) -> CommitReply:
+        """Writes a unit; see ports.Commits."""
+        players = list(unit.deltas)
+        advance = self._advance(lease, unit.previous, "SET checkpoint = :last, checkpointCreatedAt = :created")
+        advance["Update"]["ExpressionAttributeValues"] |= {
+            ":last": {"S": unit.last},
+            ":created": seconds(unit.created),
+        }
+        actions = [advance]
+        actions += [self._add(player, unit.deltas[player], dated=player not in later) for player in players]
+        for poison in unit.poison:
+            actions += self._quarantined(lease.shard, poison, unit.cut_at)
+        if fills_gap:
+            actions.append(self._fill_gap(lease.shard, unit))
+        cancelled = transact(self._client, actions)
+        if cancelled is None:
+            return Committed()
+        return _lost(cancelled) or self._refused(cancelled, players, unit)
+
+    def end(self, lease: Lease, previous: str, children: tuple[str, ...], rows: tuple[LeaseRow, ...]) -> CommitReply:
+        """Finishes a shard; see ports.Commits."""
+        advance = self._advance(lease, previous, "SET checkpoint = :last, childShardIds = :children")
+        advance["Update"]["ExpressionAttributeValues"] |= {":last": {"S": SHARD_END}, ":children": strings(children)}
+        puts: list[Action] = [
+            {"Put": {"TableName": self._leases, "Item": lease_item(row), "ConditionExpression": NEW_ROW}}
+            for row in rows
+        ]
+        cancelled = transact(self._client, [advance, *puts])
+        if cancelled is None:
+            return Committed()
+        existing = frozenset(rows[index - 1].shard.shard_id for index in cancelled.failed if index > 0)
+        return _lost(cancelled) or Refused(conflict=cancelled.conflict, invalid=cancelled.invalid, existing=existing)
+
+    def record_gap(self, shard: Shard, checkpoint: str, found_at: float) -> bool:
+        """Puts the gap's row if it is absent; see ports.Commits."""
+        item = {
+            **gap_key(shard, checkpoint),
+            "streamArn": {"S": shard.stream_arn},
+            "shard": {"S": shard.shard_id},
+            "from": {"S": checkpoint},
+            "loss": {"S": "possible"},
+            "foundAt": {"S": _iso(found_at)},
+        }
+        put = {"TableName": self._quarantine, "Item": item, "ConditionExpression": "attribute_not_exists(shardId)"}
+        cancelled = transact(self._client, [{"Put": put}])
+        if cancelled is None:
+            return True
+        cancelled.only_conditions()
+        return False
+
+    def pending(self) -> int:
+        """Scans the quarantine table for pending rows; see ports.Commits."""
+        pages = self._client.get_paginator("scan").paginate(
+            TableName=self._quarantine,
+            Select="COUNT",
+            FilterExpression="#state = :pending",
+            ExpressionAttributeNames={"#state": "state"},
+            ExpressionAttributeValues={":pending": {"S": "pending"}},
+        )
+        with translated():
+            return sum(int(page["Count"]) for page in pages)
+
+    def _advance(self, lease: Lease, previous: str, update: str) -> Action:
+        """The first action of every transaction of a shard: its row moves on, if it is ours and where we left it."""
+        return {
+            "Update": {
+                "TableName": self._leases,
+                "Key": lease_key(shard_key(lease.shard)),
+                "UpdateExpression": update,
+                "ConditionExpression": f"{FENCE} AND {COMPARE_AND_SET}",
+                "ExpressionAttributeValues": {**fence_values(lease), ":previous": {"S": previous}},
+                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+            }
+        }
+
+    def _add(self, player: str, delta: Delta, *, dated: bool) -> Action:
+        """One player's delta. A player whose stored date is a later one keeps it."""
+        update: dict[str, Any] = {
+            "TableName": self._leaderboard,
+            "Key": {"playerId": {"S": player}},
+            "UpdateExpression": "ADD gamesPlayed :games, totalScore :total",
+            "ExpressionAttributeValues": {":games": number(delta.games), ":total": {"N": str(delta.total)}},
+        }
+        if dated:
+            update["UpdateExpression"] += " SET lastPlayedDate = :date"
+            update["ExpressionAttributeValues"][":date"] = {"S": delta.date}
+            update["ConditionExpression"] = DATE_GROWS
+            update["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
+        return {"Update": update}
+
+    def _quarantined(self, shard: Shard, poison: Poison, at: float) -> list[Action]:
+        """Head row and part rows. An existing head is never reset: a person may have dealt with it."""
+        names = {"#state": "state"}
+        values = {
+            ":pending": {"S": "pending"},
+            ":reason": {"S": poison.reason.value},
+            ":detail": {"S": poison.detail},
+            ":at": {"S": _iso(at)},
+            ":created": seconds(poison.created),
+            ":arn": {"S": shard.stream_arn},
+            ":parts": number(len(poison.parts)),
+        }
+        update = (
+            "SET #state = if_not_exists(#state, :pending), reason = if_not_exists(reason, :reason), "
+            "detail = if_not_exists(detail, :detail), quarantinedAt = if_not_exists(quarantinedAt, :at), "
+            "createdAt = :created, streamArn = :arn, parts = :parts"
+        )
+        if poison.player is not None:
+            update += ", playerId = :player"
+            values[":player"] = {"S": poison.player}
+        head = {
+            "TableName": self._quarantine,
+            "Key": _quarantine_key(shard, poison.sequence_number),
+            "UpdateExpression": update,
+            "ExpressionAttributeNames": names,
+            "ExpressionAttributeValues": values,
+        }
+        parts = [
+            {
+                "TableName": self._quarantine,
+                "Key": _quarantine_key(shard, f"{poison.sequence_number}#{position}"),
+                "UpdateExpression": "SET #record = :record",
+                "ExpressionAttributeNames": {"#record": "record"},
+                "ExpressionAttributeValues": {":record": {"B": part}},
+            }
+            for position, part in enumerate(poison.parts, start=1)
+        ]
+        return [{"Update": update} for update in (head, *parts)]
+
+    def _fill_gap(self, shard: Shard, unit: Unit) -> Action:
+        return {
+            "Update": {
+                "TableName": self._quarantine,
+                "Key": gap_key(shard, unit.previous),
+                "UpdateExpression": "SET #to = if_not_exists(#to, :to)",
+                "ExpressionAttributeNames": {"#to": "to"},
+                "ExpressionAttributeValues": {":to": {"S": unit.first}},
+            }
+        }
+
+    def _refused(self, cancelled: Cancelled, players: list[str], unit: Unit) -> Refused:
+        """Only dates can have failed here. A stored date that is no later date makes the delta one to refuse."""
+        later = set()
+        invalid = cancelled.invalid
+        for index, item in cancelled.failed.items():
+            player = players[index - 1]
+            if item is not None and _is_later(item, unit.deltas[player].date):
+                later.add(player)
+            else:
+                invalid = invalid or "a stored lastPlayedDate is no date"
+        return Refused(later=frozenset(later), conflict=cancelled.conflict, invalid=invalid)
+
+
+def _lost(cancelled: Cancelled) -> Lost | None:
+    """The lease condition, action 0, failed: nothing else matters."""
+    if 0 not in cancelled.failed:
+        return None
+    item = cancelled.failed[0]
+    return Lost(lease_row(item) if item else None)
+
+
+def _is_later(item: Item, date: str) -> bool:
+    stored = text(item, "lastPlayedDate")
+    if stored is None or stored <= date:
+        return False
+    try:
+        return datetime.strptime(stored, "%Y-%m-%d").date().isoformat() == stored  # noqa: DTZ007
+    except ValueError:
+        return False
+
+
+def _quarantine_key(shard: Shard, sort: str) -> dict[str, Any]:
+    return {"shardId": {"S": shard.shard_id}, "sequenceNumber": {"S": sort}}
+
+
+def _iso(unix: float) -> str:
+    return datetime.fromtimestamp(unix, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,100 @@
+"""botocore's exceptions become the domain's, once, by code and never by text."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    NoCredentialsError,
+    PartialCredentialsError,
+)
+from botocore.exceptions import ConnectionError as BotoConnectionError
+from botocore.parsers import ResponseParserError
+
+from consumer.domain.errors import DataTrimmed, IteratorExpired, Trouble, TroubleKind
+
+_KINDS: Final = {
+    TroubleKind.THROTTLED: (
+        "LimitExceededException",
+        "ProvisionedThroughputExceeded",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "ThrottledException",
+        "Throttling",
+        "ThrottlingError",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    ),
+    TroubleKind.CONFLICT: (
+        "TransactionConflict",
+        "TransactionConflictException",
+        "TransactionInProgressException",
+    ),
+    TroubleKind.DENIED: (
+        "AccessDenied",
+        "AccessDeniedException",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "IncompleteSignature",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "MissingAuthenticationToken",
+        "MissingAuthenticationTokenException",
+        "NotAuthorized",
+        "OptInRequired",
+        "SignatureDoesNotMatch",
+        "UnauthorizedException",
+        "UnrecognizedClientException",
+    ),
+    TroubleKind.MISSING: ("ResourceNotFoundException", "TableNotFoundException"),
+    TroubleKind.REJECTED: ("ValidationException", "SerializationException", "IdempotentParameterMismatchException"),
+}
+KIND_OF_CODE: Final = {code: kind for kind, codes in _KINDS.items() for code in codes}
+"""What an error code means for a retry. Source: DynamoDB's "Error handling" and the API references."""
+
+
+def code_of(error: ClientError) -> str:
+    """The error's code, empty when the answer had none."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def trouble_of(error: ClientError | BotoCoreError) -> Trouble:
+    """The domain's word for what botocore raised."""
+    if isinstance(error, ClientError):
+        code = code_of(error)
+        kind = KIND_OF_CODE.get(code)
+        if kind is None:
+            kind = TroubleKind.SERVER if _status(error) >= 500 else TroubleKind.REJECTED
+        message = error.response.get("Error", {}).get("Message", "")
+        return Trouble(kind, f"{error.operation_name}: {code}: {message}")
+    if isinstance(error, NoCredentialsError | PartialCredentialsError | CredentialRetrievalError):
+        return Trouble(TroubleKind.DENIED, str(error))
+    if isinstance(error, ResponseParserError):
+        return Trouble(TroubleKind.MALFORMED, f"the answer could not be read: {type(error).__name__}")
+    if isinstance(error, HTTPClientError | BotoConnectionError):
+        return Trouble(TroubleKind.NETWORK, str(error))
+    return Trouble(TroubleKind.SERVER, f"{type(error).__name__}: {error}")
+
+
+def _status(error: ClientError) -> int:
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Inside it botocore's exceptions leave as the domain's."""
+    try:
+        yield
+    except ClientError as error:
+        match code_of(error):
+            case "ExpiredIteratorException":
+                raise IteratorExpired from error
+            case "TrimmedDataAccessException":
+                raise DataTrimmed from error
+        raise trouble_of(error) from error
+    except BotoCoreError as error:
+        raise trouble_of(error) from error

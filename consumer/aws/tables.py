@@ -1,0 +1,206 @@
+"""The tables: made by `init`, looked at before a run. A wrong one is named, with what was found and what to do."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from threading import Event
+from typing import Any, Final
+
+from botocore.exceptions import ClientError
+
+from consumer import retries
+from consumer.aws.errors import code_of, translated
+from consumer.domain.errors import StartRefused, Trouble, TroubleKind, UnsafeRefused
+
+Keys = tuple[tuple[str, str], ...]
+
+LEADERBOARD_KEYS: Final[Keys] = (("playerId", "S"),)
+LEASE_KEYS: Final[Keys] = (("leaseKey", "S"),)
+QUARANTINE_KEYS: Final[Keys] = (("shardId", "S"), ("sequenceNumber", "S"))
+
+READABLE_VIEWS: Final = ("NEW_IMAGE", "NEW_AND_OLD_IMAGES")
+ACTIVE_SECONDS: Final = 120.0
+START_SECONDS: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class TableReport:
+    """What `init` did for one table."""
+
+    name: str
+    created: bool
+    note: str | None
+
+
+class DynamoTables:
+    """Tables and streams by name. Waits on `stop`; every complaint is a ConsumerError."""
+
+    def __init__(self, client: Any, streams: Any, stop: Event) -> None:
+        self._client = client
+        self._streams = streams
+        self._stop = stop
+
+    def ensure(self, name: str, keys: Keys) -> TableReport:
+        """Makes the table if it is not there (on demand, with point-in-time recovery) and waits until it is active.
+
+        Raises UnsafeRefused for a table of that name with another key, StartRefused when AWS refuses.
+        """
+        created = self._describe(name) is None and self._create(name, keys)
+        description = self._active(name)
+        found = keys_of(description)
+        if found != keys:
+            raise UnsafeRefused(
+                f"table {name} exists with the key {_show(found)}; {_show(keys)} is needed. It is another table: "
+                "name a new one, or delete it if nobody needs it."
+            )
+        return TableReport(name, created, self._recoverable(name))
+
+    def check(self, name: str, keys: Keys, variable: str) -> None:
+        """Raises StartRefused unless the table is there, active, and has this key."""
+        description = self._describe(name)
+        if description is None:
+            raise StartRefused(f"table {name} ({variable}) does not exist: make it with `consumer init`")
+        if keys_of(description) != keys:
+            raise StartRefused(
+                f"table {name} ({variable}) has the key {_show(keys_of(description))}; {_show(keys)} is needed. "
+                f"Correct {variable}, or make the right table with `consumer init`."
+            )
+        if description["TableStatus"] not in ("ACTIVE", "UPDATING"):
+            raise StartRefused(f"table {name} ({variable}) is {description['TableStatus']}: wait until it is ACTIVE")
+
+    def find_stream(self, source_table: str) -> str:
+        """The ARN of the table's stream. Raises StartRefused when it has none that carries new images."""
+        description = self._describe(source_table)
+        if description is None:
+            raise StartRefused(f"source table {source_table} (CONSUMER_SOURCE_TABLE) does not exist")
+        arn = description.get("LatestStreamArn")
+        if not arn or not description.get("StreamSpecification", {}).get("StreamEnabled"):
+            raise StartRefused(
+                f"the stream of table {source_table} is off: switch it on with the view type NEW_IMAGE "
+                "(or name an older stream with CONSUMER_STREAM_ARN)"
+            )
+        _require_view(description["StreamSpecification"].get("StreamViewType"), source_table)
+        return str(arn)
+
+    def check_stream(self, stream_arn: str) -> None:
+        """Raises StartRefused unless the stream is there and carries new images."""
+        description = self._ask(lambda: self._streams.describe_stream(StreamArn=stream_arn), missing_is_none=True)
+        if description is None:
+            raise StartRefused(f"stream {stream_arn} (CONSUMER_STREAM_ARN) does not exist, or is older than 24 hours")
+        _require_view(description["StreamDescription"].get("StreamViewType"), stream_arn)
+
+    def _create(self, name: str, keys: Keys) -> bool:
+        """False when somebody else made it in the meantime."""
+        roles = ("HASH", "RANGE")
+        try:
+            self._ask(
+                lambda: self._client.create_table(
+                    TableName=name,
+                    BillingMode="PAY_PER_REQUEST",
+                    KeySchema=[
+                        {"AttributeName": key, "KeyType": role} for (key, _), role in zip(keys, roles, strict=False)
+                    ],
+                    AttributeDefinitions=[{"AttributeName": key, "AttributeType": kind} for key, kind in keys],
+                )
+            )
+        except _InUse:
+            return False
+        return True
+
+    def _active(self, name: str) -> Mapping[str, Any]:
+        def look() -> Mapping[str, Any]:
+            description = self._describe(name)
+            if description is None or description["TableStatus"] not in ("ACTIVE", "UPDATING"):
+                raise _NotYet
+            return description
+
+        try:
+            return retries.persist(
+                look, seconds=ACTIVE_SECONDS, stop=self._stop, retry_on=lambda error: isinstance(error, _NotYet)
+            )
+        except _NotYet:
+            raise StartRefused(f"table {name} is not active after {ACTIVE_SECONDS:.0f} s; run init again") from None
+
+    def _recoverable(self, name: str) -> str | None:
+        """Switches point-in-time recovery on; a note where the engine has none."""
+        try:
+            self._ask(
+                lambda: self._client.update_continuous_backups(
+                    TableName=name, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
+                )
+            )
+        except _Unknown:
+            return "this engine has no point-in-time recovery"
+        return None
+
+    def _describe(self, name: str) -> Mapping[str, Any] | None:
+        answer = self._ask(lambda: self._client.describe_table(TableName=name), missing_is_none=True)
+        return answer["Table"] if answer is not None else None
+
+    def _ask(self, call: Any, *, missing_is_none: bool = False) -> Any:
+        """Trouble that may pass is asked again for some seconds; what stays is why the command cannot start."""
+
+        def attempt() -> Any:
+            with translated():
+                try:
+                    return call()
+                except ClientError as error:
+                    match code_of(error):
+                        case "ResourceInUseException":
+                            raise _InUse from error
+                        case "UnknownOperationException":
+                            raise _Unknown from error
+                    raise
+
+        try:
+            return retries.persist(attempt, seconds=START_SECONDS, stop=self._stop, retry_on=_may_pass)
+        except Trouble as trouble:
+            if missing_is_none and trouble.kind is TroubleKind.MISSING:
+                return None
+            raise StartRefused(_sentence(trouble)) from trouble
+
+
+def keys_of(description: Mapping[str, Any]) -> Keys:
+    """A table's key as (name, type) pairs, partition key first."""
+    kinds = {each["AttributeName"]: each["AttributeType"] for each in description["AttributeDefinitions"]}
+    names = sorted(description["KeySchema"], key=lambda each: str(each["KeyType"]))
+    return tuple((each["AttributeName"], kinds[each["AttributeName"]]) for each in names)
+
+
+def _require_view(view: str | None, where: str) -> None:
+    if view not in READABLE_VIEWS:
+        raise StartRefused(
+            f"the stream of {where} has the view type {view}, which does not carry new images; NEW_IMAGE or "
+            "NEW_AND_OLD_IMAGES is needed. A view type cannot be changed: switch the stream off and on again with it."
+        )
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, Trouble) and error.kind in (
+        TroubleKind.THROTTLED,
+        TroubleKind.NETWORK,
+        TroubleKind.SERVER,
+    )
+
+
+def _sentence(trouble: Trouble) -> str:
+    advice = {
+        TroubleKind.DENIED: "AWS refuses: check the credentials and the permissions of this role",
+        TroubleKind.NETWORK: "AWS cannot be reached: check the region, the network and the AWS_ENDPOINT_URL variables",
+    }.get(trouble.kind, "AWS does not do what is needed at start")
+    return f"{advice} ({trouble.detail})"
+
+
+def _show(keys: Keys) -> str:
+    return " + ".join(f"{name} ({kind})" for name, kind in keys)
+
+
+class _NotYet(Exception):
+    """The table is not active yet."""
+
+
+class _InUse(Exception):
+    """A table of that name exists."""
+
+
+class _Unknown(Exception):
+    """The engine does not know the operation."""

@@ -1,0 +1,135 @@
+"""Joins the rooms: the only place that knows settings, AWS, the worker and telemetry at once."""
+
+import os
+import random
+import secrets
+import socket
+import threading
+import time
+from functools import partial
+
+import structlog
+
+from consumer.aws.clients import Clients, connect, resolution_seconds
+from consumer.aws.commit import DynamoCommits
+from consumer.aws.leases import DynamoLeases
+from consumer.aws.stream import DynamoStreams
+from consumer.aws.tables import (
+    LEADERBOARD_KEYS,
+    LEASE_KEYS,
+    QUARANTINE_KEYS,
+    DynamoTables,
+    TableReport,
+)
+from consumer.domain.records import Rules
+from consumer.retries import JitteredBackoff
+from consumer.settings import Settings
+from consumer.telemetry.health import HealthServer
+from consumer.telemetry.metrics import PrometheusMeters
+from consumer.worker.calls import World, perform
+from consumer.worker.coordinator import Identity
+from consumer.worker.daemon import Daemon
+from consumer.worker.narrator import Narrator
+from consumer.worker.pinning import Pinning
+from consumer.worker.shard import Tuning
+from consumer.worker.worker import Worker
+
+
+def init(settings: Settings) -> list[TableReport]:
+    """Makes the leaderboard, lease and quarantine tables, or finds them as they should be."""
+    clients = connect(settings.pool_size)
+    tables = DynamoTables(clients.dynamodb, clients.streams, threading.Event())
+    return [
+        tables.ensure(settings.leaderboard_table, LEADERBOARD_KEYS),
+        tables.ensure(settings.lease_table, LEASE_KEYS),
+        tables.ensure(settings.quarantine_table, QUARANTINE_KEYS),
+    ]
+
+
+def run(settings: Settings) -> int:
+    """Consumes the stream until SIGTERM. Returns the exit code; raises ConsumerError for what a person must mend."""
+    identity = _identity(settings)
+    log = structlog.get_logger().bind(worker_id=identity.owner)
+    clients = connect(settings.pool_size, settings.stream_arn)
+    stream_arn = _check(settings, clients)
+    log.info("worker.starting", stream_arn=stream_arn, leaderboard=settings.leaderboard_table)
+
+    world = _world(settings, clients)
+    worker = _worker(settings, identity, stream_arn)
+    meters = PrometheusMeters(worker_id=identity.owner.partition("/")[0])
+    daemon = Daemon(
+        worker,
+        partial(perform, world=world),
+        Narrator(log, meters),
+        world.commits,
+        log,
+        lease_ttl_seconds=settings.lease_ttl_seconds,
+        threads=settings.pool_size,
+    )
+    health = HealthServer(
+        settings.http_host,
+        settings.http_port,
+        meters.render,
+        daemon.why_not_alive,
+        lambda: list(daemon.not_ready),
+    )
+    health.start()
+    log.info("http.listening", host=settings.http_host, port=health.port)
+    daemon.catch_signals()
+    try:
+        daemon.run()
+    finally:
+        health.stop()
+    log.info("worker.stopped")
+    return 0
+
+
+def _identity(settings: Settings) -> Identity:
+    """A worker id that a person chose survives restarts; one made up does not."""
+    name = settings.worker_id or f"{socket.gethostname()}-{os.getpid()}"
+    return Identity(f"{name}/{secrets.token_hex(4)}", stable=settings.worker_id is not None)
+
+
+def _check(settings: Settings, clients: Clients) -> str:
+    """The stream's ARN, once everything that a run needs has been seen to be there."""
+    tables = DynamoTables(clients.dynamodb, clients.streams, threading.Event())
+    if settings.stream_arn is not None:
+        stream_arn = settings.stream_arn
+        tables.check_stream(stream_arn)
+    else:
+        assert settings.source_table is not None
+        stream_arn = tables.find_stream(settings.source_table)
+    tables.check(settings.leaderboard_table, LEADERBOARD_KEYS, "CONSUMER_LEADERBOARD_TABLE")
+    tables.check(settings.lease_table, LEASE_KEYS, "CONSUMER_LEASE_TABLE")
+    tables.check(settings.quarantine_table, QUARANTINE_KEYS, "CONSUMER_QUARANTINE_TABLE")
+    return stream_arn
+
+
+def _world(settings: Settings, clients: Clients) -> World:
+    names = (settings.lease_table, settings.leaderboard_table, settings.quarantine_table)
+    leases = DynamoLeases(clients.dynamodb, *names)
+    rules = Rules(
+        settings.player_attribute, settings.score_attribute, settings.timestamp_attribute, settings.max_future_seconds
+    )
+    return World(
+        streams=DynamoStreams(clients.streams),
+        ledgers=leases,
+        membership=leases,
+        commits=DynamoCommits(clients.dynamodb, *names),
+        rules=rules,
+    )
+
+
+def _worker(settings: Settings, identity: Identity, stream_arn: str) -> Worker:
+    pinning = Pinning(
+        stream_arn,
+        settings.start_position,
+        resolution_seconds(stream_arn),
+        (settings.lease_table, settings.leaderboard_table),
+    )
+    tuning = Tuning(
+        poll_interval_seconds=settings.poll_interval_seconds,
+        batch_window_seconds=settings.batch_window_seconds,
+        wall_offset_seconds=time.time() - time.monotonic(),
+    )
+    return Worker(identity, pinning, settings.lease_ttl_seconds, tuning, JitteredBackoff(random.Random()))

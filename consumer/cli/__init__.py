@@ -1,0 +1,40 @@
+"""The command line: one file a command. What a command needs is imported when it runs, so that `--help` is quick."""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import NoReturn
+
+from consumer.domain.errors import ConsumerError
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Runs one command and ends the process with its exit code; what a person must know goes to stderr."""
+    from consumer.cli.app import app
+
+    try:
+        app(args=arguments, prog_name="consumer")
+    except ConsumerError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:  # noqa: BLE001 - the last stop: nothing is swallowed, the process ends here
+        _tell(error)
+        sys.exit(1)
+    sys.exit(0)
+
+
+def _tell(error: Exception) -> None:
+    """One clear line; the traceback only for those who asked for DEBUG."""
+    import structlog
+
+    if structlog.is_configured():
+        log = structlog.get_logger()
+        log.error("consumer.unexpected", kind=type(error).__name__, error=str(error))
+        log.debug("consumer.traceback", exc_info=error)
+        return
+    print(f"consumer: unexpected {type(error).__name__}: {error}", file=sys.stderr)
+    if os.environ.get("CONSUMER_LOG_LEVEL") == "DEBUG":
+        traceback.print_exception(error)

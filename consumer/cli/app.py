@@ -1,0 +1,34 @@
+"""The commands, together."""
+
+import typer
+
+from consumer.cli.demo import demo
+from consumer.cli.init import init
+from consumer.cli.run import run
+
+app = typer.Typer(
+    help="An exactly-once leaderboard consumer for DynamoDB Streams.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from consumer import __version__
+
+        print(f"consumer {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(False, "--version", is_eager=True, callback=_print_version, help="Show the version."),
+) -> None:
+    """An exactly-once leaderboard consumer for DynamoDB Streams."""
+
+
+for command in (run, init, demo):
+    app.command()(command)

@@ -1,0 +1,1 @@
+"""A run that anyone can watch on their own machine, and the embedded table engine that it needs."""

@@ -1,0 +1,105 @@
+"""Fold: consecutive records of one shard become one commit unit with one delta a player."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final, NamedTuple
+
+from consumer.domain.records import EXACT, Entry, Game, Outcome, Poison
+
+MAX_ACTIONS: Final = 100
+"""Actions of one TransactWriteItems. Source: its API reference."""
+MAX_UNIT_BYTES: Final = 3_500_000
+"""What we put into a transaction; it may hold 4 MB. The rest is for names, keys and expressions."""
+
+
+class Delta(NamedTuple):
+    """What a unit adds to one player's row. `date` is the newest game's; `total` is exact."""
+
+    games: int
+    total: Decimal
+    date: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A run of consecutive records of one shard, just after `previous`, from `first` up to and including `last`.
+
+    `records` counts them all, ignored ones included; `cut_at` is in unix seconds; `created` is the last record's.
+    """
+
+    previous: str
+    first: str
+    last: str
+    records: int
+    deltas: Mapping[str, Delta]
+    poison: tuple[Poison, ...]
+    outcomes: Mapping[Outcome, int]
+    created: float
+    cut_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a unit may hold. `actions` leaves out what the transaction needs besides (the lease row, a gap row)."""
+
+    actions: int = MAX_ACTIONS - 2
+    size_bytes: int = MAX_UNIT_BYTES
+    records: int | None = None
+
+
+DELTA_BYTES: Final = 400
+"""About what a delta takes in a transaction besides the player's id."""
+
+
+def cut(entries: Iterable[Entry], previous: str, limits: Limits, cut_at: float) -> Unit:
+    """The longest unit that begins with the first of `entries` and keeps the limits; at least one record.
+
+    A sum that 38 digits or the number range cannot hold ends the unit before the record that would make it so.
+    """
+    games: dict[str, int] = {}
+    totals: dict[str, Decimal] = {}
+    dates: dict[str, str] = {}
+    poison: list[Poison] = []
+    counts = dict.fromkeys(Outcome, 0)
+    actions = size = records = 0
+    first, last, created = "", previous, 0.0
+    most = limits.records
+    for entry in entries:
+        if records == most:
+            break
+        if isinstance(entry, Game):
+            player = entry.player
+            if player in games:
+                try:
+                    totals[player] = EXACT.add(totals[player], entry.score)
+                except ArithmeticError:
+                    break
+                games[player] += 1
+                if entry.date > dates[player]:
+                    dates[player] = entry.date
+            else:
+                needed = DELTA_BYTES + 4 * len(player)
+                if records and (actions + 1 > limits.actions or size + needed > limits.size_bytes):
+                    break
+                actions += 1
+                size += needed
+                games[player], totals[player], dates[player] = 1, entry.score, entry.date
+            counts[Outcome.APPLIED] += 1
+        elif isinstance(entry, Poison):
+            rows = 1 + len(entry.parts)
+            needed = rows * DELTA_BYTES + sum(map(len, entry.parts))
+            if records and (actions + rows > limits.actions or size + needed > limits.size_bytes):
+                break
+            actions += rows
+            size += needed
+            poison.append(entry)
+            counts[Outcome.QUARANTINED] += 1
+        else:
+            counts[entry.outcome] += 1
+        records += 1
+        last, created = entry.sequence_number, entry.created
+        first = first or last
+    deltas = {player: Delta(count, totals[player], dates[player]) for player, count in games.items()}
+    outcomes = {outcome: count for outcome, count in counts.items() if count}
+    return Unit(previous, first, last, records, deltas, tuple(poison), outcomes, created, cut_at)

@@ -1,0 +1,200 @@
+"""Settings: environment variables `CONSUMER_...`, mirrored by command-line flags. All faults are told at once."""
+
+import os
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field, PlainValidator, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from consumer.domain.errors import UsageFault
+
+PREFIX: Final = "CONSUMER_"
+DEMO_PREFIX: Final = PREFIX + "DEMO_"
+STREAM_SETTINGS: Final = ("source_table", "stream_arn", "start_position")
+
+TABLE_PATTERN: Final = "^[A-Za-z0-9_.-]{3,255}$"
+ARN_PATTERN: Final = (
+    "^arn:aws[a-z-]*:dynamodb:[a-z0-9-]+:[0-9]{12}:table/([A-Za-z0-9_.-]{3,255})/stream/[A-Za-z0-9:.+_-]+$"
+)
+WORKER_PATTERN: Final = "^[A-Za-z0-9._-]{1,128}$"
+TABLE: Final = "it must be 3 to 255 characters of A-Z a-z 0-9 _ . -"
+ARN: Final = "it must look like arn:aws:dynamodb:eu-west-1:123456789012:table/GameEvents/stream/2026-01-31T12:00:00.000"
+WORKER: Final = "it must be 1 to 128 characters of A-Z a-z 0-9 . _ -"
+ATTRIBUTE: Final = "it must be the name of an attribute, not empty"
+HOST: Final = "it must be an address or a host name, without blanks"
+START: Final = "it must be TRIM_HORIZON, LATEST or a past time with a zone, like 2026-01-31T12:00:00Z"
+
+StartPosition = Literal["TRIM_HORIZON", "LATEST"] | datetime
+"""Where the first stream is read from; a time is in UTC and not in the future."""
+
+
+class SettingsError(UsageFault):
+    """What is wrong with the settings: one line a fault."""
+
+    def __init__(self, faults: Iterable[str]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(self.faults))
+
+
+def _start_position(value: object) -> StartPosition:
+    if value == "TRIM_HORIZON" or value == "LATEST":
+        return value
+    try:
+        moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+    except ValueError:
+        raise ValueError(START) from None
+    if moment.utcoffset() is None:
+        raise ValueError(f"it has no zone; {START}")
+    if moment > datetime.now(UTC):
+        raise ValueError(f"it lies in the future; {START}")
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"it leaves the years 1 to 9999; {START}") from None
+
+
+def _text(default: str | None, meaning: str, right: str, pattern: str | None = None) -> Any:
+    return Field(default, description=meaning, pattern=pattern, json_schema_extra={"right": right})
+
+
+def _whole(default: int, meaning: str, low: int, high: int) -> Any:
+    extra = {"right": f"it must be a whole number from {low} to {high}", "kind": f"{low}..{high}"}
+    return Field(default, description=meaning, ge=low, le=high, json_schema_extra={**extra})
+
+
+def _seconds(default: float, meaning: str, low: float, high: float) -> Any:
+    extra = {"right": f"it must be a number of seconds from {low:g} to {high:g}", "kind": f"{low:g}..{high:g}"}
+    return Field(default, description=meaning, ge=low, le=high, allow_inf_nan=False, json_schema_extra={**extra})
+
+
+def _choice(default: str, meaning: str, *choices: str) -> Any:
+    extra = {"right": f"it must be one of {', '.join(choices)}", "kind": "|".join(choices)}
+    return Field(default, description=meaning, json_schema_extra={**extra})
+
+
+class Settings(BaseSettings):
+    """What a person may choose. Made by `load`, which also checks that the values fit together."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True)
+
+    source_table: str | None = _text(None, "Table whose stream is read: its newest stream.", TABLE, TABLE_PATTERN)
+    stream_arn: str | None = _text(None, "The stream itself, instead of the table's newest one.", ARN, ARN_PATTERN)
+    leaderboard_table: str = _text("Leaderboards", "Table that holds the leaderboard.", TABLE, TABLE_PATTERN)
+    lease_table: str = _text("consumer-leases", "Table of leases and checkpoints.", TABLE, TABLE_PATTERN)
+    quarantine_table: str = _text("consumer-quarantine", "Table of poison records and gaps.", TABLE, TABLE_PATTERN)
+    worker_id: str | None = _text(None, "Name of this worker; none: made up at start.", WORKER, WORKER_PATTERN)
+    start_position: Annotated[StartPosition, PlainValidator(_start_position)] = _text(
+        "TRIM_HORIZON", "Where the first stream is read from: TRIM_HORIZON, LATEST or an ISO time with a zone.", START
+    )
+    player_attribute: str = _text("playerId", "Attribute that names the player.", ATTRIBUTE, "(?s)^.+$")
+    score_attribute: str = _text("score", "Attribute that holds the score.", ATTRIBUTE, "(?s)^.+$")
+    timestamp_attribute: str = _text("timestamp", "Attribute that says when it was played.", ATTRIBUTE, "(?s)^.+$")
+    max_future_seconds: int = _whole(86_400, "A game later than its record by more is poison.", 0, 315_360_000)
+    poll_interval_seconds: float = _seconds(0.2, "Pause between two reads of a shard that is caught up.", 0.05, 60)
+    batch_window_seconds: float = _seconds(0.0, "How long records wait for others to share a transaction.", 0, 60)
+    lease_ttl_seconds: float = _seconds(5.0, "Silence after which a worker counts as dead.", 1, 300)
+    pool_size: int = _whole(16, "Calls to DynamoDB at the same time.", 1, 256)
+    http_host: str = _text("127.0.0.1", "Address of /metrics, /livez and /readyz.", HOST, r"^\S{1,255}$")
+    http_port: int = _whole(9464, "Port of /metrics, /livez and /readyz; 0 picks a free one.", 0, 65_535)
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _choice(
+        "INFO", "Least level that is logged.", "DEBUG", "INFO", "WARNING", "ERROR"
+    )
+    log_format: Literal["auto", "json", "pretty"] = _choice(
+        "auto", "auto: pretty on a terminal, else json.", "auto", "json", "pretty"
+    )
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return PREFIX + name.upper()
+
+
+def flag(name: str) -> str:
+    """The command-line flag of a setting."""
+    return "--" + name.replace("_", "-")
+
+
+def hint(name: str, key: Literal["right", "kind"]) -> str:
+    """What a value must be (a sentence: it must be ...), or the setting's range, choices or kind in a word."""
+    extra = Settings.model_fields[name].json_schema_extra
+    assert isinstance(extra, dict)
+    return str(extra.get(key) or name.rpartition("_")[2].upper())
+
+
+def load(overrides: Mapping[str, object], *, needs: Collection[str]) -> Settings:
+    """The settings: `overrides` (flags, by the setting's name), else the environment, else the defaults.
+
+    `needs` names what the command uses: "stream". What it does not use is neither asked for nor complained about, and
+    keeps its default. Raises SettingsError with every fault.
+    """
+    unused = () if "stream" in needs else STREAM_SETTINGS
+    given: dict[str, Any] = {}
+    for name, field in Settings.model_fields.items():
+        if name in unused:
+            given[name] = field.default
+        elif name in overrides:
+            given[name] = overrides[name]
+        elif variable(name) in os.environ:
+            given[name] = os.environ[variable(name)]
+    wrong: dict[str, str] = {}
+    try:
+        settings: Settings | None = Settings(**given)
+    except ValidationError as error:
+        settings = None
+        for fault in error.errors(include_url=False):
+            name = str(fault["loc"][0])
+            cause = fault.get("ctx", {}).get("error")
+            wrong[name] = f"{_shown(name, fault['input'])}: {cause or hint(name, 'right')}"
+    chosen = {name: given.get(name, field.default) for name, field in Settings.model_fields.items()}
+    for name in wrong:
+        del chosen[name]
+    faults = [*wrong.values(), *_missing(chosen, needs), *_contradictions(chosen), *_unknown()]
+    if settings is None or faults:
+        raise SettingsError(faults)
+    return settings
+
+
+def _shown(name: str, value: object) -> str:
+    text = str(value)
+    return f"{variable(name)} ({flag(name)}) is {text if len(text) <= 300 else text[:297] + '...'!r}"
+
+
+def _missing(chosen: Mapping[str, object], needs: Collection[str]) -> Iterator[str]:
+    if "stream" in needs and all(chosen.get(name, "wrong") is None for name in ("source_table", "stream_arn")):
+        ways = " or ".join(f"{variable(name)} ({flag(name)})" for name in ("source_table", "stream_arn"))
+        yield f"{ways} is not set: name the table whose stream is to be read, or the stream's ARN"
+
+
+def _contradictions(chosen: Mapping[str, object]) -> Iterator[str]:
+    """Values that are right alone and wrong together."""
+    source, arn = chosen.get("source_table"), chosen.get("stream_arn")
+    match = re.match(ARN_PATTERN, str(arn))
+    streamed = match[1] if match else None
+    if source and streamed and source != streamed:
+        both = f"{_shown('stream_arn', arn)} and {_shown('source_table', source)}"
+        yield f"{both}: the stream is of another table ({streamed!r}); set one of the two"
+    tables = {"source_table": source, "stream_arn": None if source else streamed}
+    tables |= {name: chosen.get(name) for name in ("leaderboard_table", "lease_table", "quarantine_table")}
+    yield from _shared(chosen, tables, "they name one table; each must be a table of its own")
+    attributes = {name: chosen.get(name) for name in ("player_attribute", "score_attribute", "timestamp_attribute")}
+    yield from _shared(chosen, attributes, "they name one attribute; these must be different ones")
+
+
+def _shared(chosen: Mapping[str, object], values: Mapping[str, object], sentence: str) -> Iterator[str]:
+    for value in dict.fromkeys(value for value in values.values() if value is not None):
+        names = [name for name, other in values.items() if other == value]
+        if len(names) > 1:
+            yield f"{' and '.join(_shown(name, chosen[name]) for name in names)}: {sentence}"
+
+
+def _unknown() -> Iterator[str]:
+    """Variables that look like ours and are not. Their values are not shown: nobody knows what is in them."""
+    known = [variable(name) for name in Settings.model_fields]
+    for name in sorted(os.environ):
+        if name.upper().startswith(PREFIX) and not name.startswith(DEMO_PREFIX) and name not in known:
+            nearest = get_close_matches(name.upper(), known, n=1, cutoff=0.0)[0]
+            yield f"{name[:120]!r} is no setting: the nearest one is {nearest}"

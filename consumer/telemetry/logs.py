@@ -1,0 +1,103 @@
+"""Logs: one event a line on stderr, JSON for machines, pretty on a terminal. Credentials never get through."""
+
+import logging
+import os
+import re
+import sys
+import threading
+from collections.abc import Mapping
+from typing import Any, Final, Literal, TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor
+
+HIDDEN: Final = "***"
+SECRET_NAMES: Final = re.compile(r"(?i)secret|password|authorization|credential|access_?key|session_?token|signature")
+SECRET_TEXTS: Final = re.compile(
+    r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}"
+    r"|(?i:((?:credential|signature|security-token)=|(?:secret_?access_?key|session_?token)[\"'\\]*\s*[:=]\s*[\"'\\]*)"
+    r"[^\s,&\"'\\]+)"
+)
+"""Access key ids, and what follows the marks of a signed request or of stored credentials."""
+
+
+def configure(level: str, format: Literal["auto", "json", "pretty"], stream: TextIO | None = None) -> None:  # noqa: A002 - the setting's name
+    """Sends structlog's events of at least `level`, and warnings of the libraries, to `stream` (stderr)."""
+    sink = _Sink(stream or sys.stderr)
+    pretty = format == "pretty" or (format == "auto" and sink.terminal)
+    chain: list[Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        _hide_fields,
+    ]
+    if pretty:
+        colors = sink.terminal and "NO_COLOR" not in os.environ
+        plain = structlog.dev.plain_traceback  # the rich one shows local variables
+        chain.append(structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain, repr_native_str=True))
+    else:
+        chain += [_order, structlog.processors.JSONRenderer()]
+    structlog.configure(
+        processors=[*chain, _hide_texts],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=lambda *_: sink,
+        cache_logger_on_first_use=False,
+    )
+    root = logging.getLogger()
+    for bridge in [handler for handler in root.handlers if isinstance(handler, _Bridge)]:
+        root.removeHandler(bridge)
+    root.addHandler(_Bridge(logging.WARNING))
+    logging.captureWarnings(True)
+
+
+class _Sink:
+    """Whole lines to a stream. A stream that is gone or full costs lines, never the work."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lock = threading.RLock()  # a signal's callback may log while its thread is in here
+        self.terminal = stream.isatty()
+
+    def write(self, line: str) -> None:
+        with self._lock:
+            try:
+                self._stream.write(line + "\n")
+                self._stream.flush()
+            except (OSError, ValueError, RuntimeError):
+                return
+
+    debug = info = warning = error = critical = write
+
+
+class _Bridge(logging.Handler):
+    """Warnings and errors that libraries log become events."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            message = record.getMessage()
+        except (TypeError, ValueError, KeyError):  # its arguments do not fit: a log call never fails its caller
+            message = str(record.msg)
+        log = structlog.get_logger()
+        tell = log.error if record.levelno >= logging.ERROR else log.warning
+        tell("library.logged", logger=record.name, message=message, exc_info=record.exc_info)
+
+
+def _hide_fields(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    return {name: _hidden(name, value) for name, value in event.items()}
+
+
+def _hidden(name: object, value: Any) -> Any:
+    if SECRET_NAMES.search(str(name)):
+        return HIDDEN
+    if isinstance(value, Mapping):
+        return {inner: _hidden(inner, part) for inner, part in value.items()}
+    return value
+
+
+def _hide_texts(_logger: Any, _method: str, line: Any) -> str:
+    return SECRET_TEXTS.sub(lambda found: (found[1] or "") + HIDDEN, str(line))
+
+
+def _order(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    first = {name: event.pop(name) for name in ("timestamp", "level", "event")}
+    return {**first, **event}

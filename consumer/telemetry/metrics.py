@@ -1,0 +1,131 @@
+"""Metrics for Prometheus. No label grows without bound: there is no shard in any of them."""
+
+from collections.abc import Iterable, Mapping
+from math import nan
+from typing import Final
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+
+from consumer.domain.errors import TroubleKind
+from consumer.domain.records import Outcome
+
+PREFIX: Final = "leaderboard_consumer"
+COMMIT_BUCKETS: Final = (0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Seconds: from a transaction on the same machine to one that was retried for a while."""
+
+# A second series for each counter, which nobody asks; the library has no finer switch.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+class PrometheusMeters:
+    """The worker's Meters, in a registry of their own.
+
+    Series of known labels begin at 0. What is measured and not known yet is NaN, so that no alarm rings at start:
+    lag, headroom, pending quarantine rows, last progress.
+    """
+
+    def __init__(
+        self,
+        *,
+        version: str,
+        worker_id: str,
+        states: Iterable[str] = (),
+        operations: Iterable[str] = (),
+        registry: CollectorRegistry | None = None,
+    ) -> None:
+        """`states` of shards and `operations` that are retried are the labels known beforehand."""
+        self.registry = registry or CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        Info(PREFIX, "What runs.", registry=self.registry).info({"version": version, "worker_id": worker_id})
+        self._records = self._counter("records", "Records of the stream, by where they ended.", "outcome")
+        self._retries = self._counter("retries", "Calls that were tried again.", "operation", "reason")
+        self._gaps = self._counter("gaps", "Times that data may have been lost to the 24-hour trim.")
+        self._commits = Histogram(
+            f"{PREFIX}_commit_duration_seconds",
+            "From a unit's first attempt to its settled answer.",
+            buckets=COMMIT_BUCKETS,
+            registry=self.registry,
+        )
+        self._lag = self._gauge("lag_seconds", "Age of the oldest record of the stream that is not committed.")
+        self._headroom = self._gauge("retention_headroom_seconds", "Time until data is lost to the trim.")
+        self._pending = self._gauge("quarantine_pending", "Quarantined records that nobody has dealt with.")
+        self._progress = self._gauge("last_progress_timestamp_seconds", "When something last moved, in unix seconds.")
+        self._leases = self._gauge("leases_owned", "Shards that this worker holds.")
+        self._shards = self._gauge("shards", "Shards of the stream, by state.", "state")
+        self._states = set(states)
+        self._moved = False
+        for gauge in (self._lag, self._headroom, self._pending, self._progress):
+            gauge.set(nan)
+        for outcome in Outcome:
+            self._records.labels(outcome.value)
+        for operation in operations:
+            for reason in TroubleKind:
+                self._retries.labels(operation, reason.value)
+        for state in self._states:
+            self._shards.labels(state)
+
+    def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
+        return Counter(f"{PREFIX}_{name}", meaning, labels, registry=self.registry)
+
+    def _gauge(self, name: str, meaning: str, *labels: str) -> Gauge:
+        return Gauge(f"{PREFIX}_{name}", meaning, labels, registry=self.registry)
+
+    def render(self) -> bytes:
+        """All series in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+    def records(self, outcome: str, count: int) -> None:
+        """Records that ended in `outcome`."""
+        self._records.labels(outcome).inc(count)
+
+    def committed(self, seconds: float, at: float) -> None:
+        """A transaction went through after `seconds`."""
+        self._commits.observe(seconds)
+        self.progress(at)
+
+    def retry(self, operation: str, reason: str) -> None:
+        """A call will be tried again."""
+        self._retries.labels(operation, reason).inc()
+
+    def gap(self) -> None:
+        """Data may have been lost to the 24-hour trim."""
+        self._gaps.inc()
+
+    def progress(self, at: float) -> None:
+        """Something moved, at unix seconds."""
+        self._moved = True
+        self._progress.set(at)
+
+    def snapshot(
+        self,
+        *,
+        lag_seconds: float,
+        headroom_seconds: float,
+        quarantine_pending: int | None,
+        shards: Mapping[str, int],
+        leases_owned: int,
+        at: float,
+    ) -> None:
+        """How things stand now. Not counted (None): the last number stays. A state that vanished goes to 0.
+
+        The first one also starts the clock of progress: a worker that never moves must not look like none at all.
+        """
+        if not self._moved:
+            self.progress(at)
+        self._lag.set(lag_seconds)
+        self._headroom.set(headroom_seconds)
+        self._leases.set(leases_owned)
+        if quarantine_pending is not None:
+            self._pending.set(quarantine_pending)
+        self._states.update(shards)
+        for state in self._states:
+            self._shards.labels(state).set(shards.get(state, 0))

@@ -1,0 +1,287 @@
+"""The coordinator machine: beat, look, load the ledger, plan, claim; leave last. It works no shard itself."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import inf
+from typing import Final
+
+from consumer.domain import lineage
+from consumer.domain.assignment import plan
+from consumer.domain.errors import Trouble
+from consumer.domain.leases import Lease, LeaseRow, Members, Pin, Shard, Vouch
+from consumer.domain.membership import Observer
+from consumer.domain.outcomes import Ledger, Lost
+from consumer.domain.outcomes import Removed as BeatFoundNobody
+from consumer.domain.ports import Backoff
+from consumer.worker import events
+from consumer.worker.calls import (
+    Beat,
+    Bury,
+    Claim,
+    CompletePin,
+    CoordinatorCall,
+    FindOrigin,
+    Leave,
+    ListShards,
+    Load,
+    Look,
+    PinStream,
+    Plant,
+    Reply,
+)
+from consumer.worker.errand import Errand
+from consumer.worker.pinning import Pinning
+
+LOAD_INTERVAL_SECONDS: Final = 30.0
+"""The ledger is read again this often even when nothing seems to have changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who this worker is. `owner` is worker id + "/" + an id fresh at each start.
+
+    `stable`: a person chose the worker id, so leases of the same id are an earlier life's and taken at once.
+    """
+
+    owner: str
+    stable: bool
+
+    def is_earlier_life(self, owner: str) -> bool:
+        """Whether `owner` is this worker's before a restart."""
+        return self.stable and owner != self.owner and owner.rpartition("/")[0] == self.owner.rpartition("/")[0]
+
+
+class Coordinator:
+    """`working` is the worker's own map of the shards it works now; the coordinator only reads it."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        pinning: Pinning,
+        lease_ttl_seconds: float,
+        working: Mapping[Shard, object],
+        backoff: Backoff,
+    ) -> None:
+        self.identity = identity
+        self.pinning = pinning
+        self.halted: frozenset[Shard] = frozenset()
+        self.planned = False
+        self.left = False
+        self.vouch = Vouch(0)
+        self._ttl = lease_ttl_seconds
+        self._working = working
+        self._backoff = backoff
+        self._observer = Observer(lease_ttl_seconds)
+        self._beating, self._looking, self._stepping, self._leaving = Errand(), Errand(at=inf), Errand(at=inf), Errand()
+        self._claims: dict[Shard, Claim] = {}
+        self._burials: set[str] = set()
+        self._joined = False
+        self._bump = True
+        self._beats = 0
+        self._vouched_until = -inf
+        self._draining = False
+        self._ledger = Ledger((), ())
+        self._ledger_changes: int | None = None
+        self._plan_after = inf
+        self._known_dead: frozenset[str] = frozenset()
+        self._ghosts: dict[str, int] = {}
+        self._missing: frozenset[Shard] = frozenset()
+        self._outbox: list[CoordinatorCall] = []
+
+    # --- what to do next ---
+
+    def ready(self, now: float) -> list[CoordinatorCall]:
+        """The calls to start now; the caller owes a reply for each."""
+        calls: list[CoordinatorCall] = []
+        if self.left:
+            return calls
+        if self._beating.ready(now):
+            self._beating.send(now)
+            self._beats += 1
+            self.vouch = Vouch(self._beats, self.vouch.shards, self.vouch.lag_seconds, self.vouch.as_of)
+            calls.append(Beat(self.identity.owner, self.vouch, joining=not self._joined, bump=self._bump))
+        if self._joined and self._looking.ready(now):
+            self._looking.send(now)
+            calls.append(Look())
+        if self._joined and not self._draining and self._stepping.ready(now):
+            self._stepping.send(now)
+            calls.append(Load() if self.pinning.complete else self.pinning.next_call())
+        calls += self._outbox
+        self._outbox.clear()
+        return calls
+
+    def wake_at(self) -> float:
+        """When to ask `ready` again if no reply comes before."""
+        if self.left:
+            return inf
+        steps = inf if self._draining else self._stepping.wake_at
+        waits = (self._looking.wake_at, steps) if self._joined else ()
+        return -inf if self._outbox else min(self._beating.wake_at, *waits)
+
+    def may_commit(self, now: float) -> bool:
+        """Whether a beat asked for less than a TTL ago was written: others may take a silent worker for dead."""
+        return now < self._vouched_until
+
+    def drain(self) -> None:
+        """Claims nothing more."""
+        self._draining = True
+
+    @property
+    def settled(self) -> bool:
+        """Whether no claim is under way."""
+        return not self._claims
+
+    def leave(self, now: float) -> None:
+        """The last thing: all leases are released. A beat under way is awaited, it could put us in again."""
+        if not self._beating.flying and not self.left and not self._leaving.flying and self._leaving.ready(now):
+            self._beating.at = self._looking.at = inf
+            self._leaving.send(now)
+            self._outbox.append(Leave(self.identity.owner))
+
+    def tell(self, shards: int, lag_seconds: float, as_of: float) -> None:
+        """What the next beat says of this worker's shards (`as_of` in unix seconds)."""
+        self.vouch = Vouch(self._beats, shards, lag_seconds, as_of)
+
+    def announce(self, now: float) -> None:
+        """A lease was given back: bump the counter at once, so that the others look."""
+        self._bump = True
+        self._beating.at = min(self._beating.at, now)
+
+    def rescan(self, now: float) -> None:
+        """Read the ledger soon: something about it surprised a shard."""
+        self._stepping.at = min(self._stepping.at, now)
+
+    # --- what an answer means ---
+
+    def take(self, call: CoordinatorCall, reply: Reply, now: float) -> list[events.Event]:
+        """Learns what became of a call it named. Raises UnsafeRefused, see Pinning."""
+        match call:
+            case Beat():
+                return self._take_beat(call, reply, now)
+            case Look():
+                return self._take_look(reply, now)
+            case Claim():
+                return self._take_claim(call, reply, now)
+            case Load() | FindOrigin() | ListShards() | PinStream() | Plant() | CompletePin():
+                return self._take_step(call, reply, now)
+            case Bury():
+                self._burials.discard(call.owner)
+                return [] if isinstance(reply, Trouble) else [events.MemberBuried(call.owner)]
+            case Leave():
+                self._leaving.land()
+                if isinstance(reply, Trouble):
+                    return [self._retry(self._leaving, call, reply, now)]
+                self.left = True
+                return []
+
+    def _take_beat(self, call: Beat, reply: Reply, now: float) -> list[events.Event]:
+        errand = self._beating
+        errand.land()
+        if isinstance(reply, Trouble):
+            retry = self._retry(errand, call, reply, now)
+            errand.at = min(errand.at, now + self._ttl / 4)
+            return [retry]
+        if isinstance(reply, BeatFoundNobody):
+            self._joined = False
+            self._bump = True
+            errand.succeed(now)
+            return [events.Removed(self.identity.owner)]
+        self._vouched_until = errand.sent_at + self._ttl
+        errand.succeed(errand.sent_at + self._ttl / 4)
+        self._bump = False
+        if self._joined:
+            return []
+        self._joined = True
+        self._looking.at = self._stepping.at = now
+        return [events.Joined(self.identity.owner)]
+
+    def _take_look(self, reply: Reply, now: float) -> list[events.Event]:
+        errand = self._looking
+        errand.land()
+        if isinstance(reply, Trouble):
+            retry = self._retry(errand, Look(), reply, now)
+            errand.at = min(errand.at, now + self._ttl / 8)
+            return [retry]
+        assert isinstance(reply, Members)
+        errand.succeed(errand.sent_at + self._ttl / 8)
+        self._observer.see(reply, errand.sent_at, now)
+        dead = self._observer.dead()
+        if errand.sent_at >= self._plan_after and not self._draining:
+            self._plan_after = inf
+            self._ledger_changes = reply.changes
+            self._known_dead = dead
+            return self._act()
+        if self.pinning.complete and (reply.changes != self._ledger_changes or dead != self._known_dead):
+            self.rescan(now)
+        return []
+
+    def _take_step(self, call: CoordinatorCall, reply: Reply, now: float) -> list[events.Event]:
+        errand = self._stepping
+        errand.land()
+        if isinstance(reply, Trouble):
+            return [self._retry(errand, call, reply, now)]
+        if not isinstance(reply, Ledger):
+            assert isinstance(call, FindOrigin | ListShards | PinStream | Plant | CompletePin)
+            errand.succeed(now)
+            return self.pinning.take(call, reply)
+        errand.succeed(now + LOAD_INTERVAL_SECONDS)
+        self._ledger = reply
+        self._plan_after = now  # members are in before their first claim, so a look from now on knows every owner
+        self._looking.at = min(self._looking.at, now)
+        return self._halt_missing(lineage.missing(reply), now)
+
+    def _halt_missing(self, missing: frozenset[Shard], now: float) -> list[events.Event]:
+        """The ledger is not read at one moment: a row is missing when two loads running do not show it."""
+        confirmed = missing & self._missing
+        if missing - self._missing:
+            self.rescan(now)
+        self._missing = missing
+        halted = confirmed - self.halted
+        self.halted = confirmed
+        return [events.ShardHalted(shard, None) for shard in sorted(halted)]
+
+    def _act(self) -> list[events.Event]:
+        """Claims and hands over what the planner says, and buries the dead who own nothing any more."""
+        me, members = self.identity.owner, self._observer.members
+        if not self.planned:
+            self._ghosts = {
+                owner: vouch.beat for owner, vouch in members.items() if self.identity.is_earlier_life(owner)
+            }
+        self.planned = True
+        ghosts = {owner for owner, beat in self._ghosts.items() if owner in members and members[owner].beat == beat}
+        gone = self._known_dead | ghosts
+        rows = [row for row in self._ledger.rows if row.shard not in self.halted]
+        decided = plan(rows, members.keys() - gone | {me}, me, self._working.keys() | self._claims.keys())
+        for row in decided.claim:
+            if row.shard not in self._claims and row.shard not in self._working:
+                self._claims[row.shard] = claim = Claim(row, Lease(row.shard, me, row.epoch + 1))
+                self._outbox.append(claim)
+        owners = {row.owner for row in rows if not row.finished}
+        for owner in sorted(gone - owners - self._burials):
+            self._burials.add(owner)
+            self._outbox.append(Bury(owner, members[owner].beat))
+        return [events.HandOverDecided(shard) for shard in decided.release]
+
+    def _take_claim(self, call: Claim, reply: Reply, now: float) -> list[events.Event]:
+        del self._claims[call.row.shard]
+        if isinstance(reply, Trouble):
+            self._stepping.at = min(self._stepping.at, now + self._backoff.delay(1))
+            return [events.RetryScheduled("Claim", reply.kind, reply.detail, 1, 0.0, call.lease)]
+        row = reply.row if isinstance(reply, Lost) else reply
+        if isinstance(row, LeaseRow) and (row.owner, row.epoch) == (call.lease.owner, call.lease.epoch):
+            self._bump |= call.row.owner is not None
+            return [events.LeaseClaimed(row, call.row.owner)]
+        self.rescan(now)
+        return []
+
+    def floor_of(self, shard: Shard) -> float | None:
+        """The start position of the shard's stream, in unix seconds."""
+        pins: list[Pin] = [pin for pin in self._ledger.pins if pin.stream_arn == shard.stream_arn]
+        pin = pins[0] if pins else self.pinning.pin
+        assert pin is not None
+        return pin.floor
+
+    def _retry(self, errand: Errand, call: CoordinatorCall, trouble: Trouble, now: float) -> events.RetryScheduled:
+        delay = self._backoff.delay(errand.failures + 1)
+        errand.fail(now, delay)
+        return events.RetryScheduled(type(call).__name__, trouble.kind, trouble.detail, errand.failures, delay)

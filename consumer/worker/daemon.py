@@ -1,0 +1,141 @@
+"""The daemon: start, run, drain. One thread owns all state; a pool runs the calls; signals only set a wish."""
+
+import os
+import signal
+import threading
+import time
+from types import FrameType
+from typing import Any, Final
+
+from consumer.domain.errors import Trouble, WorkerStalled
+from consumer.domain.ports import Commits
+from consumer.worker.calls import Perform
+from consumer.worker.narrator import Narrator
+from consumer.worker.pool import Pool
+from consumer.worker.worker import Worker
+
+LONGEST_WAIT_SECONDS: Final = 0.5
+"""The loop turns at least this often, so that the watchdog knows it alive."""
+STANDING_SECONDS: Final = 1.0
+PENDING_SECONDS: Final = 60.0
+DRAIN_SECONDS: Final = 20.0
+"""ECS sends SIGKILL 30 s after SIGTERM; leases that could not be released by then expire by themselves."""
+
+
+class Daemon:
+    """Runs one worker until it is told to stop."""
+
+    def __init__(
+        self,
+        worker: Worker,
+        perform: Perform,
+        narrator: Narrator,
+        commits: Commits,
+        log: Any,
+        *,
+        lease_ttl_seconds: float,
+        threads: int,
+    ) -> None:
+        self._worker = worker
+        self._narrator = narrator
+        self._commits = commits
+        self._log = log
+        self._ttl = lease_ttl_seconds
+        self._pool = Pool(perform, threads)
+        self._stopping = threading.Event()
+        self._finished = threading.Event()
+        self._turned_at = time.monotonic()
+        self._turns = 0
+        self._pending: int | None = None
+        self.not_ready: tuple[str, ...] = ("starting: nothing has been read yet",)
+
+    def run(self) -> None:
+        """Returns when drained. Raises ConsumerError when it must not go on."""
+        threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
+        threading.Thread(target=self._count_pending, name="pending", daemon=True).start()
+        try:
+            self._turn_until_drained()
+        finally:
+            self._finished.set()
+
+    def stop(self) -> None:
+        """Drain and return from `run`. Safe in a signal handler."""
+        self._stopping.set()
+        self._pool.wake()
+
+    def catch_signals(self) -> None:
+        """SIGTERM and SIGINT drain; a second one exits at once with code 7."""
+        caught = 0
+
+        def wish(_signum: int, _frame: FrameType | None) -> None:
+            nonlocal caught
+            caught += 1
+            if caught > 1:
+                os._exit(7)
+            self.stop()
+
+        signal.signal(signal.SIGTERM, wish)
+        signal.signal(signal.SIGINT, wish)
+
+    def why_not_alive(self) -> str | None:
+        """None while the loop turns; else for how long it has stood still."""
+        still = time.monotonic() - self._turned_at
+        return f"the loop has stood still for {still:.0f} s" if still > 3 * self._ttl else None
+
+    def _turn_until_drained(self) -> None:
+        worker, pool = self._worker, self._pool
+        drain_until: float | None = None
+        standing_at = 0.0
+        while not worker.done:
+            now = time.monotonic()
+            self._turned_at = now
+            self._turns += 1
+            if self._stopping.is_set() and drain_until is None:
+                drain_until = now + DRAIN_SECONDS
+                self._log.info("worker.draining", leases=len(worker.shards))
+                worker.drain()
+            if drain_until is not None and now >= drain_until:
+                self._log.warning("worker.drain_unfinished", leases=len(worker.shards))
+                return
+            if now >= standing_at:
+                self._stand(now)
+                standing_at = now + STANDING_SECONDS
+            for call in worker.ready(now):
+                pool.start(call)
+            wait = min(worker.wake_at() - time.monotonic(), LONGEST_WAIT_SECONDS)
+            for call, reply in pool.replies(wait):
+                answered_at = time.monotonic()
+                self._narrator.tell(worker.take(call, reply, answered_at), time.time())
+        self._stand(time.monotonic())
+        self._narrator.sum_up(worker.standing(time.monotonic()))
+
+    def _stand(self, now: float) -> None:
+        standing = self._worker.standing(now)
+        self.not_ready = standing.not_ready
+        self._narrator.stand(standing, self._pending, time.time())
+
+    def _watch(self) -> None:
+        """Ends the process when the loop makes no turn while this thread makes twelve of a quarter TTL.
+
+        It counts its own turns rather than seconds: after a pause of the whole process nobody is overdue.
+        """
+        seen, still = -1, 0
+        while not self._finished.wait(self._ttl / 4):
+            still = 0 if self._turns != seen else still + 1
+            seen = self._turns
+            if still >= 12:
+                self._die(WorkerStalled(f"the worker's loop made no turn for {3 * self._ttl:.0f} s"))
+
+    def _count_pending(self) -> None:
+        """Pending quarantine rows are counted rarely, and aside: it is a scan."""
+        while True:
+            try:
+                self._pending = self._commits.pending()
+            except Trouble as trouble:
+                self._log.debug("quarantine.count_failed", reason=trouble.kind.value, detail=trouble.detail)
+            if self._finished.wait(PENDING_SECONDS):
+                return
+
+    def _die(self, error: WorkerStalled) -> None:
+        self._log.critical("worker.stalled", detail=str(error))
+        os._exit(error.exit_code)

@@ -1,0 +1,42 @@
+"""A call's place in time: when it is due, whether it is under way, how often it failed. A retry is a due time."""
+
+from dataclasses import dataclass
+from math import inf
+
+
+@dataclass(slots=True)
+class Errand:
+    """At most one call of a kind is under way. Times are monotonic seconds."""
+
+    at: float = 0.0
+    flying: bool = False
+    sent_at: float = 0.0
+    failures: int = 0
+
+    def ready(self, now: float) -> bool:
+        """Whether a call may start now."""
+        return not self.flying and now >= self.at
+
+    def send(self, now: float) -> None:
+        """The call has been handed to whoever runs it."""
+        self.flying = True
+        self.sent_at = now
+
+    def land(self) -> None:
+        """Its reply is here, whatever it says."""
+        self.flying = False
+
+    def succeed(self, next_at: float) -> None:
+        """The next call is due at `next_at`, and earlier failures are forgotten."""
+        self.failures = 0
+        self.at = next_at
+
+    def fail(self, now: float, delay: float) -> None:
+        """The same again after `delay` seconds."""
+        self.failures += 1
+        self.at = now + delay
+
+    @property
+    def wake_at(self) -> float:
+        """When to ask again; never while a call is under way, since its reply will wake us."""
+        return inf if self.flying else self.at

@@ -1,0 +1,122 @@
+"""What machines report: plain values that the narrator turns into logs and metrics."""
+
+from dataclasses import dataclass
+
+from consumer.domain.errors import TroubleKind
+from consumer.domain.leaderboard import Unit
+from consumer.domain.leases import Lease, LeaseRow, Shard
+
+
+@dataclass(frozen=True, slots=True)
+class UnitCommitted:
+    """`seconds` from the first attempt to the answer; `settled`: an earlier attempt had gone through unnoticed."""
+
+    lease: Lease
+    unit: Unit
+    seconds: float
+    settled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CaughtUp:
+    """A page was empty: the shard has nothing for us now."""
+
+    lease: Lease
+
+
+@dataclass(frozen=True, slots=True)
+class RetryScheduled:
+    operation: str
+    kind: TroubleKind
+    detail: str
+    attempt: int
+    delay_seconds: float
+    lease: Lease | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ShardRewound:
+    """Our own ledger row stands elsewhere than we thought: read again from there."""
+
+    lease: Lease
+    checkpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseClaimed:
+    row: LeaseRow
+    previous_owner: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseLost:
+    """Somebody else's by now: dropped quietly."""
+
+    lease: Lease
+    owner: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class HandOverDecided:
+    """The planner gives this shard of ours to another worker."""
+
+    shard: Shard
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseReleased:
+    lease: Lease
+
+
+@dataclass(frozen=True, slots=True)
+class ShardEnded:
+    lease: Lease
+    children: tuple[str, ...]
+    rows: tuple[LeaseRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ShardHalted:
+    """The shard's row is gone: nobody guesses its position. `checkpoint` is the last one this worker knew."""
+
+    shard: Shard
+    checkpoint: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class GapFound:
+    """Data after `checkpoint` was trimmed before it was read; `new` when no row told of it yet."""
+
+    lease: Lease
+    checkpoint: str
+    new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPinned:
+    stream_arn: str
+    floor: float | None
+    roots: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class MemberBuried:
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """Somebody took this worker for dead; it joins again."""
+
+    owner: str
+
+
+Event = (
+    UnitCommitted | CaughtUp | RetryScheduled | ShardRewound | LeaseClaimed | LeaseLost | HandOverDecided
+    | LeaseReleased | ShardEnded | ShardHalted | GapFound | StreamPinned | Joined | MemberBuried | Removed
+)  # fmt: skip

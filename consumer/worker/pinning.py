@@ -1,0 +1,147 @@
+"""First sight of a stream: pin the floor and the first roots, plant the roots' rows, mark the pin complete.
+
+Each step is idempotent and conditional, so a crash anywhere, or two workers at once, end in the same pin.
+"""
+
+from collections.abc import Collection
+from dataclasses import replace
+from datetime import datetime
+from enum import Enum
+from typing import Final, Literal
+
+from consumer.domain import lineage
+from consumer.domain.errors import UnsafeRefused
+from consumer.domain.leases import LeaseRow, Origin, Pin, Shard
+from consumer.domain.outcomes import Done, Lost, Refused, StreamListing
+from consumer.domain.position import TRIM_HORIZON
+from consumer.worker import events
+from consumer.worker.calls import CompletePin, FindOrigin, ListShards, PinCall, PinStream, Plant, Reply
+
+StartPosition = Literal["TRIM_HORIZON", "LATEST"] | datetime
+
+PLANTED_AT_ONCE: Final = 50
+"""Rows a planting transaction puts; it may hold 100 actions."""
+
+
+class Stage(Enum):
+    """What the next call is for."""
+
+    ORIGIN = "origin"
+    LISTING = "listing"
+    PINNING = "pinning"
+    PLANTING = "planting"
+
+
+class Pinning:
+    """What is still to do until the stream's pin is complete; `pin` tells the floor from then on."""
+
+    def __init__(self, stream_arn: str, start: StartPosition, resolution_seconds: int, tables: tuple[str, str]) -> None:
+        self.pin: Pin | None = None
+        self._stream_arn = stream_arn
+        self._start = start
+        self._resolution_seconds = resolution_seconds
+        self._lease_table, self._leaderboard_table = tables
+        self._stage = Stage.ORIGIN
+        self._draft: Pin | None = None
+        self._epoch = 0
+        self._unplanted: list[str] = []
+
+    @property
+    def complete(self) -> bool:
+        """Whether shards can be claimed."""
+        return self.pin is not None and self.pin.complete
+
+    def next_call(self) -> PinCall:
+        """What to ask next; only while not complete."""
+        match self._stage:
+            case Stage.ORIGIN:
+                return FindOrigin(self._stream_arn)
+            case Stage.LISTING:
+                return ListShards(self._stream_arn)
+            case Stage.PINNING:
+                assert self._draft is not None
+                return PinStream(self._draft)
+            case Stage.PLANTING if self._unplanted:
+                rows = tuple(
+                    LeaseRow(Shard(self._stream_arn, root), None, self._epoch, TRIM_HORIZON)
+                    for root in self._unplanted[:PLANTED_AT_ONCE]
+                )
+                return Plant(self._stream_arn, rows)
+            case Stage.PLANTING:
+                return CompletePin(self._stream_arn)
+
+    def take(self, call: PinCall, reply: Reply) -> list[events.Event]:
+        """Learns an answer. Raises UnsafeRefused when birth row and lease table do not belong together."""
+        match call, reply:
+            case FindOrigin(), Origin():
+                self._refuse_mismatch(reply)
+                self.pin = reply.pin
+                self._stage = Stage.LISTING
+            case ListShards(), StreamListing():
+                self._epoch = int(reply.served_at)
+                if self.pin is None:
+                    self._draft = Pin(self._stream_arn, self._floor(reply), lineage.roots(reply), complete=False)
+                    self._stage = Stage.PINNING
+                else:
+                    self._start_planting(self.pin)
+            case PinStream(pin), Done():
+                self._start_planting(pin)
+                return [events.StreamPinned(pin.stream_arn, pin.floor, pin.roots)]
+            case ((PinStream() | Plant()), Lost()):
+                self._stage = Stage.ORIGIN  # another worker is ahead of us: look again
+            case Plant(_, rows), Done():
+                self._planted({row.shard.shard_id for row in rows})
+            case Plant(), Refused():
+                self._planted(reply.existing)
+            case CompletePin(), Done():
+                assert self.pin is not None
+                self.pin = replace(self.pin, complete=True)
+            case _:
+                raise AssertionError(f"{type(reply).__name__} is no answer to {type(call).__name__}")
+        return []
+
+    def _start_planting(self, pin: Pin) -> None:
+        self.pin = pin
+        self._unplanted = list(pin.roots)
+        self._stage = Stage.PLANTING
+
+    def _planted(self, roots: Collection[str]) -> None:
+        self._unplanted = [root for root in self._unplanted if root not in roots]
+
+    def _floor(self, listing: StreamListing) -> float | None:
+        """The start position in unix seconds, rounded down to what the engine tells creation times in."""
+        if self._start == "TRIM_HORIZON":
+            return None
+        moment = listing.served_at if self._start == "LATEST" else self._start.timestamp()
+        return float(moment // self._resolution_seconds * self._resolution_seconds)
+
+    def _refuse_mismatch(self, origin: Origin) -> None:
+        """A pin without its birth row, or the reverse, means that one of the two tables is not the one it was."""
+        births = [origin.birth] if origin.birth else [birth for birth, _ in origin.others]
+        for birth in births:
+            if (birth.lease_table, birth.leaderboard_table) != (self._lease_table, self._leaderboard_table):
+                raise UnsafeRefused(
+                    f"the quarantine table belongs to lease table {birth.lease_table} and leaderboard "
+                    f"{birth.leaderboard_table}, not to {self._lease_table} and {self._leaderboard_table}. Going on "
+                    "would count up to 24 hours of games a second time. Check CONSUMER_LEASE_TABLE, "
+                    "CONSUMER_LEADERBOARD_TABLE and CONSUMER_QUARANTINE_TABLE."
+                )
+        if origin.birth is not None and origin.pin is None:
+            raise UnsafeRefused(self._lost_ledger(origin.birth.stream_arn))
+        if origin.birth is None and origin.pin is not None:
+            raise UnsafeRefused(
+                f"lease table {self._lease_table} knows the stream {self._stream_arn}, but the quarantine table has no "
+                "birth row for it: it is another table, or was emptied, and quarantined records may be missing. "
+                "Check CONSUMER_QUARANTINE_TABLE, or restore the table from a backup."
+            )
+        for birth, pinned in origin.others:
+            if not pinned:
+                raise UnsafeRefused(self._lost_ledger(birth.stream_arn))
+
+    def _lost_ledger(self, stream_arn: str) -> str:
+        return (
+            f"leaderboard {self._leaderboard_table} has been counted from the stream {stream_arn}, but lease table "
+            f"{self._lease_table} does not know how far: it is another table, or was emptied. Going on would count up "
+            "to 24 hours of games a second time. Check CONSUMER_LEASE_TABLE, or restore the table from a backup; a "
+            "leaderboard that is to be counted anew needs new, empty leaderboard, lease and quarantine tables."
+        )

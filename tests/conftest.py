@@ -1,0 +1,66 @@
+"""The engines as fixtures, and an environment in which nothing of the developer's own AWS account is left."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from consumer.demo import lifeline
+from consumer.demo.engine import Engine
+from consumer.demo.installation import ENGINE_VARIABLE
+from consumer.demo.server import Server
+from tests.engines.dynamodb_local import DynamoDBLocal, what_is_missing
+from tests.engines.table_engine import ENGINE_NAMES, TableEngine, is_foreign
+
+_ENGINE_PYTHON = Path(__file__).parents[1] / ".venv-engine" / "bin" / "python"
+
+
+def pytest_configure() -> None:
+    """No test may reach a real account, or behave otherwise because of a variable in the developer's shell."""
+    for name in [name for name in os.environ if is_foreign(name)]:
+        del os.environ[name]
+    os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
+    if _ENGINE_PYTHON.exists():
+        os.environ.setdefault(ENGINE_VARIABLE, os.fspath(_ENGINE_PYTHON))
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # A worker whose controller was killed would first finish its test, and its engines would wait for that.
+        lifeline.follow(os.getppid())
+
+
+@pytest.fixture(scope="session")
+def ministack_url() -> Iterator[str]:
+    """One ministack a test process, shared by its tests: name tables after the test."""
+    with Engine() as server:
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def dynamodb_local_url() -> Iterator[str]:
+    """One DynamoDB Local a test process, shared by its tests: name tables after the test."""
+    with _dynamodb_local() as server:
+        yield server.url
+
+
+@pytest.fixture(scope="session", params=ENGINE_NAMES)
+def engine(request: pytest.FixtureRequest) -> TableEngine:
+    """Each of the two engines in turn, shared by the tests of this process."""
+    name: str = request.param
+    url: str = request.getfixturevalue(f"{name.replace('-', '_')}_url")
+    return TableEngine(name, url)
+
+
+@pytest.fixture(params=ENGINE_NAMES)
+def fresh_engine(request: pytest.FixtureRequest) -> Iterator[TableEngine]:
+    """Each of the two engines in turn, started for this test alone: for heavy runs and for faults."""
+    name: str = request.param
+    with Engine() if name == "ministack" else _dynamodb_local() as server:
+        yield TableEngine(name, server.url)
+
+
+def _dynamodb_local() -> Server:
+    missing = what_is_missing()
+    if missing is not None:
+        # Left out on a developer's machine, never in CI: there the guarantees are shown on both engines.
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(missing)
+    return DynamoDBLocal()

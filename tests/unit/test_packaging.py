@@ -1,0 +1,35 @@
+"""What is said twice in the packaging says the same, and the locks name no index."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from consumer.demo.installation import ENGINE_VERSION
+
+ROOT = Path(__file__).parents[2]
+LOCKS = ("requirements.txt", "requirements-dev.txt", "requirements-engine.txt")
+
+
+def _pins(lock: str) -> set[str]:
+    lines = (ROOT / lock).read_text().splitlines()
+    return {line.removesuffix("\\").strip() for line in lines if line and line[0].isalpha()}
+
+
+def test_the_engines_version_is_the_locked_one() -> None:
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
+    assert groups["engine"] == [f"ministack=={ENGINE_VERSION}"]
+    assert f"ministack=={ENGINE_VERSION}" in _pins("requirements-engine.txt")
+
+
+def test_developing_includes_running() -> None:
+    assert _pins("requirements.txt") <= _pins("requirements-dev.txt")
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_has_hashes_and_names_no_index(lock: str) -> None:
+    text = (ROOT / lock).read_text()
+    assert "://" not in text
+    assert "index" not in text
+    assert "find-links" not in text
+    assert text.count("--hash=sha256:") >= len(_pins(lock)) > 0
