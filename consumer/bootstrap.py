@@ -10,6 +10,7 @@ from functools import partial
 
 import structlog
 
+from consumer import __version__
 from consumer.aws.clients import Clients, connect, resolution_seconds
 from consumer.aws.commit import DynamoCommits
 from consumer.aws.leases import DynamoLeases
@@ -56,7 +57,7 @@ def run(settings: Settings) -> int:
 
     world = _world(settings, clients)
     worker = _worker(settings, identity, stream_arn)
-    meters = PrometheusMeters(worker_id=identity.owner.partition("/")[0])
+    meters = PrometheusMeters(version=__version__, worker_id=identity.owner.partition("/")[0])
     daemon = Daemon(
         worker,
         partial(perform, world=world),

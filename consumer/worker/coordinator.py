@@ -116,7 +116,7 @@ class Coordinator:
             return inf
         steps = inf if self._draining else self._stepping.wake_at
         waits = (self._looking.wake_at, steps) if self._joined else ()
-        return -inf if self._outbox else min(self._beating.wake_at, *waits)
+        return -inf if self._outbox else min(self._beating.wake_at, inf, *waits)
 
     def may_commit(self, now: float) -> bool:
         """Whether a beat asked for less than a TTL ago was written: others may take a silent worker for dead."""

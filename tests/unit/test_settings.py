@@ -1,0 +1,227 @@
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+from unittest.mock import patch
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumer.settings import PREFIX, Settings, SettingsError, load, variable
+
+ARN = "arn:aws:dynamodb:ddblocal:000000000000:table/GameEvents/stream/2026-01-31T12:00:00.000"
+NAMES = sorted(Settings.model_fields)
+
+
+@contextmanager
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """The environment holds these CONSUMER_ variables and no others."""
+    others = {name: value for name, value in os.environ.items() if not name.upper().startswith(PREFIX)}
+    with patch.dict(os.environ, {**others, **variables}, clear=True):
+        yield
+
+
+def faults(
+    variables: Mapping[str, str], flags: Mapping[str, object] = MappingProxyType({}), *, needs: str = "stream"
+) -> tuple[str, ...]:
+    with environment(variables), pytest.raises(SettingsError) as raised:
+        load(flags, needs={needs})
+    assert raised.value.exit_code == 2
+    assert str(raised.value).splitlines() == list(raised.value.faults)
+    return raised.value.faults
+
+
+def test_defaults({}) -> None:
+    with environment({"CONSUMER_SOURCE_TABLE": "GameEvents"}):
+        settings = load({}, needs={"stream"})
+    assert settings.model_dump() == {
+        "source_table": "GameEvents",
+        "stream_arn": None,
+        "leaderboard_table": "Leaderboards",
+        "lease_table": "consumer-leases",
+        "quarantine_table": "consumer-quarantine",
+        "worker_id": None,
+        "start_position": "TRIM_HORIZON",
+        "player_attribute": "playerId",
+        "score_attribute": "score",
+        "timestamp_attribute": "timestamp",
+        "max_future_seconds": 86_400,
+        "poll_interval_seconds": 0.2,
+        "batch_window_seconds": 0.0,
+        "lease_ttl_seconds": 5.0,
+        "pool_size": 16,
+        "http_host": "127.0.0.1",
+        "http_port": 9464,
+        "log_level": "INFO",
+        "log_format": "auto",
+    }
+    with pytest.raises(ValueError, match="frozen"):
+        settings.http_port = 1
+
+
+def test_a_flag_wins_over_the_environment() -> None:
+    with environment({"CONSUMER_SOURCE_TABLE": "GameEvents", "CONSUMER_HTTP_PORT": "1000"}):
+        settings = load({"source_table": "Others", "pool_size": "3"}, needs={"stream"})
+    assert (settings.source_table, settings.http_port, settings.pool_size) == ("Others", 1000, 3)
+
+
+def test_what_needs_the_stream_asks_for_it() -> None:
+    (fault,) = faults({})
+    assert fault.startswith("CONSUMER_SOURCE_TABLE (--source-table) or CONSUMER_STREAM_ARN (--stream-arn) is not set")
+
+
+def test_what_needs_no_stream_does_not_look_at_its_settings() -> None:
+    with environment({"CONSUMER_STREAM_ARN": "nonsense", "CONSUMER_SOURCE_TABLE": "?", "CONSUMER_START_POSITION": "soon"}):
+        settings = load({}, needs=())
+    assert (settings.source_table, settings.stream_arn, settings.start_position) == (None, None, "TRIM_HORIZON")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "right"),
+    [
+        ("SOURCE_TABLE", "ab", "3 to 255 characters"),
+        ("LEADERBOARD_TABLE", "x" * 256, "3 to 255 characters"),
+        ("LEASE_TABLE", "con sumer", "A-Z a-z 0-9 _ . -"),
+        ("QUARANTINE_TABLE", "", "3 to 255 characters"),
+        ("STREAM_ARN", "arn:aws:kinesis:eu-west-1:123456789012:stream/x", "it must look like arn:aws:dynamodb:"),
+        ("STREAM_ARN", ARN.rpartition("/stream/")[0], "it must look like arn:aws:dynamodb:"),
+        ("STREAM_ARN", ARN + "\n", "it must look like arn:aws:dynamodb:"),
+        ("WORKER_ID", "", "1 to 128 characters"),
+        ("WORKER_ID", "a/b", "1 to 128 characters"),
+        ("WORKER_ID", "a" * 129, "1 to 128 characters"),
+        ("START_POSITION", "horizon", "it must be TRIM_HORIZON, LATEST or"),
+        ("START_POSITION", "2026-01-31T12:00:00", "it has no zone"),
+        ("START_POSITION", "2026-01-31", "it has no zone"),
+        ("START_POSITION", "2026-02-30T12:00:00Z", "it must be TRIM_HORIZON, LATEST or"),
+        ("START_POSITION", "9998-01-01T00:00:00Z", "it lies in the future"),
+        ("START_POSITION", "0001-01-01T00:00:00+01:00", "it leaves the years 1 to 9999"),
+        ("PLAYER_ATTRIBUTE", "", "the name of an attribute"),
+        ("MAX_FUTURE_SECONDS", "-1", "a whole number from 0 to"),
+        ("POLL_INTERVAL_SECONDS", "0.04", "a number of seconds from 0.05 to 60"),
+        ("POLL_INTERVAL_SECONDS", "often", "a number of seconds from 0.05 to 60"),
+        ("BATCH_WINDOW_SECONDS", "nan", "a number of seconds from 0 to 60"),
+        ("LEASE_TTL_SECONDS", "inf", "a number of seconds from 1 to 300"),
+        ("POOL_SIZE", "0", "a whole number from 1 to 256"),
+        ("POOL_SIZE", "1.5", "a whole number from 1 to 256"),
+        ("HTTP_HOST", "", "an address or a host name"),
+        ("HTTP_PORT", "65536", "a whole number from 0 to 65535"),
+        ("HTTP_PORT", "9" * 5000, "a whole number from 0 to 65535"),
+        ("LOG_LEVEL", "LOUD", "one of DEBUG, INFO, WARNING, ERROR"),
+        ("LOG_FORMAT", "xml", "one of auto, json, pretty"),
+    ],
+)
+def test_a_wrong_value_is_told_with_what_would_be_right(name: str, value: str, right: str) -> None:
+    given_stream = {} if name == "STREAM_ARN" else {"CONSUMER_SOURCE_TABLE": "GameEvents"}
+    (fault,) = faults({**given_stream, PREFIX + name: value})
+    flag = "--" + name.lower().replace("_", "-")
+    assert fault.startswith(f"{PREFIX}{name} ({flag}) is {value[:250]!r}"[:250])
+    assert right in fault
+
+
+@pytest.mark.parametrize(
+    ("text", "position"),
+    [
+        ("LATEST", "LATEST"),
+        ("2026-01-31T13:00:00+01:00", datetime(2026, 1, 31, 12, tzinfo=UTC)),
+        ("2026-01-31 12:00Z", datetime(2026, 1, 31, 12, tzinfo=UTC)),
+    ],
+)
+def test_start_positions(text: str, position: object) -> None:
+    with environment({"CONSUMER_SOURCE_TABLE": "GameEvents", "CONSUMER_START_POSITION": text}):
+        assert load({}, needs={"stream"}).start_position == position
+
+
+def test_a_start_just_passed_is_right_and_one_to_come_is_not() -> None:
+    now = datetime.now(UTC)
+    with environment({"CONSUMER_SOURCE_TABLE": "GameEvents"}):
+        load({"start_position": now.isoformat()}, needs={"stream"})
+    (fault,) = faults({}, {"source_table": "GameEvents", "start_position": now + timedelta(minutes=1)})
+    assert "it lies in the future" in fault
+
+
+@pytest.mark.parametrize("partition_and_region", ["aws:eu-west-1", "aws-us-gov:us-gov-west-1", "aws:ddblocal"])
+def test_streams_of_every_region(partition_and_region: str) -> None:
+    arn = ARN.replace("aws:dynamodb:ddblocal", partition_and_region.replace(":", ":dynamodb:"))
+    with environment({"CONSUMER_STREAM_ARN": arn, "CONSUMER_SOURCE_TABLE": "GameEvents"}):
+        assert load({}, needs={"stream"}).stream_arn == arn
+
+
+def test_stream_and_table_that_contradict_each_other() -> None:
+    (fault,) = faults({"CONSUMER_STREAM_ARN": ARN, "CONSUMER_SOURCE_TABLE": "Others"})
+    assert fault.startswith(f"CONSUMER_STREAM_ARN (--stream-arn) is {ARN!r} and CONSUMER_SOURCE_TABLE (--source-table)")
+    assert "'GameEvents'" in fault
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"CONSUMER_SOURCE_TABLE": "Leaderboards"},
+        {"CONSUMER_STREAM_ARN": ARN, "CONSUMER_QUARANTINE_TABLE": "GameEvents"},
+        {"CONSUMER_SOURCE_TABLE": "GameEvents", "CONSUMER_LEASE_TABLE": "consumer-quarantine"},
+    ],
+)
+def test_one_table_for_two_roles(variables: dict[str, str]) -> None:
+    (fault,) = faults(variables)
+    assert fault.endswith("they name one table; each must be a table of its own")
+    assert fault.count(" is ") == 2
+    assert list(variables)[-1] in fault
+
+
+def test_one_attribute_for_two_meanings() -> None:
+    (fault,) = faults({"CONSUMER_SOURCE_TABLE": "GameEvents", "CONSUMER_SCORE_ATTRIBUTE": "playerId"})
+    assert "CONSUMER_PLAYER_ATTRIBUTE" in fault
+    assert "CONSUMER_SCORE_ATTRIBUTE" in fault
+
+
+def test_all_faults_are_told_at_once() -> None:
+    told = faults(
+        {
+            "CONSUMER_LEASE_TABLE": "Leaderboards",
+            "CONSUMER_LOG_LEVEL": "LOUD",
+            "CONSUMER_START_POSITION": "soon",
+            "CONSUMER_POOL_SIZE": "0",
+            "CONSUMER_HTTP_PORT": "80",
+            "CONSUMER_SOURCE": "GameEvents",
+        },
+        {"http_port": "x"},
+    )
+    texts = ("START_POSITION", "POOL_SIZE", "HTTP_PORT", "LOG_LEVEL", "SOURCE_TABLE", "LEADERBOARD_TABLE", "'CONSUMER")
+    assert len(told) == len(texts)
+    assert all(text in fault.partition(" ")[0] for text, fault in zip(texts, told, strict=True))
+
+
+@pytest.mark.parametrize("name", ["CONSUMER_HTTP_PROT", "consumer_http_port", "Consumer_Http_Port"])
+def test_an_unknown_variable_is_told_with_the_nearest_name_and_without_its_value(name: str) -> None:
+    (fault,) = faults({name: "77"}, needs="")
+    assert fault == f"{name!r} is no setting: the nearest one is CONSUMER_HTTP_PORT"
+
+
+def test_the_demo_has_variables_of_its_own() -> None:
+    with environment({"CONSUMER_DEMO_ANYTHING": "1"}):
+        load({}, needs=())
+
+
+variable_names = st.sampled_from([variable(name) for name in NAMES]) | st.text(
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZ_abc", max_size=20
+).map(PREFIX.__add__)
+values = st.one_of(
+    st.sampled_from([ARN, "GameEvents", "LATEST", "0001-01-01T00:00:00+14:00", "1e999", "-0", "{}", "null"]),
+    st.binary(max_size=40).map(lambda raw: os.fsdecode(raw.replace(b"\0", b""))),
+    st.floats().map(str),
+    st.integers().map(str),
+    st.datetimes().map(str),
+)
+
+
+@given(st.dictionaries(variable_names, values), st.dictionaries(st.sampled_from(NAMES), values), st.booleans())
+def test_no_environment_gives_a_traceback(variables: dict[str, str], flags: dict[str, object], stream: bool) -> None:
+    told: tuple[str, ...] = ()
+    with environment(variables):
+        try:
+            load(flags, needs={"stream"} if stream else ())
+        except SettingsError as error:
+            told = error.faults or ("nothing was told",)
+    assert "nothing was told" not in told
+    assert all(fault.isprintable() and len(fault) < 2000 for fault in told)
