@@ -149,9 +149,8 @@ def load(overrides: Mapping[str, object], *, needs: Collection[str]) -> Settings
             name = str(fault["loc"][0])
             cause = fault.get("ctx", {}).get("error")
             wrong[name] = f"{_shown(name, fault['input'])}: {cause or hint(name, 'right')}"
-    chosen = {name: given.get(name, field.default) for name, field in Settings.model_fields.items()}
-    for name in wrong:
-        del chosen[name]
+    fields = Settings.model_fields.items()
+    chosen = {name: given.get(name, field.default) for name, field in fields if name not in wrong}
     faults = [*wrong.values(), *_missing(chosen, needs), *_contradictions(chosen), *_unknown()]
     if settings is None or faults:
         raise SettingsError(faults)

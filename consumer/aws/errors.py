@@ -62,7 +62,7 @@ def code_of(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
-def trouble_of(error: ClientError | BotoCoreError) -> Trouble:
+def trouble_of(error: ClientError | BotoCoreError | ResponseParserError) -> Trouble:
     """The domain's word for what botocore raised."""
     if isinstance(error, ClientError):
         code = code_of(error)
@@ -78,6 +78,15 @@ def trouble_of(error: ClientError | BotoCoreError) -> Trouble:
     if isinstance(error, HTTPClientError | BotoConnectionError):
         return Trouble(TroubleKind.NETWORK, str(error))
     return Trouble(TroubleKind.SERVER, f"{type(error).__name__}: {error}")
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether it is trouble that a person's command should wait out for a while, and not tell at once."""
+    return isinstance(error, Trouble) and error.kind in (
+        TroubleKind.THROTTLED,
+        TroubleKind.NETWORK,
+        TroubleKind.SERVER,
+    )
 
 
 def _status(error: ClientError) -> int:
@@ -96,5 +105,5 @@ def translated() -> Iterator[None]:
             case "TrimmedDataAccessException":
                 raise DataTrimmed from error
         raise trouble_of(error) from error
-    except BotoCoreError as error:
+    except (BotoCoreError, ResponseParserError) as error:
         raise trouble_of(error) from error

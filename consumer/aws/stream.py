@@ -84,9 +84,8 @@ def raw_page(body: bytes) -> RawPage:
     try:
         answer = json.loads(body)
         records, iterator = answer["Records"], answer.get("NextShardIterator")
-        sound = (iterator is None or isinstance(iterator, str)) and all(
-            is_sequence_number(record["dynamodb"]["SequenceNumber"]) for record in records
-        )
+        sound = isinstance(records, list) and (iterator is None or isinstance(iterator, str))
+        sound = sound and all(is_sequence_number(record["dynamodb"]["SequenceNumber"]) for record in records)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise _NO_PAGE from None
     if not sound:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from botocore.exceptions import ClientError
 
 from consumer import retries
-from consumer.aws.errors import code_of, translated
+from consumer.aws.errors import code_of, may_pass, translated
 from consumer.domain.errors import StartRefused, Trouble, TroubleKind, UnsafeRefused
 
 Keys = tuple[tuple[str, str], ...]
@@ -152,7 +152,7 @@ class DynamoTables:
                     raise
 
         try:
-            return retries.persist(attempt, seconds=START_SECONDS, stop=self._stop, retry_on=_may_pass)
+            return retries.persist(attempt, seconds=START_SECONDS, stop=self._stop, retry_on=may_pass)
         except Trouble as trouble:
             if missing_is_none and trouble.kind is TroubleKind.MISSING:
                 return None
@@ -172,14 +172,6 @@ def _require_view(view: str | None, where: str) -> None:
             f"the stream of {where} has the view type {view}, which does not carry new images; NEW_IMAGE or "
             "NEW_AND_OLD_IMAGES is needed. A view type cannot be changed: switch the stream off and on again with it."
         )
-
-
-def _may_pass(error: BaseException) -> bool:
-    return isinstance(error, Trouble) and error.kind in (
-        TroubleKind.THROTTLED,
-        TroubleKind.NETWORK,
-        TroubleKind.SERVER,
-    )
 
 
 def _sentence(trouble: Trouble) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from consumer.aws.errors import KIND_OF_CODE, code_of, trouble_of
 from consumer.domain.errors import Trouble, TroubleKind
@@ -54,7 +55,7 @@ def transact(client: Any, actions: list[Action]) -> Cancelled | None:
             case "ValidationException":
                 return Cancelled({}, conflict=False, invalid=str(error.response["Error"].get("Message", "")))
         raise trouble_of(error) from error
-    except BotoCoreError as error:
+    except (BotoCoreError, ResponseParserError) as error:
         raise trouble_of(error) from error
     return None
 

@@ -11,9 +11,9 @@ from consumer.domain.errors import ConsumerError
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs one command and ends the process with its exit code; what a person must know goes to stderr."""
-    from consumer.cli.app import app
-
     try:
+        from consumer.cli.app import app
+
         app(args=arguments, prog_name="consumer")
     except ConsumerError as error:
         print(error, file=sys.stderr)

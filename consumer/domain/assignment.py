@@ -21,7 +21,8 @@ def plan(rows: Iterable[LeaseRow], alive: Collection[str], me: str, working: Col
     """My part of the fair assignment of all unfinished shards to the workers `alive` (owners; `me` among them).
 
     Shares differ by at most one. Whoever holds most keeps the larger share, so as few shards as possible move.
-    A row that names me although I do not work it (the reply to a claim was lost) is claimed anew.
+    A row that names me although I do not work it (the reply to a claim was lost) is claimed anew, also when it is one
+    too many: nobody else may take it, and only what is worked can be handed over.
     """
     held: dict[str, list[LeaseRow]] = {owner: [] for owner in sorted(alive)}
     free: list[LeaseRow] = []
@@ -39,8 +40,7 @@ def plan(rows: Iterable[LeaseRow], alive: Collection[str], me: str, working: Col
     quota = {owner: share + (position < larger) for position, owner in enumerate(by_holding)}
     surplus = held[me][quota[me] :]
     release = tuple(row.shard for row in surplus if row.shard in working)
-    kept = {row.shard for row in held[me][: quota[me]]}
-    claim = [row for row in anew if row.shard in kept]
+    claim = anew
     for owner in sorted(held):
         wanted = max(0, quota[owner] - len(held[owner]))
         if owner == me:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -16,6 +17,9 @@ def pack(wire: Mapping[str, Any]) -> tuple[bytes, ...]:
 
 
 def unpack(parts: Iterable[bytes]) -> dict[str, Any]:
-    """The record that `pack` took; ValueError or OSError when a part is missing or damaged."""
-    record: dict[str, Any] = json.loads(gzip.decompress(b"".join(parts)))
+    """The record that `pack` took; ValueError when a part is missing or damaged."""
+    try:
+        record: dict[str, Any] = json.loads(gzip.decompress(b"".join(parts)))
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"the parts are no whole record: {error}") from error
     return record

@@ -39,7 +39,7 @@ def configure(level: str, format: Literal["auto", "json", "pretty"], stream: Tex
         chain += [_order, structlog.processors.JSONRenderer()]
     structlog.configure(
         processors=[*chain, _hide_texts],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
         logger_factory=lambda *_: sink,
         cache_logger_on_first_use=False,
     )

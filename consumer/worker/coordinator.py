@@ -267,8 +267,10 @@ class Coordinator:
         if isinstance(reply, Trouble):
             self._stepping.at = min(self._stepping.at, now + self._backoff.delay(1))
             return [events.RetryScheduled("Claim", reply.kind, reply.detail, 1, 0.0, call.lease)]
+        assert isinstance(reply, LeaseRow | Lost)
         row = reply.row if isinstance(reply, Lost) else reply
-        if isinstance(row, LeaseRow) and (row.owner, row.epoch) == (call.lease.owner, call.lease.epoch):
+        ours = row is not None and (row.owner, row.epoch) == (call.lease.owner, call.lease.epoch)
+        if row is not None and ours and not row.finished:
             self._bump |= call.row.owner is not None
             return [events.LeaseClaimed(row, call.row.owner)]
         self.rescan(now)

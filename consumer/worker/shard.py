@@ -14,7 +14,7 @@ from consumer.domain.leaderboard import Limits, Unit, cut
 from consumer.domain.leases import Lease, LeaseRow, Shard
 from consumer.domain.outcomes import Children, Committed, Done, Lost, Page, Refused
 from consumer.domain.ports import Backoff
-from consumer.domain.position import SHARD_END, TRIM_HORIZON
+from consumer.domain.position import TRIM_HORIZON
 from consumer.worker import events
 from consumer.worker.buffer import Buffer
 from consumer.worker.calls import (
@@ -224,7 +224,7 @@ class ShardMachine:
             case EndShard(), Committed():
                 self.state = State.GONE
                 return [events.ShardEnded(self.lease, call.children, call.rows)]
-            case EndShard(), Lost() if reply.row and self._is_mine(reply.row) and reply.row.checkpoint == SHARD_END:
+            case ((Commit() | EndShard()), Lost()) if reply.row and self._is_mine(reply.row) and reply.row.finished:
                 self.state = State.GONE
                 return [events.ShardEnded(self.lease, reply.row.children, ())]
             case ((Commit() | EndShard()), Lost()):
@@ -295,6 +295,9 @@ class ShardMachine:
         self._buffer = Buffer(row.checkpoint)
         self._iterator = self._children = self._gap = None
         self._exhausted = self._trimmed = False
+        self._created, self._empty_pages = row.created, 0
+        if self.state is State.ENDING:
+            self.state = State.RUNNING
         self._forget_unit()
         self._reading.at = now
         self._committing.succeed(now)

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from unittest.mock import patch
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumer.settings import PREFIX, Settings, SettingsError, load, variable
@@ -33,10 +33,10 @@ def faults(
     return raised.value.faults
 
 
-def test_defaults({}) -> None:
+def test_defaults() -> None:
     with environment({"CONSUMER_SOURCE_TABLE": "GameEvents"}):
-        settings = load({}, needs={"stream"})
-    assert settings.model_dump() == {
+        made = load({}, needs={"stream"})
+    assert made.model_dump() == {
         "source_table": "GameEvents",
         "stream_arn": None,
         "leaderboard_table": "Leaderboards",
@@ -58,13 +58,13 @@ def test_defaults({}) -> None:
         "log_format": "auto",
     }
     with pytest.raises(ValueError, match="frozen"):
-        settings.http_port = 1
+        made.http_port = 1
 
 
 def test_a_flag_wins_over_the_environment() -> None:
     with environment({"CONSUMER_SOURCE_TABLE": "GameEvents", "CONSUMER_HTTP_PORT": "1000"}):
-        settings = load({"source_table": "Others", "pool_size": "3"}, needs={"stream"})
-    assert (settings.source_table, settings.http_port, settings.pool_size) == ("Others", 1000, 3)
+        made = load({"source_table": "Others", "pool_size": "3"}, needs={"stream"})
+    assert (made.source_table, made.http_port, made.pool_size) == ("Others", 1000, 3)
 
 
 def test_what_needs_the_stream_asks_for_it() -> None:
@@ -73,9 +73,11 @@ def test_what_needs_the_stream_asks_for_it() -> None:
 
 
 def test_what_needs_no_stream_does_not_look_at_its_settings() -> None:
-    with environment({"CONSUMER_STREAM_ARN": "nonsense", "CONSUMER_SOURCE_TABLE": "?", "CONSUMER_START_POSITION": "soon"}):
-        settings = load({}, needs=())
-    assert (settings.source_table, settings.stream_arn, settings.start_position) == (None, None, "TRIM_HORIZON")
+    with environment(
+        {"CONSUMER_STREAM_ARN": "nonsense", "CONSUMER_SOURCE_TABLE": "?", "CONSUMER_START_POSITION": "soon"}
+    ):
+        made = load({}, needs=())
+    assert (made.source_table, made.stream_arn, made.start_position) == (None, None, "TRIM_HORIZON")
 
 
 @pytest.mark.parametrize(
@@ -198,6 +200,12 @@ def test_an_unknown_variable_is_told_with_the_nearest_name_and_without_its_value
     assert fault == f"{name!r} is no setting: the nearest one is CONSUMER_HTTP_PORT"
 
 
+def test_a_wrong_value_under_a_name_in_small_letters_is_told_too() -> None:
+    wrong, unknown = faults({"consumer_pool_size": "many"}, needs="")
+    assert "is 'many': it must be a whole number" in wrong
+    assert unknown.startswith("'consumer_pool_size' is no setting")
+
+
 def test_the_demo_has_variables_of_its_own() -> None:
     with environment({"CONSUMER_DEMO_ANYTHING": "1"}):
         load({}, needs=())
@@ -215,6 +223,7 @@ values = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(variable_names, values), st.dictionaries(st.sampled_from(NAMES), values), st.booleans())
 def test_no_environment_gives_a_traceback(variables: dict[str, str], flags: dict[str, object], stream: bool) -> None:
     told: tuple[str, ...] = ()

@@ -1,0 +1,35 @@
+"""Paged reads of whole tables, for people's commands; the worker never scans like this."""
+
+from collections.abc import Callable, Iterator
+from threading import Event
+from typing import Any, Final, TypeVar
+
+from consumer import retries
+from consumer.aws.errors import may_pass, translated
+from consumer.aws.items import Item
+
+ANSWER_SECONDS: Final = 10.0
+"""For how long a call that meets trouble which may pass is tried again."""
+
+T = TypeVar("T")
+
+
+def ask(call: Callable[[], T], stop: Event) -> T:
+    """The call's answer. Trouble that may pass is waited out for some seconds; raises Trouble for what stays."""
+
+    def attempt() -> T:
+        with translated():
+            return call()
+
+    return retries.persist(attempt, seconds=ANSWER_SECONDS, stop=stop, retry_on=may_pass)
+
+
+def scan(client: Any, stop: Event, **request: Any) -> Iterator[Item]:
+    """All items, page by page, each page as it is when it is read (consistent reads). Raises Trouble."""
+    start: dict[str, Any] = {}
+    while True:
+        answer = ask(lambda start=start: client.scan(**request, ConsistentRead=True, **start), stop)  # type: ignore[misc]
+        yield from answer["Items"]
+        if not answer.get("LastEvaluatedKey"):
+            return
+        start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}

@@ -1,0 +1,129 @@
+"""`consumer demo`, as a person runs it: a process, an exact verdict, and nothing left behind."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from consumer.aws.board import BoardRow, DynamoBoard
+from consumer.demo import play
+
+SMALL = ("--games", "1500", "--players", "50")
+WAIT_SECONDS = 60
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="the list of processes is read from /proc")
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "consumer", "demo", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    )
+
+
+def family(pid: int) -> set[int]:
+    """Children, theirs, and so on."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:  # gone in the meantime
+            continue
+        if fields[0] != "Z":
+            parents[int(stat.parent.name)] = int(fields[1])
+    found: set[int] = set()
+    while new := {child for child, parent in parents.items() if parent in found | {pid}} - found:
+        found |= new
+    return found
+
+
+def gone(pids: set[int]) -> bool:
+    deadline = time.monotonic() + WAIT_SECONDS / 4
+    while any(Path(f"/proc/{pid}").exists() for pid in pids):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def lines_until(demo: subprocess.Popen[str], word: str) -> Iterator[str]:
+    assert demo.stdout is not None
+    for line in demo.stdout:
+        yield line
+        if word in line:
+            return
+    pytest.fail(f"it ended before it said {word!r}: {demo.communicate()[1]}")
+
+
+def test_a_small_demo_ends_exact() -> None:
+    with start(*SMALL) as demo:
+        said, complaints = demo.communicate(timeout=WAIT_SECONDS)
+    print(said)
+    assert (demo.returncode, complaints) == (0, ""), said
+    assert "\nEXACT: 1,500 games of 50 players" in said
+    assert "6 poison records in quarantine" in said
+    assert re.search(r" kill +SIGKILL to process \d+: [\d,]+ done, [\d,]+ waiting in the stream\n", said)
+    to_go = re.search(r"killed with ([\d,]+) records to go", said)
+    assert to_go is not None
+    assert int(to_go[1].replace(",", "")) > 0, "killed while records remain"
+    assert max(map(len, said.splitlines())) <= 80
+    assert said.isascii()
+
+
+@linux_only
+@pytest.mark.parametrize(
+    ("told", "ends_with"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, -signal.SIGTERM)]
+)
+@pytest.mark.parametrize("word", ["started:", "started again:"])
+def test_nothing_is_left_when_it_is_ended_half_way(told: signal.Signals, ends_with: int, word: str) -> None:
+    with start("--games", "20000", "--players", "500") as demo:
+        for _ in lines_until(demo, word):
+            pass
+        pids = family(demo.pid)
+        assert len(pids) >= 2, "the engine and the worker"
+        demo.send_signal(told)
+        _, complaints = demo.communicate(timeout=WAIT_SECONDS)
+        assert demo.returncode == ends_with
+        assert complaints == ""
+    assert gone(pids)
+
+
+def test_a_tampered_board_is_not_exact(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    rows = DynamoBoard.rows
+
+    def tampered(board: DynamoBoard) -> Iterator[BoardRow]:
+        for row in rows(board):
+            assert row.total is not None
+            yield row._replace(total=row.total + Decimal("1e-9")) if row.player == "bold-badger" else row
+
+    monkeypatch.setattr(DynamoBoard, "rows", tampered)
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    before = dict(os.environ)
+    assert play(games=300, players=2) == 1
+    said = capfd.readouterr().out
+    assert re.search(r"\nNOT EXACT: 1 difference\n +bold-badger: totalScore is [\d.]+, not [\d.]+\n$", said), said
+    assert os.environ == before
+
+
+def test_an_engine_that_cannot_be_had_is_a_sentence(tmp_path: Path) -> None:
+    missing = tmp_path / "python"
+    done = subprocess.run(
+        [sys.executable, "-m", "consumer", "demo"],
+        env=os.environ | {"CONSUMER_DEMO_ENGINE": os.fspath(missing)},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=WAIT_SECONDS,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"the embedded engine cannot be had: CONSUMER_DEMO_ENGINE is {missing}")
+    assert len(done.stderr.splitlines()) == 1

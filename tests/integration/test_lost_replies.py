@@ -1,0 +1,75 @@
+"""Replies that never arrive although the transaction was applied. The compare-and-set alone makes it exact."""
+
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from tests.engines import TableEngine
+from tests.processes import Call, Fate, Game, Proxy, guards_off, is_commit
+
+SEED = 20_260_131
+RECORDS = 4_000
+
+
+class LostReplies:
+    """Of each ten transactions one loses its reply and one is answered with a 500, both after they were applied."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+        self._next: list[Fate] = []
+
+    def __call__(self, call: Call) -> Fate:
+        if not is_commit(call):
+            return Fate.PASS
+        if not self._next:
+            self._next = [Fate.DROP_REPLY, Fate.FAIL_AFTER, *[Fate.PASS] * 8]
+            self._random.shuffle(self._next)
+        return self._next.pop()
+
+
+@pytest.fixture
+def game(engine: TableEngine) -> Iterator[Game]:
+    with Game(engine, SEED) as game:
+        game.play(RECORDS, 2_000)
+        yield game
+
+
+@pytest.fixture
+def proxy(engine: TableEngine) -> Iterator[Proxy]:
+    with Proxy(engine.url, LostReplies(SEED)) as proxy:
+        yield proxy
+
+
+def consume(game: Game, proxy: Proxy, *unguarded: str) -> int:
+    """Runs a worker until all is consumed; how many transactions were applied without its being told."""
+    worker = game.worker(proxy, entry=guards_off(*unguarded))
+    game.wait_until_consumed()
+    assert worker.terminate().code == 0
+    applied = [call for call in proxy.matching(is_commit) if call.applied]
+    fates = proxy.fates(applied)
+    print(f"{game.engine.name}, seed {SEED}: {len(proxy.matching(is_commit))} transactions, applied: {dict(fates)}")
+    assert min(fates[Fate.DROP_REPLY.value], fates[Fate.FAIL_AFTER.value]) >= 3
+    return len(applied) - fates[Fate.PASS.value]
+
+
+def test_exact(game: Game, proxy: Proxy) -> None:
+    consume(game, proxy, "none")
+    game.assert_exact()
+
+
+def test_exact_also_with_a_fresh_token_an_attempt(game: Game, proxy: Proxy) -> None:
+    consume(game, proxy, "token")
+    game.assert_exact()
+
+
+def test_over_counted_without_the_compare_and_set(game: Game, proxy: Proxy) -> None:
+    lost = consume(game, proxy, "token", "compare-and-set")
+    board = game.board()
+    counted = sum(row.games for row in board.values())
+    print(f"{counted - RECORDS} games counted twice in {lost} transactions that were applied again")
+    assert counted > RECORDS
+    assert board.keys() == game.tally.rows.keys()
+    assert all(board[player].games >= row.games for player, row in game.tally.rows.items())
+    with pytest.raises(AssertionError, match="rows are wrong"):
+        game.assert_exact()

@@ -1,0 +1,110 @@
+"""SIGTERM and SIGKILL of a real worker, and what the next start makes of it."""
+
+import signal
+from collections.abc import Iterator
+from itertools import pairwise
+
+import pytest
+
+from tests.engines import TableEngine
+from tests.processes import Game, Proxy, is_commit
+
+LOAD = 6_000
+
+
+@pytest.fixture
+def game(engine: TableEngine) -> Iterator[Game]:
+    with Game(engine) as game:
+        yield game
+
+
+@pytest.fixture
+def proxy(engine: TableEngine) -> Iterator[Proxy]:
+    with Proxy(engine.url) as proxy:
+        yield proxy
+
+
+def test_sigterm_in_the_middle_of_heavy_work(game: Game, proxy: Proxy) -> None:
+    game.play(LOAD, 1_000)
+    last = int(game.played()[-1].sequence_number)
+    first = game.worker(proxy)
+    first.wait_for_event("unit.committed", count=10)
+    ended = first.terminate()
+    print(f"{game.engine.name}: exit {ended.code}, {ended.seconds:.2f} s after SIGTERM")
+    assert (ended.code, ended.seconds < 2) == (0, True), ended
+    lease = game.lease()
+    assert lease is not None
+    assert "leaseOwner" not in lease
+    checkpoint = lease["checkpoint"]["S"]
+    assert int(checkpoint) < last, "records remain"
+
+    since = len(proxy.calls)
+    second = game.worker(proxy)
+    game.wait_until_consumed()
+    iterators = proxy.of("GetShardIterator", since)
+    asked = {name: iterators[0].request[name] for name in ("ShardIteratorType", "SequenceNumber")}
+    assert asked == {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": checkpoint}
+    read = [number for page in proxy.of("GetRecords", since) for number in page.sequence_numbers]
+    assert read[0] > int(checkpoint), "no committed record is read again"
+    assert all(earlier < later for earlier, later in pairwise(read))
+    game.assert_exact()
+    assert second.terminate().code == 0
+    committed = [event["records"] for worker in (first, second) for event in worker.events("unit.committed")]
+    assert sum(committed) == LOAD
+
+
+@pytest.mark.parametrize("applied", [False, True], ids=["asked", "applied"])
+def test_sigterm_settles_the_commit_in_flight(game: Game, proxy: Proxy, applied: bool) -> None:
+    game.play(1_000, 500)
+    held = proxy.hold(is_commit, applied=applied, skip=2)
+    worker = game.worker(proxy)
+    call = held.wait_caught()
+    worker.send(signal.SIGTERM).wait_for_event("worker.draining")
+    held.let_go()
+    ended = worker.wait()
+    assert (ended.code, ended.seconds < 2) == (0, True), ended
+    lease = game.lease()
+    assert lease is not None
+    values = call.request["TransactItems"][0]["Update"]["ExpressionAttributeValues"]
+    assert lease["checkpoint"] == values[":last"]
+    assert "leaseOwner" not in lease
+    members = next(row for row in game.rows("lease") if row["leaseKey"]["S"] == "members")
+    assert not [name for name in members if name.startswith("worker#")]
+    game.worker()
+    game.wait_until_consumed()
+    game.assert_exact()
+
+
+def test_a_second_sigterm_ends_a_drain_that_is_stuck(game: Game, proxy: Proxy) -> None:
+    game.play(300, 50)
+    held = proxy.hold(is_commit, applied=True)
+    worker = game.worker(proxy)
+    held.wait_caught()
+    worker.send(signal.SIGTERM).wait_for_event("worker.draining")
+    ended = worker.send(signal.SIGTERM).wait()
+    assert (ended.code, ended.seconds < 1) == (7, True), ended
+    held.let_go()
+    game.worker(proxy)
+    game.wait_until_consumed()
+    game.assert_exact()
+
+
+def test_a_worker_of_the_same_name_goes_on_at_once_after_sigkill(game: Game, proxy: Proxy) -> None:
+    """And the dead one's transaction, which arrives late and just where the ledger stands, is kept out by the fence."""
+    game.play(2_000, 500)
+    forever = "300"
+    dead_one = proxy.hold(is_commit, skip=3)
+    first = game.worker(proxy, lease_ttl_seconds=forever)
+    dead_one.wait_caught()
+    assert first.kill() == -signal.SIGKILL
+    new_one = proxy.hold(is_commit)
+    second = game.worker(proxy, lease_ttl_seconds=forever)
+    new_one.wait_caught()
+    dead_one.let_go()
+    assert dead_one.call is not None
+    assert dead_one.call.fenced_off
+    new_one.let_go()
+    game.wait_until_consumed()
+    game.assert_exact()
+    before, after = (worker.wait_for_event("lease.claimed") for worker in (first, second))
+    assert after["lease_epoch"] == before["lease_epoch"] + 1

@@ -1,0 +1,118 @@
+"""What the proxy saw of a call, and what a test may do with one."""
+
+import json
+import re
+import threading
+from collections.abc import Callable
+from enum import Enum
+from functools import cached_property
+from typing import Any
+
+_SEQUENCE_NUMBER = re.compile(rb'"SequenceNumber"\s*:\s*"(\d+)"')
+
+
+class Fate(Enum):
+    """What becomes of a call."""
+
+    PASS = "pass"
+    """Forwarded, and answered with the engine's answer."""
+    DROP_REPLY = "drop the reply"
+    """Forwarded; the connection is closed instead of an answer."""
+    FAIL_AFTER = "500 after it was applied"
+    """Forwarded; answered with a 500."""
+    DROP_CALL = "drop the call"
+    """Never forwarded; the connection is closed."""
+
+
+class Call:
+    """One request, and the engine's answer to it. `status` is None while the engine has not answered."""
+
+    def __init__(self, number: int, operation: str, body: bytes) -> None:
+        self.number = number
+        self.operation = operation
+        self.body = body
+        self.fate = Fate.PASS
+        self.status: int | None = None
+        self.answer = b""
+
+    @cached_property
+    def request(self) -> dict[str, Any]:
+        """The request's document."""
+        document: dict[str, Any] = json.loads(self.body)
+        return document
+
+    @cached_property
+    def reply(self) -> dict[str, Any]:
+        """The answer's document."""
+        document: dict[str, Any] = json.loads(self.answer)
+        return document
+
+    @property
+    def applied(self) -> bool:
+        """Whether the engine did it."""
+        return self.status == 200
+
+    @property
+    def fenced_off(self) -> bool:
+        """Whether the lease row's condition, a transaction's first, refused it."""
+        reasons = self.reply.get("CancellationReasons", ())
+        return bool(reasons) and reasons[0]["Code"] == "ConditionalCheckFailed"
+
+    @property
+    def sequence_numbers(self) -> list[int]:
+        """Of the records in a page that GetRecords answered."""
+        return [int(number) for number in _SEQUENCE_NUMBER.findall(self.answer)]
+
+
+def is_commit(call: Call) -> bool:
+    """Whether the call is a unit's transaction, not one of pinning."""
+    return call.operation == "TransactWriteItems" and b":previous" in call.body
+
+
+class Hold:
+    """Stops the next call that matches, once. `applied`: the next that the engine did, else before it hears of it.
+
+    The caught call waits until `let_go`, which also says what becomes of it.
+    """
+
+    def __init__(self, matches: Callable[[Call], bool], *, applied: bool, skip: int) -> None:
+        self.applied = applied
+        self.call: Call | None = None
+        self._matches = matches
+        self._skip = skip
+        self._caught, self._gone, self._finished = threading.Event(), threading.Event(), threading.Event()
+        self._fate = Fate.PASS
+
+    def wants(self, call: Call) -> bool:
+        """Whether this is the call to stop; asked at most once a call."""
+        if self.call is not None or not self._matches(call):
+            return False
+        self._skip -= 1
+        if self._skip >= 0:
+            return False
+        self.call = call
+        return True
+
+    def stop_here(self) -> None:
+        """For the proxy: the call has come to where it is held."""
+        self._caught.set()
+        self._gone.wait()
+        assert self.call is not None
+        self.call.fate = self._fate
+
+    def finish(self) -> None:
+        """For the proxy: what was to be done with the call is done."""
+        self._finished.set()
+
+    def wait_caught(self, seconds: float = 30.0) -> Call:
+        """The call, when it is there."""
+        assert self._caught.wait(seconds), f"no such call within {seconds:g} s"
+        assert self.call is not None
+        return self.call
+
+    def let_go(self, fate: Fate = Fate.PASS, seconds: float = 30.0) -> None:
+        """Lets the call go its way and waits until the proxy has done with it."""
+        self._fate = fate
+        self._gone.set()
+        if self._caught.is_set():
+            assert self._finished.wait(seconds), f"the call did not end within {seconds:g} s"

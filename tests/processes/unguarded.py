@@ -1,0 +1,15 @@
+"""`consumer` without some of its guards, for tests that must see it fail: `unguarded.py GUARD,GUARD run`."""
+
+import secrets
+import sys
+
+from consumer.aws import commit, transaction
+from consumer.cli import main
+
+if __name__ == "__main__":
+    guards = set(sys.argv.pop(1).split(",")) - {"none"}
+    if "token" in guards:  # a fresh one an attempt, as botocore makes it
+        transaction.token_of = lambda actions: secrets.token_hex(16)  # noqa: ARG005
+    if "compare-and-set" in guards:  # always true; both engines refuse a value that no expression uses
+        commit.COMPARE_AND_SET = "(checkpoint = :previous OR attribute_exists(checkpoint))"  # type: ignore[misc]
+    main()

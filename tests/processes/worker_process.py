@@ -1,0 +1,161 @@
+"""`consumer` as a process: its log as events, its signals, its end."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from consumer.demo.lifeline import spawn
+
+_CONSUMER = ("-m", "consumer")
+_ROOT = Path(__file__).parents[2]
+
+
+def guards_off(*guards: str) -> tuple[str, ...]:
+    """The entry module that takes guards away, see unguarded.py."""
+    return ("-m", "tests.processes.unguarded", ",".join(guards))
+
+
+class Ended(NamedTuple):
+    """How a process ended, and how long that took since it was told to."""
+
+    code: int
+    seconds: float
+    stderr: str
+
+
+class WorkerProcess:
+    """`consumer run` until it ends; use it in a `with`. Times are monotonic seconds."""
+
+    def __init__(self, environment: Mapping[str, str], entry: tuple[str, ...] = _CONSUMER) -> None:
+        self.started_at = time.monotonic()
+        self._process = spawn(
+            [sys.executable, *entry, "run"],
+            env={**environment, "PYTHONPATH": os.fspath(_ROOT)},
+            stderr=subprocess.PIPE,
+        )
+        self._said: list[str] = []
+        self._events: list[tuple[float, dict[str, Any]]] = []
+        self._news = threading.Condition()
+        self._silent = False
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def port(self) -> int:
+        """Where /metrics, /livez and /readyz are."""
+        return int(self.wait_for_event("http.listening")["port"])
+
+    def get(self, path: str) -> tuple[int, str]:
+        """What the health server answers: status and text."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+        finally:
+            connection.close()
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """What it has logged under this name so far."""
+        with self._news:
+            return [event for _, event in self._events if event["event"] == name]
+
+    def wait_for_event(self, name: str, seconds: float = 30.0, *, count: int = 1) -> dict[str, Any]:
+        """The `count`th event of this name; AssertionError with what it said when that does not come."""
+        return self._wait(name, seconds, count)[1]
+
+    def seconds_until(self, name: str, seconds: float = 30.0) -> float:
+        """From the process's start to when its first event of this name was seen."""
+        return self._wait(name, seconds, 1)[0] - self.started_at
+
+    def _wait(self, name: str, seconds: float, count: int) -> tuple[float, dict[str, Any]]:
+        def found() -> list[tuple[float, dict[str, Any]]]:
+            return [seen for seen in self._events if seen[1]["event"] == name]
+
+        with self._news:
+            self._news.wait_for(lambda: len(found()) >= count or self._silent, seconds)
+            if len(found()) < count:
+                raise AssertionError(f"{len(found())} of {count} {name} after {seconds:g} s; it said:\n{self._tail()}")
+            return found()[count - 1]
+
+    def kill(self) -> int:
+        """SIGKILL. The exit code, also of one that had ended before."""
+        self._process.kill()
+        return self._end(10).code
+
+    def terminate(self, seconds: float = 30.0) -> Ended:
+        """SIGTERM, and how it ended."""
+        return self.send(signal.SIGTERM).wait(seconds)
+
+    def send(self, number: signal.Signals) -> Self:
+        """Sends a signal."""
+        self._process.send_signal(number)
+        return self
+
+    def wait(self, seconds: float = 30.0) -> Ended:
+        """How it ended; AssertionError when it does not end."""
+        try:
+            return self._end(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"it did not end within {seconds:g} s; it said:\n{self._tail()}") from None
+
+    def _end(self, seconds: float) -> Ended:
+        began = time.monotonic()
+        code = self._process.wait(seconds)
+        took = time.monotonic() - began
+        self._reader.join(10)
+        return Ended(code, took, "".join(self._said))
+
+    def _tail(self) -> str:
+        return "".join(self._said[-40:])
+
+    def _read(self) -> None:
+        assert self._process.stderr is not None
+        with self._process.stderr as pipe:
+            for raw in pipe:
+                line = raw.decode(errors="replace")
+                seen_at = time.monotonic()
+                try:
+                    event = json.loads(line)
+                except ValueError:
+                    event = None
+                with self._news:
+                    self._said.append(line)
+                    if isinstance(event, dict) and "event" in event:
+                        self._events.append((seen_at, event))
+                    self._news.notify_all()
+        with self._news:
+            self._silent = True
+            self._news.notify_all()
+
+
+def consumer(
+    *arguments: str, environment: Mapping[str, str], seconds: float = 60.0
+) -> subprocess.CompletedProcess[str]:
+    """Runs one command to its end."""
+    with spawn(
+        [sys.executable, *_CONSUMER, *arguments], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        try:
+            said, complained = process.communicate(timeout=seconds)
+        finally:
+            process.kill()
+    return subprocess.CompletedProcess(arguments, process.returncode, said.decode(), complained.decode())

@@ -1,0 +1,1 @@
+"""Long runs on real engines: kills and chaos. `make proof` runs them."""

@@ -1,0 +1,161 @@
+"""What must hold after every step, checked against the stream's own truth."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Context, Decimal
+
+from consumer.domain.leaderboard import Unit
+from consumer.domain.leases import Lease, LeaseRow, Shard
+from consumer.domain.position import SHARD_END, TRIM_HORIZON, rank
+from consumer.domain.records import Entry, Game, Poison, Rules, decode
+from tests.fakes import FakeStreams, FakeTables
+from tests.fakes.streams import number
+
+_WIDE = Context(prec=400)
+
+
+class Violation(AssertionError):
+    """An invariant is broken: its name, and the smallest facts needed to see it."""
+
+    def __init__(self, name: str, facts: str) -> None:
+        super().__init__(f"{name}: {facts}")
+        self.name = name
+
+
+@dataclass
+class Expected:
+    """What a player's row must say."""
+
+    games: int = 0
+    total: Decimal = Decimal(0)
+    date: str = ""
+
+
+class Oracle:
+    """Follows every effect on the tables, whoever caused it."""
+
+    def __init__(self, streams: FakeStreams, tables: FakeTables, rules: Rules) -> None:
+        self._streams = streams
+        self._tables = tables
+        self._rules = rules
+        self._entries: dict[str, Entry] = {}
+        self._ended: dict[Shard, str] = {}
+        self._checkpoints: dict[Shard, str] = {}
+        self._committers: dict[tuple[Shard, int], str] = {}
+        self._expected: dict[str, Expected] = {}
+        self.lost: set[tuple[Shard, str]] = set()
+        self.ends: dict[str, int] = {}
+        tables.on_commit = self._on_commit
+        tables.on_end = self._on_end
+
+    def _on_commit(self, lease: Lease, unit: Unit, fills_gap: bool) -> None:
+        self._one_committer(lease)
+        self._forward(lease.shard, unit.last)
+        self._after_parent(lease.shard)
+        truth = self._between(lease.shard, unit.previous, unit.last)
+        if fills_gap:
+            self._lose([seq for seq in truth if rank(seq) < rank(unit.first)], lease.shard, unit.previous)
+            truth = [seq for seq in truth if rank(seq) >= rank(unit.first)]
+        if len(truth) != unit.records:
+            raise Violation(
+                "a unit is a run of consecutive records",
+                f"{lease.shard.shard_id} {unit.previous}..{unit.last}: {unit.records} records, {len(truth)} written",
+            )
+        for seq in truth:
+            if seq in self._ended:
+                raise Violation("a record ends once", f"{seq} was committed before, in {self._ended[seq]}")
+            self._ended[seq] = f"{lease.shard.shard_id} epoch {lease.epoch}"
+        self._compare(truth)
+
+    def _compare(self, committed: Sequence[str]) -> None:
+        """Totals are the fold of the committed records, less the quarantined ones, which lie in the quarantine."""
+        touched = set()
+        for seq in committed:
+            entry = self._entry(seq)
+            kind = type(entry).__name__
+            self.ends[kind] = self.ends.get(kind, 0) + 1
+            if isinstance(entry, Game):
+                touched.add(entry.player)
+                expected = self._expected.setdefault(entry.player, Expected())
+                expected.games += 1
+                expected.total = _WIDE.add(expected.total, entry.score)
+                expected.date = max(expected.date, entry.date)
+            elif isinstance(entry, Poison) and not any(key[1] == seq for key in self._tables.quarantine):
+                raise Violation("poison is quarantined", f"{seq} is not in the quarantine")
+        for player in sorted(touched):
+            expected, score = self._expected[player], self._tables.board[player]
+            if (score.games, score.total, score.date) != (expected.games, expected.total, expected.date):
+                raise Violation("totals are the fold of the committed records", f"{player}: {score} not {expected}")
+
+    def _on_end(self, lease: Lease, rows: Sequence[LeaseRow]) -> None:
+        self._one_committer(lease)
+        shard = self._streams.shards[lease.shard.shard_id]
+        at = self._checkpoints.get(lease.shard, TRIM_HORIZON)
+        left = [seq for seq in self._between(lease.shard, at, SHARD_END) if (lease.shard, seq) not in self.lost]
+        self._lose([seq for seq in left if int(seq) <= self._trimmed_to(shard.shard_id)], lease.shard, at)
+        left = [seq for seq in left if int(seq) > self._trimmed_to(shard.shard_id)]
+        if left or not shard.closed:
+            raise Violation("a shard ends after its last record", f"{shard.shard_id} ended with {left} left")
+        self._forward(lease.shard, SHARD_END)
+        for row in rows:
+            if self._checkpoints.get(row.shard):
+                raise Violation("a child's row is put once", f"{row.shard.shard_id} had one")
+
+    def _lose(self, seqs: Sequence[str], shard: Shard, checkpoint: str) -> None:
+        """What is passed over must be trimmed and have a gap row."""
+        for seq in seqs:
+            if int(seq) > self._trimmed_to(shard.shard_id) or (shard, checkpoint) not in self._tables.gaps:
+                raise Violation("nothing is lost silently", f"{seq} of {shard.shard_id} was passed over")
+            self.lost.add((shard, seq))
+
+    def _trimmed_to(self, shard_id: str) -> int:
+        shard = self._streams.shards[shard_id]
+        return int(number(shard.records[shard.trimmed - 1])) if shard.trimmed else -1
+
+    def _one_committer(self, lease: Lease) -> None:
+        owner = self._committers.setdefault((lease.shard, lease.epoch), lease.owner)
+        if owner != lease.owner:
+            raise Violation("one committer a shard and epoch", f"{lease} beside {owner}")
+
+    def _forward(self, shard: Shard, checkpoint: str) -> None:
+        before = self._checkpoints.get(shard, TRIM_HORIZON)
+        if rank(checkpoint) <= rank(before):
+            raise Violation("a checkpoint never goes back", f"{shard.shard_id}: {before} -> {checkpoint}")
+        self._checkpoints[shard] = checkpoint
+
+    def _after_parent(self, shard: Shard) -> None:
+        parent = self._streams.shards[shard.shard_id].parent
+        if parent and parent in self._streams.shards:
+            row = self._tables.rows.get(Shard(shard.stream_arn, parent))
+            if row is not None and not row.finished:
+                raise Violation("a child comes after its parent", f"{shard.shard_id} before {parent}")
+
+    def _between(self, shard: Shard, previous: str, last: str) -> list[str]:
+        numbers = [number(wire) for wire in self._streams.shards[shard.shard_id].records]
+        return [seq for seq in numbers if rank(previous) < rank(seq) <= rank(last)]
+
+    def _entry(self, seq: str) -> Entry:
+        if seq not in self._entries:
+            for shard in self._streams.shards.values():
+                for wire in shard.records:
+                    if number(wire) not in self._entries:
+                        floor = next(iter(self._tables.pins.values())).floor
+                        self._entries[number(wire)] = decode(wire, self._rules, floor)
+        return self._entries[seq]
+
+    # --- at the end ---
+
+    def undone(self) -> list[str]:
+        """Records that have not ended anywhere yet, and closed shards that have not ended."""
+        left = []
+        for shard in self._streams.shards.values():
+            name = Shard(self._streams.arn, shard.shard_id)
+            left += [
+                f"{shard.shard_id}:{number(wire)}"
+                for wire in shard.records
+                if number(wire) not in self._ended and (name, number(wire)) not in self.lost
+            ]
+            row = self._tables.rows.get(name)
+            if shard.closed and (row is None or not row.finished):
+                left.append(f"{shard.shard_id} has not ended")
+        return left

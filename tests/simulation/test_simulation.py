@@ -1,0 +1,37 @@
+"""Seeds: fixed ones, fresh ones whose base is printed, and guards taken away."""
+
+import os
+import random
+
+import pytest
+
+from tests.simulation.oracle import Violation
+from tests.simulation.world import Simulation
+
+SEEDS = int(os.environ.get("SIMULATION_SEEDS", "300"))
+BASE = int(os.environ.get("SIMULATION_BASE", random.SystemRandom().randrange(1_000_000)))
+"""Fresh seeds every time; to run one again: SIMULATION_BASE=<seed> SIMULATION_SEEDS=1."""
+
+BATCH = 50
+
+
+def run(seed: int) -> Simulation:
+    """One run; a violation tells its story."""
+    simulation = Simulation(seed)
+    try:
+        return simulation.run()
+    except Exception as error:
+        story = "\n".join(simulation.story()[-60:])
+        again = f"SIMULATION_BASE={seed} SIMULATION_SEEDS=1 make simulate"
+        pytest.fail(f"seed {seed}: {error}\n{story}\nrun it again: {again}", pytrace=not isinstance(error, Violation))
+
+
+@pytest.mark.parametrize("first", range(BASE, BASE + SEEDS, BATCH), ids=lambda _: "fresh")
+def test_fresh_seeds(first: int) -> None:
+    print(f"seeds {first} to {min(first + BATCH, BASE + SEEDS) - 1}")
+    for seed in range(first, min(first + BATCH, BASE + SEEDS)):
+        run(seed)
+
+
+def test_a_seed_is_a_run() -> None:
+    assert Simulation(7).run().story() == Simulation(7).run().story()

@@ -1,0 +1,143 @@
+"""Machines that are talked to call by call: a test says what is answered, and when."""
+
+from collections.abc import Iterable, Mapping
+from typing import Generic, TypeVar
+
+from consumer.domain.leases import Lease, LeaseRow, Members, Pin, Shard, Vouch
+from consumer.domain.outcomes import Done, Ledger
+from consumer.domain.position import TRIM_HORIZON
+from consumer.worker import events
+from consumer.worker.calls import Beat, Call, CoordinatorCall, Load, Look, Reply, ShardCall
+from consumer.worker.coordinator import Coordinator, Identity
+from consumer.worker.pinning import Pinning
+from consumer.worker.shard import ShardMachine, Tuning
+from tests.builders import ARN, ME, row
+
+Kind = TypeVar("Kind", bound=Call)
+Spoken = TypeVar("Spoken", bound=Call)
+
+TTL = 4.0
+
+
+class Steady:
+    """A back-off without jitter: as many seconds as there were failures."""
+
+    def delay(self, attempt: int) -> float:
+        """See domain.ports.Backoff."""
+        return float(attempt)
+
+
+class Conversation(Generic[Spoken]):
+    """Calls under way are kept until they are taken up; `now` is monotonic seconds."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.under_way: list[Spoken] = []
+
+    def look(self) -> list[Spoken]:
+        """All calls under way, after those that are due now have been started."""
+        raise NotImplementedError
+
+    def tell(self, call: Spoken, reply: Reply) -> list[events.Event]:
+        """A reply arrives."""
+        raise NotImplementedError
+
+    def call(self, kind: type[Kind]) -> Kind:
+        """The call of this kind, which must be due by now."""
+        found = [each for each in self.look() if isinstance(each, kind)]
+        assert len(found) == 1, f"{kind.__name__} wanted, there is {self.under_way}"
+        self.under_way = [each for each in self.under_way if each is not found[0]]
+        return found[0]
+
+    def asks(self, kind: type[Call]) -> bool:
+        """Whether a call of this kind is under way or due by now."""
+        return any(isinstance(each, kind) for each in self.look())
+
+    def answer(self, kind: type[Spoken], reply: Reply) -> list[events.Event]:
+        """The call of this kind is answered."""
+        return self.tell(self.call(kind), reply)
+
+
+class Talk(Conversation[ShardCall]):
+    """With a shard machine under the lease of `start`."""
+
+    def __init__(self, start: LeaseRow | None = None, tuning: Tuning | None = None) -> None:
+        super().__init__()
+        self.row = start or row(owner=ME)
+        self.lease = Lease(self.row.shard, ME, self.row.epoch)
+        self.vouched = True
+        self.machine = ShardMachine(self.row, self.lease, None, tuning or Tuning(), Steady())
+
+    def look(self) -> list[ShardCall]:
+        """All calls under way, after those that are due now have been started."""
+        self.under_way += self.machine.ready(self.now, vouched=self.vouched)
+        assert self.machine.wake_at(vouched=self.vouched) > self.now, "what is due now was not started"
+        return self.under_way
+
+    def tell(self, call: ShardCall, reply: Reply) -> list[events.Event]:
+        """A reply arrives."""
+        return self.machine.take(call, reply, self.now)
+
+    def wait(self, seconds: float) -> "Talk":
+        """Time passes."""
+        self.now += seconds
+        return self
+
+
+def members(changes: int = 0, **beats: int) -> Members:
+    """The `members` item; a keyword `w2_b` is the owner w2/b."""
+    return Members(changes, {owner.replace("_", "/"): Vouch(beat) for owner, beat in beats.items()})
+
+
+class Council(Conversation[CoordinatorCall]):
+    """With a coordinator whose stream is pinned already, unless a pinning is given."""
+
+    def __init__(self, owner: str = ME, *, stable: bool = False, pinning: Pinning | None = None) -> None:
+        super().__init__()
+        self.working: dict[Shard, object] = {}
+        if pinning is None:
+            pinning = Pinning(ARN, TRIM_HORIZON, 1, ("consumer-leases", "Leaderboards"))
+            pinning.pin = Pin(ARN, None, (), complete=True)
+        self.machine = Coordinator(Identity(owner, stable), pinning, TTL, self.working, Steady())
+        self.told: list[events.Event] = []
+
+    def look(self) -> list[CoordinatorCall]:
+        """All calls under way, after those that are due now have been started."""
+        self.under_way += self.machine.ready(self.now)
+        assert self.machine.wake_at() > self.now, "what is due now was not started"
+        return self.under_way
+
+    def tell(self, call: CoordinatorCall, reply: Reply) -> list[events.Event]:
+        """A reply arrives."""
+        told = self.machine.take(call, reply, self.now)
+        self.told += told
+        return told
+
+    def join(self) -> "Council":
+        """The first beat is written."""
+        self.answer(Beat, Done())
+        return self
+
+    def plan(self, rows: Iterable[LeaseRow], seen: Members) -> list[events.Event]:
+        """A load, and a look after it: what comes of the plan."""
+        self.answer(Load, Ledger(tuple(rows), ()))
+        if any(isinstance(each, Look) for each in self.under_way):
+            self.answer(Look, seen)  # of before the load: it knows not every owner
+            self.now += TTL / 8
+        return self.answer(Look, seen)
+
+    def observe(self, seconds: float, beats: Mapping[str, int], changes: int = 0) -> None:
+        """Time passes; looks see these beats, our own beats are written."""
+        until = self.now + seconds
+        while self.now < until:
+            for call in list(self.look()):
+                if isinstance(call, Look):
+                    self.answer(Look, members(changes, **beats))
+                elif isinstance(call, Beat):
+                    self.answer(Beat, Done())
+            self.now = min(until, self.now + TTL / 8)
+
+
+def kinds(calls: Iterable[object]) -> list[str]:
+    """The names of the calls or events."""
+    return [type(each).__name__ for each in calls]

@@ -1,0 +1,213 @@
+import io
+import json
+import logging
+import os
+import subprocess
+import sys
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import structlog
+
+from consumer import __version__
+from consumer.cli import main
+from consumer.domain.errors import UnsafeRefused
+from consumer.settings import Settings, flag, variable
+from consumer.telemetry.logs import configure
+
+
+def end(*arguments: str) -> Any:
+    """The exit code of a command, run in this process."""
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    return ended.value.code
+
+
+@pytest.fixture(autouse=True)
+def _plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for name in [name for name in os.environ if name.startswith("CONSUMER_")]:
+        monkeypatch.delenv(name)
+
+
+class House:
+    """Stands in for the bootstrap: remembers the settings it was given and does what it is told."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.settings: list[Settings] = []
+        self.result: Any = 0
+        module = SimpleNamespace(run=self.take, init=self.take)
+        monkeypatch.setitem(sys.modules, "consumer.bootstrap", module)
+        monkeypatch.setattr("consumer.telemetry.logs.configure", lambda *_: None)
+
+    def take(self, settings: Settings) -> Any:
+        self.settings.append(settings)
+        if isinstance(self.result, BaseException):
+            raise self.result
+        return self.result
+
+
+@pytest.fixture
+def house(monkeypatch: pytest.MonkeyPatch) -> House:
+    return House(monkeypatch)
+
+
+def test_run_is_given_the_settings_and_ends_with_its_exit_code(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONSUMER_HTTP_PORT", "1000")
+    monkeypatch.setenv("CONSUMER_POOL_SIZE", "2")
+    house.result = 7
+    assert end("run", "--source-table", "GameEvents", "--pool-size", "3") == 7
+    (settings,) = house.settings
+    assert (settings.source_table, settings.http_port, settings.pool_size) == ("GameEvents", 1000, 3)
+
+
+def test_init_prints_a_line_a_table(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    house.result = [
+        SimpleNamespace(name="Leaderboards", created=False, note=None),
+        SimpleNamespace(name="consumer-leases", created=True, note="no point-in-time recovery here"),
+    ]
+    assert end("init") == 0
+    told = capsys.readouterr()
+    assert told.out.splitlines() == [
+        "exists   Leaderboards",
+        "created  consumer-leases  (no point-in-time recovery here)",
+    ]
+    assert told.err == ""
+
+
+def test_init_asks_for_no_stream(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONSUMER_STREAM_ARN", "nonsense")
+    house.result = []
+    assert end("init") == 0
+
+
+def test_demo_passes_its_flags_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    games: list[dict[str, int]] = []
+
+    def play(**flags: int) -> int:
+        games.append(flags)
+        return len(games) - 1
+
+    monkeypatch.setitem(sys.modules, "consumer.demo", SimpleNamespace(play=play))
+    assert end("demo") == 0
+    assert end("demo", "--games", "10", "--players", "3") == 1
+    assert games == [{"games": 20_000, "players": 500}, {"games": 10, "players": 3}]
+
+
+def test_wrong_settings_are_told_together(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    assert end("run", "--http-port", "x", "--log-level", "LOUD") == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert [line.split(" ")[0] for line in told.err.splitlines()] == [
+        "CONSUMER_HTTP_PORT",
+        "CONSUMER_LOG_LEVEL",
+        "CONSUMER_SOURCE_TABLE",
+    ]
+    assert house.settings == []
+
+
+def test_an_error_for_a_person_ends_with_its_sentence_and_code(
+    house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    house.result = UnsafeRefused("the lease table is empty")
+    assert end("run", "--source-table", "GameEvents") == 4
+    assert capsys.readouterr() == ("", "the lease table is empty\n")
+
+
+def test_ctrl_c(house: House) -> None:
+    house.result = KeyboardInterrupt()
+    assert end("run", "--source-table", "GameEvents") == 130
+
+
+def test_ctrl_c_before_the_command_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(**_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("consumer.cli.app.app", interrupted)
+    assert end("run") == 130
+
+
+@pytest.mark.parametrize(("level", "lines"), [("INFO", 1), ("DEBUG", None)])
+def test_the_unexpected_is_one_line_and_a_traceback_only_at_debug(
+    house: House, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, level: str, lines: int | None
+) -> None:
+    structlog.reset_defaults()
+    monkeypatch.setenv("CONSUMER_LOG_LEVEL", level)
+    house.result = LookupError("nobody thought of this")
+    assert end("run", "--source-table", "GameEvents") == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.splitlines()[0] == "consumer: unexpected LookupError: nobody thought of this"
+    assert ("Traceback" in told.err) is (lines is None)
+    assert lines is None or len(told.err.splitlines()) == lines
+
+
+@pytest.mark.parametrize(("level", "count"), [("INFO", 1), ("DEBUG", 2)])
+def test_the_unexpected_goes_to_the_log_once_there_is_one(
+    house: House, monkeypatch: pytest.MonkeyPatch, level: str, count: int
+) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    monkeypatch.setattr("consumer.telemetry.logs.configure", partial(configure, stream=stream))
+    house.result = LookupError("nobody thought of this")
+    try:
+        assert end("run", "--source-table", "GameEvents", "--log-level", level, "--log-format", "json") == 1
+    finally:
+        structlog.reset_defaults()
+        logging.captureWarnings(False)
+    events = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [event["event"] for event in events] == ["consumer.unexpected", "consumer.traceback"][:count]
+    assert events[0]["error"] == "nobody thought of this"
+    assert ["Traceback" in event.get("exception", "") for event in events] == [False, True][:count]
+
+
+@pytest.mark.parametrize("arguments", [["--frob"], ["frob"], ["run", "--frob"], []])
+def test_usage_errors(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert end(*arguments) == 2
+    told = capsys.readouterr()
+    assert "Traceback" not in told.err + told.out
+    assert "Usage: consumer" in told.err + told.out
+
+
+def test_a_flag_without_its_value(capsys: pytest.CaptureFixture[str]) -> None:
+    assert end("run", "--http-port") == 2
+    assert "'--http-port' requires an argument" in capsys.readouterr().err
+
+
+def test_help_of_run_lists_every_setting_with_its_variable_and_default(capsys: pytest.CaptureFixture[str]) -> None:
+    assert end("run", "--help") == 0
+    text = capsys.readouterr().out
+    for name, field in Settings.model_fields.items():
+        default = f"{field.default:g}" if isinstance(field.default, float) else field.default
+        assert f"{flag(name)} " in text
+        assert (variable(name) if default is None else f"{variable(name)}={default}\n") in text
+    assert "--http-port 0..65535" in text
+    assert "--log-format auto|json|pretty" in text
+    assert "consumer run --source-table GameEvents" in text
+
+
+@pytest.mark.parametrize("command", ["init", "demo"])
+def test_every_help_shows_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert end(command, "--help") == 0
+    text = capsys.readouterr().out
+    assert f"Example:\n    consumer {command} " in text
+    assert "--http-port" not in text
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert end("--version") == 0
+    assert capsys.readouterr().out == f"consumer {__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["run"]])
+def test_what_does_no_work_imports_nothing_heavy(arguments: list[str]) -> None:
+    """`python -m consumer`, for real: what it imported is on its stderr."""
+    ended = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "consumer", *arguments], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == (0 if "--help" in arguments else 2)
+    imported = {line.rpartition("|")[2].strip() for line in ended.stderr.splitlines() if "import time:" in line}
+    assert "consumer.settings" in imported
+    assert imported.isdisjoint({"boto3", "botocore", "prometheus_client", "structlog", "tenacity", "rich.console"})

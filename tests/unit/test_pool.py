@@ -1,0 +1,93 @@
+import threading
+import time
+
+import pytest
+
+from consumer.domain.errors import Trouble, TroubleKind
+from consumer.domain.leases import Members, Vouch
+from consumer.domain.outcomes import Done, Ledger
+from consumer.worker.calls import Beat, Call, Load, Look, Reply
+from consumer.worker.pool import Pool
+
+LONG_SECONDS = 30.0
+
+
+def answer(call: Call) -> Reply:
+    match call:
+        case Look():
+            return Members(0, {})
+        case Load():
+            return Ledger((), ())
+        case _:
+            return Trouble(TroubleKind.NETWORK, "down")
+
+
+def gather(pool: Pool, count: int) -> list[tuple[Call, Reply]]:
+    told: list[tuple[Call, Reply]] = []
+    while len(told) < count:
+        got = pool.replies(LONG_SECONDS)
+        assert got, "no reply came"
+        told += got
+    return told
+
+
+def test_replies_come_with_their_calls() -> None:
+    pool = Pool(answer, data_threads=2)
+    beat = Beat("w1/a", Vouch(1), joining=True, bump=True)
+    for call in (Look(), Load(), beat, Load()):
+        pool.start(call)
+    told = gather(pool, 4)
+    assert sorted(type(call).__name__ for call, _ in told) == ["Beat", "Load", "Load", "Look"]
+    replies = {type(call): reply for call, reply in told}
+    assert replies[Look] == Members(0, {})
+    assert isinstance(replies[Beat], Trouble)
+
+
+def test_without_a_reply_it_waits_no_longer_than_it_was_told() -> None:
+    pool = Pool(answer, data_threads=1)
+    assert pool.replies(0.0) == []
+    assert pool.replies(-1.0) == []
+    assert pool.replies(0.01) == []
+
+
+def test_wake_returns_at_once() -> None:
+    pool = Pool(answer, data_threads=1)
+    pool.wake()
+    began = time.monotonic()
+    assert pool.replies(LONG_SECONDS) == []
+    assert time.monotonic() - began < LONG_SECONDS / 2
+
+
+def test_a_defect_raises_in_the_loop() -> None:
+    def broken(_: Call) -> Reply:
+        raise ZeroDivisionError("a defect")
+
+    pool = Pool(broken, data_threads=1)
+    pool.start(Load())
+    with pytest.raises(ZeroDivisionError, match="a defect"):
+        pool.replies(LONG_SECONDS)
+
+
+def test_slow_shards_starve_no_beat() -> None:
+    gate = threading.Event()
+
+    def stuck(call: Call) -> Reply:
+        if isinstance(call, Load):
+            gate.wait(LONG_SECONDS)
+        return Done()
+
+    pool = Pool(stuck, data_threads=1)
+    for _ in range(5):
+        pool.start(Load())
+    pool.start(Look())
+    assert gather(pool, 1) == [(Look(), Done())]
+    gate.set()
+    assert len(gather(pool, 5)) == 5
+
+
+def test_its_threads_do_not_hold_up_the_end_of_the_process() -> None:
+    before = set(threading.enumerate())
+    Pool(answer, data_threads=3)
+    mine = set(threading.enumerate()) - before
+    assert len(mine) == 5
+    assert all(thread.daemon for thread in mine)

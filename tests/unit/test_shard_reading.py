@@ -1,0 +1,226 @@
+import pytest
+
+from consumer.domain.errors import DataTrimmed, IteratorExpired, Trouble, TroubleKind
+from consumer.domain.outcomes import Committed, Lost
+from consumer.domain.position import TRIM_HORIZON
+from consumer.worker import events
+from consumer.worker.calls import Commit, FindChildren, Open, Read, RecordGap, Reply
+from consumer.worker.shard import State, Tuning
+from tests.builders import ME, game, games, page, row, sequence_number
+from tests.talks import Talk, kinds
+
+
+def opened(tuning: Tuning | None = None, checkpoint: str = TRIM_HORIZON) -> Talk:
+    """A talk whose shard has its first iterator."""
+    talk = Talk(row(owner=ME, checkpoint=checkpoint), tuning)
+    talk.answer(Open, "first")
+    return talk
+
+
+@pytest.mark.parametrize("checkpoint", [TRIM_HORIZON, sequence_number(5)])
+def test_it_opens_at_the_checkpoint_and_reads_from_there(checkpoint: str) -> None:
+    talk = Talk(row(owner=ME, checkpoint=checkpoint))
+    assert talk.call(Open) == Open(talk.lease, checkpoint)
+    assert not talk.asks(Open), "one read at a time"
+    talk.tell(Open(talk.lease, checkpoint), "first")
+    assert talk.call(Read) == Read(talk.lease, "first", checkpoint, None)
+    assert not talk.asks(Commit)
+
+
+def test_pages_follow_each_other_at_once_and_an_empty_one_waits_for_the_poll_interval() -> None:
+    talk = opened(Tuning(poll_interval_seconds=0.2))
+    talk.answer(Read, page(game(1), then="second"))
+    assert talk.call(Read) == Read(talk.lease, "second", sequence_number(1), None)
+    told = talk.tell(Read(talk.lease, "second", sequence_number(1), None), page(then="third"))
+    assert told == [events.CaughtUp(talk.lease)]
+    assert not talk.wait(0.19).asks(Read)
+    assert talk.wait(0.01).call(Read).iterator == "third"
+
+
+def test_it_reads_ahead_while_a_commit_is_under_way_up_to_a_bound_in_bytes() -> None:
+    talk = opened(Tuning(lookahead_bytes=250))
+    for seq in (1, 2, 3):
+        assert talk.asks(Read)
+        talk.answer(Read, page(game(seq), then=f"after {seq}", size_bytes=100))
+    commit = talk.call(Commit)
+    assert not talk.asks(Read), "300 bytes are not committed"
+    assert not talk.wait(1000).asks(Read)
+    talk.tell(commit, Committed())
+    assert talk.asks(Read), "the first page is gone from the buffer"
+
+
+def test_an_expired_iterator_is_opened_anew_behind_what_is_buffered() -> None:
+    talk = opened()
+    talk.answer(Read, page(*games(1, 3)))
+    assert talk.answer(Read, IteratorExpired()) == []
+    assert talk.answer(Open, "fresh") == []
+    assert talk.call(Read) == Read(talk.lease, "fresh", sequence_number(3), None)
+    assert talk.call(Commit).unit.records == 3, "nothing was thrown away"
+
+
+def test_an_iterator_that_expires_on_empty_pages_is_opened_where_it_was() -> None:
+    talk = opened(checkpoint=sequence_number(7))
+    talk.answer(Read, page())
+    talk.wait(1).answer(Read, IteratorExpired())
+    assert talk.call(Open).after == sequence_number(7)
+
+
+def test_trouble_is_asked_again_after_the_back_off_and_forgotten_after_a_success() -> None:
+    talk = opened()
+    read = talk.call(Read)
+    for attempt in (1, 2, 3):
+        told = talk.tell(read, Trouble(TroubleKind.THROTTLED, "busy"))
+        assert told == [
+            events.RetryScheduled("Read", TroubleKind.THROTTLED, "busy", attempt, float(attempt), talk.lease)
+        ]
+        assert not talk.wait(attempt - 0.1).asks(Read)
+        assert talk.wait(0.1).call(Read) == read, "the same question"
+    talk.tell(read, page(then="second"))
+    talk.wait(1)
+    assert talk.answer(Read, Trouble(TroubleKind.NETWORK, "down")) == [
+        events.RetryScheduled("Read", TroubleKind.NETWORK, "down", 1, 1.0, talk.lease)
+    ]
+
+
+@pytest.mark.parametrize("trimmed_at", [Open, Read])
+def test_a_trimmed_position_leaves_a_gap_row_before_the_shard_reads_on(trimmed_at: type[Open | Read]) -> None:
+    talk = Talk(row(owner=ME, checkpoint=sequence_number(5)), Tuning(wall_offset_seconds=500.0))
+    if trimmed_at is Read:
+        talk.answer(Open, "first")
+    assert talk.answer(trimmed_at, DataTrimmed()) == []
+    gap = talk.call(RecordGap)
+    assert gap == RecordGap(talk.lease, sequence_number(5), talk.now + 500.0)
+    assert not talk.under_way
+    assert talk.tell(gap, True) == [events.GapFound(talk.lease, sequence_number(5), True)]
+    assert talk.call(Open).after == TRIM_HORIZON
+    talk.tell(Open(talk.lease, TRIM_HORIZON), "oldest")
+    assert talk.call(Read) == Read(talk.lease, "oldest", sequence_number(5), None)
+
+
+def test_a_gap_is_recorded_only_when_what_is_buffered_is_committed_and_the_next_unit_fills_it() -> None:
+    talk = opened(Tuning(batch_window_seconds=60.0))
+    talk.answer(Read, page(*games(1, 2)))
+    talk.answer(Read, DataTrimmed())
+    assert not talk.asks(RecordGap)
+    commit = talk.call(Commit)
+    assert not commit.fills_gap
+    assert not talk.asks(RecordGap), "the position is not settled yet"
+    talk.tell(commit, Committed())
+    assert talk.answer(RecordGap, False) == [events.GapFound(talk.lease, sequence_number(2), False)]
+    talk.answer(Open, "oldest")
+    talk.answer(Read, page(*games(40, 41)))
+    filling = talk.wait(60).call(Commit)
+    assert (filling.unit.previous, filling.unit.first, filling.fills_gap) == (
+        sequence_number(2),
+        sequence_number(40),
+        True,
+    )
+    talk.tell(filling, Committed())
+    talk.answer(Read, page(game(42)))
+    assert not talk.wait(60).call(Commit).fills_gap, "once"
+
+
+def test_after_a_gap_an_expired_iterator_does_not_go_back_to_the_trimmed_position() -> None:
+    talk = Talk(row(owner=ME, checkpoint=sequence_number(5)))
+    talk.answer(Open, DataTrimmed())
+    talk.answer(RecordGap, True)
+    talk.answer(Open, "oldest")
+    talk.answer(Read, IteratorExpired())
+    assert talk.call(Open).after == TRIM_HORIZON
+
+
+def test_trouble_with_the_gap_row_holds_up_the_reading() -> None:
+    talk = Talk(row(owner=ME, checkpoint=sequence_number(5)))
+    talk.answer(Open, DataTrimmed())
+    told = talk.answer(RecordGap, Trouble(TroubleKind.MISSING, "no table"))
+    assert kinds(told) == ["RetryScheduled"]
+    assert not talk.asks(Open)
+    assert talk.wait(1).asks(RecordGap)
+    assert not talk.asks(Open)
+
+
+LATE: list[Reply] = [page(*games(2, 3)), DataTrimmed(), IteratorExpired(), page(then=None)]
+
+
+@pytest.mark.parametrize("late", LATE, ids=["page", "trimmed", "expired", "end"])
+def test_a_late_answer_to_a_read_of_before_a_rewind_is_dropped(late: Reply) -> None:
+    talk = opened()
+    talk.answer(Read, page(game(1), then="second"))
+    old = talk.call(Read)
+    talk.answer(Commit, Lost(row(owner=ME, checkpoint=sequence_number(40))))
+    assert not talk.asks(Open), "one read at a time"
+    assert talk.tell(old, late) == []
+    assert talk.call(Open).after == sequence_number(40)
+    assert not talk.under_way, "nothing of it is in the buffer"
+
+
+@pytest.mark.parametrize("late", ["iterator", DataTrimmed()], ids=["iterator", "trimmed"])
+def test_a_late_answer_to_an_open_of_before_a_rewind_is_dropped(late: Reply) -> None:
+    talk = opened()
+    talk.answer(Read, page(game(1), then="second"))
+    talk.answer(Read, IteratorExpired())
+    old = talk.call(Open)
+    talk.answer(Commit, Lost(row(owner=ME, checkpoint=sequence_number(40))))
+    assert talk.tell(old, late) == []
+    assert talk.call(Open).after == sequence_number(40)
+
+
+def test_a_late_gap_row_of_before_a_rewind_is_dropped() -> None:
+    talk = opened(Tuning(batch_window_seconds=60.0))
+    talk.answer(Read, page(game(1)))
+    talk.answer(Read, DataTrimmed())
+    talk.answer(Commit, Committed())
+    gap = talk.call(RecordGap)
+    talk.machine.checkpoint = sequence_number(40)  # as a rewind would leave it
+    assert talk.tell(gap, True) == []
+    assert talk.call(RecordGap).checkpoint == sequence_number(40)
+
+
+def test_the_last_page_may_hold_records() -> None:
+    talk = opened()
+    talk.answer(Read, page(*games(1, 2), then=None))
+    commit = talk.call(Commit)
+    assert not talk.wait(100).asks(Read), "the shard has no more"
+    assert not talk.asks(FindChildren), "its records come first"
+    talk.tell(commit, Committed())
+    assert talk.asks(FindChildren)
+    assert talk.machine.state is State.ENDING
+
+
+@pytest.mark.parametrize(
+    ("call", "reply"),
+    [(Open, page()), (Read, "iterator"), (Read, True), (Open, Committed()), (Read, Lost(None))],
+)
+def test_an_answer_that_is_none_is_a_defect(call: type[Open | Read], reply: Reply) -> None:
+    talk = opened() if call is Read else Talk()
+    with pytest.raises(AssertionError, match="is no answer to"):
+        talk.answer(call, reply)
+
+
+def test_the_lag_is_the_age_of_the_oldest_record_known_and_not_committed() -> None:
+    talk = Talk(row(owner=ME))
+    assert talk.machine.lag_seconds(1e10) is None, "not known yet"
+    talk = Talk(row(owner=ME, created=100.0))
+    assert talk.machine.lag_seconds(130.0) == 30.0
+    talk.answer(Open, "first")
+    talk.answer(Read, page(*games(1, 2)))
+    oldest = game(1).created
+    assert talk.machine.lag_seconds(oldest + 50.0) == 50.0
+    assert talk.machine.lag_seconds(oldest - 1.0) == 0.0
+    talk.answer(Commit, Committed())
+    assert talk.machine.lag_seconds(oldest + 51.0) == 50.0, "what is after the last one is not known"
+    talk.answer(Read, page())
+    assert talk.machine.lag_seconds(oldest + 51.0) == 50.0, "one empty page proves little"
+    talk.wait(1).answer(Read, page())
+    assert talk.machine.lag_seconds(oldest + 51.0) == 0.0
+
+
+def test_after_a_rewind_the_shard_is_not_taken_for_caught_up() -> None:
+    talk = opened()
+    talk.answer(Read, page(game(1)))
+    commit = talk.call(Commit)
+    for _ in range(2):
+        talk.answer(Read, page())
+        talk.wait(1)
+    talk.tell(commit, Lost(row(owner=ME, checkpoint=sequence_number(0), created=1e9)))
+    assert talk.machine.lag_seconds(2e9) == 1e9
