@@ -4,11 +4,13 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from consumer.aws.errors import translated
+from consumer.aws.examine import examine
 from consumer.aws.items import (
     FENCE,
     Item,
     fence_values,
     gap_key,
+    is_date,
     lease_item,
     lease_key,
     lease_row,
@@ -23,7 +25,7 @@ from consumer.domain.leaderboard import Delta, Unit
 from consumer.domain.leases import Lease, LeaseRow, Shard
 from consumer.domain.outcomes import CommitReply, Committed, Lost, Refused
 from consumer.domain.position import SHARD_END
-from consumer.domain.records import Poison
+from consumer.domain.records import Game, Poison, Verdict
 
 COMPARE_AND_SET: Final = "checkpoint = :previous"
 """Makes it exact: a unit counts only where the one before it ended, once."""
@@ -89,6 +91,10 @@ class DynamoCommits:
             return True
         cancelled.only_conditions()
         return False
+
+    def examine(self, game: Game) -> Verdict | None:
+        """Why a game was refused alone; see ports.Commits."""
+        return examine(self._client, self._leaderboard, game)
 
     def pending(self) -> int:
         """Scans the quarantine table for pending rows; see ports.Commits."""
@@ -181,16 +187,16 @@ class DynamoCommits:
         }
 
     def _refused(self, cancelled: Cancelled, players: list[str], unit: Unit) -> Refused:
-        """Only dates can have failed here. A stored date that is no later date makes the delta one to refuse."""
-        later = set()
-        invalid = cancelled.invalid
-        for index, item in cancelled.failed.items():
-            player = players[index - 1]
-            if item is not None and _is_later(item, unit.deltas[player].date):
-                later.add(player)
-            else:
-                invalid = invalid or "a stored lastPlayedDate is no date"
-        return Refused(later=frozenset(later), conflict=cancelled.conflict, invalid=invalid)
+        """Only dates can have failed here. A stored date that is no later date makes its player's record suspect."""
+        later = {
+            players[index - 1]
+            for index, item in cancelled.failed.items()
+            if item is not None and _is_later(item, unit.deltas[players[index - 1]].date)
+        }
+        suspects = {players[index - 1] for index in cancelled.failed} - later
+        suspects |= {players[index - 1] for index in cancelled.invalid_at if 0 < index <= len(players)}
+        invalid = cancelled.invalid or ("a stored lastPlayedDate is no date" if suspects else None)
+        return Refused(frozenset(later), cancelled.conflict, invalid, frozenset(suspects))
 
 
 def _lost(cancelled: Cancelled) -> Lost | None:
@@ -203,12 +209,7 @@ def _lost(cancelled: Cancelled) -> Lost | None:
 
 def _is_later(item: Item, date: str) -> bool:
     stored = text(item, "lastPlayedDate")
-    if stored is None or stored <= date:
-        return False
-    try:
-        return datetime.strptime(stored, "%Y-%m-%d").date().isoformat() == stored  # noqa: DTZ007
-    except ValueError:
-        return False
+    return stored is not None and stored > date and is_date(stored)
 
 
 def _quarantine_key(shard: Shard, sort: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Rows of the lease and quarantine tables as DynamoDB items, and back. The encodings are a contract."""
 
 from collections.abc import Mapping
+from datetime import date
 from typing import Any, Final
 
 from consumer.domain.leases import Birth, Lease, LeaseRow, Pin, Shard, Vouch, label_of
@@ -153,6 +154,14 @@ FENCE: Final = "leaseOwner = :me AND leaseEpoch = :epoch"
 def strings(values: tuple[str, ...]) -> dict[str, Any]:
     """A list of strings."""
     return {"L": [{"S": value} for value in values]}
+
+
+def is_date(stored: str) -> bool:
+    """Whether a stored `lastPlayedDate` is a day that a calendar has, written YYYY-MM-DD."""
+    try:
+        return date.fromisoformat(stored).isoformat() == stored
+    except ValueError:
+        return False
 
 
 def text(item: Item, name: str, tag: str = "S") -> str | None:

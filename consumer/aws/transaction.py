@@ -26,12 +26,13 @@ INVALID: Final = "ValidationError"
 class Cancelled:
     """Nothing was written. `failed`: index of an action whose condition failed -> the item as it is (None: no item).
 
-    `invalid`: what the database refuses for ever, with the index where it names one.
+    `invalid`: what the database refuses for ever; `invalid_at`: the actions it names for that, often none.
     """
 
     failed: Mapping[int, Mapping[str, Any] | None]
     conflict: bool
     invalid: str | None
+    invalid_at: frozenset[int] = frozenset()
 
     def only_conditions(self) -> None:
         """Raises Trouble unless conditions failed: for anything else the same is asked again."""
@@ -74,6 +75,7 @@ def _cancelled(error: ClientError) -> Cancelled:
     invalid = next((reason.get("Message", INVALID) for reason in reasons if reason.get("Code") == INVALID), None)
     kinds = {KIND_OF_CODE.get(code) for code in codes}
     if failed or invalid is not None or TroubleKind.CONFLICT in kinds:
-        return Cancelled(failed, TroubleKind.CONFLICT in kinds, invalid)
+        invalid_at = frozenset(index for index, code in enumerate(codes) if code == INVALID)
+        return Cancelled(failed, TroubleKind.CONFLICT in kinds, invalid, invalid_at)
     kind = next((kind for kind in kinds if kind is not None), TroubleKind.SERVER)
     raise Trouble(kind, f"TransactWriteItems: cancelled: {', '.join(sorted(set(codes)))}") from error

@@ -1,6 +1,6 @@
 """Fold: consecutive records of one shard become one commit unit with one delta a player."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final, NamedTuple
@@ -41,11 +41,15 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a unit may hold. `actions` leaves out what the transaction needs besides (the lease row, a gap row)."""
+    """What a unit may hold. `actions` leaves out what the transaction needs besides (the lease row, a gap row).
+
+    A record of a player who is kept `apart` is a unit of its own, so that its neighbours do not suffer with it.
+    """
 
     actions: int = MAX_ACTIONS - 2
     size_bytes: int = MAX_UNIT_BYTES
     records: int | None = None
+    apart: Collection[str] = ()
 
 
 DELTA_BYTES: Final = 400
@@ -70,6 +74,10 @@ def cut(entries: Iterable[Entry], previous: str, limits: Limits, cut_at: float) 
             break
         if isinstance(entry, Game):
             player = entry.player
+            if player in limits.apart:
+                if records:
+                    break
+                most = 1
             if player in games:
                 try:
                     totals[player] = EXACT.add(totals[player], entry.score)

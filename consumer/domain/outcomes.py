@@ -1,7 +1,7 @@
 """What the ports answer: plain values, so that a machine can be told them by a pool, a test or a simulation."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from consumer.domain.leases import LeaseRow, Pin
@@ -70,14 +70,15 @@ class Lost:
 class Refused:
     """The transaction was cancelled although the lease is ours. `later`: players whose stored date is a later one.
 
-    `conflict`: another transaction held a row. `invalid`: the database refuses something in it for ever.
-    `existing`: children (shard ids) that have their row already.
+    `conflict`: another transaction held a row. `invalid`: the database refuses something in it for ever, in its words;
+    `suspects`: the players whose rows it names for that, if it does. `existing`: children that have their row already.
     """
 
-    later: frozenset[str] = field(default_factory=frozenset)
+    later: frozenset[str] = frozenset()
     conflict: bool = False
     invalid: str | None = None
-    existing: frozenset[str] = field(default_factory=frozenset)
+    suspects: frozenset[str] = frozenset()
+    existing: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

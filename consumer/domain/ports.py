@@ -9,6 +9,7 @@ from typing import Protocol
 from consumer.domain.leaderboard import Unit
 from consumer.domain.leases import Lease, LeaseRow, Members, Origin, Pin, Shard, Vouch
 from consumer.domain.outcomes import Children, CommitReply, Done, Ledger, Lost, RawPage, Refused, Removed, StreamListing
+from consumer.domain.records import Game, Verdict
 
 
 class Streams(Protocol):
@@ -96,6 +97,13 @@ class Commits(Protocol):
 
     def record_gap(self, shard: Shard, checkpoint: str, found_at: float) -> bool:
         """A durable row that says data after `checkpoint` may be lost; True when it is new."""
+        ...
+
+    def examine(self, game: Game) -> Verdict | None:
+        """Why `game`, refused alone, can never be applied; None when nothing speaks against it.
+
+        Trouble when the leaderboard cannot be asked or is another table by now: then no record is to blame.
+        """
         ...
 
     def pending(self) -> int:

@@ -82,6 +82,9 @@ class Ignored(NamedTuple):
 
 Entry = Game | Poison | Ignored
 
+Verdict = tuple[Reason, str]
+"""Why a game can never be applied, and a sentence for a person."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:

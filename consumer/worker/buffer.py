@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from consumer.domain.outcomes import Page
-from consumer.domain.records import Entry, Ignored
+from consumer.domain.records import Entry, Ignored, Poison
 
 
 class Buffer:
@@ -53,6 +53,14 @@ class Buffer:
         self._pages.append(_PageLeft(len(page.entries), page.size_bytes, now))
         self._size_bytes += page.size_bytes
         self.tail = page.entries[-1].sequence_number
+
+    def head(self) -> Entry:
+        """The oldest entry."""
+        return self._entries[0]
+
+    def condemn(self, poison: Poison) -> None:
+        """The oldest entry turned out to be poison."""
+        self._entries[0] = poison
 
     def drop(self, records: int) -> None:
         """Forgets the first `records` entries: they are committed."""

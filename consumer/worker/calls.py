@@ -19,7 +19,7 @@ from consumer.domain.outcomes import (
     StreamListing,
 )
 from consumer.domain.ports import Commits, Ledgers, Membership, Streams
-from consumer.domain.records import Rules, decode
+from consumer.domain.records import Game, Poison, Reason, Rules, decode, poison
 
 PAGE_RECORDS = 1000
 """What one GetRecords may ask for at most. Source: its API reference."""
@@ -64,6 +64,16 @@ class Commit:
 
 
 @dataclass(frozen=True, slots=True)
+class Examine:
+    """Why was `game` refused alone? `final`: it was refused again after nothing was found to speak against it."""
+
+    lease: Lease
+    game: Game
+    detail: str
+    final: bool
+
+
+@dataclass(frozen=True, slots=True)
 class FindChildren:
     lease: Lease
 
@@ -81,7 +91,7 @@ class Release:
     lease: Lease
 
 
-ShardCall = Open | Read | RecordGap | Commit | FindChildren | EndShard | Release
+ShardCall = Open | Read | RecordGap | Commit | Examine | FindChildren | EndShard | Release
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +161,7 @@ CoordinatorCall = MemberCall | PinCall | Load | Claim
 Call = ShardCall | CoordinatorCall
 
 Reply = (
-    Page | str | bool | Children | Committed | Lost | Refused | Done | Removed | Members | Origin
+    Page | Poison | str | bool | Children | Committed | Lost | Refused | Done | Removed | Members | Origin
     | StreamListing | Ledger | LeaseRow | Trouble | IteratorExpired | DataTrimmed
 )  # fmt: skip
 
@@ -193,6 +203,9 @@ def _perform(call: Call, world: World) -> Reply:
             return world.streams.open(lease.shard, after)
         case RecordGap(lease, checkpoint, found_at):
             return world.commits.record_gap(lease.shard, checkpoint, found_at)
+        case Examine(_, game, detail, final):
+            verdict = world.commits.examine(game) or ((Reason.REFUSED, detail) if final else None)
+            return poison(game.wire, *verdict, world.rules) if verdict else Done()
         case FindChildren(lease):
             return world.streams.find_children(lease.shard)
         case EndShard(lease, previous, children, rows):

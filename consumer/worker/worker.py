@@ -11,14 +11,8 @@ from consumer.domain.ports import Backoff
 from consumer.worker import events
 from consumer.worker.calls import (
     Call,
-    Commit,
-    EndShard,
-    FindChildren,
-    Open,
-    Read,
-    RecordGap,
-    Release,
     Reply,
+    ShardCall,
 )
 from consumer.worker.coordinator import Coordinator, Identity
 from consumer.worker.pinning import Pinning
@@ -119,7 +113,7 @@ class Worker:
 
     def take(self, call: Call, reply: Reply, now: float) -> list[events.Event]:
         """Tells the machine that named `call`. A reply to an earlier epoch's call finds no machine and is dropped."""
-        if isinstance(call, Open | Read | RecordGap | Commit | FindChildren | EndShard | Release):
+        if isinstance(call, ShardCall):
             machine = self.shards.get(call.lease.shard)
             if machine is None or machine.lease != call.lease:
                 return []

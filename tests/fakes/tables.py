@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from consumer.domain.leaderboard import Unit
 from consumer.domain.leases import Birth, Lease, LeaseRow, Members, Origin, Pin, Shard, Vouch
-from consumer.domain.outcomes import Committed, CommitReply, Done, Ledger, Lost, Refused, Removed
+from consumer.domain.outcomes import CommitReply, Committed, Done, Ledger, Lost, Refused, Removed
 from consumer.domain.position import SHARD_END
-from consumer.domain.records import EXACT, Poison
+from consumer.domain.records import EXACT, Game, Poison, Reason, Verdict
 
 
 class Names(NamedTuple):
@@ -167,7 +167,7 @@ class FakeTables:
         try:
             scores = {player: self._added(player, unit, later) for player in unit.deltas}
         except ArithmeticError:
-            return Refused(invalid="Number overflow")
+            return Refused(invalid="Number overflow")  # without saying where, as DynamoDB Local does
         self.board |= scores
         for poison in unit.poison:
             key = (lease.shard.shard_id, poison.sequence_number)
@@ -198,6 +198,15 @@ class FakeTables:
             return False
         self.gaps[shard, checkpoint] = Gap(found_at, None)
         return True
+
+    def examine(self, game: Game) -> Verdict | None:
+        """See ports.Commits."""
+        stored = self.board.get(game.player) or Score(0, Decimal(0), None)
+        try:
+            EXACT.add(stored.total, game.score)
+        except ArithmeticError:
+            return Reason.TOTAL_OVERFLOW, "with it the stored totalScore leaves what a DynamoDB number can hold"
+        return None
 
     def pending(self) -> int:
         """See ports.Commits."""

@@ -1,13 +1,13 @@
 """What must hold after every step, checked against the stream's own truth."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal
 
 from consumer.domain.leaderboard import Unit
 from consumer.domain.leases import Lease, LeaseRow, Shard
 from consumer.domain.position import SHARD_END, TRIM_HORIZON, rank
-from consumer.domain.records import Entry, Game, Poison, Rules, decode
+from consumer.domain.records import EXACT, Entry, Game, Poison, Rules, decode
 from tests.fakes import FakeStreams, FakeTables
 from tests.fakes.streams import number
 
@@ -39,7 +39,7 @@ class Oracle:
         self._tables = tables
         self._rules = rules
         self._entries: dict[str, Entry] = {}
-        self._ended: dict[Shard, str] = {}
+        self._ended: dict[str, str] = {}
         self._checkpoints: dict[Shard, str] = {}
         self._committers: dict[tuple[Shard, int], str] = {}
         self._expected: dict[str, Expected] = {}
@@ -65,13 +65,16 @@ class Oracle:
             if seq in self._ended:
                 raise Violation("a record ends once", f"{seq} was committed before, in {self._ended[seq]}")
             self._ended[seq] = f"{lease.shard.shard_id} epoch {lease.epoch}"
-        self._compare(truth)
+        self._compare(truth, {poison.sequence_number for poison in unit.poison})
 
-    def _compare(self, committed: Sequence[str]) -> None:
+    def _compare(self, committed: Sequence[str], quarantined: Collection[str]) -> None:
         """Totals are the fold of the committed records, less the quarantined ones, which lie in the quarantine."""
         touched = set()
         for seq in committed:
             entry = self._entry(seq)
+            if seq in quarantined and isinstance(entry, Game):
+                self._refused_rightly(entry)
+                continue
             kind = type(entry).__name__
             self.ends[kind] = self.ends.get(kind, 0) + 1
             if isinstance(entry, Game):
@@ -86,6 +89,15 @@ class Oracle:
             expected, score = self._expected[player], self._tables.board[player]
             if (score.games, score.total, score.date) != (expected.games, expected.total, expected.date):
                 raise Violation("totals are the fold of the committed records", f"{player}: {score} not {expected}")
+
+    def _refused_rightly(self, game: Game) -> None:
+        """At apply only what the board cannot hold is poison."""
+        self.ends["Refused"] = self.ends.get("Refused", 0) + 1
+        try:
+            EXACT.add(self._expected.setdefault(game.player, Expected()).total, game.score)
+        except ArithmeticError:
+            return
+        raise Violation("only what is refused alone is poison", f"{game.sequence_number} of {game.player}")
 
     def _on_end(self, lease: Lease, rows: Sequence[LeaseRow]) -> None:
         self._one_committer(lease)

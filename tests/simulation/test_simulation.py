@@ -20,7 +20,7 @@ def run(seed: int) -> Simulation:
     simulation = Simulation(seed)
     try:
         return simulation.run()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, its story is told
         story = "\n".join(simulation.story()[-60:])
         again = f"SIMULATION_BASE={seed} SIMULATION_SEEDS=1 make simulate"
         pytest.fail(f"seed {seed}: {error}\n{story}\nrun it again: {again}", pytrace=not isinstance(error, Violation))

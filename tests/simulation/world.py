@@ -46,7 +46,8 @@ class SimulatedWorker:
             lookahead_bytes=simulation.random.choice((400, 1500, 100_000)),
             wall_offset_seconds=UNIX - self.offset + skew,
         )
-        pinning = Pinning(ARN, simulation.start, 1, tuple(simulation.tables.names))
+        names = simulation.tables.names
+        pinning = Pinning(ARN, simulation.start, 1, (names.leases, names.leaderboard))
         backoff = JitteredBackoff(simulation.random, first_seconds=0.05, most_seconds=2.0)
         self.worker = Worker(Identity(self.owner, stable=simulation.stable), pinning, TTL_SECONDS, tuning, backoff)
 
@@ -97,9 +98,10 @@ class Simulation:
         self.schedule = Schedule.draw(self.random)
         self.stable = self.random.random() < 0.5
         self.start: StartPosition = self.random.choice(("TRIM_HORIZON", "TRIM_HORIZON", "LATEST"))
+        self._big_games = self.random.choice((0, 0, 0.2))
         self._ports = World(self.streams, self.tables, self.tables, self.tables, Rules())
         self._actions = 0
-        self._agenda: list[tuple[float, int, Callable[[], None]]] = []
+        self._agenda: list[tuple[float, int, Callable[[], object]]] = []
         self._tie = count()
         self._lives = count(1)
         self._shards = count()
@@ -121,7 +123,7 @@ class Simulation:
         self._stop_all()
         return self
 
-    def at(self, time: float, action: Callable[[], None]) -> None:
+    def at(self, time: float, action: Callable[[], object]) -> None:
         """Plans an action."""
         heapq.heappush(self._agenda, (time, next(self._tie), action))
 
@@ -251,6 +253,8 @@ class Simulation:
         }
         if random.random() < 0.1:
             image["score"] = {"S": "many"}
+        if random.random() < self._big_games:
+            image["playerId"], image["score"] = {"S": "big"}, {"N": random.choice(("9e125", "5e125", "-9e125"))}
         event = "MODIFY" if random.random() < 0.1 else "INSERT"
         self.streams.empty_pages += random.random() < 0.1
         self.streams.write(random.choice(self._open_shards()), image, event)

