@@ -22,6 +22,7 @@ from consumer.aws.tables import (
     DynamoTables,
     TableReport,
 )
+from consumer.domain.errors import StartRefused
 from consumer.domain.records import Rules
 from consumer.retries import JitteredBackoff
 from consumer.settings import Settings
@@ -32,8 +33,12 @@ from consumer.worker.coordinator import Identity
 from consumer.worker.daemon import Daemon
 from consumer.worker.narrator import Narrator
 from consumer.worker.pinning import Pinning
-from consumer.worker.shard import Tuning
+from consumer.worker.shard import State, Tuning
+from consumer.worker.stop import Stop
 from consumer.worker.worker import Worker
+
+RETRIED_OPERATIONS = ("Read", "Commit", "Beat", "Look", "Claim", "Load")
+"""Operations whose retry series exist from the start, so that a rate over them has no hole."""
 
 
 def init(settings: Settings) -> list[TableReport]:
@@ -49,34 +54,38 @@ def init(settings: Settings) -> list[TableReport]:
 
 def run(settings: Settings) -> int:
     """Consumes the stream until SIGTERM. Returns the exit code; raises ConsumerError for what a person must mend."""
+    stop = Stop()
+    stop.catch_signals()
     identity = _identity(settings)
     log = structlog.get_logger().bind(worker_id=identity.owner)
+    meters = PrometheusMeters(
+        version=__version__, worker_id=identity.worker_id, states=list(State), operations=RETRIED_OPERATIONS
+    )
     clients = connect(settings.pool_size, settings.stream_arn)
-    stream_arn = _check(settings, clients)
+    try:
+        stream_arn = _check(settings, clients, stop)
+    except StartRefused:
+        if stop.event.is_set():
+            return 0
+        raise
     log.info("worker.starting", stream_arn=stream_arn, leaderboard=settings.leaderboard_table)
 
     world = _world(settings, clients)
-    worker = _worker(settings, identity, stream_arn)
-    meters = PrometheusMeters(version=__version__, worker_id=identity.owner.partition("/")[0])
     daemon = Daemon(
-        worker,
+        _worker(settings, identity, stream_arn),
         partial(perform, world=world),
         Narrator(log, meters),
         world.commits,
         log,
+        stop,
         lease_ttl_seconds=settings.lease_ttl_seconds,
         threads=settings.pool_size,
     )
     health = HealthServer(
-        settings.http_host,
-        settings.http_port,
-        meters.render,
-        daemon.why_not_alive,
-        lambda: list(daemon.not_ready),
+        settings.http_host, settings.http_port, meters.render, daemon.why_not_alive, lambda: list(daemon.not_ready)
     )
     health.start()
     log.info("http.listening", host=settings.http_host, port=health.port)
-    daemon.catch_signals()
     try:
         daemon.run()
     finally:
@@ -91,9 +100,9 @@ def _identity(settings: Settings) -> Identity:
     return Identity(f"{name}/{secrets.token_hex(4)}", stable=settings.worker_id is not None)
 
 
-def _check(settings: Settings, clients: Clients) -> str:
+def _check(settings: Settings, clients: Clients, stop: Stop) -> str:
     """The stream's ARN, once everything that a run needs has been seen to be there."""
-    tables = DynamoTables(clients.dynamodb, clients.streams, threading.Event())
+    tables = DynamoTables(clients.dynamodb, clients.streams, stop.event)
     if settings.stream_arn is not None:
         stream_arn = settings.stream_arn
         tables.check_stream(stream_arn)

@@ -46,9 +46,14 @@ class Identity:
     owner: str
     stable: bool
 
+    @property
+    def worker_id(self) -> str:
+        """The part that a person knows."""
+        return self.owner.rpartition("/")[0]
+
     def is_earlier_life(self, owner: str) -> bool:
         """Whether `owner` is this worker's before a restart."""
-        return self.stable and owner != self.owner and owner.rpartition("/")[0] == self.owner.rpartition("/")[0]
+        return self.stable and owner != self.owner and owner.rpartition("/")[0] == self.worker_id
 
 
 class Coordinator:
@@ -260,7 +265,7 @@ class Coordinator:
         for owner in sorted(gone - owners - self._burials):
             self._burials.add(owner)
             self._outbox.append(Bury(owner, members[owner].beat))
-        return [events.HandOverDecided(shard) for shard in decided.release]
+        return [events.HandOverDecided(shard) for shard in decided.release if shard in self._working]
 
     def _take_claim(self, call: Claim, reply: Reply, now: float) -> list[events.Event]:
         del self._claims[call.row.shard]

@@ -1,10 +1,8 @@
-"""The daemon: start, run, drain. One thread owns all state; a pool runs the calls; signals only set a wish."""
+"""The daemon: start, run, drain. One thread owns all state; a pool runs the calls."""
 
 import os
-import signal
 import threading
 import time
-from types import FrameType
 from typing import Any, Final
 
 from consumer.domain.errors import Trouble, WorkerStalled
@@ -12,6 +10,7 @@ from consumer.domain.ports import Commits
 from consumer.worker.calls import Perform
 from consumer.worker.narrator import Narrator
 from consumer.worker.pool import Pool
+from consumer.worker.stop import Stop
 from consumer.worker.worker import Worker
 
 LONGEST_WAIT_SECONDS: Final = 0.5
@@ -32,6 +31,7 @@ class Daemon:
         narrator: Narrator,
         commits: Commits,
         log: Any,
+        stop: Stop,
         *,
         lease_ttl_seconds: float,
         threads: int,
@@ -42,7 +42,8 @@ class Daemon:
         self._log = log
         self._ttl = lease_ttl_seconds
         self._pool = Pool(perform, threads)
-        self._stopping = threading.Event()
+        self._stop = stop
+        stop.wake = self._pool.wake
         self._finished = threading.Event()
         self._turned_at = time.monotonic()
         self._turns = 0
@@ -58,25 +59,6 @@ class Daemon:
         finally:
             self._finished.set()
 
-    def stop(self) -> None:
-        """Drain and return from `run`. Safe in a signal handler."""
-        self._stopping.set()
-        self._pool.wake()
-
-    def catch_signals(self) -> None:
-        """SIGTERM and SIGINT drain; a second one exits at once with code 7."""
-        caught = 0
-
-        def wish(_signum: int, _frame: FrameType | None) -> None:
-            nonlocal caught
-            caught += 1
-            if caught > 1:
-                os._exit(7)
-            self.stop()
-
-        signal.signal(signal.SIGTERM, wish)
-        signal.signal(signal.SIGINT, wish)
-
     def why_not_alive(self) -> str | None:
         """None while the loop turns; else for how long it has stood still."""
         still = time.monotonic() - self._turned_at
@@ -90,7 +72,7 @@ class Daemon:
             now = time.monotonic()
             self._turned_at = now
             self._turns += 1
-            if self._stopping.is_set() and drain_until is None:
+            if self._stop.event.is_set() and drain_until is None:
                 drain_until = now + DRAIN_SECONDS
                 self._log.info("worker.draining", leases=len(worker.shards))
                 worker.drain()

@@ -35,3 +35,21 @@ def test_fresh_seeds(first: int) -> None:
 
 def test_a_seed_is_a_run() -> None:
     assert Simulation(7).run().story() == Simulation(7).run().story()
+
+
+@pytest.mark.parametrize(
+    ("guard", "seeds", "invariant"),
+    [
+        ("previous", range(20), "a checkpoint never goes back"),
+        ("date", range(5), "totals are the fold of the committed records"),
+        ("claim_unchanged", range(40, 50), "one committer a shard and epoch"),
+    ],
+)
+def test_without_a_guard_an_invariant_breaks(guard: str, seeds: range, invariant: str) -> None:
+    broken = set()
+    for seed in seeds:
+        try:
+            Simulation(seed, off=(guard,)).run()
+        except Violation as violation:
+            broken.add(violation.name)
+    assert invariant in broken

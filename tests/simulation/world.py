@@ -6,10 +6,11 @@ from collections.abc import Callable, Collection
 from itertools import count
 from random import Random
 
+from consumer.domain.leases import Shard
 from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.records import Rules
 from consumer.retries import JitteredBackoff
-from consumer.worker.calls import Call, Reply, World, perform
+from consumer.worker.calls import Call, Claim, Reply, World, perform
 from consumer.worker.coordinator import Identity
 from consumer.worker.pinning import Pinning, StartPosition
 from consumer.worker.shard import Tuning
@@ -101,6 +102,8 @@ class Simulation:
         self._big_games = self.random.choice((0, 0, 0.2))
         self._ports = World(self.streams, self.tables, self.tables, self.tables, Rules())
         self._actions = 0
+        self._unclear: set[tuple[str, Shard]] = set()
+        """Whose claim of what got no clear answer: such a lease may stay with a worker that has left."""
         self._agenda: list[tuple[float, int, Callable[[], object]]] = []
         self._tie = count()
         self._lives = count(1)
@@ -139,6 +142,8 @@ class Simulation:
         """A call leaves a worker; the nemesis decides what becomes of it."""
         fate = self.schedule.fate(call, self.random)
         kind = type(call).__name__
+        if isinstance(call, Claim) and fate is not Fate.FINE:
+            self._unclear.add((worker.owner, call.lease.shard))
         self.steps[f"{kind}/{fate.value}"] += 1
         self.note(worker.owner, call, "" if fate is Fate.FINE else fate.value)
         arrives = self.now + self.random.uniform(0.002, 0.02)
@@ -219,7 +224,11 @@ class Simulation:
         until = self.now + 60
         self._turn_until(lambda: self.now > until or not any(worker.alive for worker in living))
         owners = {worker.owner for worker in living if worker.worker.done}
-        held = [row.shard.shard_id for row in self.tables.rows.values() if row.owner in owners and not row.finished]
+        held = [
+            row.shard.shard_id
+            for row in self.tables.rows.values()
+            if row.owner in owners and not row.finished and (row.owner, row.shard) not in self._unclear
+        ]
         stuck = [worker.owner for worker in living if worker.alive and not worker.worker.done]
         if held or stuck:
             raise Violation("SIGTERM gives all leases back", f"held: {held}, not gone: {stuck}")
@@ -244,6 +253,9 @@ class Simulation:
     def _open_shards(self) -> list[str]:
         return [shard.shard_id for shard in self.streams.shards.values() if not shard.closed]
 
+    def _visible(self, shard_ids: list[str]) -> list[str]:
+        return [shard_id for shard_id in shard_ids if not self.streams.shards[shard_id].hidden]
+
     def _write(self) -> None:
         random = self.random
         image: dict[str, object] = {
@@ -261,9 +273,10 @@ class Simulation:
 
     def _split(self) -> None:
         """A shard ends; one child or two, sometimes hidden for a while."""
-        if len(self.streams.shards) > SHARDS - 2:
+        candidates = self._visible(self._open_shards())
+        if len(self.streams.shards) > SHARDS - 2 or not candidates:
             return
-        parent = self.random.choice(self._open_shards())
+        parent = self.random.choice(candidates)
         self.streams.close(parent)
         children = [self.streams.shards[self._grow(parent)] for _ in range(self.random.choice((1, 2, 2)))]
         if self.random.random() < 0.3:
