@@ -1,6 +1,7 @@
 """The engines as fixtures, and an environment in which nothing of the developer's own AWS account is left."""
 
 import os
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,9 +24,15 @@ def pytest_configure() -> None:
     os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
     if _ENGINE_PYTHON.exists():
         os.environ.setdefault(ENGINE_VARIABLE, os.fspath(_ENGINE_PYTHON))
+    os.environ.setdefault("SIMULATION_BASE", str(random.SystemRandom().randrange(1_000_000)))  # the workers inherit it
     if "PYTEST_XDIST_WORKER" in os.environ:
         # A worker whose controller was killed would first finish its test, and its engines would wait for that.
         lifeline.follow(os.getppid())
+
+
+def pytest_report_header() -> str:
+    """Every run says which fresh seeds it had."""
+    return f"simulation: SIMULATION_BASE={os.environ['SIMULATION_BASE']}"
 
 
 @pytest.fixture(scope="session")
