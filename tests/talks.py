@@ -119,12 +119,21 @@ class Council(Conversation[CoordinatorCall]):
         return self
 
     def plan(self, rows: Iterable[LeaseRow], seen: Members) -> list[events.Event]:
-        """A load, and a look after it: what comes of the plan."""
-        self.answer(Load, Ledger(tuple(rows), ()))
-        if any(isinstance(each, Look) for each in self.under_way):
-            self.answer(Look, seen)  # of before the load: it knows not every owner
+        """A load, and looks until one was asked for after it: what comes of the plan."""
+        load = self.call(Load)
+        self.now += 0.01
+        told = self.tell(load, Ledger(tuple(rows), ()))
+        for _ in range(2):  # the first may have been asked for before the load was answered
             self.now += TTL / 8
-        return self.answer(Look, seen)
+            told += self.answer(Look, seen)
+        return told
+
+    def settle(self, rows: Iterable[LeaseRow], seen: Members) -> None:
+        """Plans until nothing is left to be read."""
+        for _ in range(3):
+            if self.asks(Load):
+                self.plan(rows, seen)
+        assert not self.asks(Load)
 
     def observe(self, seconds: float, beats: Mapping[str, int], changes: int = 0) -> None:
         """Time passes; looks see these beats, our own beats are written."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
-from typing import Final
+from typing import Final, Protocol
 
 from consumer.domain import lineage
 from consumer.domain.assignment import plan
@@ -56,6 +56,12 @@ class Identity:
         return self.stable and owner != self.owner and owner.rpartition("/")[0] == self.worker_id
 
 
+class Work(Protocol):
+    """A shard under a lease."""
+
+    lease: Lease
+
+
 class Coordinator:
     """`working` is the worker's own map of the shards it works now; the coordinator only reads it."""
 
@@ -64,7 +70,7 @@ class Coordinator:
         identity: Identity,
         pinning: Pinning,
         lease_ttl_seconds: float,
-        working: Mapping[Shard, object],
+        working: Mapping[Shard, Work],
         backoff: Backoff,
     ) -> None:
         self.identity = identity
@@ -86,6 +92,8 @@ class Coordinator:
         self._vouched_until = -inf
         self._draining = False
         self._ledger = Ledger((), ())
+        self._changes_seen: int | None = None
+        self._changes_before_load: int | None = None
         self._ledger_changes: int | None = None
         self._plan_after = inf
         self._known_dead: frozenset[str] = frozenset()
@@ -105,11 +113,13 @@ class Coordinator:
             self._beats += 1
             self.vouch = Vouch(self._beats, self.vouch.shards, self.vouch.lag_seconds, self.vouch.as_of)
             calls.append(Beat(self.identity.owner, self.vouch, joining=not self._joined, bump=self._bump))
+            self._bump = False
         if self._joined and self._looking.ready(now):
             self._looking.send(now)
             calls.append(Look())
         if self._joined and not self._draining and self._stepping.ready(now):
             self._stepping.send(now)
+            self._changes_before_load = self._changes_seen
             calls.append(Load() if self.pinning.complete else self.pinning.next_call())
         calls += self._outbox
         self._outbox.clear()
@@ -120,8 +130,9 @@ class Coordinator:
         if self.left:
             return inf
         steps = inf if self._draining else self._stepping.wake_at
+        leaves = self._leaving.wake_at if self._leaving.failures else inf
         waits = (self._looking.wake_at, steps) if self._joined else ()
-        return -inf if self._outbox else min(self._beating.wake_at, inf, *waits)
+        return -inf if self._outbox else min(self._beating.wake_at, leaves, *waits)
 
     def may_commit(self, now: float) -> bool:
         """Whether a beat asked for less than a TTL ago was written: others may take a silent worker for dead."""
@@ -142,6 +153,10 @@ class Coordinator:
             self._beating.at = self._looking.at = inf
             self._leaving.send(now)
             self._outbox.append(Leave(self.identity.owner))
+
+    def troubles(self) -> set[str]:
+        """What has failed for a while."""
+        return {errand.trouble for errand in (self._beating, self._looking, self._stepping) if errand.trouble}
 
     def tell(self, shards: int, lag_seconds: float, as_of: float) -> None:
         """What the next beat says of this worker's shards (`as_of` in unix seconds)."""
@@ -183,6 +198,7 @@ class Coordinator:
         errand = self._beating
         errand.land()
         if isinstance(reply, Trouble):
+            self._bump |= call.bump
             retry = self._retry(errand, call, reply, now)
             errand.at = min(errand.at, now + self._ttl / 4)
             return [retry]
@@ -192,8 +208,7 @@ class Coordinator:
             errand.succeed(now)
             return [events.Removed(self.identity.owner)]
         self._vouched_until = errand.sent_at + self._ttl
-        errand.succeed(errand.sent_at + self._ttl / 4)
-        self._bump = False
+        errand.succeed(now if self._bump else errand.sent_at + self._ttl / 4)
         if self._joined:
             return []
         self._joined = True
@@ -209,16 +224,18 @@ class Coordinator:
             return [retry]
         assert isinstance(reply, Members)
         errand.succeed(errand.sent_at + self._ttl / 8)
+        self._changes_seen = reply.changes
         self._observer.see(reply, errand.sent_at, now)
         dead = self._observer.dead()
+        told: list[events.Event] = []
         if errand.sent_at >= self._plan_after and not self._draining:
             self._plan_after = inf
-            self._ledger_changes = reply.changes
+            self._ledger_changes = self._changes_before_load  # later ones are not in the ledger as it was read
             self._known_dead = dead
-            return self._act()
+            told = self._act()
         if self.pinning.complete and (reply.changes != self._ledger_changes or dead != self._known_dead):
             self.rescan(now)
-        return []
+        return told
 
     def _take_step(self, call: CoordinatorCall, reply: Reply, now: float) -> list[events.Event]:
         errand = self._stepping
@@ -233,7 +250,16 @@ class Coordinator:
         self._ledger = reply
         self._plan_after = now  # members are in before their first claim, so a look from now on knows every owner
         self._looking.at = min(self._looking.at, now)
-        return self._halt_missing(lineage.missing(reply), now)
+        return self._taken(reply) + self._halt_missing(lineage.missing(reply), now)
+
+    def _taken(self, ledger: Ledger) -> list[events.Event]:
+        """Leases that somebody claimed since: a shard without records would never find out by a commit."""
+        owners = {row.shard: row for row in ledger.rows}
+        return [
+            events.LeaseLost(work.lease, owners[shard].owner)
+            for shard, work in self._working.items()
+            if shard in owners and owners[shard].epoch > work.lease.epoch
+        ]
 
     def _halt_missing(self, missing: frozenset[Shard], now: float) -> list[events.Event]:
         """The ledger is not read at one moment: a row is missing when two loads running do not show it."""
@@ -290,5 +316,5 @@ class Coordinator:
 
     def _retry(self, errand: Errand, call: CoordinatorCall, trouble: Trouble, now: float) -> events.RetryScheduled:
         delay = self._backoff.delay(errand.failures + 1)
-        errand.fail(now, delay)
+        errand.fail(now, delay, f"{type(call).__name__} fails: {trouble}")
         return events.RetryScheduled(type(call).__name__, trouble.kind, trouble.detail, errand.failures, delay)

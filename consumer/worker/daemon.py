@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 from consumer.domain.errors import Trouble, WorkerStalled
@@ -52,8 +53,8 @@ class Daemon:
 
     def run(self) -> None:
         """Returns when drained. Raises ConsumerError when it must not go on."""
-        threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
-        threading.Thread(target=self._count_pending, name="pending", daemon=True).start()
+        for loop in (self._watch, self._count_pending):
+            threading.Thread(target=self._aside, args=(loop,), name=loop.__name__, daemon=True).start()
         try:
             self._turn_until_drained()
         finally:
@@ -95,6 +96,13 @@ class Daemon:
         standing = self._worker.standing(now)
         self.not_ready = standing.not_ready
         self._narrator.stand(standing, self._pending, time.time())
+
+    def _aside(self, loop: Callable[[], None]) -> None:
+        """Runs a side loop; if it dies, so does the process: no half-dead worker."""
+        try:
+            loop()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is said and the process ends
+            self._die(WorkerStalled(f"{loop.__name__} died: {error!r}"))
 
     def _watch(self) -> None:
         """Ends the process when the loop makes no turn while this thread makes twelve of a quarter TTL.

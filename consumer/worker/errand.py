@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 from math import inf
+from typing import Final
+
+LASTING_FAILURES: Final = 3
+"""Failures running after which trouble is shown in readiness."""
 
 
 @dataclass(slots=True)
@@ -12,6 +16,7 @@ class Errand:
     flying: bool = False
     sent_at: float = 0.0
     failures: int = 0
+    _trouble: str = ""
 
     def ready(self, now: float) -> bool:
         """Whether a call may start now."""
@@ -31,10 +36,16 @@ class Errand:
         self.failures = 0
         self.at = next_at
 
-    def fail(self, now: float, delay: float) -> None:
-        """The same again after `delay` seconds."""
+    def fail(self, now: float, delay: float, trouble: str = "") -> None:
+        """The same again after `delay` seconds. `trouble` says why, for a person."""
         self.failures += 1
         self.at = now + delay
+        self._trouble = trouble
+
+    @property
+    def trouble(self) -> str | None:
+        """Why it has failed for a while; None as long as that may be a passing matter."""
+        return self._trouble or None if self.failures >= LASTING_FAILURES else None
 
     @property
     def wake_at(self) -> float:

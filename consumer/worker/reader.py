@@ -64,6 +64,7 @@ class Reader:
         self._open_at = checkpoint
         self._iterator = self.gap = None
         self.ended = self.trimmed = False
+        self._empty_pages = 0
         self.errand.at = now
 
     def take(self, call: ReadCall, reply: Reply, now: float) -> list[events.Event]:

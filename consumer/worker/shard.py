@@ -106,6 +106,10 @@ class ShardMachine:
         created = self._created if oldest is None else oldest
         return max(0.0, unix_now - created) if created is not None else None
 
+    def troubles(self) -> set[str]:
+        """What has failed for a while."""
+        return {errand.trouble for errand in (self._reader.errand, self._committing) if errand.trouble}
+
     @property
     def _reads(self) -> bool:
         return self.state is State.RUNNING and self._reader.wants_page
@@ -216,7 +220,10 @@ class ShardMachine:
             self.state = State.GONE
             return [events.ShardEnded(self.lease, row.children, ())]
         self.checkpoint = row.checkpoint
+        self._created = row.created
         self._children = None
+        if self.state is State.ENDING:
+            self.state = State.RUNNING
         self._attempt.forget()
         self._reader.rewind(row.checkpoint, now)
         self._committing.succeed(now)
@@ -243,5 +250,5 @@ class ShardMachine:
         self, errand: Errand, call: ShardCall, kind: TroubleKind, detail: str, now: float
     ) -> events.RetryScheduled:
         delay = self._backoff.delay(errand.failures + 1)
-        errand.fail(now, delay)
+        errand.fail(now, delay, f"{type(call).__name__} fails: {kind}: {detail}")
         return events.RetryScheduled(type(call).__name__, kind, detail, errand.failures, delay, self.lease)

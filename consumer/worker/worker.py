@@ -21,6 +21,9 @@ from consumer.worker.shard import ShardMachine, State, Tuning
 RETENTION_SECONDS = 24 * 3600
 """How long a stream keeps a record. Source: Developer Guide, "Change data capture for DynamoDB Streams"."""
 
+SHOWN_TROUBLES = 10
+"""Troubles that readiness names; a thousand shards would have as many."""
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -140,7 +143,11 @@ class Worker:
                 for row in rows:
                     self._work(row, now)
                 self.coordinator.rescan(now)
-            case events.LeaseLost() | events.ShardHalted():
+            case events.LeaseLost(lease):
+                if (machine := self.shards.get(lease.shard)) and machine.lease == lease:
+                    self._drop(machine)
+                self.coordinator.rescan(now)
+            case events.ShardHalted():
                 self.coordinator.rescan(now)
             case _:
                 pass
@@ -186,4 +193,5 @@ class Worker:
             shard for shard, machine in self.shards.items() if machine.state is State.HALTED
         }
         reasons += [f"shard {shard} is halted: its row is missing from the lease table" for shard in sorted(halted)]
-        return reasons
+        troubles = self.coordinator.troubles().union(*(machine.troubles() for machine in self.shards.values()))
+        return reasons + sorted(troubles)[:SHOWN_TROUBLES]

@@ -159,6 +159,10 @@ class Oracle:
         left = []
         for shard in self._streams.shards.values():
             name = Shard(self._streams.arn, shard.shard_id)
+            at = self._checkpoints.get(name, TRIM_HORIZON)
+            if (name, at) in self._tables.gaps:
+                behind = self._between(name, at, SHARD_END)
+                self._lose([seq for seq in behind if int(seq) <= self._trimmed_to(shard.shard_id)], name, at)
             left += [
                 f"{shard.shard_id}:{number(wire)}"
                 for wire in shard.records

@@ -87,9 +87,11 @@ def test_looks_without_an_answer_are_tried_again_within_an_eighth_of_a_ttl() -> 
 
 def test_who_was_taken_for_dead_joins_again_at_once() -> None:
     council = Council().join()
-    council.answer(Look, members())
     council.now += TTL / 4
+    council.look()
     assert council.answer(Beat, BeatFoundNobody()) == [events.Removed(ME)]
+    council.answer(Look, members())
+    council.now += TTL / 8
     beat = council.call(Beat)
     assert (beat.joining, beat.bump) == (True, True)
     assert not council.asks(Look), "nothing before it is a member again"

@@ -4,8 +4,9 @@ from consumer.domain.errors import Trouble, TroubleKind
 from consumer.domain.outcomes import Committed, Done, Lost, Refused
 from consumer.domain.position import TRIM_HORIZON
 from consumer.worker import events
+from consumer.worker.attempt import UNLIMITED_RECORDS
 from consumer.worker.calls import Commit, FindChildren, Open, Read
-from consumer.worker.shard import UNLIMITED_RECORDS, State, Tuning
+from consumer.worker.shard import State, Tuning
 from tests.builders import ME, OTHER, game, games, ignored, page, row, sequence_number
 from tests.talks import Talk, kinds
 
@@ -128,14 +129,6 @@ def test_later_dates_are_left_out_of_the_same_unit() -> None:
     talk.tell(third, Committed())
     talk.answer(Read, page(game(2)))
     assert talk.call(Commit).later == frozenset(), "a new unit asks again"
-
-
-def test_what_the_database_refuses_for_ever_is_trouble_still() -> None:
-    talk = holding(2)
-    commit = talk.call(Commit)
-    told = talk.tell(commit, Refused(invalid="no such type"))
-    assert told == [events.RetryScheduled("Commit", TroubleKind.REJECTED, "no such type", 1, 1.0, talk.lease)]
-    assert talk.wait(1).call(Commit).unit is commit.unit
 
 
 def conflict(talk: Talk) -> int:

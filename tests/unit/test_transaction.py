@@ -68,8 +68,14 @@ def test_failed_conditions_come_by_index_with_the_item_as_it_is() -> None:
         (("None", "TransactionConflict"), Cancelled({}, conflict=True, invalid=None)),
         (("ConditionalCheckFailed", "TransactionConflict"), Cancelled({0: None}, conflict=True, invalid=None)),
         (("ConditionalCheckFailed", "ThrottlingError"), Cancelled({0: None}, conflict=False, invalid=None)),
-        (("None", "ValidationError"), Cancelled({}, conflict=False, invalid="ValidationError")),
-        (({"Code": "ValidationError", "Message": "too big"},), Cancelled({}, conflict=False, invalid="too big")),
+        (
+            ("None", "ValidationError"),
+            Cancelled({}, conflict=False, invalid="ValidationError", invalid_at=frozenset({1})),
+        ),
+        (
+            ({"Code": "ValidationError", "Message": "too big"}, "None", "ValidationError"),
+            Cancelled({}, conflict=False, invalid="too big", invalid_at=frozenset({0, 2})),
+        ),
         (("ThrottlingError", "TransactionConflict"), Cancelled({}, conflict=True, invalid=None)),
     ],
 )
