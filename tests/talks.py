@@ -1,17 +1,21 @@
 """Machines that are talked to call by call: a test says what is answered, and when."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from consumer.domain.leases import Lease, LeaseRow, Members, Pin, Shard, Vouch
 from consumer.domain.outcomes import Done, Ledger
 from consumer.domain.position import TRIM_HORIZON
+from consumer.domain.records import Rules
 from consumer.worker import events
-from consumer.worker.calls import Beat, Call, CoordinatorCall, Load, Look, Reply, ShardCall
+from consumer.worker.calls import Beat, Call, CoordinatorCall, Load, Look, Reply, ShardCall, World, perform
 from consumer.worker.coordinator import Coordinator, Identity
 from consumer.worker.pinning import Pinning
 from consumer.worker.shard import ShardMachine, Tuning
-from tests.builders import ARN, ME, row
+from consumer.worker.worker import Worker
+from tests.builders import ARN, CREATED, ME, build_shards, row, shard
+from tests.fakes import FakeStreams, FakeTables
 
 Kind = TypeVar("Kind", bound=Call)
 Spoken = TypeVar("Spoken", bound=Call)
@@ -89,12 +93,19 @@ def members(changes: int = 0, **beats: int) -> Members:
     return Members(changes, {owner.replace("_", "/"): Vouch(beat) for owner, beat in beats.items()})
 
 
+@dataclass
+class Worked:
+    """A shard that the worker works."""
+
+    lease: Lease
+
+
 class Council(Conversation[CoordinatorCall]):
     """With a coordinator whose stream is pinned already, unless a pinning is given."""
 
     def __init__(self, owner: str = ME, *, stable: bool = False, pinning: Pinning | None = None) -> None:
         super().__init__()
-        self.working: dict[Shard, object] = {}
+        self.working: dict[Shard, Worked] = {}
         if pinning is None:
             pinning = Pinning(ARN, TRIM_HORIZON, 1, ("consumer-leases", "Leaderboards"))
             pinning.pin = Pin(ARN, None, (), complete=True)
@@ -112,6 +123,10 @@ class Council(Conversation[CoordinatorCall]):
         told = self.machine.take(call, reply, self.now)
         self.told += told
         return told
+
+    def works(self, number: int, epoch: int = 7) -> None:
+        """The worker works this shard from now on."""
+        self.working[shard(number)] = Worked(Lease(shard(number), self.machine.identity.owner, epoch))
 
     def join(self) -> "Council":
         """The first beat is written."""
@@ -136,15 +151,62 @@ class Council(Conversation[CoordinatorCall]):
         assert not self.asks(Load)
 
     def observe(self, seconds: float, beats: Mapping[str, int], changes: int = 0) -> None:
-        """Time passes; looks see these beats, our own beats are written."""
+        """Time passes; looks see these beats, and our own as it is written."""
+        mine = self.machine.identity.owner.replace("/", "_")
         until = self.now + seconds
         while self.now < until:
             for call in list(self.look()):
                 if isinstance(call, Look):
-                    self.answer(Look, members(changes, **beats))
+                    self.answer(Look, members(changes, **{**beats, mine: self.machine.vouch.beat}))
                 elif isinstance(call, Beat):
                     self.answer(Beat, Done())
             self.now = min(until, self.now + TTL / 8)
+
+
+class Shift(Conversation[Call]):
+    """With a whole worker, over a stream and tables in memory."""
+
+    def __init__(self, owner: str = ME, tables: FakeTables | None = None, streams: FakeStreams | None = None) -> None:
+        super().__init__()
+        self.tables = tables or FakeTables()
+        self.streams = streams or FakeStreams(lambda: CREATED, ARN)
+        self.world = World(self.streams, self.tables, self.tables, self.tables, Rules())
+        pinning = Pinning(ARN, TRIM_HORIZON, 1, (self.tables.names.leases, self.tables.names.leaderboard))
+        tuning = Tuning(wall_offset_seconds=CREATED - self.now)
+        self.machine = Worker(Identity(owner, stable=False), pinning, TTL, tuning, Steady())
+        self.told: list[events.Event] = []
+
+    def look(self) -> list[Call]:
+        """All calls under way, after those that are due now have been started."""
+        self.under_way += self.machine.ready(self.now)
+        assert self.machine.wake_at() > self.now, "what is due now was not started"
+        return self.under_way
+
+    def tell(self, call: Call, reply: Reply) -> list[events.Event]:
+        """A reply arrives."""
+        told = self.machine.take(call, reply, self.now)
+        self.told += told
+        return told
+
+    def serve(self, seconds: float = 1.0, *, but: type[Call] | None = None) -> "Shift":
+        """Time passes; every call takes effect and is answered at once, but those of one kind, which stay under way."""
+        until = self.now + seconds
+        while self.now < until and not self.machine.done:
+            while served := [call for call in self.look() if but is None or not isinstance(call, but)]:
+                self.under_way = [call for call in self.under_way if call not in served]
+                for call in served:
+                    self.tell(call, perform(call, self.world))
+                self.now += 0.001
+            self.now = max(self.now, min(until, self.machine.wake_at()))
+        return self
+
+
+def stream(size: int = 1, children: Mapping[int, int | Sequence[int]] | None = None) -> FakeStreams:
+    """A stream in memory with the shards of `build_shards`."""
+    made = FakeStreams(lambda: CREATED, ARN)
+    for listed in build_shards(size, children or {}).shards:
+        made.add_shard(listed.shard_id, listed.parent)
+    return made
 
 
 def kinds(calls: Iterable[object]) -> list[str]:

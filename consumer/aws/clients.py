@@ -10,6 +10,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, NoRegionError, ProfileNotFound
 
 from consumer import __version__
+from consumer.aws.wire import refuse_garbage
 from consumer.domain.errors import StartRefused
 
 CONNECT_SECONDS: Final = 1
@@ -41,7 +42,7 @@ def connect(threads: int, stream_arn: str | None = None) -> Clients:
     )
     try:
         session = boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
-        return Clients(
+        clients = Clients(
             session.client("dynamodb", config=config),
             session.client("dynamodbstreams", config=config, region_name=_region_of(stream_arn)),
         )
@@ -53,6 +54,9 @@ def connect(threads: int, stream_arn: str | None = None) -> Clients:
         raise StartRefused(f"AWS_PROFILE: {error}") from None
     except (BotoCoreError, ValueError) as error:
         raise StartRefused(f"the AWS SDK cannot be set up: {error}") from None
+    refuse_garbage(clients.dynamodb)
+    refuse_garbage(clients.streams)
+    return clients
 
 
 def _region_of(stream_arn: str | None) -> str | None:

@@ -42,6 +42,7 @@ class DynamoCommits:
         self._leaderboard = leaderboard
         self._quarantine = quarantine
 
+    @translated()
     def commit(self, lease: Lease, unit: Unit, later: frozenset[str], *, fills_gap: bool) -> CommitReply:
         """Writes a unit; see ports.Commits."""
         players = list(unit.deltas)
@@ -61,6 +62,7 @@ class DynamoCommits:
             return Committed()
         return _lost(cancelled) or self._refused(cancelled, players, unit)
 
+    @translated()
     def end(self, lease: Lease, previous: str, children: tuple[str, ...], rows: tuple[LeaseRow, ...]) -> CommitReply:
         """Finishes a shard; see ports.Commits."""
         advance = self._advance(lease, previous, "SET checkpoint = :last, childShardIds = :children")
@@ -96,6 +98,7 @@ class DynamoCommits:
         """Why a game was refused alone; see ports.Commits."""
         return examine(self._client, self._leaderboard, game)
 
+    @translated()
     def pending(self) -> int:
         """Scans the quarantine table for pending rows; see ports.Commits."""
         pages = self._client.get_paginator("scan").paginate(
@@ -105,8 +108,7 @@ class DynamoCommits:
             ExpressionAttributeNames={"#state": "state"},
             ExpressionAttributeValues={":pending": {"S": "pending"}},
         )
-        with translated():
-            return sum(int(page["Count"]) for page in pages)
+        return sum(int(page["Count"]) for page in pages)
 
     def _advance(self, lease: Lease, previous: str, update: str) -> Action:
         """The first action of every transaction of a shard: its row moves on, if it is ours and where we left it."""

@@ -95,7 +95,7 @@ def _status(error: ClientError) -> int:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Inside it botocore's exceptions leave as the domain's."""
+    """Inside it botocore's exceptions leave as the domain's. Put into it a call and the reading of its answer only."""
     try:
         yield
     except ClientError as error:
@@ -107,3 +107,6 @@ def translated() -> Iterator[None]:
         raise trouble_of(error) from error
     except (BotoCoreError, ResponseParserError) as error:
         raise trouble_of(error) from error
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        # An answer of another shape than promised makes botocore's parser, or our reading of it, stumble.
+        raise Trouble(TroubleKind.MALFORMED, f"the answer could not be read: {error!r}") from error

@@ -46,6 +46,7 @@ class DynamoLeases:
 
     # --- ports.Ledgers ---
 
+    @translated()
     def origin(self, stream_arn: str) -> Origin:
         """Pin and birth row in one read transaction: no writer can come between."""
         pin, birth = self._get_both(stream_arn)
@@ -97,20 +98,21 @@ class DynamoLeases:
         )
         return Done()
 
+    @translated()
     def load(self) -> Ledger:
         """One consistent scan over all pages."""
         rows: list[LeaseRow] = []
         pins: list[Pin] = []
-        with translated():
-            pages = self._client.get_paginator("scan").paginate(TableName=self._leases, ConsistentRead=True)
-            for item in (item for page in pages for item in page["Items"]):
-                key = item["leaseKey"]["S"]
-                if key.startswith(SHARD_PREFIX):
-                    rows.append(lease_row(item))
-                elif key.startswith(STREAM_PREFIX):
-                    pins.append(pin_row(item))
+        pages = self._client.get_paginator("scan").paginate(TableName=self._leases, ConsistentRead=True)
+        for item in (item for page in pages for item in page["Items"]):
+            key = item["leaseKey"]["S"]
+            if key.startswith(SHARD_PREFIX):
+                rows.append(lease_row(item))
+            elif key.startswith(STREAM_PREFIX):
+                pins.append(pin_row(item))
         return Ledger(tuple(rows), tuple(pins))
 
+    @translated()
     def claim(self, row: LeaseRow, lease: Lease) -> LeaseRow | Lost:
         """Owner and epoch in one write, if nobody was faster; the epoch only grows."""
         held = "leaseOwner = :owner" if row.owner is not None else "attribute_not_exists(leaseOwner)"
@@ -122,8 +124,7 @@ class DynamoLeases:
         )
         if failed:
             return Lost(lease_row(item) if item else None)
-        assert item is not None
-        return lease_row(item)
+        return lease_row(item or {})
 
     def release(self, lease: Lease) -> Done:
         """Takes the owner away; the epoch stays, the next claim raises it."""
@@ -143,10 +144,10 @@ class DynamoLeases:
         )
         return Removed() if failed else Done()
 
+    @translated()
     def look(self) -> Members:
         """One consistent read."""
-        with translated():
-            answer = self._client.get_item(TableName=self._leases, Key=lease_key(MEMBERS_KEY), ConsistentRead=True)
+        answer = self._client.get_item(TableName=self._leases, Key=lease_key(MEMBERS_KEY), ConsistentRead=True)
         item: Item = answer.get("Item", {})
         workers = {
             name.removeprefix(WORKER_PREFIX): vouch_of(value)
@@ -204,13 +205,12 @@ class DynamoLeases:
                 raise
 
     def _get_both(self, stream_arn: str) -> tuple[Item | None, Item | None]:
-        with translated():
-            answer = self._client.transact_get_items(
-                TransactItems=[
-                    {"Get": {"TableName": self._leases, "Key": lease_key(stream_key(stream_arn))}},
-                    {"Get": {"TableName": self._quarantine, "Key": birth_key(stream_arn)}},
-                ]
-            )
+        answer = self._client.transact_get_items(
+            TransactItems=[
+                {"Get": {"TableName": self._leases, "Key": lease_key(stream_key(stream_arn))}},
+                {"Get": {"TableName": self._quarantine, "Key": birth_key(stream_arn)}},
+            ]
+        )
         pin, birth = (found.get("Item") for found in answer["Responses"])
         return pin or None, birth or None
 
@@ -221,8 +221,7 @@ class DynamoLeases:
             KeyConditionExpression="shardId = :birth",
             ExpressionAttributeValues={":birth": {"S": BIRTH}},
         )
-        with translated():
-            return [birth_row(item) for page in pages for item in page["Items"]]
+        return [birth_row(item) for page in pages for item in page["Items"]]
 
 
 def _put(table: str, item: dict[str, Any], condition: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from consumer.aws.errors import translated
+from consumer.aws.wire import keep_bodies
 from consumer.domain.errors import Trouble, TroubleKind
 from consumer.domain.leases import Shard
 from consumer.domain.outcomes import Children, ListedShard, RawPage, StreamListing
@@ -20,8 +21,9 @@ class DynamoStreams:
 
     def __init__(self, client: Any) -> None:
         self._client = client
-        client.meta.events.register_first("before-parse.dynamodb-streams.GetRecords", _keep_body)
+        keep_bodies(client, "GetRecords")
 
+    @translated()
     def list_shards(self, stream_arn: str) -> StreamListing:
         """All shards over all pages; see ports.Streams."""
         shards: list[ListedShard] = []
@@ -32,30 +34,30 @@ class DynamoStreams:
             shards += _listed(description)
         return StreamListing(stream_arn, enabled, tuple(shards), served_at)
 
+    @translated()
     def open(self, shard: Shard, after: str) -> str:
         """A shard iterator; see ports.Streams."""
         where: dict[str, str] = {"ShardIteratorType": TRIM_HORIZON}
         if after != TRIM_HORIZON:
             where = {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": after}
-        with translated():
-            answer = self._client.get_shard_iterator(StreamArn=shard.stream_arn, ShardId=shard.shard_id, **where)
+        answer = self._client.get_shard_iterator(StreamArn=shard.stream_arn, ShardId=shard.shard_id, **where)
         iterator = answer.get("ShardIterator")
         if not isinstance(iterator, str):
             raise Trouble(TroubleKind.MALFORMED, "GetShardIterator answered without an iterator")
         return iterator
 
+    @translated()
     def read(self, iterator: str, limit: int) -> RawPage:
         """The next page; see ports.Streams."""
-        with translated():
-            answer = self._client.get_records(ShardIterator=iterator, Limit=limit)
+        answer = self._client.get_records(ShardIterator=iterator, Limit=limit)
         return raw_page(answer["Body"])
 
+    @translated()
     def find_children(self, shard: Shard) -> Children:
         """The children by the shard filter, or from the full listing where the engine does not serve that."""
-        with translated():
-            answer = self._client.describe_stream(
-                StreamArn=shard.stream_arn, ShardFilter={"Type": "CHILD_SHARDS", "ShardId": shard.shard_id}
-            )
+        answer = self._client.describe_stream(
+            StreamArn=shard.stream_arn, ShardFilter={"Type": "CHILD_SHARDS", "ShardId": shard.shard_id}
+        )
         description = answer["StreamDescription"]
         children = _children(_listed(description), shard)
         enabled, served_at = _is_enabled(description), _date_of(answer)
@@ -68,8 +70,7 @@ class DynamoStreams:
     def _pages(self, stream_arn: str) -> Iterator[tuple[Mapping[str, Any], float]]:
         start: dict[str, str] = {}
         for _ in range(MAX_LISTING_PAGES):
-            with translated():
-                answer = self._client.describe_stream(StreamArn=stream_arn, **start)
+            answer = self._client.describe_stream(StreamArn=stream_arn, **start)
             description = answer["StreamDescription"]
             yield description, _date_of(answer)
             last = description.get("LastEvaluatedShardId")
@@ -94,13 +95,6 @@ def raw_page(body: bytes) -> RawPage:
 
 
 _NO_PAGE: Final = Trouble(TroubleKind.MALFORMED, "GetRecords answered what is no page of records")
-
-
-def _keep_body(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object) -> None:
-    """Keeps botocore from parsing the records (it costs 15 times what json does); errors are left to it."""
-    if response_dict["status_code"] == 200:
-        customized_response_dict["Body"] = response_dict["body"]
-        response_dict["body"] = b"{}"
 
 
 def _is_enabled(description: Mapping[str, Any]) -> bool:

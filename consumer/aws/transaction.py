@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from botocore.exceptions import BotoCoreError, ClientError
-from botocore.parsers import ResponseParserError
+from botocore.exceptions import ClientError
 
-from consumer.aws.errors import KIND_OF_CODE, code_of, trouble_of
+from consumer.aws.errors import KIND_OF_CODE, code_of, translated
 from consumer.domain.errors import Trouble, TroubleKind
 
 Action = dict[str, Any]
@@ -47,17 +46,17 @@ def transact(client: Any, actions: list[Action]) -> Cancelled | None:
 
     Raises Trouble when that is open, or when it is nothing but infrastructure (throttling, permissions).
     """
-    try:
-        client.transact_write_items(TransactItems=actions, ClientRequestToken=token_of(actions))
-    except ClientError as error:
-        match code_of(error):
-            case "TransactionCanceledException":
-                return _cancelled(error)
-            case "ValidationException":
-                return Cancelled({}, conflict=False, invalid=str(error.response["Error"].get("Message", "")))
-        raise trouble_of(error) from error
-    except (BotoCoreError, ResponseParserError) as error:
-        raise trouble_of(error) from error
+    token = token_of(actions)
+    with translated():
+        try:
+            client.transact_write_items(TransactItems=actions, ClientRequestToken=token)
+        except ClientError as error:
+            match code_of(error):
+                case "TransactionCanceledException":
+                    return _cancelled(error)
+                case "ValidationException":
+                    return Cancelled({}, conflict=False, invalid=str(error.response["Error"].get("Message", "")))
+            raise
     return None
 
 

@@ -155,6 +155,9 @@ class Worker:
     def _work(self, row: LeaseRow, now: float) -> None:
         """A lease is ours: work the shard from where its row says, or give it back when we are on our way out."""
         assert row.owner is not None
+        known = self.shards.get(row.shard)
+        if known is not None and known.lease.epoch >= row.epoch:
+            return  # a child's row, told late by its parent's end: it has been claimed anew since
         machine = ShardMachine(
             row,
             Lease(row.shard, row.owner, row.epoch),

@@ -2,10 +2,10 @@ import pytest
 
 from consumer.domain.errors import Trouble, TroubleKind, UnsafeRefused
 from consumer.domain.leases import Birth, Origin, Pin, Shard
-from consumer.domain.outcomes import Done, Ledger, Lost
+from consumer.domain.outcomes import Done, Ledger
 from consumer.domain.position import SHARD_END, TRIM_HORIZON
 from consumer.worker import events
-from consumer.worker.calls import Beat, Bury, Claim, FindOrigin, ListShards, Load, Look, PinStream, Reply
+from consumer.worker.calls import Beat, Bury, Claim, FindOrigin, ListShards, Load, Look, PinStream
 from consumer.worker.coordinator import LOAD_INTERVAL_SECONDS
 from consumer.worker.pinning import Pinning
 from tests.builders import ARN, ME, OTHER, build_shards, lease, row, shard
@@ -46,15 +46,6 @@ def test_tables_that_do_not_belong_together_end_the_worker() -> None:
         council.answer(FindOrigin, Origin(None, Birth(ARN, *TABLES)))
 
 
-def test_free_shards_are_claimed_with_a_higher_epoch() -> None:
-    council = Council().join()
-    council.plan([row(0, epoch=7), row(1, epoch=9), row(2, checkpoint=SHARD_END)], members(w1_a=1))
-    assert council.machine.planned
-    calls = {call for call in council.look() if isinstance(call, Claim)}
-    assert calls == {Claim(row(0, epoch=7), lease(0, ME, 8)), Claim(row(1, epoch=9), lease(1, ME, 10))}
-    assert not council.machine.settled
-
-
 def test_it_plans_only_with_a_look_that_was_asked_for_after_the_load() -> None:
     """A member is in before its first claim, so such a look knows every owner that the ledger names."""
     council = Council().join()
@@ -69,65 +60,10 @@ def test_it_plans_only_with_a_look_that_was_asked_for_after_the_load() -> None:
     assert claims(council) == []
 
 
-def test_a_claim_that_went_through_is_told() -> None:
-    council = Council().join()
-    council.plan([row(0)], members(w1_a=1))
-    claimed = row(0, ME, 8)
-    assert council.answer(Claim, claimed) == [events.LeaseClaimed(claimed, None)]
-    assert council.machine.settled
-
-
-def test_a_claim_whose_earlier_attempt_went_through_is_ours() -> None:
-    council = Council().join()
-    council.plan([row(0)], members(w1_a=1))
-    ours = row(0, ME, 8, checkpoint="5")
-    assert council.answer(Claim, Lost(ours)) == [events.LeaseClaimed(ours, None)]
-
-
-@pytest.mark.parametrize("reply", [Lost(row(0, OTHER, 8)), Lost(None), Lost(row(0, ME, 9))], ids=str)
-def test_a_claim_that_somebody_was_faster_with_makes_it_look_again(reply: Reply) -> None:
-    council = Council().join()
-    council.plan([row(0)], members(w1_a=1))
-    assert council.answer(Claim, reply) == []
-    assert council.asks(Load)
-
-
-def test_a_claim_on_a_shard_that_was_finished_in_the_meantime_works_nothing() -> None:
-    council = Council().join()
-    council.plan([row(0, ME)], members(w1_a=1))
-    assert council.answer(Claim, row(0, ME, 8, checkpoint=SHARD_END)) == []
-
-
-def test_a_claim_whose_reply_is_lost_is_claimed_anew_with_a_higher_epoch() -> None:
-    council = Council().join()
-    council.plan([row(0, epoch=7)], members(w1_a=1))
-    assert kinds(council.answer(Claim, NO_ANSWER)) == ["RetryScheduled"]
-    council.now += 1
-    council.plan([row(0, ME, epoch=8)], members(w1_a=1))
-    assert council.call(Claim) == Claim(row(0, ME, epoch=8), lease(0, ME, 9))
-
-
-def test_a_claim_under_way_is_not_sent_twice() -> None:
-    council = Council().join()
-    council.plan([row(0), row(1)], members(w1_a=1))
-    assert claims(council) == [0, 1]
-    council.machine.rescan(council.now)
-    council.plan([row(0), row(1, ME, 8)], members(w1_a=1))
-    assert claims(council) == [0, 1]
-
-
-def test_a_shard_whose_claim_is_under_way_cannot_be_handed_over_yet() -> None:
-    """The ledger shows the claim already, its reply is slow, and by now another worker wants its share."""
-    council = Council().join()
-    council.plan([row(0), row(1)], members(w1_a=1))
-    council.machine.rescan(council.now)
-    council.now += 1
-    assert council.plan([row(0, ME, 8), row(1, ME, 8)], members(w1_a=1, w2_b=1)) == []
-
-
 def test_surplus_is_handed_over() -> None:
     council = Council().join()
-    council.working |= {shard(0): "machine", shard(1): "machine"}
+    council.works(0)
+    council.works(1)
     told = council.plan([row(0, ME), row(1, ME)], members(w1_a=1, w2_b=1))
     assert told == [events.HandOverDecided(shard(1))]
 
@@ -135,16 +71,16 @@ def test_surplus_is_handed_over() -> None:
 def test_a_silent_owner_keeps_its_shards_for_a_ttl_and_is_buried_when_it_owns_nothing() -> None:
     council = Council().join()
     rows = [row(0, OTHER), row(1, ME)]
-    council.working[shard(1)] = "machine"
+    council.works(1)
     council.settle(rows, members(w1_a=1, w2_b=5))
-    council.observe(TTL - 2.0, {"w1_a": 1, "w2_b": 5})
+    council.observe(TTL - 2.0, {"w2_b": 5})
     assert not council.asks(Load)
-    council.observe(2.0, {"w1_a": 1, "w2_b": 5})
+    council.observe(2.0, {"w2_b": 5})
     council.plan(rows, members(w1_a=1, w2_b=5))
     assert claims(council) == [0]
     assert not council.asks(Bury), "it still owns a shard"
     council.answer(Claim, row(0, ME, 8))
-    council.working[shard(0)] = "machine"
+    council.works(0, epoch=8)
     council.machine.rescan(council.now)
     council.now += TTL / 8
     council.plan([row(0, ME, 8), row(1, ME)], members(w1_a=1, w2_b=5))
@@ -164,43 +100,21 @@ def test_a_funeral_that_failed_is_held_with_a_later_plan() -> None:
     assert council.asks(Bury)
 
 
-@pytest.mark.parametrize(("stable", "claimed"), [(True, [0]), (False, [])])
-def test_only_a_chosen_worker_id_takes_an_earlier_lifes_leases_at_once(stable: bool, claimed: list[int]) -> None:
-    council = Council("w1/new", stable=stable).join()
-    council.plan([row(0, "w1/old"), row(1, OTHER)], members(w1_new=1, w1_old=3, w2_b=1))
-    assert claims(council) == claimed
-
-
-def test_a_ghost_that_beats_again_is_alive() -> None:
-    council = Council("w1/new", stable=True).join()
-    council.plan([row(0, "w1/old")], members(w1_new=1, w1_old=3))
-    council.answer(Claim, Lost(row(0, "w1/old")))
-    council.now += TTL / 8
-    council.plan([row(0, "w1/old")], members(w1_new=1, w1_old=4))
-    assert claims(council) == [], "two live processes with one id share like any others"
-
-
-def test_an_owner_that_is_no_member_any_more_has_left() -> None:
-    council = Council().join()
-    council.plan([row(0, "w3/c")], members(w1_a=1))
-    assert claims(council) == [0]
-
-
 def test_the_ledger_is_read_again_every_half_minute() -> None:
     council = Council().join()
     council.settle([], members(w1_a=1))
-    council.observe(LOAD_INTERVAL_SECONDS - 2.0, {"w1_a": 1})
+    council.observe(LOAD_INTERVAL_SECONDS - 2.0, {})
     assert not council.asks(Load)
-    council.observe(2.0, {"w1_a": 1})
+    council.observe(2.0, {})
     assert council.asks(Load)
 
 
 def test_the_ledger_is_read_again_when_the_counter_moved() -> None:
     council = Council().join()
     council.settle([], members(3, w1_a=1))
-    council.observe(2.0, {"w1_a": 1}, changes=3)
+    council.observe(2.0, {}, changes=3)
     assert not council.asks(Load)
-    council.observe(1.0, {"w1_a": 1}, changes=4)
+    council.observe(1.0, {}, changes=4)
     assert council.asks(Load)
 
 
@@ -210,7 +124,7 @@ def test_a_change_between_the_load_and_the_look_after_it_is_not_taken_for_known(
     council.settle([], members(3, w1_a=1))
     council.machine.rescan(council.now)
     council.answer(Load, Ledger((row(0, OTHER),), ()))
-    council.observe(TTL / 2, {"w1_a": 1, "w2_b": 1}, changes=4)
+    council.observe(TTL / 2, {"w2_b": 1}, changes=4)
     assert council.asks(Load)
 
 
@@ -274,3 +188,12 @@ def test_halted_shards_are_not_planned() -> None:
     council.plan([finished, row(1)], members(w1_a=1))
     assert council.machine.halted == {shard(2)}
     assert claims(council) == [1]
+
+
+def test_a_lease_that_the_ledger_shows_with_a_later_epoch_is_lost() -> None:
+    """A shard without records would never find out by a commit."""
+    council = Council().join()
+    for number in (0, 1, 2):
+        council.works(number)
+    told = council.answer(Load, Ledger((row(0, OTHER, 8), row(1, ME, 7), row(2, None, 7)), ()))
+    assert told == [events.LeaseLost(lease(0), OTHER)]

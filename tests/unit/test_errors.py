@@ -97,9 +97,14 @@ def test_exceptions_are_translated(code: str, raised: type[Exception]) -> None:
         raise refusal(code)
 
 
+def test_an_answer_of_another_shape_is_trouble() -> None:
+    with pytest.raises(Trouble, match="could not be read"), translated():
+        raise KeyError("StreamDescription")
+
+
 def test_a_defect_is_not_trouble() -> None:
-    with pytest.raises(KeyError), translated():
-        raise KeyError("defect")
+    with pytest.raises(ZeroDivisionError), translated():
+        raise ZeroDivisionError
 
 
 @pytest.mark.parametrize(

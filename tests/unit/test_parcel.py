@@ -23,6 +23,7 @@ def test_what_was_packed_comes_out_again(record: dict[str, Any]) -> None:
 
 def test_the_same_record_gives_the_same_bytes() -> None:
     assert pack(wire()) == pack(wire())
+    assert pack(wire())[0][4:8] == bytes(4), "gzip's header tells no time"
 
 
 def test_a_record_larger_than_an_item_is_in_parts_that_fit() -> None:

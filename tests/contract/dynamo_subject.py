@@ -1,0 +1,150 @@
+"""The real adapters on an engine as a subject, with tables of its own."""
+
+import secrets
+import threading
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from consumer.aws.clients import Clients
+from consumer.aws.commit import DynamoCommits
+from consumer.aws.leases import DynamoLeases
+from consumer.aws.stream import DynamoStreams
+from consumer.aws.tables import LEADERBOARD_KEYS, LEASE_KEYS, QUARANTINE_KEYS, DynamoTables
+from consumer.domain.leases import Shard
+from consumer.domain.parcel import unpack
+from consumer.domain.position import is_sequence_number
+from tests.contract.subject import Quarantined, Score, Subject, Value
+
+Item = Mapping[str, Any]
+
+_BATCH = 25  # items that a BatchWriteItem takes
+
+
+class DynamoSubject(Subject):
+    """`clients` are shared by the tests, tables are not."""
+
+    def __init__(self, name: str, clients: Clients) -> None:
+        self.name = name
+        self.clients = clients
+        prefix = f"contract-{secrets.token_hex(4)}"
+        self.leases, self.leaderboard, self.quarantined = self.names = (
+            f"{prefix}-leases",
+            f"{prefix}-leaderboard",
+            f"{prefix}-quarantine",
+        )
+        self.source = f"{prefix}-source"
+        self.tables = DynamoTables(clients.dynamodb, clients.streams, threading.Event())
+        for table, keys in zip(self.names, (LEASE_KEYS, LEADERBOARD_KEYS, QUARANTINE_KEYS), strict=True):
+            self.tables.ensure(table, keys)
+        self.streams = DynamoStreams(clients.streams)
+        self.ledgers = self.membership = DynamoLeases(clients.dynamodb, *self.names)
+        self.commits = DynamoCommits(clients.dynamodb, *self.names)
+
+    # --- looking ---
+
+    def items(self, table: str) -> list[Item]:
+        """All items of a table, in wire form."""
+        pages = self.clients.dynamodb.get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
+        return [item for page in pages for item in page["Items"]]
+
+    def board(self) -> dict[str, Score]:
+        return {
+            item["playerId"]["S"]: Score(
+                _value(item, "gamesPlayed"), _value(item, "totalScore"), _value(item, "lastPlayedDate")
+            )
+            for item in self.items(self.leaderboard)
+        }
+
+    def quarantine(self) -> dict[tuple[str, str], Quarantined]:
+        rows = {(item["shardId"]["S"], item["sequenceNumber"]["S"]): item for item in self.items(self.quarantined)}
+        found = {}
+        for (shard_id, number), item in rows.items():
+            if is_sequence_number(number):
+                parts = int(item["parts"]["N"])
+                wire = unpack(rows[shard_id, f"{number}#{part}"]["record"]["B"] for part in range(1, parts + 1))
+                at = datetime.fromisoformat(item["quarantinedAt"]["S"]).timestamp()
+                player = item.get("playerId", {}).get("S")
+                state, reason, detail = (item[name]["S"] for name in ("state", "reason", "detail"))
+                found[shard_id, number] = Quarantined(state, reason, detail, player, at, parts, wire)
+        return found
+
+    def gaps(self) -> dict[tuple[Shard, str], str | None]:
+        return {
+            (Shard(item["streamArn"]["S"], item["shard"]["S"]), item["from"]["S"]): item.get("to", {}).get("S")
+            for item in self.items(self.quarantined)
+            if item["shardId"]["S"] == "#gap"
+        }
+
+    def everything(self) -> object:
+        return {table: sorted(map(repr, self.items(table))) for table in self.names}
+
+    # --- meddling ---
+
+    def delete_row(self, shard: Shard) -> None:
+        self._delete(self.leases, leaseKey=f"shard#{shard}")
+
+    def delete_pin(self, stream_arn: str) -> None:
+        self._delete(self.leases, leaseKey=f"stream#{stream_arn.rpartition('/')[2]}")
+
+    def delete_gap(self, shard: Shard, checkpoint: str) -> None:
+        self._delete(self.quarantined, shardId="#gap", sequenceNumber=f"{shard}/{checkpoint}")
+
+    def spoil(self, player: str, attribute: str, value: Decimal | str) -> None:
+        self._set(self.leaderboard, {"playerId": {"S": player}}, attribute, value)
+
+    def delete_attribute(self, player: str, attribute: str) -> None:
+        self.clients.dynamodb.update_item(
+            TableName=self.leaderboard, Key={"playerId": {"S": player}}, UpdateExpression=f"REMOVE {attribute}"
+        )
+
+    def mark(self, shard_id: str, sequence_number: str, state: str) -> None:
+        key = {"shardId": {"S": shard_id}, "sequenceNumber": {"S": sequence_number}}
+        self._set(self.quarantined, key, "state", state)
+
+    # --- the source ---
+
+    def make_source(self) -> Shard:
+        answer = self.clients.dynamodb.create_table(
+            TableName=self.source,
+            BillingMode="PAY_PER_REQUEST",
+            KeySchema=[{"AttributeName": "gameId", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "gameId", "AttributeType": "S"}],
+            StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"},
+        )
+        arn = answer["TableDescription"]["LatestStreamArn"]
+        (shard,) = self.clients.streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]
+        return Shard(arn, shard["ShardId"])
+
+    def write(self, items: Sequence[Item]) -> None:
+        for at in range(0, len(items), _BATCH):
+            batch = [{"PutRequest": {"Item": item}} for item in items[at : at + _BATCH]]
+            answer = self.clients.dynamodb.batch_write_item(RequestItems={self.source: batch})
+            assert not answer["UnprocessedItems"]
+
+    def switch_off(self) -> None:
+        self.clients.dynamodb.update_table(TableName=self.source, StreamSpecification={"StreamEnabled": False})
+
+    def _delete(self, table: str, **key: str) -> None:
+        found = self.clients.dynamodb.delete_item(
+            TableName=table, Key={name: {"S": value} for name, value in key.items()}, ReturnValues="ALL_OLD"
+        )
+        assert "Attributes" in found, f"{key} is not there"
+
+    def _set(self, table: str, key: dict[str, Any], attribute: str, value: Decimal | str) -> None:
+        self.clients.dynamodb.update_item(
+            TableName=table,
+            Key=key,
+            UpdateExpression="SET #attribute = :value",
+            ExpressionAttributeNames={"#attribute": attribute},
+            ExpressionAttributeValues={":value": {"S": value} if isinstance(value, str) else {"N": str(value)}},
+        )
+
+
+def _value(item: Item, name: str) -> Value:
+    if name not in item:
+        return None
+    ((tag, text),) = item[name].items()
+    assert tag in ("S", "N"), tag
+    return Decimal(text) if tag == "N" else str(text)

@@ -1,0 +1,101 @@
+"""The in-memory fakes as a subject."""
+
+import copy
+import time
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from consumer.domain.leases import Shard
+from consumer.domain.parcel import unpack
+from tests.builders import ARN
+from tests.contract.subject import Quarantined, Score, Subject, Value
+from tests.fakes import FakeStreams, FakeTables
+
+_SHARD = "shardId-00000001769860800000-00000000"
+_FIELDS = {"gamesPlayed": "games", "totalScore": "total", "lastPlayedDate": "date"}
+
+
+class FakeSubject(Subject):
+    """FakeTables and FakeStreams on this machine's clock."""
+
+    name = "fakes"
+
+    def __init__(self) -> None:
+        self._tables = FakeTables()
+        self._streams = FakeStreams(time.time, ARN)
+        self.names = (self._tables.names.leases, self._tables.names.leaderboard, "consumer-quarantine")
+        self.streams = self._streams
+        self.ledgers = self.membership = self.commits = self._tables
+
+    def board(self) -> dict[str, Score]:
+        return {
+            player: Score(_value(score.games), _value(score.total), score.date)
+            for player, score in self._tables.board.items()
+        }
+
+    def quarantine(self) -> dict[tuple[str, str], Quarantined]:
+        return {
+            key: Quarantined(
+                row.state,
+                row.poison.reason,
+                row.poison.detail,
+                row.poison.player,
+                row.at,
+                len(row.poison.parts),
+                unpack(row.poison.parts),
+            )
+            for key, row in self._tables.quarantine.items()
+        }
+
+    def gaps(self) -> dict[tuple[Shard, str], str | None]:
+        return {key: gap.to for key, gap in self._tables.gaps.items()}
+
+    def everything(self) -> object:
+        tables = self._tables
+        return copy.deepcopy(
+            (
+                tables.rows,
+                tables.pins,
+                tables.births,
+                tables.workers,
+                tables.changes,
+                tables.board,
+                tables.quarantine,
+                tables.gaps,
+            )
+        )
+
+    def delete_row(self, shard: Shard) -> None:
+        del self._tables.rows[shard]
+
+    def delete_pin(self, stream_arn: str) -> None:
+        del self._tables.pins[stream_arn]
+
+    def delete_gap(self, shard: Shard, checkpoint: str) -> None:
+        del self._tables.gaps[shard, checkpoint]
+
+    def spoil(self, player: str, attribute: str, value: Decimal | str) -> None:
+        setattr(self._tables.board[player], _FIELDS[attribute], value)
+
+    def delete_attribute(self, player: str, attribute: str) -> None:
+        setattr(self._tables.board[player], _FIELDS[attribute], None)
+
+    def mark(self, shard_id: str, sequence_number: str, state: str) -> None:
+        self._tables.quarantine[shard_id, sequence_number].state = state
+
+    def make_source(self) -> Shard:
+        self._streams.add_shard(_SHARD)
+        return Shard(ARN, _SHARD)
+
+    def write(self, items: Sequence[Mapping[str, Any]]) -> None:
+        for item in items:
+            self._streams.write(_SHARD, item)
+
+    def switch_off(self) -> None:
+        self._streams.enabled = False
+        self._streams.close(_SHARD)
+
+
+def _value(stored: int | Decimal | str) -> Value:
+    return Decimal(stored) if isinstance(stored, int) else stored

@@ -1,0 +1,156 @@
+"""What the database refuses although the lease is ours: later dates, and what can never be applied."""
+
+from decimal import Decimal
+
+import pytest
+
+from consumer.domain.outcomes import Committed, Lost, Refused
+from consumer.domain.records import Reason
+from tests.builders import CREATED, ME, OTHER, game, lease, poison, row, sequence_number, shard
+from tests.contract.subject import Score, Subject, unit
+
+NOBODY: frozenset[str] = frozenset()
+
+
+def _begin(subject: Subject, *players: str, date: str = "2026-02-01") -> None:
+    """Every player has one game of that day, 10 points; the shard stands at record 100."""
+    subject.plant(row(owner=ME, checkpoint=sequence_number(99)))
+    games = unit(*(game(100, player, 10, date) for player in players), previous=sequence_number(99))
+    assert subject.commits.commit(lease(), games, NOBODY, fills_gap=False) == Committed()
+
+
+def test_later_dates_are_named_and_nothing_is_written(subject: Subject) -> None:
+    _begin(subject, "a", "b", "c")
+    subject.commits.record_gap(shard(), sequence_number(100), CREATED)
+    before = subject.everything()
+    games = unit(
+        game(101, "a", date="2026-01-31"),
+        game(102, "b", date="2026-02-01"),
+        game(103, "new", date="2026-01-01"),
+        game(104, "c", date="2025-12-31"),
+        poison(105),
+        previous=sequence_number(100),
+    )
+    told = Refused(later=frozenset({"a", "c"}))
+    assert subject.commits.commit(lease(), games, NOBODY, fills_gap=True) == told
+    assert subject.commits.commit(lease(), games, frozenset({"b"}), fills_gap=True) == told
+    assert subject.commits.commit(lease(), games, frozenset({"a"}), fills_gap=True) == Refused(later=frozenset({"c"}))
+    assert subject.everything() == before
+
+    assert subject.commits.commit(lease(), games, told.later, fills_gap=True) == Committed()
+    assert subject.board() == {
+        "a": Score(Decimal(2), Decimal(160), "2026-02-01"),
+        "b": Score(Decimal(2), Decimal(160), "2026-02-01"),
+        "c": Score(Decimal(2), Decimal(160), "2026-02-01"),
+        "new": Score(Decimal(1), Decimal(150), "2026-01-01"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("stored", "date", "kept"),
+    [
+        ("2026-02-01", "2026-02-01", "2026-02-01"),
+        ("2026-02-01", "2026-02-02", "2026-02-02"),
+        ("0001-01-01", "9999-12-31", "9999-12-31"),
+        ("2025-12-31", "2026-01-01", "2026-01-01"),
+        ("", "2026-01-01", "2026-01-01"),
+        ("2026-01", "2026-01-01", "2026-01-01"),
+        (None, "2026-01-01", "2026-01-01"),
+    ],
+)
+def test_a_date_grows(subject: Subject, stored: str | None, date: str, kept: str) -> None:
+    """A text that sorts before the date, whatever it is, gives way."""
+    _begin(subject, "a")
+    if stored is not None:
+        subject.spoil("a", "lastPlayedDate", stored)
+    else:
+        subject.delete_attribute("a", "lastPlayedDate")
+    games = unit(game(101, "a", 1, date), previous=sequence_number(100))
+    assert subject.commits.commit(lease(), games, NOBODY, fills_gap=False) == Committed()
+    assert subject.board() == {"a": Score(Decimal(2), Decimal(11), kept)}
+
+
+@pytest.mark.parametrize("stored", ["someday", "2026-02-30", "2026-2-1", "2026-12-31T00:00", "99999", Decimal(20260201)])
+def test_a_stored_date_that_is_none_makes_its_player_suspect(subject: Subject, stored: str | Decimal) -> None:
+    _begin(subject, "a", "b")
+    subject.spoil("a", "lastPlayedDate", stored)
+    before = subject.everything()
+    games = unit(game(101, "a"), game(102, "b", date="2026-02-02"), game(103, "c"), previous=sequence_number(100))
+    reply = subject.commits.commit(lease(), games, NOBODY, fills_gap=False)
+    assert isinstance(reply, Refused)
+    assert reply.invalid
+    assert (reply.later, reply.conflict, reply.suspects) == (frozenset(), False, frozenset({"a"}))
+    assert subject.everything() == before
+    assert _reason(subject, "a") is Reason.DATE_TYPE
+    assert _reason(subject, "b") is None
+    assert _reason(subject, "c") is None
+
+
+def test_later_dates_and_bad_ones_are_told_apart(subject: Subject) -> None:
+    _begin(subject, "a", "b")
+    subject.spoil("a", "lastPlayedDate", "someday")
+    games = unit(game(101, "a"), game(102, "b"), previous=sequence_number(100))
+    reply = subject.commits.commit(lease(), games, NOBODY, fills_gap=False)
+    assert isinstance(reply, Refused)
+    assert (reply.later, reply.suspects) == (frozenset({"b"}), frozenset({"a"}))
+    assert reply.invalid
+
+
+@pytest.mark.parametrize("attribute", ["totalScore", "gamesPlayed"])
+def test_a_stored_number_of_another_type(subject: Subject, attribute: str) -> None:
+    _begin(subject, "a", "b", date="2026-01-01")
+    subject.spoil("a", attribute, "many")
+    before = subject.everything()
+    games = unit(game(101, "b"), game(102, "a"), game(103, "c"), previous=sequence_number(100))
+    reply = subject.commits.commit(lease(), games, NOBODY, fills_gap=False)
+    assert isinstance(reply, Refused)
+    assert reply.invalid
+    assert (reply.later, reply.conflict) == (frozenset(), False)
+    print(subject.name, reply)
+    assert subject.everything() == before
+    assert _reason(subject, "a") is Reason.TOTAL_TYPE
+    assert _reason(subject, "b") is None
+    assert _reason(subject, "c") is None
+
+
+def test_a_lost_lease_is_told_before_anything_else(subject: Subject) -> None:
+    _begin(subject, "late", "bad", "worse")
+    subject.spoil("bad", "totalScore", "many")
+    subject.spoil("worse", "lastPlayedDate", "someday")
+    before = subject.everything()
+    stored = row(owner=ME, checkpoint=sequence_number(100), created=CREATED + 100)
+    for players in (("late",), ("worse",), ("late", "worse"), ("bad", "late", "worse"), ("bad",)):
+        games = unit(*(game(101, player) for player in players), previous=sequence_number(100))
+        for mine in (lease(owner=OTHER), lease(epoch=8)):
+            assert subject.commits.commit(mine, games, NOBODY, fills_gap=False) == Lost(stored), players
+    assert subject.everything() == before
+
+
+def test_a_later_date_beside_what_can_never_be_applied(subject: Subject) -> None:
+    _begin(subject, "late", "bad")
+    subject.spoil("bad", "totalScore", "many")
+    before = subject.everything()
+    games = unit(game(101, "late"), game(102, "bad", date="2026-02-02"), previous=sequence_number(100))
+    reply = subject.commits.commit(lease(), games, NOBODY, fills_gap=False)
+    print(subject.name, reply)
+    assert isinstance(reply, Refused)
+    assert reply.later == frozenset({"late"}) or reply.invalid
+    assert subject.everything() == before
+    reply = subject.commits.commit(lease(), games, frozenset({"late"}), fills_gap=False)
+    assert isinstance(reply, Refused)
+    assert reply.invalid
+    assert not reply.later
+    assert subject.everything() == before
+
+
+def test_a_key_too_long(subject: Subject) -> None:
+    subject.plant(row(owner=ME))
+    before = subject.everything()
+    games = unit(game(1), game(2, "x" * 2049))
+    reply = subject.commits.commit(lease(), games, NOBODY, fills_gap=False)
+    print(subject.name, reply)
+
+
+def _reason(subject: Subject, player: str) -> Reason | None:
+    verdict = subject.commits.examine(game(110, player))
+    return verdict[0] if verdict else None

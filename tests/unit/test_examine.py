@@ -1,0 +1,50 @@
+from typing import Any
+
+import pytest
+
+from consumer.aws.examine import _verdict
+from consumer.aws.items import is_date
+from consumer.domain.records import Reason
+from tests.builders import game
+
+GOOD = {
+    "playerId": {"S": "foo"},
+    "gamesPlayed": {"N": "2"},
+    "totalScore": {"N": "370"},
+    "lastPlayedDate": {"S": "2026-01-31"},
+}
+
+
+@pytest.mark.parametrize(
+    ("stored", "score", "reason"),
+    [
+        ({}, "150", None),
+        (GOOD, "150", None),
+        ({"playerId": {"S": "foo"}}, "150", None),
+        (GOOD | {"totalScore": {"S": "370"}}, "150", Reason.TOTAL_TYPE),
+        (GOOD | {"totalScore": {"NULL": True}}, "150", Reason.TOTAL_TYPE),
+        (GOOD | {"gamesPlayed": {"S": "2"}}, "150", Reason.TOTAL_TYPE),
+        (GOOD | {"lastPlayedDate": {"N": "20260131"}}, "150", Reason.DATE_TYPE),
+        (GOOD | {"lastPlayedDate": {"S": "2026-02-30"}}, "150", Reason.DATE_TYPE),
+        (GOOD | {"lastPlayedDate": {"S": ""}}, "150", Reason.DATE_TYPE),
+        (GOOD | {"totalScore": {"N": "9" * 38}}, "2", Reason.TOTAL_OVERFLOW),
+        (GOOD | {"totalScore": {"N": "9" * 38}}, "1", None),
+        (GOOD | {"totalScore": {"N": "9" * 38}}, "-2", None),
+        (GOOD | {"totalScore": {"N": "1E125"}}, "9E125", Reason.TOTAL_OVERFLOW),
+        (GOOD | {"totalScore": {"N": "1E125"}}, "1", Reason.TOTAL_OVERFLOW),
+        (GOOD | {"totalScore": {"N": "1"}}, "1E-130", Reason.TOTAL_OVERFLOW),
+    ],
+)
+def test_why_a_game_can_never_be_applied(stored: dict[str, Any], score: str, reason: Reason | None) -> None:
+    verdict = _verdict(stored, game(score=score))
+    assert (verdict[0] if verdict else None) is reason
+    assert verdict is None or verdict[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "date"),
+    [("2026-01-31", True), ("0001-01-01", True), ("9999-12-31", True), ("2026-02-30", False), ("2026-1-31", False),
+     ("20260131", False), ("2026-W05-6", False), ("2026-01-31T00:00", False), ("", False), ("٢٠٢٦-01-31", False)],
+)  # fmt: skip
+def test_what_a_date_is(text: str, date: bool) -> None:
+    assert is_date(text) is date

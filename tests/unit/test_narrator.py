@@ -1,0 +1,204 @@
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from consumer.domain.errors import TroubleKind
+from consumer.domain.leaderboard import Limits, cut
+from consumer.domain.position import TRIM_HORIZON
+from consumer.domain.records import Entry
+from consumer.worker import events
+from consumer.worker.narrator import SUMMARY_SECONDS, Narrator
+from consumer.worker.worker import Standing
+from tests.builders import ARN, ME, OTHER, game, ignored, lease, poison, row, sequence_number, shard
+
+NOW = 1_769_860_800.0
+BOUND = {"shard_id": "2026-01-01T00:00:00.000/shard-0", "lease_epoch": 7}
+STANDING = Standing(12.34, 86_000.0, {"running": 2}, 2, ())
+
+Line = tuple[str, str, dict[str, Any]]
+
+
+@dataclass
+class Log:
+    """A logger that remembers its lines: level, event, fields."""
+
+    lines: list[Line] = field(default_factory=list)
+    bound: dict[str, Any] = field(default_factory=dict)
+
+    def bind(self, **fields: object) -> "Log":
+        return Log(self.lines, {**self.bound, **fields})
+
+    def _line(self, level: str, event: str, fields: dict[str, Any]) -> None:
+        self.lines.append((level, event, {**self.bound, **fields}))
+
+    def debug(self, event: str, **fields: object) -> None:
+        self._line("debug", event, fields)
+
+    def info(self, event: str, **fields: object) -> None:
+        self._line("info", event, fields)
+
+    def warning(self, event: str, **fields: object) -> None:
+        self._line("warning", event, fields)
+
+    def critical(self, event: str, **fields: object) -> None:
+        self._line("critical", event, fields)
+
+    def error(self, event: str, **fields: object) -> None:
+        self._line("error", event, fields)
+
+
+@dataclass
+class Counted:
+    """Meters that remember what was measured."""
+
+    told: list[tuple[object, ...]] = field(default_factory=list)
+
+    def records(self, outcome: str, count: int) -> None:
+        self.told.append(("records", outcome, count))
+
+    def committed(self, seconds: float, at: float) -> None:
+        self.told.append(("committed", seconds, at))
+
+    def retry(self, operation: str, reason: str) -> None:
+        self.told.append(("retry", operation, reason))
+
+    def gap(self) -> None:
+        self.told.append(("gap",))
+
+    def progress(self, at: float) -> None:
+        self.told.append(("progress", at))
+
+    def snapshot(
+        self,
+        *,
+        lag_seconds: float,
+        headroom_seconds: float,
+        quarantine_pending: int | None,
+        shards: Mapping[str, int],
+        leases_owned: int,
+        at: float,
+    ) -> None:
+        self.told.append(
+            ("snapshot", lag_seconds, headroom_seconds, quarantine_pending, dict(shards), leases_owned, at)
+        )
+
+
+def tell(*told: events.Event) -> tuple[list[Line], list[tuple[object, ...]]]:
+    log, meters = Log(), Counted()
+    Narrator(log, meters).tell(list(told), NOW)
+    return log.lines, meters.told
+
+
+def committed(*entries: Entry, settled: bool = False) -> events.UnitCommitted:
+    return events.UnitCommitted(lease(), cut(entries, TRIM_HORIZON, Limits(), 0.0), 0.25, settled)
+
+
+def test_a_commit_is_one_line_at_debug_and_each_quarantined_record_a_warning() -> None:
+    lines, told = tell(committed(game(1), game(2, "bar"), ignored(3), poison(4)))
+    assert lines == [
+        (
+            "debug",
+            "unit.committed",
+            {
+                **BOUND,
+                "checkpoint": sequence_number(4),
+                "previous": TRIM_HORIZON,
+                "records": 4,
+                "players": 2,
+                "seconds": 0.25,
+                "settled": False,
+                "applied": 2,
+                "quarantined": 1,
+                "ignored": 1,
+            },
+        ),
+        ("warning", "record.quarantined", {**BOUND, "sequence_number": sequence_number(4), "reason": "score_type"}),
+    ]
+    assert told[0] == ("committed", 0.25, NOW)
+    assert set(told[1:]) == {("records", "applied", 2), ("records", "quarantined", 1), ("records", "ignored", 1)}
+
+
+@pytest.mark.parametrize(
+    ("event", "line"),
+    [
+        (events.ShardRewound(lease(), "5"), ("info", "shard.rewound", {**BOUND, "checkpoint": "5"})),
+        (
+            events.LeaseClaimed(row(owner=ME), OTHER),
+            ("info", "lease.claimed", {**BOUND, "checkpoint": TRIM_HORIZON, "previous_owner": OTHER}),
+        ),
+        (events.LeaseLost(lease(), OTHER), ("info", "lease.lost", {**BOUND, "owner": OTHER})),
+        (events.LeaseReleased(lease()), ("info", "lease.released", BOUND)),
+        (events.HandOverDecided(shard()), ("info", "lease.hand_over", {"shard_id": BOUND["shard_id"]})),
+        (events.ShardEnded(lease(), ("a", "b"), ()), ("info", "shard.ended", {**BOUND, "children": ["a", "b"]})),
+        (
+            events.ShardHalted(shard(), "5"),
+            ("error", "shard.halted", {"shard_id": BOUND["shard_id"], "reason": "row_missing", "checkpoint": "5"}),
+        ),
+        (
+            events.StreamPinned(ARN, 5.0, ("a", "b")),
+            ("info", "stream.pinned", {"stream_arn": ARN, "floor": 5.0, "roots": 2}),
+        ),
+        (events.Joined(ME), ("info", "worker.joined", {"owner": ME})),
+        (events.MemberBuried(OTHER), ("info", "worker.buried", {"owner": OTHER})),
+        (events.Removed(ME), ("warning", "worker.removed", {"owner": ME})),
+    ],
+)
+def test_what_happened_is_a_line(event: events.Event, line: Line) -> None:
+    lines, told = tell(event)
+    assert lines == [line]
+    assert told == []
+
+
+@pytest.mark.parametrize("new", [True, False])
+def test_a_gap_is_an_error_and_counted_once(new: bool) -> None:
+    lines, told = tell(events.GapFound(lease(), "5", new))
+    assert lines == [("error", "shard.gap", {**BOUND, "checkpoint": "5", "certain": False, "new": new})]
+    assert told == ([("gap",)] if new else [])
+
+
+def test_an_empty_page_is_progress() -> None:
+    assert tell(events.CaughtUp(lease())) == ([], [("progress", NOW)])
+
+
+def test_every_retry_is_counted_and_the_log_hears_of_fewer_and_fewer() -> None:
+    retries = [
+        events.RetryScheduled("Commit", TroubleKind.THROTTLED, "busy", attempt, 0.1234, lease())
+        for attempt in range(1, 20)
+    ]
+    lines, told = tell(*retries)
+    assert [line[2]["attempt"] for line in lines] == [1, 2, 4, 8, 16]
+    assert lines[0] == (
+        "warning",
+        "call.retry_scheduled",
+        {**BOUND, "operation": "Commit", "reason": "throttled", "detail": "busy", "attempt": 1, "delay_seconds": 0.123},
+    )
+    assert told == [("retry", "Commit", "throttled")] * 19
+
+
+def test_a_retry_of_no_shard_is_bound_to_none() -> None:
+    lines, _ = tell(events.RetryScheduled("Beat", TroubleKind.NETWORK, "down", 1, 0.5))
+    assert "shard_id" not in lines[0][2]
+
+
+def test_the_standing_is_shown_and_summed_up_from_time_to_time() -> None:
+    log, meters = Log(), Counted()
+    narrator = Narrator(log, meters)
+    narrator.stand(STANDING, 3, NOW)
+    assert meters.told == [("snapshot", 12.34, 86_000.0, 3, {"running": 2}, 2, NOW)]
+    narrator.tell([committed(game(1), game(2)), committed(game(3))], NOW)
+    log.lines.clear()
+    narrator.stand(STANDING, None, NOW + SUMMARY_SECONDS - 1)
+    assert log.lines == []
+    narrator.stand(STANDING, None, NOW + SUMMARY_SECONDS)
+    summary = ("info", "worker.summary", {"records": 3, "units": 2, "lag_seconds": 12.3, "leases_owned": 2})
+    assert log.lines == [summary]
+    narrator.stand(STANDING, None, NOW + 3 * SUMMARY_SECONDS)
+    assert log.lines == [summary], "nothing to tell"
+
+
+def test_a_line_at_info_holds_nothing_of_a_players_data() -> None:
+    lines, _ = tell(committed(game(1, "secret-player"), poison(2)))
+    assert "secret-player" not in repr(lines)
+    assert "foo" not in repr(lines)
