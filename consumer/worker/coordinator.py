@@ -3,14 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
-from typing import Final, Protocol
+from typing import Final
 
-from consumer.domain import lineage
-from consumer.domain.assignment import plan
 from consumer.domain.errors import Trouble
-from consumer.domain.leases import Lease, LeaseRow, Members, Pin, Shard, Vouch
+from consumer.domain.leases import Members, Pin, Shard, Vouch
 from consumer.domain.membership import Observer
-from consumer.domain.outcomes import Ledger, Lost
+from consumer.domain.outcomes import Ledger
 from consumer.domain.outcomes import Removed as BeatFoundNobody
 from consumer.domain.ports import Backoff
 from consumer.worker import events
@@ -30,6 +28,7 @@ from consumer.worker.calls import (
     Reply,
 )
 from consumer.worker.errand import Errand
+from consumer.worker.holdings import Holdings, Work
 from consumer.worker.pinning import Pinning
 
 LOAD_INTERVAL_SECONDS: Final = 30.0
@@ -56,12 +55,6 @@ class Identity:
         return self.stable and owner != self.owner and owner.rpartition("/")[0] == self.worker_id
 
 
-class Work(Protocol):
-    """A shard under a lease."""
-
-    lease: Lease
-
-
 class Coordinator:
     """`working` is the worker's own map of the shards it works now; the coordinator only reads it."""
 
@@ -75,30 +68,23 @@ class Coordinator:
     ) -> None:
         self.identity = identity
         self.pinning = pinning
-        self.halted: frozenset[Shard] = frozenset()
-        self.planned = False
         self.left = False
         self.vouch = Vouch(0)
         self._ttl = lease_ttl_seconds
-        self._working = working
+        self._holdings = Holdings(identity.owner, identity.is_earlier_life, working)
         self._backoff = backoff
         self._observer = Observer(lease_ttl_seconds)
         self._beating, self._looking, self._stepping, self._leaving = Errand(), Errand(at=inf), Errand(at=inf), Errand()
-        self._claims: dict[Shard, Claim] = {}
-        self._burials: set[str] = set()
         self._joined = False
         self._bump = True
         self._beats = 0
         self._vouched_until = -inf
         self._draining = False
-        self._ledger = Ledger((), ())
         self._changes_seen: int | None = None
         self._changes_before_load: int | None = None
         self._ledger_changes: int | None = None
         self._plan_after = inf
         self._known_dead: frozenset[str] = frozenset()
-        self._ghosts: dict[str, int] = {}
-        self._missing: frozenset[Shard] = frozenset()
         self._outbox: list[CoordinatorCall] = []
 
     # --- what to do next ---
@@ -145,7 +131,17 @@ class Coordinator:
     @property
     def settled(self) -> bool:
         """Whether no claim is under way."""
-        return not self._claims
+        return self._holdings.settled
+
+    @property
+    def planned(self) -> bool:
+        """Whether the ledger has been read and planned once."""
+        return self._holdings.planned
+
+    @property
+    def halted(self) -> frozenset[Shard]:
+        """Shards whose row is missing."""
+        return self._holdings.halted
 
     def leave(self, now: float) -> None:
         """The last thing: all leases are released. A beat under way is awaited, it could put us in again."""
@@ -185,7 +181,7 @@ class Coordinator:
             case Load() | FindOrigin() | ListShards() | PinStream() | Plant() | CompletePin():
                 return self._take_step(call, reply, now)
             case Bury():
-                self._burials.discard(call.owner)
+                self._holdings.buried(call)
                 return [] if isinstance(reply, Trouble) else [events.MemberBuried(call.owner)]
             case Leave():
                 self._leaving.land()
@@ -232,7 +228,8 @@ class Coordinator:
             self._plan_after = inf
             self._ledger_changes = self._changes_before_load  # later ones are not in the ledger as it was read
             self._known_dead = dead
-            told = self._act()
+            told, calls = self._holdings.decide(self._observer.members, dead)
+            self._outbox += calls
         if self.pinning.complete and (reply.changes != self._ledger_changes or dead != self._known_dead):
             self.rescan(now)
         return told
@@ -247,69 +244,27 @@ class Coordinator:
             errand.succeed(now)
             return self.pinning.take(call, reply)
         errand.succeed(now + LOAD_INTERVAL_SECONDS)
-        self._ledger = reply
         self._plan_after = now  # members are in before their first claim, so a look from now on knows every owner
         self._looking.at = min(self._looking.at, now)
-        return self._taken(reply) + self._halt_missing(lineage.missing(reply), now)
-
-    def _taken(self, ledger: Ledger) -> list[events.Event]:
-        """Leases that somebody claimed since: a shard without records would never find out by a commit."""
-        owners = {row.shard: row for row in ledger.rows}
-        return [
-            events.LeaseLost(work.lease, owners[shard].owner)
-            for shard, work in self._working.items()
-            if shard in owners and owners[shard].epoch > work.lease.epoch
-        ]
-
-    def _halt_missing(self, missing: frozenset[Shard], now: float) -> list[events.Event]:
-        """The ledger is not read at one moment: a row is missing when two loads running do not show it."""
-        confirmed = missing & self._missing
-        if missing - self._missing:
+        told, surprising = self._holdings.read(reply)
+        if surprising:
             self.rescan(now)
-        self._missing = missing
-        halted = confirmed - self.halted
-        self.halted = confirmed
-        return [events.ShardHalted(shard, None) for shard in sorted(halted)]
-
-    def _act(self) -> list[events.Event]:
-        """Claims and hands over what the planner says, and buries the dead who own nothing any more."""
-        me, members = self.identity.owner, self._observer.members
-        if not self.planned:
-            self._ghosts = {
-                owner: vouch.beat for owner, vouch in members.items() if self.identity.is_earlier_life(owner)
-            }
-        self.planned = True
-        ghosts = {owner for owner, beat in self._ghosts.items() if owner in members and members[owner].beat == beat}
-        gone = self._known_dead | ghosts
-        rows = [row for row in self._ledger.rows if row.shard not in self.halted]
-        decided = plan(rows, members.keys() - gone | {me}, me, self._working.keys() | self._claims.keys())
-        for row in decided.claim:
-            if row.shard not in self._claims and row.shard not in self._working:
-                self._claims[row.shard] = claim = Claim(row, Lease(row.shard, me, row.epoch + 1))
-                self._outbox.append(claim)
-        owners = {row.owner for row in rows if not row.finished}
-        for owner in sorted(gone - owners - self._burials):
-            self._burials.add(owner)
-            self._outbox.append(Bury(owner, members[owner].beat))
-        return [events.HandOverDecided(shard) for shard in decided.release if shard in self._working]
+        return told
 
     def _take_claim(self, call: Claim, reply: Reply, now: float) -> list[events.Event]:
-        del self._claims[call.row.shard]
-        if isinstance(reply, Trouble):
-            self._stepping.at = min(self._stepping.at, now + self._backoff.delay(1))
-            return [events.RetryScheduled("Claim", reply.kind, reply.detail, 1, 0.0, call.lease)]
-        assert isinstance(reply, LeaseRow | Lost)
-        row = reply.row if isinstance(reply, Lost) else reply
-        ours = row is not None and (row.owner, row.epoch) == (call.lease.owner, call.lease.epoch)
-        if row is not None and ours and not row.finished:
+        row = self._holdings.claimed(call, reply)
+        if row is not None:
             self._bump |= call.row.owner is not None
             return [events.LeaseClaimed(row, call.row.owner)]
+        if isinstance(reply, Trouble):
+            self.rescan(now + self._backoff.delay(1))
+            return [events.RetryScheduled("Claim", reply.kind, reply.detail, 1, 0.0, call.lease)]
         self.rescan(now)
         return []
 
     def floor_of(self, shard: Shard) -> float | None:
         """The start position of the shard's stream, in unix seconds."""
-        pins: list[Pin] = [pin for pin in self._ledger.pins if pin.stream_arn == shard.stream_arn]
+        pins: list[Pin] = [pin for pin in self._holdings.ledger.pins if pin.stream_arn == shard.stream_arn]
         pin = pins[0] if pins else self.pinning.pin
         assert pin is not None
         return pin.floor

@@ -41,7 +41,6 @@ def test_a_seed_is_a_run() -> None:
     [
         ("previous", range(20), "a checkpoint never goes back"),
         ("date", range(5), "totals are the fold of the committed records"),
-        ("claim_unchanged", range(40, 50), "one committer a shard and epoch"),
     ],
 )
 def test_without_a_guard_an_invariant_breaks(guard: str, seeds: range, invariant: str) -> None:

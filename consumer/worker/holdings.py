@@ -1,0 +1,103 @@
+"""What this worker should hold: the ledger as last read, the plan drawn from it, and the claims under way."""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from consumer.domain import lineage
+from consumer.domain.assignment import plan
+from consumer.domain.errors import Trouble
+from consumer.domain.leases import Lease, LeaseRow, Shard, Vouch
+from consumer.domain.outcomes import Ledger, Lost
+from consumer.worker import events
+from consumer.worker.calls import Bury, Claim, Reply
+
+Act = Claim | Bury
+
+
+class Work(Protocol):
+    """A shard under a lease."""
+
+    lease: Lease
+
+
+class Holdings:
+    """`working` is the worker's own map of the shards it works now; `is_earlier_life` knows this worker's ghosts."""
+
+    def __init__(self, me: str, is_earlier_life: Callable[[str], bool], working: Mapping[Shard, Work]) -> None:
+        self.ledger = Ledger((), ())
+        self.halted: frozenset[Shard] = frozenset()
+        self.planned = False
+        self._me = me
+        self._is_earlier_life = is_earlier_life
+        self._working = working
+        self._claims: dict[Shard, Claim] = {}
+        self._burials: set[str] = set()
+        self._ghosts: dict[str, int] = {}
+        self._missing: frozenset[Shard] = frozenset()
+
+    @property
+    def settled(self) -> bool:
+        """Whether no claim is under way."""
+        return not self._claims
+
+    def read(self, ledger: Ledger) -> tuple[list[events.Event], bool]:
+        """Takes the ledger's rows; True when it must be read again soon to be sure of what is missing."""
+        self.ledger = ledger
+        missing = lineage.missing(ledger)
+        told = self._taken(ledger) + self._halt(missing & self._missing)
+        surprising = bool(missing - self._missing)
+        self._missing = missing
+        return told, surprising
+
+    def decide(
+        self, members: Mapping[str, Vouch], dead: frozenset[str]
+    ) -> tuple[list[events.Event], list[Claim | Bury]]:
+        """Claims and hand-overs as the planner says; burials of the dead who own nothing any more."""
+        if not self.planned:
+            self._ghosts = {owner: vouch.beat for owner, vouch in members.items() if self._is_earlier_life(owner)}
+        self.planned = True
+        ghosts = {owner for owner, beat in self._ghosts.items() if owner in members and members[owner].beat == beat}
+        gone = dead | ghosts
+        rows = [row for row in self.ledger.rows if row.shard not in self.halted]
+        busy = self._working.keys() | self._claims.keys()
+        decided = plan(rows, members.keys() - gone | {self._me}, self._me, busy)
+        calls: list[Act] = []
+        for row in decided.claim:
+            if row.shard not in busy:
+                self._claims[row.shard] = claim = Claim(row, Lease(row.shard, self._me, row.epoch + 1))
+                calls.append(claim)
+        owners = {row.owner for row in rows if not row.finished}
+        for owner in sorted(gone - owners - self._burials):
+            self._burials.add(owner)
+            calls.append(Bury(owner, members[owner].beat))
+        return [events.HandOverDecided(shard) for shard in decided.release if shard in self._working], calls
+
+    def claimed(self, call: Claim, reply: Reply) -> LeaseRow | None:
+        """The row that is ours now; None when it is not, or that is open: then the ledger tells."""
+        del self._claims[call.row.shard]
+        if isinstance(reply, Trouble):
+            return None
+        assert isinstance(reply, LeaseRow | Lost)
+        row = reply.row if isinstance(reply, Lost) else reply
+        if row is None or row.finished or (row.owner, row.epoch) != (call.lease.owner, call.lease.epoch):
+            return None
+        return row
+
+    def buried(self, call: Bury) -> None:
+        """The burial was answered."""
+        self._burials.discard(call.owner)
+
+    def _taken(self, ledger: Ledger) -> list[events.Event]:
+        """Leases that somebody claimed since: a shard without records would never find out by a commit."""
+        rows = {row.shard: row for row in ledger.rows}
+        return [
+            events.LeaseLost(work.lease, rows[shard].owner)
+            for shard, work in self._working.items()
+            if shard in rows and rows[shard].epoch > work.lease.epoch
+        ]
+
+    def _halt(self, missing: frozenset[Shard]) -> list[events.Event]:
+        """The ledger is not read at one moment: a row is missing when two loads running do not show it."""
+        new = missing - self.halted
+        self.halted = missing
+        return [events.ShardHalted(shard, None) for shard in sorted(new)]
