@@ -1,6 +1,7 @@
 """The commit: one transaction moves the checkpoint, adds the deltas and quarantines the poison, or nothing happens."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, Final
 
 from consumer.aws.errors import translated
@@ -79,14 +80,7 @@ class DynamoCommits:
 
     def record_gap(self, shard: Shard, checkpoint: str, found_at: float) -> bool:
         """Puts the gap's row if it is absent; see ports.Commits."""
-        item = {
-            **gap_key(shard, checkpoint),
-            "streamArn": {"S": shard.stream_arn},
-            "shard": {"S": shard.shard_id},
-            "from": {"S": checkpoint},
-            "loss": {"S": "possible"},
-            "foundAt": {"S": _iso(found_at)},
-        }
+        item = {**gap_key(shard, checkpoint), **_gap(shard, checkpoint, found_at)}
         put = {"TableName": self._quarantine, "Item": item, "ConditionExpression": "attribute_not_exists(shardId)"}
         cancelled = transact(self._client, [{"Put": put}])
         if cancelled is None:
@@ -96,7 +90,7 @@ class DynamoCommits:
 
     def examine(self, game: Game) -> Verdict | None:
         """Why a game was refused alone; see ports.Commits."""
-        return examine(self._client, self._leaderboard, game)
+        return examine(self._client, self._leases, self._leaderboard, self._quarantine, game)
 
     @translated()
     def pending(self) -> int:
@@ -129,7 +123,7 @@ class DynamoCommits:
             "TableName": self._leaderboard,
             "Key": {"playerId": {"S": player}},
             "UpdateExpression": "ADD gamesPlayed :games, totalScore :total",
-            "ExpressionAttributeValues": {":games": number(delta.games), ":total": {"N": str(delta.total)}},
+            "ExpressionAttributeValues": {":games": number(delta.games), ":total": _exact(delta.total)},
         }
         if dated:
             update["UpdateExpression"] += " SET lastPlayedDate = :date"
@@ -178,13 +172,15 @@ class DynamoCommits:
         return [{"Update": update} for update in (head, *parts)]
 
     def _fill_gap(self, shard: Shard, unit: Unit) -> Action:
+        """Says where the gap ends, if nobody has. A row that was deleted is made whole again, never by halves."""
+        gap = {**_gap(shard, unit.previous, unit.cut_at), "to": {"S": unit.first}}
         return {
             "Update": {
                 "TableName": self._quarantine,
                 "Key": gap_key(shard, unit.previous),
-                "UpdateExpression": "SET #to = if_not_exists(#to, :to)",
-                "ExpressionAttributeNames": {"#to": "to"},
-                "ExpressionAttributeValues": {":to": {"S": unit.first}},
+                "UpdateExpression": "SET " + ", ".join(f"#{name} = if_not_exists(#{name}, :{name})" for name in gap),
+                "ExpressionAttributeNames": {f"#{name}": name for name in gap},
+                "ExpressionAttributeValues": {f":{name}": value for name, value in gap.items()},
             }
         }
 
@@ -212,6 +208,22 @@ def _lost(cancelled: Cancelled) -> Lost | None:
 def _is_later(item: Item, date: str) -> bool:
     stored = text(item, "lastPlayedDate")
     return stored is not None and stored > date and is_date(stored)
+
+
+def _exact(total: Decimal) -> dict[str, str]:
+    """Every digit. Zero without its exponent: a sum may leave 0E-167, which an engine may take for too small."""
+    return {"N": str(total or 0)}
+
+
+def _gap(shard: Shard, checkpoint: str, found_at: float) -> dict[str, Any]:
+    """A gap row without its key."""
+    return {
+        "streamArn": {"S": shard.stream_arn},
+        "shard": {"S": shard.shard_id},
+        "from": {"S": checkpoint},
+        "loss": {"S": "possible"},
+        "foundAt": {"S": _iso(found_at)},
+    }
 
 
 def _quarantine_key(shard: Shard, sort: str) -> dict[str, Any]:

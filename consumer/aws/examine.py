@@ -1,24 +1,25 @@
-"""Why the database refuses a record alone: what is stored for its player, if the table is still the one we know."""
+"""Why the database refuses a record alone: what is stored for its player, if the tables are still those we know."""
 
 from typing import Any
 
 from consumer.aws.errors import translated
 from consumer.aws.items import Item, is_date, text
-from consumer.aws.tables import LEADERBOARD_KEYS, keys_of
+from consumer.aws.tables import LEADERBOARD_KEYS, LEASE_KEYS, QUARANTINE_KEYS, keys_of
 from consumer.domain.errors import Trouble, TroubleKind
 from consumer.domain.records import EXACT, Game, Reason, Verdict
 
 
-def examine(client: Any, table: str, game: Game) -> Verdict | None:
+def examine(client: Any, leases: str, leaderboard: str, quarantine: str, game: Game) -> Verdict | None:
     """The reason why `game` can never be applied as things are; None when nothing speaks against it.
 
-    Raises Trouble when the table cannot be asked or has another key by now: then no record is to blame.
+    Raises Trouble when a table cannot be asked or has another key by now: then no record is to blame. Any of the three
+    may be what the transaction was refused for.
     """
     with translated():
-        description = client.describe_table(TableName=table)["Table"]
-        if keys_of(description) != LEADERBOARD_KEYS:
-            raise Trouble(TroubleKind.REJECTED, f"table {table} has another key by now; no record is to blame")
-        answer = client.get_item(TableName=table, Key={"playerId": {"S": game.player}}, ConsistentRead=True)
+        for table, keys in ((leases, LEASE_KEYS), (leaderboard, LEADERBOARD_KEYS), (quarantine, QUARANTINE_KEYS)):
+            if keys_of(client.describe_table(TableName=table)["Table"]) != keys:
+                raise Trouble(TroubleKind.REJECTED, f"table {table} has another key by now; no record is to blame")
+        answer = client.get_item(TableName=leaderboard, Key={"playerId": {"S": game.player}}, ConsistentRead=True)
     return _verdict(answer.get("Item") or {}, game)
 
 

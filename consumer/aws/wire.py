@@ -12,9 +12,10 @@ from consumer.domain.errors import Trouble, TroubleKind
 def keep_bodies(client: Any, operation: str) -> None:
     """The answers of `operation` come as the bytes they are, under "Body": records stay in wire form.
 
-    botocore's own parse of a page of records costs 15 times what json does.
+    botocore's own parse of a page of records costs 15 times what json does. To ask twice is the same as once.
     """
-    client.meta.events.register_first(f"before-parse.{_service(client)}.{operation}", _keep_body)
+    event = f"before-parse.{_service(client)}.{operation}"
+    client.meta.events.register_first(event, _keep_body, unique_id=f"keep-body.{operation}")
 
 
 def refuse_garbage(client: Any) -> None:

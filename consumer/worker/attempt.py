@@ -85,6 +85,10 @@ class Attempt:
             self._keep_apart(game.player)
             self.unit = None
 
+    def doubt(self) -> None:
+        """The suspect could not be asked about: what is wrong there may be why it was refused, so nothing is final."""
+        self._acquitted = False
+
     def _suspect_of(self, unit: Unit, reply: Refused, detail: str, buffer: Buffer) -> TroubleKind | None:
         """Narrows a refusal down to one record, in order; alone, it is asked about. Anything else is trouble."""
         if unit.records > 1:

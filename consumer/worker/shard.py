@@ -162,6 +162,8 @@ class ShardMachine:
             return []
         if isinstance(reply, Trouble):
             self._attempt.open_ended |= isinstance(call, Commit | EndShard)
+            if isinstance(call, Examine):
+                self._attempt.doubt()
             return [self._retry(errand, call, reply.kind, reply.detail, now)]
         match call, reply:
             case ((Open() | Read() | RecordGap()), _):

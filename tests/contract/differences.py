@@ -17,3 +17,17 @@ FORGETS_TOKENS = Difference(
 )
 
 ROUNDS_SUMS = Difference(frozenset({"ministack"}), "`ADD` rounds a sum at 28 digits and never overflows.")
+NAMES_NO_SUSPECT = Difference(
+    frozenset({"fakes", "dynamodb-local"}),
+    "An update of a wrong-typed or overflowing number is a plain ValidationException, which names no action. "
+    "The fakes do as DynamoDB Local: whoever copes with that copes with more.",
+)
+TAKES_LONG_KEYS = Difference(
+    frozenset({"fakes", "ministack"}), "A partition key past 2,048 bytes is taken. Decoding lets none through."
+)
+NO_RECOVERY = Difference(
+    frozenset({"dynamodb-local"}), "Point-in-time recovery is an UnknownOperationException; `init` notes it."
+)
+LOSES_EMPTY_MAPS = Difference(
+    frozenset({"dynamodb-local"}), "An empty map inside a list comes out of the stream as {}, without its type tag."
+)

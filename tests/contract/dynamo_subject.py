@@ -1,5 +1,6 @@
 """The real adapters on an engine as a subject, with tables of its own."""
 
+import base64
 import secrets
 import threading
 from collections.abc import Mapping, Sequence
@@ -88,6 +89,9 @@ class DynamoSubject(Subject):
     def delete_pin(self, stream_arn: str) -> None:
         self._delete(self.leases, leaseKey=f"stream#{stream_arn.rpartition('/')[2]}")
 
+    def delete_birth(self, stream_arn: str) -> None:
+        self._delete(self.quarantined, shardId="#birth", sequenceNumber=stream_arn.rpartition("/")[2])
+
     def delete_gap(self, shard: Shard, checkpoint: str) -> None:
         self._delete(self.quarantined, shardId="#gap", sequenceNumber=f"{shard}/{checkpoint}")
 
@@ -105,13 +109,13 @@ class DynamoSubject(Subject):
 
     # --- the source ---
 
-    def make_source(self) -> Shard:
+    def make_source(self, view: str = "NEW_IMAGE") -> Shard:
         answer = self.clients.dynamodb.create_table(
             TableName=self.source,
             BillingMode="PAY_PER_REQUEST",
             KeySchema=[{"AttributeName": "gameId", "KeyType": "HASH"}],
             AttributeDefinitions=[{"AttributeName": "gameId", "AttributeType": "S"}],
-            StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"},
+            StreamSpecification={"StreamEnabled": True, "StreamViewType": view},
         )
         arn = answer["TableDescription"]["LatestStreamArn"]
         (shard,) = self.clients.streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]
@@ -119,9 +123,15 @@ class DynamoSubject(Subject):
 
     def write(self, items: Sequence[Item]) -> None:
         for at in range(0, len(items), _BATCH):
-            batch = [{"PutRequest": {"Item": item}} for item in items[at : at + _BATCH]]
+            batch = [{"PutRequest": {"Item": _for_boto3(item)}} for item in items[at : at + _BATCH]]
             answer = self.clients.dynamodb.batch_write_item(RequestItems={self.source: batch})
             assert not answer["UnprocessedItems"]
+
+    def overwrite(self, item: Item) -> None:
+        self.clients.dynamodb.put_item(TableName=self.source, Item=_for_boto3(item))
+
+    def remove(self, game_id: str) -> None:
+        self.clients.dynamodb.delete_item(TableName=self.source, Key={"gameId": {"S": game_id}})
 
     def switch_off(self) -> None:
         self.clients.dynamodb.update_table(TableName=self.source, StreamSpecification={"StreamEnabled": False})
@@ -148,3 +158,12 @@ def _value(item: Item, name: str) -> Value:
     ((tag, text),) = item[name].items()
     assert tag in ("S", "N"), tag
     return Decimal(text) if tag == "N" else str(text)
+
+
+def _for_boto3(value: Any, tag: str = "") -> Any:
+    """boto3 takes binary as bytes; on the wire it is text."""
+    if isinstance(value, Mapping):
+        return {name: _for_boto3(inner, name if len(value) == 1 else "") for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_for_boto3(inner, "B" if tag == "BS" else "") for inner in value]
+    return base64.b64decode(value) if tag == "B" else value

@@ -9,11 +9,10 @@ from typing import Any
 from consumer.domain.leases import Shard
 from consumer.domain.parcel import unpack
 from tests.builders import ARN
-from tests.contract.subject import Quarantined, Score, Subject, Value
-from tests.fakes import FakeStreams, FakeTables
+from tests.contract.subject import Quarantined, Score, Subject
+from tests.fakes import FakeStreams, FakeTables, tables
 
 _SHARD = "shardId-00000001769860800000-00000000"
-_FIELDS = {"gamesPlayed": "games", "totalScore": "total", "lastPlayedDate": "date"}
 
 
 class FakeSubject(Subject):
@@ -29,10 +28,7 @@ class FakeSubject(Subject):
         self.ledgers = self.membership = self.commits = self._tables
 
     def board(self) -> dict[str, Score]:
-        return {
-            player: Score(_value(score.games), _value(score.total), score.date)
-            for player, score in self._tables.board.items()
-        }
+        return {player: _as_stored(score) for player, score in self._tables.board.items()}
 
     def quarantine(self) -> dict[tuple[str, str], Quarantined]:
         return {
@@ -52,17 +48,17 @@ class FakeSubject(Subject):
         return {key: gap.to for key, gap in self._tables.gaps.items()}
 
     def everything(self) -> object:
-        tables = self._tables
+        held = self._tables
         return copy.deepcopy(
             (
-                tables.rows,
-                tables.pins,
-                tables.births,
-                tables.workers,
-                tables.changes,
-                tables.board,
-                tables.quarantine,
-                tables.gaps,
+                held.rows,
+                held.pins,
+                held.births,
+                held.workers,
+                held.changes,
+                held.board,
+                held.quarantine,
+                held.gaps,
             )
         )
 
@@ -72,14 +68,22 @@ class FakeSubject(Subject):
     def delete_pin(self, stream_arn: str) -> None:
         del self._tables.pins[stream_arn]
 
+    def delete_birth(self, stream_arn: str) -> None:
+        del self._tables.births[stream_arn]
+
     def delete_gap(self, shard: Shard, checkpoint: str) -> None:
         del self._tables.gaps[shard, checkpoint]
 
     def spoil(self, player: str, attribute: str, value: Decimal | str) -> None:
-        setattr(self._tables.board[player], _FIELDS[attribute], value)
+        score = self._tables.board[player]
+        if attribute == "lastPlayedDate" and isinstance(value, str):
+            score.date = value
+        else:
+            score.wrong[attribute] = value
 
     def delete_attribute(self, player: str, attribute: str) -> None:
-        setattr(self._tables.board[player], _FIELDS[attribute], None)
+        assert attribute == "lastPlayedDate", "nothing else is ever taken out"
+        self._tables.board[player].date = None
 
     def mark(self, shard_id: str, sequence_number: str, state: str) -> None:
         self._tables.quarantine[shard_id, sequence_number].state = state
@@ -92,10 +96,18 @@ class FakeSubject(Subject):
         for item in items:
             self._streams.write(_SHARD, item)
 
+    def overwrite(self, item: Mapping[str, Any]) -> None:
+        self._streams.write(_SHARD, item, "MODIFY")
+
+    def remove(self, game_id: str) -> None:
+        self._streams.write(_SHARD, {"gameId": {"S": game_id}}, "REMOVE")
+
     def switch_off(self) -> None:
         self._streams.enabled = False
         self._streams.close(_SHARD)
 
 
-def _value(stored: int | Decimal | str) -> Value:
-    return Decimal(stored) if isinstance(stored, int) else stored
+def _as_stored(score: tables.Score) -> Score:
+    right = {"gamesPlayed": Decimal(score.games), "totalScore": score.total, "lastPlayedDate": score.date}
+    values = right | score.wrong
+    return Score(values["gamesPlayed"], values["totalScore"], values["lastPlayedDate"])

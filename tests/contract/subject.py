@@ -81,6 +81,10 @@ class Subject(abc.ABC):
         """Takes a stream's pin out of the ledger."""
 
     @abc.abstractmethod
+    def delete_birth(self, stream_arn: str) -> None:
+        """Takes a stream's birth row out of the quarantine."""
+
+    @abc.abstractmethod
     def delete_gap(self, shard: Shard, checkpoint: str) -> None:
         """Takes a gap row away."""
 
@@ -104,7 +108,15 @@ class Subject(abc.ABC):
 
     @abc.abstractmethod
     def write(self, items: Sequence[Mapping[str, Any]]) -> None:
-        """Puts items into the source, in order."""
+        """Puts new items (in wire form) into the source, in order."""
+
+    @abc.abstractmethod
+    def overwrite(self, item: Mapping[str, Any]) -> None:
+        """Puts an item in place of one with its key."""
+
+    @abc.abstractmethod
+    def remove(self, game_id: str) -> None:
+        """Deletes an item from the source."""
 
     @abc.abstractmethod
     def switch_off(self) -> None:

@@ -10,7 +10,7 @@ from consumer.domain.outcomes import Committed, Refused
 from consumer.domain.records import EXACT, Reason
 from tests.builders import ME, game, lease, row, sequence_number
 from tests.contract.differences import ROUNDS_SUMS
-from tests.contract.subject import Score, Subject, unit
+from tests.contract.subject import Score, Subject, Value, unit
 
 NOBODY: frozenset[str] = frozenset()
 MOST = "9." + "9" * 37
@@ -21,14 +21,14 @@ MOST = "9." + "9" * 37
     [
         "0", "-0", "0.0", "0E+3", "0E-130", "0E-167", "0E+125", "1", "-1", "150.00", "-0.5", "1E+3", "-1.5E+20",
         "1E-7", "9" * 38, "-" + "9" * 38, "9" * 37 + ".9", "0." + "0" * 20 + "1" * 38, "1E-130", "-1E-130",
-        "1E+125", "9.99E+125", f"{MOST}E+125", f"-{MOST}E+125", f"{MOST}E-93", "1.0000000000000000000000000000000000001",
+        "1E+125", "9.99E+125", f"{MOST}E+125", f"-{MOST}E+125", f"{MOST}E-93", "1." + "0" * 36 + "1",
     ],
 )  # fmt: skip
 def test_a_score_comes_back_exact(subject: Subject, score: str) -> None:
     subject.plant(row(owner=ME))
     given = EXACT.create_decimal(score)
     assert subject.commits.commit(lease(), unit(game(1, score=given)), NOBODY, fills_gap=False) == Committed()
-    assert subject.board() == {"foo": Score(Decimal(1), Decimal(score), "2026-01-31")}
+    _same(subject, subject.board()["foo"].total, Decimal(score))
 
 
 @pytest.mark.parametrize(
@@ -52,17 +52,12 @@ def test_a_sum_is_exact(subject: Subject, stored: str, added: str) -> None:
 
 @pytest.mark.parametrize(
     ("stored", "added"),
-    [("9" * 38, "-1"), ("9" * 38, "1"), ("1" * 30, "1"), ("1" * 38, "0"), ("1E+20", "1E-17"), ("-" + "9" * 30, "0.5")],
+    [("9" * 38, "-1"), ("1" * 30, "1"), ("1" * 38, "0"), ("1E+20", "1E-17"), ("-" + "9" * 30, "0.5")],
 )
 def test_a_sum_of_up_to_38_digits_is_exact(subject: Subject, stored: str, added: str) -> None:
     exact = EXACT.add(Decimal(stored), Decimal(added))
     assert _add(subject, stored, added) == Committed()
-    total = subject.board()["foo"].total
-    assert isinstance(total, Decimal)
-    if subject.has(ROUNDS_SUMS):
-        assert abs(total - exact) <= abs(exact) * Decimal("1E-27")
-    else:
-        assert total == exact
+    _same(subject, subject.board()["foo"].total, exact)
 
 
 @pytest.mark.parametrize(
@@ -115,6 +110,15 @@ def test_any_scores_add_up(subject: Subject, scores: list[Decimal]) -> None:
     after = subject.board()["foo"]
     assert Decimal(after.games or 0) == Decimal(before.games or 0) + len(scores)
     assert Decimal(after.total or 0) == sum(scores, Decimal(before.total or 0))
+
+
+def _same(subject: Subject, total: Value, exact: Decimal) -> None:
+    if subject.has(ROUNDS_SUMS) and len(exact.normalize(EXACT).as_tuple().digits) > 28:
+        assert isinstance(total, Decimal)
+        assert total != exact
+        assert abs(total - exact) <= abs(exact) * Decimal("1E-27")
+    else:
+        assert total == exact
 
 
 def _add(subject: Subject, stored: str, added: str) -> object:

@@ -52,14 +52,15 @@ class FakeStreams:
     def write(self, shard_id: str, image: Mapping[str, Any], event: str = "INSERT") -> str:
         """Appends a record; its sequence number."""
         number = str(next(self._numbers))
-        change = {
+        change: dict[str, Any] = {
             "ApproximateCreationDateTime": float(int(self._clock())),
             "Keys": {},
-            "NewImage": dict(image),
             "SequenceNumber": number,
             "SizeBytes": 60,
             "StreamViewType": "NEW_IMAGE",
         }
+        if event != "REMOVE":
+            change["NewImage"] = dict(image)
         self.shards[shard_id].records.append({"eventID": number, "eventName": event, "dynamodb": change})
         return number
 
@@ -99,6 +100,8 @@ class FakeStreams:
 
     def read(self, iterator: str, limit: int) -> RawPage:
         """See ports.Streams."""
+        if iterator.count("|") != 2:
+            raise Trouble(TroubleKind.REJECTED, "this is no iterator")
         shard_id, position, serial = iterator.split("|")
         if int(serial) <= self._expired_before and self._expired_before:
             raise IteratorExpired

@@ -5,7 +5,8 @@ missing guards for ten minutes.
 """
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import date
 from decimal import Context, Decimal
 from typing import NamedTuple
 
@@ -25,11 +26,26 @@ class Names(NamedTuple):
 
 @dataclass
 class Score:
-    """A player's row of the leaderboard."""
+    """A player's row of the leaderboard. `wrong`: attributes that stand there with a value of another type instead."""
 
     games: int
     total: Decimal
     date: str | None
+    wrong: dict[str, Decimal | str] = field(default_factory=dict)
+
+    @property
+    def uncountable(self) -> bool:
+        """Whether nothing can be added to it."""
+        return not self.wrong.keys().isdisjoint(("gamesPlayed", "totalScore"))
+
+    def keeps(self, date: str) -> bool:
+        """Whether it refuses this date: what is stored is a later one, or sorts behind it, or is no text."""
+        return "lastPlayedDate" in self.wrong or (self.date is not None and self.date > date)
+
+    @property
+    def dated(self) -> bool:
+        """Whether what is stored as date, if anything, is one."""
+        return "lastPlayedDate" not in self.wrong and (self.date is None or _is_date(self.date))
 
 
 @dataclass
@@ -156,25 +172,21 @@ class FakeTables:
         row = self.rows.get(lease.shard)
         if row is None or not self._may_advance(row, lease, unit.previous):
             return Lost(row)
-        dates = {player: score.date for player in unit.deltas if (score := self.board.get(player))}
-        now_later = frozenset(
-            player
-            for player, delta in unit.deltas.items()
-            if player not in later and (stored := dates.get(player)) is not None and stored > delta.date
-        )
-        if now_later and "date" not in self.off:
-            return Refused(later=now_later)
+        refused = self._refused_dates(unit, later)
+        if refused is not None and "date" not in self.off:
+            return refused
         try:
             scores = {player: self._added(player, unit, later) for player in unit.deltas}
-        except ArithmeticError:
-            return Refused(invalid="Number overflow")  # without saying where, as DynamoDB Local does
+        except (ArithmeticError, TypeError):
+            return Refused(invalid="Number overflow or wrong type")  # without saying where, as DynamoDB Local does
         self.board |= scores
         for poison in unit.poison:
             key = (lease.shard.shard_id, poison.sequence_number)
             if key not in self.quarantine or "quarantine_not_reset" in self.off:
                 self.quarantine[key] = Quarantined(poison, "pending", unit.cut_at)
-        if fills_gap and (gap := self.gaps.get((lease.shard, unit.previous))) and gap.to is None:
-            gap.to = unit.first
+        if fills_gap:
+            gap = self.gaps.setdefault((lease.shard, unit.previous), Gap(unit.cut_at, None))
+            gap.to = gap.to or unit.first
         self.rows[lease.shard] = replace(row, checkpoint=unit.last, created=unit.created)
         self.on_commit(lease, unit, fills_gap)
         return Committed()
@@ -202,6 +214,10 @@ class FakeTables:
     def examine(self, game: Game) -> Verdict | None:
         """See ports.Commits."""
         stored = self.board.get(game.player) or Score(0, Decimal(0), None)
+        if stored.uncountable:
+            return Reason.TOTAL_TYPE, "the stored totalScore or gamesPlayed is no number"
+        if not stored.dated:
+            return Reason.DATE_TYPE, "the stored lastPlayedDate is no date"
         try:
             EXACT.add(stored.total, game.score)
         except ArithmeticError:
@@ -219,13 +235,33 @@ class FakeTables:
         owned = row.owner == lease.owner or "owner" in self.off
         return owned and (row.epoch == lease.epoch or "epoch" in self.off)
 
+    def _refused_dates(self, unit: Unit, later: frozenset[str]) -> Refused | None:
+        """The condition is that none is stored, or one that sorts before; what is stored instead may be no date."""
+        scores = {player: score for player in unit.deltas.keys() - later if (score := self.board.get(player))}
+        failed = frozenset(player for player, score in scores.items() if score.keeps(unit.deltas[player].date))
+        if not failed:
+            return None
+        suspects = frozenset(player for player in failed if not scores[player].dated)
+        invalid = "a stored lastPlayedDate is no date" if suspects else None
+        return Refused(later=failed - suspects, invalid=invalid, suspects=suspects)
+
     def _added(self, player: str, unit: Unit, later: frozenset[str]) -> Score:
-        """DynamoDB's ADD: exact, or refused."""
+        """DynamoDB's ADD: exact, or refused; TypeError for what is no number."""
         delta = unit.deltas[player]
         stored = self.board.get(player) or Score(0, Decimal(0), None)
+        if stored.uncountable:
+            raise TypeError("an operand has an incorrect type")
         total = _WIDE.add(stored.total, delta.total)
         EXACT.create_decimal(total)
-        return Score(stored.games + delta.games, total, stored.date if player in later else delta.date)
+        date = stored.date if player in later else delta.date
+        return Score(stored.games + delta.games, total, date, stored.wrong)
+
+
+def _is_date(stored: str) -> bool:
+    try:
+        return date.fromisoformat(stored).isoformat() == stored
+    except ValueError:
+        return False
 
 
 _WIDE = Context(prec=400)

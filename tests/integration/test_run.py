@@ -105,6 +105,7 @@ def test_poison_is_kept_as_it_came(game: Game) -> None:
         sent = {
             record["dynamodb"]["SequenceNumber"]: record
             for page in proxy.of("GetRecords")
+            if page.applied  # the last one may be under way
             for record in page.reply["Records"]
         }
     kept = game.quarantined()

@@ -62,7 +62,7 @@ def test_sigterm_settles_the_commit_in_flight(game: Game, proxy: Proxy, applied:
     worker.send(signal.SIGTERM).wait_for_event("worker.draining")
     held.let_go()
     ended = worker.wait()
-    assert (ended.code, ended.seconds < 2) == (0, True), ended
+    assert (ended.code, ended.seconds < 4) == (0, True), ended  # a read that nobody answers would take 5 s
     lease = game.lease()
     assert lease is not None
     values = call.request["TransactItems"][0]["Update"]["ExpressionAttributeValues"]
@@ -82,7 +82,7 @@ def test_a_second_sigterm_ends_a_drain_that_is_stuck(game: Game, proxy: Proxy) -
     held.wait_caught()
     worker.send(signal.SIGTERM).wait_for_event("worker.draining")
     ended = worker.send(signal.SIGTERM).wait()
-    assert (ended.code, ended.seconds < 1) == (7, True), ended
+    assert (ended.code, ended.seconds < 4) == (7, True), ended
     held.let_go()
     game.worker(proxy)
     game.wait_until_consumed()

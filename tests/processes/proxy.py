@@ -14,6 +14,8 @@ from tests.processes.traffic import Call, Fate, Hold
 
 _KEPT_HEADERS = ("content-type", "date", "x-amzn-requestid", "x-amz-crc32")
 _UPSTREAM_SECONDS = 30
+_JSON = [("Content-Type", "application/x-amz-json-1.0")]
+_DENIAL = b'{"__type":"com.amazon.coral.service#AccessDeniedException","Message":"User is not authorized"}'
 _FAILURE = b'{"__type":"com.amazonaws.dynamodb.v20120810#InternalServerError","message":"a test\'s fault"}'
 
 
@@ -143,6 +145,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _ask(self, call: Call) -> None:
         with self._held(call, applied=False):
+            if call.fate is Fate.DENY:
+                self._answer(400, _JSON, _DENIAL)
+                return
             if call.fate is Fate.DROP_CALL or not (headers := self._forward(call)):
                 self.close_connection = True
                 return
@@ -168,7 +173,7 @@ class _Handler(BaseHTTPRequestHandler):
                 assert call.status is not None
                 self._answer(call.status, headers, call.answer)
             case Fate.FAIL_AFTER:
-                self._answer(500, [("Content-Type", "application/x-amz-json-1.0")], _FAILURE)
+                self._answer(500, _JSON, _FAILURE)
             case _:
                 self.close_connection = True
 

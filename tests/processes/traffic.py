@@ -22,6 +22,8 @@ class Fate(Enum):
     """Forwarded; answered with a 500."""
     DROP_CALL = "drop the call"
     """Never forwarded; the connection is closed."""
+    DENY = "access denied"
+    """Never forwarded; answered with what AWS says when a permission is missing."""
 
 
 class Call:

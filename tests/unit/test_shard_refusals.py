@@ -112,6 +112,23 @@ def test_trouble_with_the_question_condemns_nobody() -> None:
     assert not talk.asks(Commit)
 
 
+def test_trouble_with_the_last_question_makes_it_one_of_two_again() -> None:
+    """What was refused may have been refused because of that trouble: it is tried once more before it is condemned."""
+    talk = holding(game(1))
+    talk.answer(Commit, INVALID)
+    talk.answer(Examine, Done())
+    talk.answer(Commit, INVALID)
+    asked = talk.call(Examine)
+    assert asked.final
+    talk.tell(asked, Trouble(TroubleKind.REJECTED, "another key"))
+    talk.wait(1)
+    anew = talk.call(Examine)
+    assert not anew.final
+    talk.tell(anew, Done())
+    talk.answer(Commit, INVALID)
+    assert talk.call(Examine).final
+
+
 def test_a_refused_unit_without_a_game_to_blame_is_trouble() -> None:
     for entry in (ignored(1), poison_at_decode(1)):
         talk = holding(entry)

@@ -1,0 +1,173 @@
+"""What stands in the tables, item by item: workers of another version, commands and people read it too."""
+
+from typing import Any
+
+from consumer.domain.leases import Lease, LeaseRow, Pin, Vouch
+from consumer.domain.outcomes import Committed, Done
+from consumer.domain.parcel import pack
+from consumer.domain.position import TRIM_HORIZON
+from tests.builders import ARN, CREATED, ME, OTHER, game, lease, poison, row, sequence_number, shard, wire
+from tests.contract.dynamo_subject import DynamoSubject
+from tests.contract.subject import unit
+
+NOBODY: frozenset[str] = frozenset()
+LABEL = "2026-01-01T00:00:00.000"
+
+
+def leases(dynamo: DynamoSubject) -> dict[str, Any]:
+    """The lease table by `leaseKey`."""
+    return {item["leaseKey"]["S"]: item for item in dynamo.items(dynamo.leases)}
+
+
+def quarantine(dynamo: DynamoSubject) -> dict[tuple[str, str], Any]:
+    """The quarantine table by `shardId` and `sequenceNumber`."""
+    return {(item["shardId"]["S"], item["sequenceNumber"]["S"]): item for item in dynamo.items(dynamo.quarantined)}
+
+
+def test_a_pinned_stream(dynamo: DynamoSubject) -> None:
+    dynamo.ledgers.pin(Pin(ARN, CREATED + 0.5, ("shard-0", "shard-1"), complete=False))
+    pin = {
+        "leaseKey": {"S": f"stream#{LABEL}"},
+        "streamArn": {"S": ARN},
+        "floor": {"N": "1769860800.5"},
+        "rootShardIds": {"L": [{"S": "shard-0"}, {"S": "shard-1"}]},
+        "pinComplete": {"BOOL": False},
+    }
+    assert dynamo.items(dynamo.leases) == [pin]
+    assert dynamo.items(dynamo.quarantined) == [
+        {
+            "shardId": {"S": "#birth"},
+            "sequenceNumber": {"S": LABEL},
+            "streamArn": {"S": ARN},
+            "leaseTable": {"S": dynamo.leases},
+            "leaderboardTable": {"S": dynamo.leaderboard},
+        }
+    ]
+    dynamo.ledgers.complete_pin(ARN)
+    assert dynamo.items(dynamo.leases) == [pin | {"pinComplete": {"BOOL": True}}]
+
+
+def test_a_stream_pinned_at_its_horizon_has_no_floor(dynamo: DynamoSubject) -> None:
+    dynamo.ledgers.pin(Pin(ARN, None, (), complete=False))
+    assert "floor" not in leases(dynamo)[f"stream#{LABEL}"]
+
+
+def test_the_life_of_a_shards_row(dynamo: DynamoSubject) -> None:
+    dynamo.plant(row())
+    key = f"shard#{LABEL}/shard-0"
+    expected: dict[str, Any] = {
+        "leaseKey": {"S": key},
+        "streamArn": {"S": ARN},
+        "shardId": {"S": "shard-0"},
+        "leaseEpoch": {"N": "7"},
+        "checkpoint": {"S": "TRIM_HORIZON"},
+    }
+    assert leases(dynamo)[key] == expected
+
+    dynamo.ledgers.claim(row(), lease(epoch=8))
+    expected |= {"leaseOwner": {"S": ME}, "leaseEpoch": {"N": "8"}}
+    assert leases(dynamo)[key] == expected
+
+    dynamo.commits.commit(lease(epoch=8), unit(game(1)), NOBODY, fills_gap=False)
+    expected |= {"checkpoint": {"S": sequence_number(1)}, "checkpointCreatedAt": {"N": "1769860801"}}
+    assert leases(dynamo)[key] == expected
+
+    dynamo.ledgers.release(lease(epoch=8))
+    assert leases(dynamo)[key] == {name: value for name, value in expected.items() if name != "leaseOwner"}
+
+    dynamo.ledgers.claim(row(epoch=8), Lease(shard(), OTHER, 9))
+    child = LeaseRow(shard(1), OTHER, 9, TRIM_HORIZON, parent="shard-0")
+    dynamo.commits.end(Lease(shard(), OTHER, 9), sequence_number(1), ("shard-1",), (child,))
+    expected |= {"leaseOwner": {"S": OTHER}, "leaseEpoch": {"N": "9"}, "checkpoint": {"S": "SHARD_END"}}
+    expected |= {"childShardIds": {"L": [{"S": "shard-1"}]}}
+    assert leases(dynamo)[key] == expected
+    assert leases(dynamo)[f"shard#{LABEL}/shard-1"] == {
+        "leaseKey": {"S": f"shard#{LABEL}/shard-1"},
+        "streamArn": {"S": ARN},
+        "shardId": {"S": "shard-1"},
+        "leaseOwner": {"S": OTHER},
+        "leaseEpoch": {"N": "9"},
+        "checkpoint": {"S": "TRIM_HORIZON"},
+        "parentShardId": {"S": "shard-0"},
+    }
+
+
+def test_members_are_one_item(dynamo: DynamoSubject) -> None:
+    dynamo.membership.beat(ME, Vouch(3, 2, 1.5, CREATED), joining=True, bump=True)
+    dynamo.membership.beat(OTHER, Vouch(1), joining=True, bump=True)
+    told = {"beat": {"N": "3"}, "shards": {"N": "2"}, "lagSeconds": {"N": "1.5"}, "asOf": {"N": "1769860800"}}
+    other = {"beat": {"N": "1"}, "shards": {"N": "0"}, "lagSeconds": {"N": "0"}, "asOf": {"N": "0"}}
+    members = {"leaseKey": {"S": "members"}, "changes": {"N": "2"}, f"worker#{ME}": {"M": told}}
+    assert dynamo.items(dynamo.leases) == [members | {f"worker#{OTHER}": {"M": other}}]
+    assert dynamo.membership.leave(OTHER) == Done()
+    assert dynamo.items(dynamo.leases) == [members | {"changes": {"N": "3"}}]
+
+
+def test_a_players_row(dynamo: DynamoSubject) -> None:
+    dynamo.plant(row(owner=ME))
+    games = unit(game(1, score="0.5"), game(2, score="-1E+3", date="2026-02-01"))
+    assert dynamo.commits.commit(lease(), games, NOBODY, fills_gap=False) == Committed()
+    (item,) = dynamo.items(dynamo.leaderboard)
+    assert item == {
+        "playerId": {"S": "foo"},
+        "gamesPlayed": {"N": "2"},
+        "totalScore": {"N": "-999.5"},
+        "lastPlayedDate": {"S": "2026-02-01"},
+    }
+
+
+def test_a_quarantined_record_is_a_head_and_its_parts(dynamo: DynamoSubject) -> None:
+    dynamo.plant(row(owner=ME))
+    packed = pack(wire(1, score=None))[0]
+    parted = poison(1, parts=(packed[:20], packed[20:]))
+    nobody = poison(2)._replace(player=None)
+    assert dynamo.commits.commit(lease(), unit(parted, nobody), NOBODY, fills_gap=False) == Committed()
+    rows = quarantine(dynamo)
+    head = {
+        "shardId": {"S": "shard-0"},
+        "sequenceNumber": {"S": sequence_number(1)},
+        "state": {"S": "pending"},
+        "reason": {"S": "score_type"},
+        "detail": {"S": "score is wrong"},
+        "playerId": {"S": "foo"},
+        "quarantinedAt": {"S": "2026-01-31T12:01:00.000Z"},
+        "createdAt": {"N": "1769860801"},
+        "streamArn": {"S": ARN},
+        "parts": {"N": "2"},
+    }
+    assert rows.pop(("shard-0", sequence_number(1))) == head
+    for number, part in enumerate(parted.parts, start=1):
+        key = f"{sequence_number(1)}#{number}"
+        assert rows.pop(("shard-0", key)) == {
+            "shardId": {"S": "shard-0"},
+            "sequenceNumber": {"S": key},
+            "record": {"B": part},
+        }
+    assert "playerId" not in rows.pop(("shard-0", sequence_number(2)))
+    assert set(rows) == {("shard-0", f"{sequence_number(2)}#1"), ("#birth", LABEL)}
+
+
+def test_a_gap_row(dynamo: DynamoSubject) -> None:
+    dynamo.plant(row(owner=ME))
+    dynamo.commits.record_gap(shard(), TRIM_HORIZON, CREATED + 0.25)
+    key = ("#gap", f"{LABEL}/shard-0/TRIM_HORIZON")
+    expected = {
+        "shardId": {"S": key[0]},
+        "sequenceNumber": {"S": key[1]},
+        "streamArn": {"S": ARN},
+        "shard": {"S": "shard-0"},
+        "from": {"S": "TRIM_HORIZON"},
+        "loss": {"S": "possible"},
+        "foundAt": {"S": "2026-01-31T12:00:00.250Z"},
+    }
+    assert quarantine(dynamo)[key] == expected
+    filling = unit(game(5))
+    dynamo.commits.commit(lease(), filling, NOBODY, fills_gap=True)
+    filled = expected | {"to": {"S": sequence_number(5)}}
+    assert quarantine(dynamo)[key] == filled
+
+    dynamo.delete_gap(shard(), TRIM_HORIZON)
+    dynamo.delete_row(shard())
+    dynamo.plant(row(owner=ME))
+    dynamo.commits.commit(lease(), filling, NOBODY, fills_gap=True)
+    assert quarantine(dynamo)[key] == filled | {"foundAt": {"S": "2026-01-31T12:01:00.000Z"}}

@@ -1,0 +1,91 @@
+"""Ten thousand records, a tenth of them poison of all kinds, and a worker killed ten times: all is where it belongs."""
+
+import random
+import secrets
+import time
+from collections import Counter
+
+import pytest
+
+from tests.engines import TableEngine
+from tests.processes import Fate, Proxy, is_commit, until
+from tests.processes.game import Item
+from tests.processes.poison import KINDS, STORED, Matches, kinds_of
+
+RECORDS = 10_000
+PLAYERS = 500
+STORED_PLAYERS = 8
+"""Players whose rows make poison, of each kind that an engine refuses."""
+KILLS = 10
+MOST_COMMITS = 10
+"""Transactions of a life, counted from where it is to end, before it is killed."""
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(600)
+def test_ten_kills_among_poison(fresh_engine: TableEngine) -> None:
+    number = secrets.randbelow(10**6)
+    print(f"{fresh_engine.name}, seed {number}")
+    seed = random.Random(number)
+    began = time.monotonic()
+    with Matches(fresh_engine, number) as matches, Proxy(fresh_engine.url) as proxy:
+        matches.put(_records(matches, seed))
+        places = {played.sequence_number: place for place, played in enumerate(matches.played(), start=1)}
+        assert len(places) == RECORDS
+        written = time.monotonic()
+
+        def place() -> int:
+            return places.get(matches.checkpoint() or "", 0)
+
+        met: Counter[str] = Counter()
+        for kill in range(KILLS):
+            worker = matches.worker(proxy)
+            least = kill * RECORDS // (KILLS + 1)
+            until(lambda least=least: place() >= least, f"place {least}", 120)  # type: ignore[misc]
+            applied = seed.random() < 0.5
+            held = proxy.hold(is_commit, applied=applied, skip=seed.randrange(MOST_COMMITS))
+            held.wait_caught()
+            worker.kill()
+            arrives = applied or seed.random() < 0.5
+            held.let_go(Fate.PASS if arrives else Fate.DROP_CALL)
+            assert place() < RECORDS, "records remain"
+            assert held.call is not None
+            met["applied" if held.call.applied else "refused" if arrives else "never arrived"] += 1
+        matches.worker(proxy)
+        matches.wait_until_consumed(180)
+        matches.assert_exact()
+        ended = time.monotonic()
+        refused = len(proxy.matching(lambda call: is_commit(call) and not call.applied))
+
+    reasons = Counter(matches.reasons.values())
+    print(
+        f"{RECORDS:,} records, {len(matches.reasons):,} of them poison for {len(reasons)} reasons ({dict(reasons)}); "
+        f"{met.total()} SIGKILLs with a transaction in flight ({dict(met)}), {refused:,} transactions refused or lost; "
+        f"{matches.tally.games:,} games exact; written in {written - began:.0f} s, consumed in {ended - written:.0f} s"
+    )
+    assert met.total() == KILLS
+    assert abs(len(matches.reasons) - RECORDS / 10) < RECORDS / 50
+
+
+def _records(matches: Matches, seed: random.Random) -> list[Item]:
+    """Good games of players, some with a row that refuses games; and poison of a kind at random."""
+    stored = {f"{kind} {number}": kind for kind in kinds_of(matches.engine) for number in range(STORED_PLAYERS)}
+    for player, kind in stored.items():
+        matches.store(player, kind)
+    fussy = [player for player, kind in stored.items() if STORED[kind].good]
+    records: list[Item] = []
+    for _ in range(RECORDS):
+        player = f"player-{seed.randrange(PLAYERS):03}"
+        if seed.random() < 0.1:
+            kind = seed.choice([*KINDS, *kinds_of(matches.engine)])
+            if kind in KINDS:
+                records.append(matches.poisoned(player, kind))
+            else:
+                player = seed.choice([player for player in stored if stored[player] == kind])
+                records.append(matches.refused(player, kind))
+        elif fussy and seed.random() < 0.03:
+            player = seed.choice(fussy)
+            records.append(matches.good(player, STORED[stored[player]].good))
+        else:
+            records.append(matches.good(player))
+    return records
