@@ -31,7 +31,7 @@ test: $(DEV) $(ENGINE) dynamodb-local ## all tests but the long ones
 	$(PYTEST) -m "not proof"
 
 proof: $(DEV) $(ENGINE) dynamodb-local ## the long ones: kills and chaos on real engines
-	$(PYTEST) -m proof
+	$(PYTEST) -m proof -rP
 
 check: $(DEV) ## format, lint, types, the direction of imports
 	$(BIN)/ruff format --check

@@ -74,7 +74,7 @@ class Coordinator:
         self._holdings = Holdings(identity.owner, identity.is_earlier_life, working)
         self._backoff = backoff
         self._observer = Observer(lease_ttl_seconds)
-        self._beating, self._looking, self._stepping, self._leaving = Errand(), Errand(at=inf), Errand(at=inf), Errand()
+        self._beating, self._looking, self._stepping, self._leaving = Errand(), Errand(at=inf), Errand(), Errand()
         self._joined = False
         self._bump = True
         self._beats = 0
@@ -94,7 +94,7 @@ class Coordinator:
         calls: list[CoordinatorCall] = []
         if self.left:
             return calls
-        if self._beating.ready(now):
+        if self.pinning.asked and self._beating.ready(now):
             self._beating.send(now)
             self._beats += 1
             self.vouch = Vouch(self._beats, self.vouch.shards, self.vouch.lag_seconds, self.vouch.as_of)
@@ -103,7 +103,7 @@ class Coordinator:
         if self._joined and self._looking.ready(now):
             self._looking.send(now)
             calls.append(Look())
-        if self._joined and not self._draining and self._stepping.ready(now):
+        if self._steps and self._stepping.ready(now):
             self._stepping.send(now)
             self._changes_before_load = self._changes_seen
             calls.append(Load() if self.pinning.complete else self.pinning.next_call())
@@ -115,10 +115,16 @@ class Coordinator:
         """When to ask `ready` again if no reply comes before."""
         if self.left:
             return inf
-        steps = inf if self._draining else self._stepping.wake_at
+        beats = self._beating.wake_at if self.pinning.asked else inf
+        steps = self._stepping.wake_at if self._steps else inf
         leaves = self._leaving.wake_at if self._leaving.failures else inf
-        waits = (self._looking.wake_at, steps) if self._joined else ()
-        return -inf if self._outbox else min(self._beating.wake_at, leaves, *waits)
+        looks = self._looking.wake_at if self._joined else inf
+        return -inf if self._outbox else min(beats, steps, leaves, looks)
+
+    @property
+    def _steps(self) -> bool:
+        """The first question comes before joining: a lease table that is not ours gets no mark of us."""
+        return not self._draining and (self._joined or not self.pinning.asked)
 
     def may_commit(self, now: float) -> bool:
         """Whether a beat asked for less than a TTL ago was written: others may take a silent worker for dead."""

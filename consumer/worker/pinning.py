@@ -42,9 +42,15 @@ class Pinning:
         self._resolution_seconds = resolution_seconds
         self._lease_table, self._leaderboard_table = tables
         self._stage = Stage.ORIGIN
+        self._asked = False
         self._draft: Pin | None = None
         self._epoch = 0
         self._unplanted: list[str] = []
+
+    @property
+    def asked(self) -> bool:
+        """Whether lease table and quarantine table have been seen to belong together."""
+        return self._asked or self.pin is not None
 
     @property
     def complete(self) -> bool:
@@ -75,6 +81,7 @@ class Pinning:
         match call, reply:
             case FindOrigin(), Origin():
                 self._refuse_mismatch(reply)
+                self._asked = True
                 self.pin = reply.pin
                 self._stage = Stage.LISTING
             case ListShards(), StreamListing():

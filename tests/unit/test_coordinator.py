@@ -30,8 +30,11 @@ def test_it_joins_before_anything_else() -> None:
 
 
 def test_a_stream_is_pinned_before_the_ledger_is_read() -> None:
-    council = Council(pinning=Pinning(ARN, TRIM_HORIZON, 1, TABLES)).join()
+    council = Council(pinning=Pinning(ARN, TRIM_HORIZON, 1, TABLES))
+    assert kinds(council.look()) == ["FindOrigin"]
     council.answer(FindOrigin, Origin(None, None))
+    assert kinds(council.look()) == ["Beat"]
+    council.join()
     assert kinds(council.answer(ListShards, Trouble(TroubleKind.THROTTLED, "busy"))) == ["RetryScheduled"]
     assert not council.asks(ListShards)
     council.now += 1
@@ -41,7 +44,7 @@ def test_a_stream_is_pinned_before_the_ledger_is_read() -> None:
 
 
 def test_tables_that_do_not_belong_together_end_the_worker() -> None:
-    council = Council(pinning=Pinning(ARN, TRIM_HORIZON, 1, TABLES)).join()
+    council = Council(pinning=Pinning(ARN, TRIM_HORIZON, 1, TABLES))
     with pytest.raises(UnsafeRefused):
         council.answer(FindOrigin, Origin(None, Birth(ARN, *TABLES)))
 
