@@ -11,8 +11,10 @@ from functools import partial
 import structlog
 
 from consumer import __version__
+from consumer.aws.board import DynamoBoard
 from consumer.aws.clients import Clients, connect, resolution_seconds
 from consumer.aws.commit import DynamoCommits
+from consumer.aws.errors import refusal_of
 from consumer.aws.leases import DynamoLeases
 from consumer.aws.stream import DynamoStreams
 from consumer.aws.tables import (
@@ -20,12 +22,15 @@ from consumer.aws.tables import (
     LEASE_KEYS,
     QUARANTINE_KEYS,
     DynamoTables,
+    Keys,
     TableReport,
 )
-from consumer.domain.errors import StartRefused
+from consumer.domain.board import BoardRow
+from consumer.domain.errors import StartRefused, Trouble
 from consumer.domain.records import Rules
+from consumer.operations import top as board
 from consumer.retries import JitteredBackoff
-from consumer.settings import Settings
+from consumer.settings import Settings, variable
 from consumer.telemetry.health import HealthServer
 from consumer.telemetry.metrics import PrometheusMeters
 from consumer.worker.calls import World, perform
@@ -45,11 +50,19 @@ def init(settings: Settings) -> list[TableReport]:
     """Makes the leaderboard, lease and quarantine tables, or finds them as they should be."""
     clients = connect(settings.pool_size)
     tables = DynamoTables(clients.dynamodb, clients.streams, threading.Event())
-    return [
-        tables.ensure(settings.leaderboard_table, LEADERBOARD_KEYS),
-        tables.ensure(settings.lease_table, LEASE_KEYS),
-        tables.ensure(settings.quarantine_table, QUARANTINE_KEYS),
-    ]
+    return [tables.ensure(*table) for table in _own_tables(settings)]
+
+
+def top(settings: Settings, by: board.By, limit: int, watch: board.Watch) -> list[BoardRow]:
+    """The best of the leaderboard. Raises StartRefused for what a person must mend."""
+    stop = threading.Event()
+    clients = connect(settings.pool_size)
+    tables = DynamoTables(clients.dynamodb, clients.streams, stop)
+    tables.check(settings.leaderboard_table, LEADERBOARD_KEYS, variable("leaderboard_table"))
+    try:
+        return board.top(DynamoBoard(clients.dynamodb, settings.leaderboard_table, stop), by, limit, watch)
+    except Trouble as trouble:
+        raise refusal_of(trouble) from trouble
 
 
 def run(settings: Settings) -> int:
@@ -109,10 +122,18 @@ def _check(settings: Settings, clients: Clients, stop: Stop) -> str:
     else:
         assert settings.source_table is not None
         stream_arn = tables.find_stream(settings.source_table)
-    tables.check(settings.leaderboard_table, LEADERBOARD_KEYS, "CONSUMER_LEADERBOARD_TABLE")
-    tables.check(settings.lease_table, LEASE_KEYS, "CONSUMER_LEASE_TABLE")
-    tables.check(settings.quarantine_table, QUARANTINE_KEYS, "CONSUMER_QUARANTINE_TABLE")
+    for table in _own_tables(settings):
+        tables.check(*table)
     return stream_arn
+
+
+def _own_tables(settings: Settings) -> list[tuple[str, Keys, str]]:
+    """Name, key and variable of the tables that `init` makes."""
+    return [
+        (settings.leaderboard_table, LEADERBOARD_KEYS, variable("leaderboard_table")),
+        (settings.lease_table, LEASE_KEYS, variable("lease_table")),
+        (settings.quarantine_table, QUARANTINE_KEYS, variable("quarantine_table")),
+    ]
 
 
 def _world(settings: Settings, clients: Clients) -> World:

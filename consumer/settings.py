@@ -125,16 +125,18 @@ def hint(name: str, key: Literal["right", "kind"]) -> str:
     return str(extra.get(key) or name.rpartition("_")[2].upper())
 
 
-def load(overrides: Mapping[str, object], *, needs: Collection[str]) -> Settings:
+def load(overrides: Mapping[str, object], *, needs: Collection[str], uses: Collection[str] | None = None) -> Settings:
     """The settings: `overrides` (flags, by the setting's name), else the environment, else the defaults.
 
-    `needs` names what the command uses: "stream". What it does not use is neither asked for nor complained about, and
-    keeps its default. Raises SettingsError with every fault.
+    `uses` names the settings that the command uses; None: all, but those of the stream only when `needs` says "stream".
+    What it does not use is neither asked for nor complained about, and keeps its default. Raises SettingsError with
+    every fault.
     """
-    unused = () if "stream" in needs else STREAM_SETTINGS
+    if uses is None:
+        uses = [name for name in Settings.model_fields if "stream" in needs or name not in STREAM_SETTINGS]
     given: dict[str, Any] = {}
     for name, field in Settings.model_fields.items():
-        if name in unused:
+        if name not in uses:
             given[name] = field.default
         elif name in overrides:
             given[name] = overrides[name]
@@ -149,8 +151,8 @@ def load(overrides: Mapping[str, object], *, needs: Collection[str]) -> Settings
             name = str(fault["loc"][0])
             cause = fault.get("ctx", {}).get("error")
             wrong[name] = f"{_shown(name, fault['input'])}: {cause or hint(name, 'right')}"
-    fields = Settings.model_fields.items()
-    chosen = {name: given.get(name, field.default) for name, field in fields if name not in wrong}
+    sound = [name for name in uses if name not in wrong]
+    chosen = {name: given.get(name, Settings.model_fields[name].default) for name in sound}
     faults = [*wrong.values(), *_missing(chosen, needs), *_contradictions(chosen), *_unknown()]
     if settings is None or faults:
         raise SettingsError(faults)

@@ -1,25 +1,20 @@
 """The leaderboard, read: rows with every digit, as they stand in the table."""
 
 from collections.abc import Iterator
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from threading import Event
-from typing import Any, NamedTuple
+from typing import Any, Final
 
+from consumer.aws.errors import translated
 from consumer.aws.items import Item, text
-from consumer.aws.pages import scan
+from consumer.aws.pages import ask, scan
+from consumer.domain.board import BoardRow
 
-
-class BoardRow(NamedTuple):
-    """One player. None where the row has no such attribute, or one of another type."""
-
-    player: str
-    games: Decimal | None
-    total: Decimal | None
-    date: str | None
+_COLUMNS: Final = "playerId, gamesPlayed, totalScore, lastPlayedDate"
 
 
 class DynamoBoard:
-    """Reads over a boto3 client, which wait on `stop` when they must be tried again."""
+    """The Boards port over a boto3 client. Calls that must be tried again wait on `stop`."""
 
     def __init__(self, client: Any, leaderboard: str, stop: Event) -> None:
         self._client = client
@@ -27,9 +22,16 @@ class DynamoBoard:
         self._stop = stop
 
     def rows(self) -> Iterator[BoardRow]:
-        """The whole board, in no order, each page as it is when it is read. Raises Trouble."""
-        for item in scan(self._client, self._stop, TableName=self._leaderboard):
-            yield _row(item)
+        """The whole board, in no order, each page as it is when it is read: what was committed before is in it."""
+        for item in scan(self._client, self._stop, TableName=self._leaderboard, ProjectionExpression=_COLUMNS):
+            with translated():
+                row = _row(item)
+            yield row
+
+    def about(self) -> int:
+        """The table's ItemCount, which DynamoDB counts about every six hours. Source: DescribeTable's reference."""
+        answer = ask(lambda: self._client.describe_table(TableName=self._leaderboard), self._stop)
+        return int(answer["Table"].get("ItemCount", 0))
 
 
 def _row(item: Item) -> BoardRow:
@@ -44,4 +46,7 @@ def _row(item: Item) -> BoardRow:
 def _number(item: Item, name: str) -> Decimal | None:
     """Made from the digits as they came: nothing is rounded."""
     digits = text(item, name, "N")
-    return None if digits is None else Decimal(digits)
+    try:
+        return None if digits is None else Decimal(digits)
+    except InvalidOperation:
+        raise ValueError(f"{name} is no number") from None

@@ -53,7 +53,10 @@ def connect(threads: int, stream_arn: str | None = None) -> Clients:
     except ProfileNotFound as error:
         raise StartRefused(f"AWS_PROFILE: {error}") from None
     except (BotoCoreError, ValueError) as error:
-        raise StartRefused(f"the AWS SDK cannot be set up: {error}") from None
+        raise StartRefused(
+            f"the AWS SDK cannot be set up: {str(error).rstrip('.')}. Check AWS_REGION, the AWS_ENDPOINT_URL variables "
+            "and the other AWS_ variables, and the files that AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE name"
+        ) from None
     refuse_garbage(clients.dynamodb)
     refuse_garbage(clients.streams)
     return clients

@@ -15,7 +15,7 @@ from botocore.exceptions import (
 from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.parsers import ResponseParserError
 
-from consumer.domain.errors import DataTrimmed, IteratorExpired, Trouble, TroubleKind
+from consumer.domain.errors import DataTrimmed, IteratorExpired, StartRefused, Trouble, TroubleKind
 
 _KINDS: Final = {
     TroubleKind.THROTTLED: (
@@ -71,7 +71,13 @@ def trouble_of(error: ClientError | BotoCoreError | ResponseParserError) -> Trou
             kind = TroubleKind.SERVER if _status(error) >= 500 else TroubleKind.REJECTED
         message = error.response.get("Error", {}).get("Message", "")
         return Trouble(kind, f"{error.operation_name}: {code}: {message}")
-    if isinstance(error, NoCredentialsError | PartialCredentialsError | CredentialRetrievalError):
+    if isinstance(error, NoCredentialsError):
+        return Trouble(
+            TroubleKind.DENIED,
+            "no AWS credentials were found: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give "
+            "the task a role",
+        )
+    if isinstance(error, PartialCredentialsError | CredentialRetrievalError):
         return Trouble(TroubleKind.DENIED, str(error))
     if isinstance(error, ResponseParserError):
         return Trouble(TroubleKind.MALFORMED, f"the answer could not be read: {type(error).__name__}")
@@ -87,6 +93,15 @@ def may_pass(error: BaseException) -> bool:
         TroubleKind.NETWORK,
         TroubleKind.SERVER,
     )
+
+
+def refusal_of(trouble: Trouble) -> StartRefused:
+    """Why a person's command, or a worker's start, ends here, and what that person can do."""
+    advice = {
+        TroubleKind.DENIED: "AWS refuses: check the credentials and the permissions of this role",
+        TroubleKind.NETWORK: "AWS cannot be reached: check the region, the network and the AWS_ENDPOINT_URL variables",
+    }.get(trouble.kind, "AWS does not do what is needed at start")
+    return StartRefused(f"{advice} ({trouble.detail})")
 
 
 def _status(error: ClientError) -> int:

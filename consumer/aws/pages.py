@@ -27,9 +27,14 @@ def ask(call: Callable[[], T], stop: Event) -> T:
 def scan(client: Any, stop: Event, **request: Any) -> Iterator[Item]:
     """All items, page by page, each page as it is when it is read (consistent reads). Raises Trouble."""
     start: dict[str, Any] = {}
+
+    def page() -> tuple[list[Item], dict[str, Any]]:
+        answer = client.scan(**request, ConsistentRead=True, **start)
+        return answer["Items"], answer.get("LastEvaluatedKey") or {}
+
     while True:
-        answer = ask(lambda start=start: client.scan(**request, ConsistentRead=True, **start), stop)  # type: ignore[misc]
-        yield from answer["Items"]
-        if not answer.get("LastEvaluatedKey"):
+        items, last = ask(page, stop)
+        yield from items
+        if not last:
             return
-        start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+        start = {"ExclusiveStartKey": last}

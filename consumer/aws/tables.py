@@ -8,7 +8,7 @@ from typing import Any, Final
 from botocore.exceptions import ClientError
 
 from consumer import retries
-from consumer.aws.errors import code_of, may_pass, translated
+from consumer.aws.errors import code_of, may_pass, refusal_of, translated
 from consumer.domain.errors import StartRefused, Trouble, TroubleKind, UnsafeRefused
 
 Keys = tuple[tuple[str, str], ...]
@@ -39,17 +39,19 @@ class DynamoTables:
         self._streams = streams
         self._stop = stop
 
-    def ensure(self, name: str, keys: Keys) -> TableReport:
+    def ensure(self, name: str, keys: Keys, variable: str | None = None) -> TableReport:
         """Makes the table if it is not there (on demand, with point-in-time recovery) and waits until it is active.
 
-        Raises UnsafeRefused for a table of that name with another key, StartRefused when AWS refuses.
+        Raises UnsafeRefused, which names `variable`, for a table of that name with another key, StartRefused when AWS
+        refuses.
         """
         created = self._describe(name) is None and self._create(name, keys)
         description = self._active(name)
         found = keys_of(description)
         if found != keys:
+            named = f"{name} ({variable})" if variable else name
             raise UnsafeRefused(
-                f"table {name} exists with the key {_show(found)}; {_show(keys)} is needed. It is another table: "
+                f"table {named} exists with the key {_show(found)}; {_show(keys)} is needed. It is another table: "
                 "name a new one, or delete it if nobody needs it."
             )
         return TableReport(name, created, self._recoverable(name))
@@ -156,7 +158,7 @@ class DynamoTables:
         except Trouble as trouble:
             if missing_is_none and trouble.kind is TroubleKind.MISSING:
                 return None
-            raise StartRefused(_sentence(trouble)) from trouble
+            raise refusal_of(trouble) from trouble
 
 
 def keys_of(description: Mapping[str, Any]) -> Keys:
@@ -172,14 +174,6 @@ def _require_view(view: str | None, where: str) -> None:
             f"the stream of {where} has the view type {view}, which does not carry new images; NEW_IMAGE or "
             "NEW_AND_OLD_IMAGES is needed. A view type cannot be changed: switch the stream off and on again with it."
         )
-
-
-def _sentence(trouble: Trouble) -> str:
-    advice = {
-        TroubleKind.DENIED: "AWS refuses: check the credentials and the permissions of this role",
-        TroubleKind.NETWORK: "AWS cannot be reached: check the region, the network and the AWS_ENDPOINT_URL variables",
-    }.get(trouble.kind, "AWS does not do what is needed at start")
-    return f"{advice} ({trouble.detail})"
 
 
 def _show(keys: Keys) -> str:

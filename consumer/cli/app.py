@@ -3,8 +3,10 @@
 import typer
 
 from consumer.cli.demo import demo
+from consumer.cli.healthcheck import healthcheck
 from consumer.cli.init import init
 from consumer.cli.run import run
+from consumer.cli.top import top
 
 app = typer.Typer(
     help="An exactly-once leaderboard consumer for DynamoDB Streams.",
@@ -30,5 +32,5 @@ def _options(
     """An exactly-once leaderboard consumer for DynamoDB Streams."""
 
 
-for command in (run, init, demo):
+for command in (run, init, top, healthcheck, demo):
     app.command()(command)

@@ -21,7 +21,8 @@ def with_settings(*names: str, needs: Collection[str] = ()) -> Callable[[Callabl
     """Gives a command, which takes `settings` first and returns its exit code, the flags of the settings `names`.
 
     Without names: of all settings. The command's own parameters stay. A flag's value is text here, so that `load` can
-    check all of them at once, together with the environment; logs are set up before the command begins.
+    check all of them at once, together with the environment; other settings are not looked at. Logs are set up before
+    the command begins, where their settings are among `names`.
     """
     shown = names or tuple(Settings.model_fields)
 
@@ -29,10 +30,12 @@ def with_settings(*names: str, needs: Collection[str] = ()) -> Callable[[Callabl
         @wraps(command)
         def run(**values: Any) -> None:
             flags = {name: values.pop(name) for name in shown}
-            settings = load({name: text for name, text in flags.items() if text is not None}, needs=needs)
-            from consumer.telemetry.logs import configure
+            given = {name: text for name, text in flags.items() if text is not None}
+            settings = load(given, needs=needs, uses=shown)
+            if "log_level" in shown:
+                from consumer.telemetry.logs import configure
 
-            configure(settings.log_level, settings.log_format)
+                configure(settings.log_level, settings.log_format)
             raise typer.Exit(command(settings, **values))
 
         own = list(inspect.signature(command).parameters.values())[1:]

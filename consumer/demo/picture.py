@@ -13,7 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from consumer.demo.show import Pulse, Scene, best, work
+from consumer.demo.show import Pulse, Scene, work
+from consumer.operations.top import By, best
 
 BEATS: Final = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
 WIDEST: Final = 96
@@ -93,7 +94,7 @@ class LiveShow:
 
 
 def _board(scene: Scene, rows: int) -> Table:
-    shown = best(scene.board, rows)
+    shown = best(scene.board, By.TOTAL_SCORE, rows)
     title = f"Leaderboards: the best {len(shown)} of {len(scene.board):,}" if shown else "Leaderboards: still empty"
     table = Table(title=title, title_style="bold", box=ROUNDED, expand=True, border_style="dim")
     table.add_column("", justify="right", style="dim", width=3)

@@ -3,11 +3,10 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from enum import StrEnum
 from typing import Final, Protocol, Self
 
-from consumer.aws.board import BoardRow
+from consumer.domain.board import BoardRow
 
 PROGRESS_SECONDS: Final = 2.0
 
@@ -108,11 +107,6 @@ def open_show() -> Show:
 def work(scene: Scene) -> str:
     """The worker's lag; where it tells none, what its process does instead."""
     return scene.pulse if scene.lag_seconds is None else f"lag {scene.lag_seconds:.1f} s"
-
-
-def best(rows: Sequence[BoardRow], count: int) -> list[BoardRow]:
-    """The first `count` by total score, ties by player."""
-    return sorted(rows, key=lambda row: (-(row.total or Decimal(0)), row.player))[:count]
 
 
 def many(count: int, noun: str) -> str:

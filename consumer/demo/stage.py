@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from consumer import bootstrap
-from consumer.aws.board import BoardRow, DynamoBoard
+from consumer.aws.board import DynamoBoard
 from consumer.aws.clients import connect
 from consumer.aws.quarantine import DynamoQuarantine
 from consumer.aws.source import DynamoSource
@@ -20,6 +20,7 @@ from consumer.demo.surroundings import pointed_at
 from consumer.demo.tally import Kept, compare_board, compare_quarantine
 from consumer.demo.worker import Worker
 from consumer.demo.writer import Writer
+from consumer.domain.board import BoardRow
 from consumer.domain.errors import ConsumerError
 from consumer.settings import load
 

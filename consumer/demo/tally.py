@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from decimal import Context, Decimal, Inexact
 from typing import Any, Final, NamedTuple
 
-from consumer.aws.board import BoardRow
 from consumer.demo.games import Record, Score
 from consumer.demo.poison import Image
+from consumer.domain.board import BoardRow
 from consumer.domain.records import Reason
 
 _EXACT: Final = Context(prec=60, traps=[Inexact])

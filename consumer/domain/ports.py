@@ -3,9 +3,10 @@
 Every method may raise Trouble, which leaves open whether a write took effect.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
+from consumer.domain.board import BoardRow
 from consumer.domain.leaderboard import Unit
 from consumer.domain.leases import Lease, LeaseRow, Members, Origin, Pin, Shard, Vouch
 from consumer.domain.outcomes import Children, CommitReply, Done, Ledger, Lost, RawPage, Refused, Removed, StreamListing
@@ -108,6 +109,18 @@ class Commits(Protocol):
 
     def pending(self) -> int:
         """How many quarantine rows are pending. Costs a scan: ask rarely."""
+        ...
+
+
+class Boards(Protocol):
+    """The leaderboard, read for a person."""
+
+    def rows(self) -> Iterator[BoardRow]:
+        """The whole board, in no order, each page as it is when it is read."""
+        ...
+
+    def about(self) -> int:
+        """About how many rows it has: the table's own count, which may be hours old."""
         ...
 
 

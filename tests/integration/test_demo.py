@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from consumer.aws.board import BoardRow, DynamoBoard
+from consumer.aws.board import DynamoBoard
 from consumer.demo import play
+from consumer.domain.board import BoardRow
 
 SMALL = ("--games", "1500", "--players", "50")
 WAIT_SECONDS = 60

@@ -26,15 +26,31 @@ ROW = LeaseRow(SHARD, None, 4, "TRIM_HORIZON")
 UNIT = cut([game(1)], "TRIM_HORIZON", Limits(), 0.0)
 NAMES = ("leases", "board", "quarantine")
 
+NAMES_IN_ANSWERS = [
+    "Records",
+    "NextShardIterator",
+    "ShardIterator",
+    "StreamDescription",
+    "Shards",
+    "dynamodb",
+    "__type",
+    "CancellationReasons",
+    "Item",
+    "Items",
+    "Attributes",
+    "Responses",
+    "Count",
+    "S",
+    "N",
+    "M",
+]
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(
-                ("Records", "Item", "Items", "Attributes", "Responses", "StreamDescription", "Shards", "__type")
-                + ("ShardIterator", "NextShardIterator", "CancellationReasons", "dynamodb", "S", "N", "M", "Count")
-            ),
+            st.sampled_from(NAMES_IN_ANSWERS),
             inner,
             max_size=4,
         )
@@ -67,7 +83,7 @@ class Answer(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(self.server.body)
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, *_: Any) -> None:
         pass
 
 

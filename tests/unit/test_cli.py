@@ -188,7 +188,7 @@ def test_help_of_run_lists_every_setting_with_its_variable_and_default(capsys: p
     assert "consumer run --source-table GameEvents" in text
 
 
-@pytest.mark.parametrize("command", ["init", "demo"])
+@pytest.mark.parametrize("command", ["init", "demo", "top"])
 def test_every_help_shows_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert end(command, "--help") == 0
     text = capsys.readouterr().out

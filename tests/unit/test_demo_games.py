@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from consumer.aws.board import BoardRow
 from consumer.demo.games import Record, Score, poison_of, season
 from consumer.demo.poison import kinds
-from consumer.demo.show import best
 from consumer.demo.tally import Kept, Row, Tally, compare_board, compare_quarantine
+from consumer.domain.board import BoardRow
 from consumer.domain.records import Game, Poison, Reason, Rules, decode
 
 NOW = datetime(2026, 3, 1, 23, 30, tzinfo=UTC)
@@ -156,8 +155,3 @@ def test_a_tampered_quarantine_is_told(tally: Tally) -> None:
         f"{names[4]}: in the quarantine, and is no poison or is there twice",
         f"{names[3]}: {fourth.reason}, not in the quarantine",
     ]
-
-
-def test_the_best_come_first_and_ties_by_name() -> None:
-    rows = [BoardRow(name, None, Decimal(total), None) for name, total in (("c", 5), ("b", 9), ("a", 5))]
-    assert [row.player for row in best([*rows, BoardRow("d", None, None, None)], 4)] == ["b", "a", "c", "d"]

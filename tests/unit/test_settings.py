@@ -80,6 +80,14 @@ def test_what_needs_no_stream_does_not_look_at_its_settings() -> None:
     assert (made.source_table, made.stream_arn, made.start_position) == (None, None, "TRIM_HORIZON")
 
 
+def test_what_a_command_does_not_use_is_not_looked_at() -> None:
+    with environment({"CONSUMER_HTTP_PORT": "x", "CONSUMER_LEADERBOARD_TABLE": "consumer-leases"}):
+        made = load({}, needs=(), uses=("leaderboard_table",))
+    assert (made.leaderboard_table, made.http_port) == ("consumer-leases", 9464)
+    with environment({"CONSUMER_LEADERBOARD_TABLE": "?"}), pytest.raises(SettingsError, match="LEADERBOARD_TABLE"):
+        load({}, needs=(), uses=("leaderboard_table",))
+
+
 @pytest.mark.parametrize(
     ("name", "value", "right"),
     [

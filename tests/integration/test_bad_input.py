@@ -1,0 +1,281 @@
+"""Whatever is wrong at start ends in one clear sentence and its exit code: the command as a process, against ministack.
+
+The sentences name the setting, and what to do about it. A traceback is never among them, not even at DEBUG.
+"""
+
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.engines import TableEngine
+from tests.processes import Call, Fate, Game, Proxy, consumer
+
+ARN = "arn:aws:dynamodb:eu-west-1:000000000000:table/GameEvents/stream/2026-01-31T12:00:00.000"
+OUR_VARIABLES = "CONSUMER_"
+
+
+class Told(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    sentences: str
+
+    def assert_says(self, code: int, *words: str) -> None:
+        """It ended with this code, and its sentence has these words."""
+        assert self.code == code, self.sentences
+        for word in words:
+            assert word in self.sentences
+
+
+@pytest.fixture(scope="module")
+def game(ministack_url: str) -> Iterator[Game]:
+    with Game(TableEngine("ministack", ministack_url)) as game:
+        yield game
+
+
+def run(game: Game, **settings: str) -> Told:
+    """`consumer run` with the game's settings and these."""
+    return ended("run", environment=game.environment(None, **settings))
+
+
+def ended(*arguments: str, environment: Mapping[str, str]) -> Told:
+    done = consumer(*arguments, environment=environment, seconds=40)
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert "consumer.unexpected" not in done.stderr
+    assert done.stderr.strip()
+    return Told(done.returncode, done.stderr)
+
+
+def without(game: Game, *prefixes: str, **more: str) -> dict[str, str]:
+    """The game's environment less the variables that begin so."""
+    left = {name: value for name, value in game.environment().items() if not name.startswith(prefixes)}
+    return left | more
+
+
+def table(game: Game, *keys: tuple[str, str], name: str, **more: Any) -> str:
+    """A new table of the game's engine."""
+    name = f"{game.tables['source']}-{name}"
+    game.client.create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[
+            {"AttributeName": key, "KeyType": role} for (key, _), role in zip(keys, ("HASH", "RANGE"), strict=False)
+        ],
+        AttributeDefinitions=[{"AttributeName": key, "AttributeType": kind} for key, kind in keys],
+        **more,
+    )
+    return name
+
+
+def stream(view: str) -> dict[str, Any]:
+    return {"StreamSpecification": {"StreamEnabled": True, "StreamViewType": view}}
+
+
+# --- settings: exit code 2, before anything of AWS is even imported ---
+
+
+def test_no_settings_at_all(game: Game) -> None:
+    told = ended("run", environment=without(game, OUR_VARIABLES, "AWS_"))
+    told.assert_says(2, "CONSUMER_SOURCE_TABLE (--source-table) or CONSUMER_STREAM_ARN (--stream-arn) is not set: name")
+    assert len(told.sentences.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "right"),
+    [
+        ("log_level", "LOUD", "it must be one of DEBUG, INFO, WARNING, ERROR"),
+        ("log_format", "xml", "it must be one of auto, json, pretty"),
+        ("http_port", "many", "it must be a whole number from 0 to 65535"),
+        ("http_port", "65536", "it must be a whole number from 0 to 65535"),
+        ("max_future_seconds", "-1", "it must be a whole number from 0 to"),
+        ("lease_ttl_seconds", "0.5", "it must be a number of seconds from 1 to 300"),
+        ("poll_interval_seconds", "nan", "it must be a number of seconds from 0.05 to 60"),
+        ("http_host", "", "it must be an address or a host name"),
+        ("worker_id", "a/b", "it must be 1 to 128 characters"),
+        ("start_position", f"{datetime.now(UTC) + timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}", "it lies in the future"),
+        ("start_position", "2026-01-31T12:00:00", "it has no zone"),
+        ("start_position", "soon", "it must be TRIM_HORIZON, LATEST or a past time with a zone"),
+        ("source_table", "Game Events", "it must be 3 to 255 characters of A-Z a-z 0-9 _ . -"),
+        ("leaderboard_table", "", "it must be 3 to 255 characters of A-Z a-z 0-9 _ . -"),
+        ("stream_arn", "GameEvents", "it must look like arn:aws:dynamodb:"),
+        ("stream_arn", ARN.partition("/stream/")[0], "it must look like arn:aws:dynamodb:"),
+    ],
+)
+def test_a_wrong_value(game: Game, setting: str, value: str, right: str) -> None:
+    variable, flag = OUR_VARIABLES + setting.upper(), "--" + setting.replace("_", "-")
+    told = run(game, **{setting: value})
+    told.assert_says(2, f"{variable} ({flag}) is {value!r}: {right}" if "lies" not in right else right)
+    assert len(told.sentences.splitlines()) == 1
+
+
+def test_a_wrong_flag_is_told_like_a_wrong_variable(game: Game) -> None:
+    told = ended("run", "--http-port", "-1", environment=game.environment())
+    told.assert_says(2, "CONSUMER_HTTP_PORT (--http-port) is '-1': it must be a whole number from 0 to 65535")
+
+
+def test_stream_and_source_table_that_contradict_each_other(game: Game) -> None:
+    told = run(game, stream_arn=ARN)
+    told.assert_says(2, "CONSUMER_STREAM_ARN", "CONSUMER_SOURCE_TABLE", "of another table ('GameEvents'); set one of")
+
+
+@pytest.mark.parametrize("role", ["leaderboard", "lease", "quarantine"])
+def test_one_table_for_two_roles(game: Game, role: str) -> None:
+    told = run(game, **{f"{role}_table": game.tables["source"]})
+    told.assert_says(2, "CONSUMER_SOURCE_TABLE", f"CONSUMER_{role.upper()}_TABLE", "each must be a table of its own")
+
+
+def test_many_faults_are_told_at_once(game: Game) -> None:
+    told = run(game, http_port="x", pool_size="0", log_level="LOUD", http_prot="1")
+    told.assert_says(2, "_HTTP_PORT (", "_POOL_SIZE (", "_LOG_LEVEL (", "'CONSUMER_HTTP_PROT' is no setting")
+    assert len(told.sentences.splitlines()) == 4
+
+
+def test_a_port_that_is_taken(game: Game) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        run(game, http_port=port).assert_says(2, "CONSUMER_HTTP_PORT (--http-port) is " + port, "a port that is free")
+
+
+# --- what must be there: exit code 3 ---
+
+
+def test_no_source_table(game: Game) -> None:
+    run(game, source_table="nowhere").assert_says(3, "source table nowhere (CONSUMER_SOURCE_TABLE) does not exist")
+
+
+def test_a_stream_that_is_off(game: Game) -> None:
+    off = table(game, ("id", "S"), name="off")
+    run(game, source_table=off).assert_says(3, f"the stream of table {off} is off: switch it on", "CONSUMER_STREAM_ARN")
+
+
+@pytest.mark.parametrize("view", ["KEYS_ONLY", "OLD_IMAGE"])
+def test_a_stream_without_new_images(game: Game, view: str) -> None:
+    source = table(game, ("id", "S"), name=view, **stream(view))
+    words = (f"has the view type {view}", "NEW_IMAGE or NEW_AND_OLD_IMAGES is needed", "switch the stream off and on")
+    run(game, source_table=source).assert_says(3, source, *words)
+    arn = game.client.describe_table(TableName=source)["Table"]["LatestStreamArn"]
+    ended("run", environment=without(game, "CONSUMER_SOURCE", CONSUMER_STREAM_ARN=arn)).assert_says(3, arn, *words)
+
+
+def test_no_such_stream(game: Game) -> None:
+    told = ended("run", environment=without(game, "CONSUMER_SOURCE", CONSUMER_STREAM_ARN=ARN))
+    told.assert_says(3, f"stream {ARN} (CONSUMER_STREAM_ARN) does not exist, or is older than 24 hours")
+
+
+@pytest.mark.parametrize("role", ["leaderboard", "lease", "quarantine"])
+def test_a_table_that_is_missing_or_has_another_key(game: Game, role: str) -> None:
+    variable = f"CONSUMER_{role.upper()}_TABLE"
+    told = run(game, **{f"{role}_table": "nowhere"})
+    told.assert_says(3, f"table nowhere ({variable}) does not exist: make it with `consumer init`")
+
+    other = table(game, ("id", "S"), ("when", "N"), name=role)
+    told = run(game, **{f"{role}_table": other})
+    told.assert_says(3, f"table {other} ({variable}) has the key id (S) + when (N)", f"Correct {variable}, or make")
+
+    told = ended("init", environment=game.environment() | {variable: other})
+    told.assert_says(4, f"table {other} ({variable}) exists with the key id (S) + when (N)", "name a new one")
+
+
+COMMANDS = ("run", "init", "top")
+
+
+@pytest.fixture
+def nobody(game: Game, tmp_path: Path) -> dict[str, str]:
+    """Where the SDK finds no credentials, no region and no profile."""
+    files = {"AWS_CONFIG_FILE": str(tmp_path / "config"), "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "credentials")}
+    return without(game, "AWS_ACCESS", "AWS_SECRET", "AWS_REGION", **files)
+
+
+KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+REGION = {"AWS_REGION": "eu-west-1"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_credentials(nobody: dict[str, str], command: str) -> None:
+    told = ended(command, environment=nobody | REGION)
+    told.assert_says(3, "no AWS credentials were found", "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_region(nobody: dict[str, str], command: str) -> None:
+    ended(command, environment=nobody | KEYS).assert_says(3, "no AWS region is set: set AWS_REGION")
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"AWS_PROFILE": "nobody"}, ("AWS_PROFILE: ", "(nobody)")),
+        ({"AWS_ACCESS_KEY_ID": "test"}, ("AWS_SECRET_ACCESS_KEY",)),
+        ({"AWS_REGION": "eu west 1"}, ("AWS_REGION", "eu west 1")),
+        ({"AWS_ENDPOINT_URL_DYNAMODB": "localhost:8000"}, ("AWS_ENDPOINT_URL", "localhost:8000")),
+        ({"AWS_ENDPOINT_URL_DYNAMODB": "http://[::1"}, ("AWS_ENDPOINT_URL",)),
+        ({"AWS_DEFAULTS_MODE": "fast"}, ("defaults mode", "the other AWS_ variables")),
+    ],
+)
+def test_an_sdk_that_cannot_be_set_up(nobody: dict[str, str], variables: dict[str, str], words: tuple[str]) -> None:
+    some = {} if "AWS_ACCESS_KEY_ID" in variables else KEYS
+    ended("run", environment=nobody | REGION | some | variables).assert_says(3, *words)
+
+
+def test_a_broken_configuration_file(nobody: dict[str, str]) -> None:
+    Path(nobody["AWS_CONFIG_FILE"]).write_text("[profile\nregion")
+    ended("run", environment=nobody | REGION | KEYS).assert_says(3, nobody["AWS_CONFIG_FILE"])
+
+
+def test_an_endpoint_where_nobody_listens(game: Game) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    told = ended("run", environment=game.environment() | {"AWS_ENDPOINT_URL_DYNAMODB": url})
+    told.assert_says(3, "AWS cannot be reached: check the region, the network and the AWS_ENDPOINT_URL variables", url)
+
+
+@pytest.mark.parametrize(
+    ("command", "operation"),
+    [
+        ("run", "DescribeTable"),
+        ("run", "DescribeStream"),
+        ("init", "DescribeTable"),
+        ("init", "CreateTable"),
+        ("init", "UpdateContinuousBackups"),
+    ],
+)
+def test_no_permission(game: Game, command: str, operation: str) -> None:
+    environment: dict[str, str] = {}
+    if operation == "CreateTable":
+        environment["CONSUMER_LEASE_TABLE"] = f"{game.tables['lease']}-new"
+    if operation == "DescribeStream":
+        arn = game.client.describe_table(TableName=game.tables["source"])["Table"]["LatestStreamArn"]
+        environment["CONSUMER_STREAM_ARN"] = arn
+    with Proxy(game.engine.url, denying(lambda call: call.operation == operation)) as proxy:
+        told = ended(command, environment=game.environment(proxy) | environment)
+    told.assert_says(3, "AWS refuses: check the credentials and the permissions of this role", operation)
+
+
+def denying(matches: Callable[[Call], bool]) -> Callable[[Call], Fate]:
+    return lambda call: Fate.DENY if matches(call) else Fate.PASS
+
+
+# --- refused for safety: exit code 4 ---
+
+
+def test_tables_that_belong_to_another_leaderboard(ministack_url: str) -> None:
+    engine = TableEngine("ministack", ministack_url)
+    with Game(engine) as one, Game(engine) as other:
+        for game in (one, other):
+            game.play(3, 2)
+            worker = game.worker()
+            game.wait_until_consumed()
+            assert worker.terminate().code == 0
+        mine, others = one.tables, other.tables
+        told = run(one, leaderboard_table=others["leaderboard"])
+        told.assert_says(4, mine["leaderboard"], others["leaderboard"], "CONSUMER_LEADERBOARD_TABLE", "a second time")
+        told = run(one, lease_table=others["lease"])
+        told.assert_says(4, mine["lease"], others["lease"], "CONSUMER_LEASE_TABLE")
+        told = run(one, quarantine_table=others["quarantine"])
+        told.assert_says(4, mine["lease"], "CONSUMER_QUARANTINE_TABLE")
+        one.assert_exact()

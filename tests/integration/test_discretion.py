@@ -1,0 +1,98 @@
+"""What a whole run at DEBUG, with poison and trouble, does not say: credentials nowhere, players' data not at INFO."""
+
+import json
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.engines import TableEngine
+from tests.processes import Call, Fate, Proxy, WorkerProcess, is_commit
+from tests.processes.game import Item
+from tests.processes.poison import KINDS, Matches, kinds_of
+
+KEY_ID = "AKIAQ7LOOKFORTHISKEY"
+SECRET = "lookForThisSecret/+abcdefghijklmnopqrstu"
+TOKEN = "lookForThisToken//////////wEaCXVzLWVhc3QtMQ=="
+SIGNED = ("Signature", "Authorization", "AWS4-HMAC", "Credential=", "Security-Token")
+
+PLAYER = "private-"
+SCORE = "4242424242"
+DAY = "2017-"
+
+GAMES = 400
+
+
+@pytest.fixture
+def matches(engine: TableEngine) -> Iterator[Matches]:
+    with Matches(engine) as matches:
+        yield matches
+
+
+class Weather:
+    """Every tenth call that matters meets trouble of some kind, once the worker is under way."""
+
+    def __init__(self) -> None:
+        self._random = random.Random(7)
+
+    def __call__(self, call: Call) -> Fate:
+        if not (is_commit(call) or call.operation in ("GetRecords", "UpdateItem")) or self._random.random() > 0.1:
+            return Fate.PASS
+        return self._random.choice([Fate.DROP_REPLY, Fate.FAIL_AFTER, Fate.DENY, Fate.DROP_CALL])
+
+
+def records(matches: Matches) -> list[Item]:
+    """Games whose every private value begins with a mark, poison of all kinds among them."""
+    kinds = kinds_of(matches.engine)
+    for kind in kinds:
+        matches.store(f"{PLAYER}{kind}", kind)
+    items = [
+        matches.good(f"{PLAYER}{number % 50}", f"{SCORE}{number:05}", f"{DAY}01-02T03:04:05.{number:06}Z")
+        for number in range(GAMES)
+    ]
+    items += [mark(matches.poisoned(f"{PLAYER}{kind}", kind), kind) for kind in KINDS]
+    items += [mark(matches.refused(f"{PLAYER}{kind}", kind), kind) for kind in kinds]
+    random.Random(3).shuffle(items)
+    return items
+
+
+def mark(item: Item, kind: str) -> Item:
+    """Puts the mark into a score that need not be what it is."""
+    if "N" in item.get("score", {}) and not kind.startswith("past"):
+        item["score"] = {"N": f"{SCORE}{len(kind)}"}
+    elif "S" in item.get("score", {}):
+        item["score"] = {"S": f"{SCORE}, or so"}
+    return item
+
+
+def test_logs_keep_secrets(matches: Matches) -> None:
+    matches.put(records(matches))
+    with Proxy(matches.engine.url, Weather()) as proxy:
+        environment = matches.environment(proxy, poll_interval_seconds="0.05") | {
+            "AWS_ACCESS_KEY_ID": KEY_ID,
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "AWS_SESSION_TOKEN": TOKEN,
+        }
+        with WorkerProcess(environment) as worker:
+            matches.wait_until_consumed()
+            worker.get("/readyz")
+            ended = worker.terminate()
+    assert ended.code == 0
+    matches.assert_exact()
+
+    lines = ended.stderr.splitlines()
+    events: list[dict[str, Any]] = [json.loads(line) for line in lines]
+    names = [event["event"] for event in events]
+    assert names.count("record.quarantined") == len(matches.reasons)
+    for name in ("unit.committed", "call.retry_scheduled", "http.answered", "worker.summary"):
+        assert name in names
+
+    for line in lines:
+        assert not [word for word in (KEY_ID, SECRET, TOKEN, *SIGNED) if word in line], line
+
+    totals = {f"{row.total:f}" for row in matches.tally.rows.values()}
+    private = (PLAYER, SCORE, DAY, "match-", *totals)
+    for line, event in zip(lines, events, strict=True):
+        if event["level"] != "debug":
+            assert not [word for word in private if word in line], line

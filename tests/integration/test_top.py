@@ -1,0 +1,112 @@
+"""`consumer top` as a process on both engines: every page, every digit, and what it says when it cannot."""
+
+import json
+import random
+from collections.abc import Iterator
+from decimal import Decimal
+
+import pytest
+
+from tests.engines import TableEngine
+from tests.processes import Fate, Game, Proxy, consumer
+from tests.processes.game import Item
+
+HUGE = "99" + "0" * 124
+LONG = "1234567890123456789012345678901234567"  # a 38th digit follows
+
+
+@pytest.fixture
+def game(engine: TableEngine) -> Iterator[Game]:
+    with Game(engine) as game:
+        yield game
+
+
+def store(game: Game, rows: list[Item]) -> None:
+    """Rows of the leaderboard, as others may have written them."""
+    table = game.tables["leaderboard"]
+    for start in range(0, len(rows), 25):
+        answer = game.client.batch_write_item(
+            RequestItems={table: [{"PutRequest": {"Item": row}} for row in rows[start : start + 25]]}
+        )
+        assert not answer.get("UnprocessedItems")
+
+
+def player(name: str, games: str, total: str) -> Item:
+    return {
+        "playerId": {"S": name},
+        "gamesPlayed": {"N": games},
+        "totalScore": {"N": total},
+        "lastPlayedDate": {"S": "2026-01-31"},
+    }
+
+
+def top(game: Game, *arguments: str, proxy: Proxy | None = None) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr."""
+    ended = consumer("top", *arguments, environment=game.environment(proxy))
+    return ended.returncode, ended.stdout, ended.stderr
+
+
+def test_digits_ties_and_rows_that_others_spoiled(game: Game) -> None:
+    store(
+        game,
+        [
+            player("tie-b", "2", LONG + "8"),
+            player("tie-a", "3", LONG + "8"),
+            player("less", "1", LONG + "7"),
+            player("huge", "4", HUGE),
+            player("small", "5", "-0.5"),
+            {"playerId": {"S": "spoiled"}, "gamesPlayed": {"S": "6"}, "totalScore": {"NULL": True}, "more": {"N": "1"}},
+        ],
+    )
+    code, said, complained = top(game, "--json")
+    assert (code, complained) == (0, "")
+    assert json.loads(said, parse_int=Decimal, parse_float=Decimal) == [
+        {"playerId": name, "gamesPlayed": games, "totalScore": total, "lastPlayedDate": "2026-01-31"}
+        for name, games, total in (
+            ("huge", 4, Decimal(HUGE)),
+            ("tie-a", 3, Decimal(LONG + "8")),
+            ("tie-b", 2, Decimal(LONG + "8")),
+            ("less", 1, Decimal(LONG + "7")),
+            ("small", 5, Decimal("-0.5")),
+        )
+    ] + [{"playerId": "spoiled", "gamesPlayed": None, "totalScore": None, "lastPlayedDate": None}]
+    assert HUGE in said
+
+    code, said, complained = top(game, "--by", "gamesPlayed", "--limit", "2")
+    assert (code, complained) == (0, "")
+    assert [line.split()[:3] for line in said.splitlines()[1:]] == [["1", "small", "5"], ["2", "huge", "4"]]
+
+
+def test_more_than_one_page(game: Game) -> None:
+    """Names of 2,000 bytes, 700 of them: more than the megabyte that a page holds."""
+    names = [f"{number:04}-".ljust(2_000, "x") for number in range(700)]
+    random.Random(1).shuffle(names)
+    store(game, [player(name, "1", str(place)) for place, name in enumerate(names)])
+    with Proxy(game.engine.url) as proxy:
+        code, said, complained = top(game, "--json", "--limit", "500", proxy=proxy)
+        assert (code, complained) == (0, "")
+        assert len(proxy.of("Scan")) >= 2
+        assert all(call.request["ConsistentRead"] for call in proxy.of("Scan"))
+    assert [(each["playerId"], each["totalScore"]) for each in json.loads(said)] == [
+        (names[place], place) for place in range(699, 199, -1)
+    ]
+
+
+@pytest.mark.parametrize("denied", ["DescribeTable", "Scan"])
+def test_without_permission(game: Game, denied: str) -> None:
+    with Proxy(game.engine.url, lambda call: Fate.DENY if call.operation == denied else Fate.PASS) as proxy:
+        code, said, complained = top(game, "--json", proxy=proxy)
+    assert (code, said) == (3, "")
+    assert "check the credentials and the permissions" in complained
+    assert denied in complained
+    assert "Traceback" not in complained
+
+
+def test_without_the_table_and_with_another_key(game: Game) -> None:
+    code, said, complained = top(game, "--leaderboard-table", "nowhere")
+    assert (code, said) == (3, "")
+    assert "nowhere (CONSUMER_LEADERBOARD_TABLE) does not exist: make it with `consumer init`" in complained
+
+    code, said, complained = top(game, "--leaderboard-table", game.tables["lease"])
+    assert (code, said) == (3, "")
+    assert "has the key leaseKey (S); playerId (S) is needed" in complained

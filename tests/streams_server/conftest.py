@@ -1,0 +1,47 @@
+"""A server for each test, over the ministack that the test process has, and clients that go through it."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from tests.engines import TableEngine
+from tests.streams_server import Remote, StreamsThread
+
+
+@pytest.fixture
+def server(ministack_url: str) -> Iterator[StreamsThread]:
+    with StreamsThread(ministack_url, seed=7) as server:
+        yield server
+
+
+@pytest.fixture
+def remote(server: StreamsThread) -> Remote:
+    return server.remote
+
+
+@pytest.fixture
+def streams(server: StreamsThread) -> Iterator[Any]:
+    with closing(TableEngine("ministack", server.url).client("dynamodbstreams")) as client:
+        yield client
+
+
+@pytest.fixture
+def tables(server: StreamsThread) -> Iterator[Any]:
+    with closing(TableEngine("ministack", server.url).client("dynamodb")) as client:
+        yield client
+
+
+@pytest.fixture
+def table(tables: Any) -> Iterator[str]:
+    """With the key `leaseKey` and no stream."""
+    name = "streams-server-rows"
+    tables.create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": "leaseKey", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "leaseKey", "AttributeType": "S"}],
+    )
+    yield name
+    tables.delete_table(TableName=name)

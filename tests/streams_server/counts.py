@@ -1,0 +1,78 @@
+"""What was asked of the server: calls, writes and read units."""
+
+import json
+import math
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from tests.streams_server.fault import SINGLE_WRITES
+
+Document = Mapping[str, Any]
+
+_UNIT_BYTES = 4_096
+
+
+class Counts:
+    """Since the start, or the last `clear`. A write is counted when it is asked, whatever came of it."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Counts anew."""
+        self.calls: Counter[str] = Counter()
+        self.busiest: Counter[str] = Counter()
+        """Most calls of an operation within a second of the clock."""
+        self.writes: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        """By table and operation: items."""
+        self.read_units: Counter[str] = Counter()
+        """By table: 4 KB read consistently are one, rounded up a call; the half if not."""
+        self._second: Counter[str] = Counter()
+        self._seconds: dict[str, int] = {}
+
+    def call(self, operation: str, now: float) -> None:
+        """A call came in; `now` in seconds."""
+        self.calls[operation] += 1
+        if self._seconds.get(operation) != int(now):
+            self._seconds[operation] = int(now)
+            self._second[operation] = 0
+        self._second[operation] += 1
+        self.busiest[operation] = max(self.busiest[operation], self._second[operation])
+
+    def write(self, operation: str, asked: Document) -> None:
+        """The items that a call would write."""
+        if operation in SINGLE_WRITES:
+            self.writes[str(asked.get("TableName"))][operation] += 1
+        elif operation in ("BatchWriteItem", "TransactWriteItems"):
+            for table, items in written(operation, asked).items():
+                self.writes[table][operation] += items
+
+    def read(self, operation: str, asked: Document, answered: Document) -> None:
+        """What the answer to a GetItem, Query or Scan costs; what a filter left out is not seen."""
+        items = answered.get("Items", ()) if operation != "GetItem" else [answered.get("Item", {})]
+        size = sum(item_bytes(item) for item in items)
+        units = max(1, math.ceil(size / _UNIT_BYTES))
+        self.read_units[str(asked.get("TableName"))] += units if asked.get("ConsistentRead") else units / 2  # type: ignore[assignment]
+
+
+def written(operation: str, asked: Document) -> Counter[str]:
+    """Items a table that a batch or a transaction writes."""
+    if operation == "BatchWriteItem":
+        return Counter({table: len(items) for table, items in asked.get("RequestItems", {}).items()})
+    actions = [next(iter(action.items())) for action in asked.get("TransactItems", ())]
+    return Counter(str(action["TableName"]) for kind, action in actions if kind != "ConditionCheck")
+
+
+def tables_of(asked: Document) -> set[str]:
+    """All tables that a request names."""
+    if "TableName" in asked:
+        return {str(asked["TableName"])}
+    if "RequestItems" in asked:
+        return set(asked["RequestItems"])
+    return {str(next(iter(action.values()))["TableName"]) for action in asked.get("TransactItems", ())}
+
+
+def item_bytes(item: Document) -> int:
+    """About what DynamoDB counts: names and values."""
+    return sum(len(name) + len(json.dumps(value, separators=(",", ":"))) - 7 for name, value in item.items())

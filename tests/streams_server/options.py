@@ -1,0 +1,53 @@
+"""What a test may set while the server runs."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class ShardFilter(StrEnum):
+    """What DescribeStream makes of a ShardFilter."""
+
+    SERVED = "served"
+    IGNORED = "ignored"
+    """The whole list, as DynamoDB Local does."""
+    EMPTY = "empty"
+    """No shards, as ministack does."""
+
+
+class LastPage(StrEnum):
+    """Where the missing NextShardIterator is seen."""
+
+    TOGETHER = "together"
+    """In the answer with the last records."""
+    APART = "apart"
+    """In an empty answer of its own."""
+    EITHER = "either"
+
+
+@dataclass
+class Options:
+    """The service's own limits are the defaults. `hold_seconds` None: transactions do not conflict."""
+
+    page_records: int = 1_000
+    page_bytes: int = 1_048_576
+    page_shards: int = 100
+    iterator_seconds: float = 900.0
+    shard_filter: ShardFilter = ShardFilter.SERVED
+    at_timestamp: bool = True
+    last_page: LastPage = LastPage.EITHER
+    hold_seconds: float | None = None
+    """How long a transaction takes, its keys being held, until it has its effect."""
+    linger_seconds: float = 0.0
+    """For how much longer its keys are held."""
+    hide_tokens: bool = False
+    """The engine sees no ClientRequestToken: tokens hide missing guards for ten minutes."""
+    capture: bool = True
+    """Writes to a table with a stream become records."""
+
+    def set(self, **values: object) -> None:
+        """Changes some. ValueError for an option or a choice that there is not."""
+        for name, value in values.items():
+            if name not in self.__dataclass_fields__:
+                raise ValueError(f"no option {name}")
+            kind = {"shard_filter": ShardFilter, "last_page": LastPage}.get(name)
+            setattr(self, name, kind(str(value)) if kind else value)
