@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,9 @@ def pytest_configure() -> None:
     if _ENGINE_PYTHON.exists():
         os.environ.setdefault(ENGINE_VARIABLE, os.fspath(_ENGINE_PYTHON))
     os.environ.setdefault("SIMULATION_BASE", str(random.SystemRandom().randrange(1_000_000)))  # the workers inherit it
+    # Started in the background of a shell that has no jobs, SIGINT would be ignored, and so in every child.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if "PYTEST_XDIST_WORKER" in os.environ:
         # A worker whose controller was killed would first finish its test, and its engines would wait for that.
         lifeline.follow(os.getppid())

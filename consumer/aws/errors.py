@@ -100,6 +100,7 @@ def refusal_of(trouble: Trouble) -> StartRefused:
     advice = {
         TroubleKind.DENIED: "AWS refuses: check the credentials and the permissions of this role",
         TroubleKind.NETWORK: "AWS cannot be reached: check the region, the network and the AWS_ENDPOINT_URL variables",
+        TroubleKind.MALFORMED: "what answers does not speak DynamoDB: check the AWS_ENDPOINT_URL variables",
     }.get(trouble.kind, "AWS does not do what is needed at start")
     return StartRefused(f"{advice} ({trouble.detail})")
 

@@ -1,9 +1,9 @@
 """The tables: made by `init`, looked at before a run. A wrong one is named, with what was found and what to do."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from threading import Event
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeVar
 
 from botocore.exceptions import ClientError
 
@@ -18,8 +18,12 @@ LEASE_KEYS: Final[Keys] = (("leaseKey", "S"),)
 QUARANTINE_KEYS: Final[Keys] = (("shardId", "S"), ("sequenceNumber", "S"))
 
 READABLE_VIEWS: Final = ("NEW_IMAGE", "NEW_AND_OLD_IMAGES")
+USABLE: Final = ("ACTIVE", "UPDATING")
+"""Statuses of a table that can be read and written."""
 ACTIVE_SECONDS: Final = 120.0
 START_SECONDS: Final = 10.0
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +50,7 @@ class DynamoTables:
         refuses.
         """
         created = self._describe(name) is None and self._create(name, keys)
-        description = self._active(name)
-        found = keys_of(description)
+        found = self._active(name).keys
         if found != keys:
             named = f"{name} ({variable})" if variable else name
             raise UnsafeRefused(
@@ -58,37 +61,41 @@ class DynamoTables:
 
     def check(self, name: str, keys: Keys, variable: str) -> None:
         """Raises StartRefused unless the table is there, active, and has this key."""
-        description = self._describe(name)
-        if description is None:
+        table = self._describe(name)
+        if table is None:
             raise StartRefused(f"table {name} ({variable}) does not exist: make it with `consumer init`")
-        if keys_of(description) != keys:
+        if table.keys != keys:
             raise StartRefused(
-                f"table {name} ({variable}) has the key {_show(keys_of(description))}; {_show(keys)} is needed. "
+                f"table {name} ({variable}) has the key {_show(table.keys)}; {_show(keys)} is needed. "
                 f"Correct {variable}, or make the right table with `consumer init`."
             )
-        if description["TableStatus"] not in ("ACTIVE", "UPDATING"):
-            raise StartRefused(f"table {name} ({variable}) is {description['TableStatus']}: wait until it is ACTIVE")
+        if table.status not in USABLE:
+            raise StartRefused(f"table {name} ({variable}) is {table.status}: wait until it is ACTIVE")
 
     def find_stream(self, source_table: str) -> str:
         """The ARN of the table's stream. Raises StartRefused when it has none that carries new images."""
-        description = self._describe(source_table)
-        if description is None:
+        table = self._describe(source_table)
+        if table is None:
             raise StartRefused(f"source table {source_table} (CONSUMER_SOURCE_TABLE) does not exist")
-        arn = description.get("LatestStreamArn")
-        if not arn or not description.get("StreamSpecification", {}).get("StreamEnabled"):
+        if table.stream_arn is None:
             raise StartRefused(
                 f"the stream of table {source_table} is off: switch it on with the view type NEW_IMAGE "
                 "(or name an older stream with CONSUMER_STREAM_ARN)"
             )
-        _require_view(description["StreamSpecification"].get("StreamViewType"), source_table)
-        return str(arn)
+        _require_view(table.view, source_table)
+        return table.stream_arn
 
     def check_stream(self, stream_arn: str) -> None:
         """Raises StartRefused unless the stream is there and carries new images."""
-        description = self._ask(lambda: self._streams.describe_stream(StreamArn=stream_arn), missing_is_none=True)
-        if description is None:
+
+        def view() -> str:
+            description = self._streams.describe_stream(StreamArn=stream_arn)["StreamDescription"]
+            return str(description.get("StreamViewType"))
+
+        found = self._ask(view, missing_is_none=True)
+        if found is None:
             raise StartRefused(f"stream {stream_arn} (CONSUMER_STREAM_ARN) does not exist, or is older than 24 hours")
-        _require_view(description["StreamDescription"].get("StreamViewType"), stream_arn)
+        _require_view(found, stream_arn)
 
     def _create(self, name: str, keys: Keys) -> bool:
         """False when somebody else made it in the meantime."""
@@ -108,12 +115,12 @@ class DynamoTables:
             return False
         return True
 
-    def _active(self, name: str) -> Mapping[str, Any]:
-        def look() -> Mapping[str, Any]:
-            description = self._describe(name)
-            if description is None or description["TableStatus"] not in ("ACTIVE", "UPDATING"):
+    def _active(self, name: str) -> "_Table":
+        def look() -> _Table:
+            table = self._describe(name)
+            if table is None or table.status not in USABLE:
                 raise _NotYet
-            return description
+            return table
 
         try:
             return retries.persist(
@@ -134,14 +141,16 @@ class DynamoTables:
             return "this engine has no point-in-time recovery"
         return None
 
-    def _describe(self, name: str) -> Mapping[str, Any] | None:
-        answer = self._ask(lambda: self._client.describe_table(TableName=name), missing_is_none=True)
-        return answer["Table"] if answer is not None else None
+    def _describe(self, name: str) -> "_Table | None":
+        return self._ask(lambda: _table(self._client.describe_table(TableName=name)["Table"]), missing_is_none=True)
 
-    def _ask(self, call: Any, *, missing_is_none: bool = False) -> Any:
-        """Trouble that may pass is asked again for some seconds; what stays is why the command cannot start."""
+    def _ask(self, call: Callable[[], T], *, missing_is_none: bool = False) -> T | None:
+        """What `call` makes of an answer; None for what does not exist.
 
-        def attempt() -> Any:
+        Trouble that may pass is asked again for some seconds; what stays is why the command cannot start.
+        """
+
+        def attempt() -> T:
             with translated():
                 try:
                     return call()
@@ -159,6 +168,25 @@ class DynamoTables:
             if missing_is_none and trouble.kind is TroubleKind.MISSING:
                 return None
             raise refusal_of(trouble) from trouble
+
+
+class _Table(NamedTuple):
+    """What is looked at of a table. No stream: it is off."""
+
+    status: str
+    keys: Keys
+    stream_arn: str | None
+    view: str | None
+
+
+def _table(description: Mapping[str, Any]) -> _Table:
+    stream = description.get("StreamSpecification", {})
+    return _Table(
+        str(description["TableStatus"]),
+        keys_of(description),
+        description.get("LatestStreamArn") if stream.get("StreamEnabled") else None,
+        stream.get("StreamViewType"),
+    )
 
 
 def keys_of(description: Mapping[str, Any]) -> Keys:

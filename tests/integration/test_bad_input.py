@@ -1,11 +1,14 @@
 """Whatever is wrong at start ends in one clear sentence and its exit code: the command as a process, against ministack.
 
 The sentences name the setting, and what to do about it. A traceback is never among them, not even at DEBUG.
+An endpoint where nobody listens, and tables that were counted and then mistyped or emptied, are in test_refusals.
 """
 
 import socket
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -227,11 +230,24 @@ def test_a_broken_configuration_file(nobody: dict[str, str]) -> None:
     ended("run", environment=nobody | REGION | KEYS).assert_says(3, nobody["AWS_CONFIG_FILE"])
 
 
-def test_an_endpoint_where_nobody_listens(game: Game) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
-    told = ended("run", environment=game.environment() | {"AWS_ENDPOINT_URL_DYNAMODB": url})
-    told.assert_says(3, "AWS cannot be reached: check the region, the network and the AWS_ENDPOINT_URL variables", url)
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("body", [b"<html>Welcome</html>", b"{}", b'{"Table": {"TableStatus": "ACTIVE"}}'])
+def test_an_endpoint_that_is_something_else(nobody: dict[str, str], command: str, body: bytes) -> None:
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.wfile.write(b"HTTP/1.0 200 OK\r\n\r\n" + body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+            """Silent."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,)).start()
+        url = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}"}
+        ours = {name: value for name, value in nobody.items() if not name.startswith("AWS_ENDPOINT")}
+        told = ended(command, environment=ours | REGION | KEYS | url)
+        server.shutdown()
+    told.assert_says(3, "what answers does not speak DynamoDB: check the AWS_ENDPOINT_URL variables")
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def test_a_table_with_a_stream(engine: TableEngine) -> None:
             AttributeDefinitions=[{"AttributeName": "playerId", "AttributeType": "S"}],
             StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"},
         )
-        assert table in tables.list_tables()["TableNames"]
+        assert tables.describe_table(TableName=table)["Table"]["TableStatus"] == "ACTIVE"
         assert [stream["TableName"] for stream in streams.list_streams(TableName=table)["Streams"]] == [table]
 
 

@@ -1,0 +1,54 @@
+from decimal import Decimal
+from threading import Event
+from typing import Any
+
+import pytest
+
+from consumer.aws.board import DynamoBoard
+from consumer.domain.board import BoardRow
+from consumer.domain.errors import Trouble, TroubleKind
+
+ROW = {"playerId": {"S": "anna"}, "gamesPlayed": {"N": "2"}, "totalScore": {"N": "-0.5"}}
+
+
+class Client:
+    """Answers scans with `answers`, in order."""
+
+    def __init__(self, *answers: dict[str, Any]) -> None:
+        self.answers = list(answers)
+        self.starts: list[Any] = []
+
+    def scan(self, **request: Any) -> dict[str, Any]:
+        self.starts.append(request.get("ExclusiveStartKey"))
+        return self.answers.pop(0)
+
+    def describe_table(self, TableName: str) -> dict[str, Any]:  # noqa: N803 - the SDK's name
+        return {"Table": {"ItemCount": 7, "TableName": TableName}}
+
+
+def board(client: Client) -> DynamoBoard:
+    return DynamoBoard(client, "Leaderboards", Event())
+
+
+def test_pages_are_followed_even_when_one_is_empty() -> None:
+    client = Client(
+        {"Items": [ROW], "LastEvaluatedKey": {"playerId": {"S": "anna"}}},
+        {"Items": [], "LastEvaluatedKey": {"playerId": {"S": "bob"}}},
+        {"Items": [{"playerId": {"S": "carl"}, "totalScore": {"S": "2"}, "lastPlayedDate": {"S": "2026-01-31"}}]},
+    )
+    assert list(board(client).rows()) == [
+        BoardRow("anna", Decimal(2), Decimal("-0.5"), None),
+        BoardRow("carl", None, None, "2026-01-31"),
+    ]
+    assert client.starts == [None, {"playerId": {"S": "anna"}}, {"playerId": {"S": "bob"}}]
+    assert board(client).about() == 7
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [{}, {"Items": [{}]}, {"Items": [{"playerId": {"N": "1"}}]}, {"Items": [ROW | {"totalScore": {"N": "many"}}]}],
+)
+def test_an_answer_of_another_shape_is_trouble(answer: dict[str, Any]) -> None:
+    with pytest.raises(Trouble) as raised:
+        list(board(Client(answer)).rows())
+    assert raised.value.kind is TroubleKind.MALFORMED
