@@ -3,11 +3,14 @@
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Final
 
 SECOND_SIGNAL_EXIT: Final = 7
+ECHO_SECONDS: Final = 0.05
+"""timeout(1), a shell's Ctrl-C or make signal a process and its group: so soon after the first it is an echo of it."""
 
 
 class Stop:
@@ -16,6 +19,7 @@ class Stop:
     def __init__(self) -> None:
         self.event = threading.Event()
         self.wake: Callable[[], None] = lambda: None
+        self._caught_at = 0.0
 
     def wish(self) -> None:
         """Safe in a signal handler."""
@@ -28,6 +32,8 @@ class Stop:
         signal.signal(signal.SIGINT, self._caught)
 
     def _caught(self, _signum: int, _frame: FrameType | None) -> None:
-        if self.event.is_set():
+        now = time.monotonic()
+        if self.event.is_set() and now - self._caught_at > ECHO_SECONDS:
             os._exit(SECOND_SIGNAL_EXIT)
+        self._caught_at = now
         self.wish()

@@ -1,11 +1,13 @@
 """SIGTERM and SIGKILL of a real worker, and what the next start makes of it."""
 
 import signal
+import threading
 from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
 
+from consumer.worker.stop import ECHO_SECONDS
 from tests.engines import TableEngine
 from tests.processes import Game, Proxy, is_commit
 
@@ -81,6 +83,7 @@ def test_a_second_sigterm_ends_a_drain_that_is_stuck(game: Game, proxy: Proxy) -
     worker = game.worker(proxy)
     held.wait_caught()
     worker.send(signal.SIGTERM).wait_for_event("worker.draining")
+    threading.Event().wait(2 * ECHO_SECONDS)  # sooner, it would be taken for an echo of the first
     ended = worker.send(signal.SIGTERM).wait()
     assert (ended.code, ended.seconds < 4) == (7, True), ended
     held.let_go()

@@ -2,10 +2,11 @@
 
 import os
 import signal
+import time
 
 import pytest
 
-from consumer.worker.stop import SECOND_SIGNAL_EXIT, Stop
+from consumer.worker.stop import ECHO_SECONDS, SECOND_SIGNAL_EXIT, Stop
 
 
 def test_a_wish_is_remembered_and_cuts_a_wait_short() -> None:
@@ -26,7 +27,10 @@ def test_the_second_signal_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> 
         stop.catch_signals()
         signal.raise_signal(signal.SIGTERM)
         assert stop.event.is_set()
+        signal.raise_signal(signal.SIGTERM)  # timeout(1) signals the process, and its group
         assert ended == []
+        moments = iter((time.monotonic() + 2 * ECHO_SECONDS,))
+        monkeypatch.setattr(time, "monotonic", lambda: next(moments))
         signal.raise_signal(signal.SIGINT)
         assert ended == [SECOND_SIGNAL_EXIT]
     finally:
