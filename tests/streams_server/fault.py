@@ -39,7 +39,7 @@ class Fault(StrEnum):
     TRIM = "trim"
     """The next one to a few records that the iterator leads to are gone, for ever."""
     STALE = "stale"
-    """A listing as it was some time ago."""
+    """A listing as it was some time ago, but never before the stream was there."""
     SHOW_OPEN = "show_open"
     """Closed shards are listed as open."""
     HIDE = "hide"

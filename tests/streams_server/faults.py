@@ -93,9 +93,9 @@ class Faults:
 
 
 def everything(rate: float, *, but: Collection[Fault] = (Fault.TRIM,), tables: Collection[str] = ()) -> list[Rule]:
-    """All faults at one rate; without trimming, which loses records, unless `but` says otherwise.
+    """All faults at one rate each (a commit meets nine times that); only trimming, which loses records, is left out.
 
-    `tables` spares the others, such as the source that a test itself writes to.
+    `but` says what to leave out instead. `tables` spares all others, such as a source that a test itself writes to.
     """
     hidden = {Fault.HIDE: 0.5, Fault.SHOW_OPEN: 0.5, Fault.STALE: 0.3}
     return [Rule(fault, hidden.get(fault, rate), tables=tuple(tables)) for fault in Fault if fault not in but]

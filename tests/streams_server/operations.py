@@ -53,13 +53,15 @@ class Operations:
         stream = self._streams.by_arn(asked.get("StreamArn"))
         limit = _limit(asked, _MOST_SHARDS, self._options.page_shards)
         now = self._streams.clock()
-        as_of = now - struck.seconds if struck and struck.fault is Fault.STALE else now
+        as_of = max(stream.born, now - struck.seconds) if struck and struck.fault is Fault.STALE else now
+        enabling = now < stream.born + self._options.enabling_seconds
         show_open = struck is not None and struck.fault is Fault.SHOW_OPEN
-        shards = self._filtered(stream.listed(as_of), asked.get("ShardFilter"))
+        shards = self._filtered([] if enabling else stream.listed(as_of), asked.get("ShardFilter"))
         start = asked.get("ExclusiveStartShardId")
         rest = [shard for shard in shards if start is None or shard.shard_id > start]
         page = rest[:limit]
-        description = stream.description(shard.description(as_of, now, show_open=show_open) for shard in page)
+        told = (shard.description(as_of, now, show_open=show_open) for shard in page)
+        description = stream.description(told, enabling=enabling)
         if len(rest) > limit:
             description["LastEvaluatedShardId"] = page[-1].shard_id
         return {"StreamDescription": description}

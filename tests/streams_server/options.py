@@ -32,6 +32,8 @@ class Options:
     page_bytes: int = 1_048_576
     page_shards: int = 100
     iterator_seconds: float = 900.0
+    enabling_seconds: float = 0.0
+    """For how long after it was switched on a stream is ENABLING, and listed without shards."""
     shard_filter: ShardFilter = ShardFilter.SERVED
     at_timestamp: bool = True
     last_page: LastPage = LastPage.EITHER

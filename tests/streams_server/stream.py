@@ -55,6 +55,8 @@ class Stream:
                 families.setdefault(parent, []).append(each)
         for parent, born in families.items():
             self._bear(self.find(parent), born)
+        for shard in self.shards.values():
+            shard.born = self.born
 
     def close_parents(self) -> None:
         """A shard with children is closed."""
@@ -120,13 +122,14 @@ class Stream:
         shown = [shard for shard in self.shards.values() if shard.is_listed(as_of, now)]
         return sorted(shown, key=lambda shard: shard.shard_id)
 
-    def description(self, shards: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    def description(self, shards: Iterable[dict[str, Any]], *, enabling: bool) -> dict[str, Any]:
         """As DescribeStream tells it."""
+        status = "DISABLED" if not self.enabled else "ENABLING" if enabling else "ENABLED"
         roles = ("HASH", "RANGE")
         return {
             "StreamArn": self.arn,
             "StreamLabel": self.label,
-            "StreamStatus": "ENABLED" if self.enabled else "DISABLED",
+            "StreamStatus": status,
             "StreamViewType": self.view,
             "CreationRequestDateTime": self.born,
             "TableName": self.table,

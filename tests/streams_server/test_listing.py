@@ -106,6 +106,16 @@ def test_parents_shown_open(remote: Remote, streams: Any, arn: str) -> None:
     until(lambda: not is_open(listed(streams, arn), 1), "shown closed")
 
 
+def test_a_stream_that_is_being_switched_on(remote: Remote, streams: Any) -> None:
+    remote.set_options(enabling_seconds=0.3)
+    arn = remote.create_stream("games", build_shards(2), keys=KEYS)
+    description = streams.describe_stream(StreamArn=arn)["StreamDescription"]
+    assert (description["StreamStatus"], description["Shards"]) == ("ENABLING", [])
+    remote.set_faults(Rule(Fault.STALE, seconds=(60.0, 60.0)))
+    until(lambda: len(listed(streams, arn)) == 2, "its roots, however stale the listing is")
+    assert streams.describe_stream(StreamArn=arn)["StreamDescription"]["StreamStatus"] == "ENABLED"
+
+
 def test_stale_listings(remote: Remote, streams: Any) -> None:
     arn = remote.create_stream("games", build_shards(2), {0: items(2)}, keys=KEYS)
     until(lambda: _age(streams, arn) > 0.4, "a stream of some age")
