@@ -32,6 +32,8 @@ class DynamoStreams:
             if number == 0:
                 enabled, served_at = _is_enabled(description), date
             shards += _listed(description)
+        if not shards:  # a stream being enabled lists none for a while; pinned so, it would never be read
+            raise Trouble(TroubleKind.MISSING, f"stream {stream_arn} lists no shards yet")
         return StreamListing(stream_arn, enabled, tuple(shards), served_at)
 
     @translated()

@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 _MOST_CONNECTIONS = 64
 _IDLE_SECONDS = 2.0
+_MOST_CALLS = 500
+"""On a connection: ministack hangs up after a thousand, without a word."""
 _ANSWER_SECONDS = 30.0
 _PASSED_ON = ("x-amz-target", "content-type", "authorization", "x-amz-date", "x-amz-security-token")
 
@@ -23,6 +25,7 @@ class _Wire(NamedTuple):
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     used: float
+    calls: int
 
 
 class Engine:
@@ -63,7 +66,7 @@ class Engine:
                 if wire is not None:
                     wire.writer.transport.abort()
                 raise
-            self._idle.append(wire._replace(used=time.monotonic()))
+            self._idle.append(wire._replace(used=time.monotonic(), calls=wire.calls + 1))
             return answer
 
     async def close(self) -> None:
@@ -77,10 +80,11 @@ class Engine:
         """A connection that the engine has not grown tired of, or a new one."""
         while self._idle:
             wire = self._idle.pop()
-            if time.monotonic() - wire.used < _IDLE_SECONDS and not wire.reader.at_eof():
+            fresh = time.monotonic() - wire.used < _IDLE_SECONDS and wire.calls < _MOST_CALLS
+            if fresh and not wire.reader.at_eof():
                 return wire
             wire.writer.close()
-        return _Wire(*await asyncio.open_connection(self._host, self._port), used=0.0)
+        return _Wire(*await asyncio.open_connection(self._host, self._port), used=0.0, calls=0)
 
 
 async def _read(reader: asyncio.StreamReader) -> Answer:

@@ -178,3 +178,8 @@ def test_calls_that_meet_no_fault(server: StreamsThread, remote: Remote, tables:
     assert (counts.calls, counts.writes, counts.read_units, counts.faults) == ({}, {}, {}, {})
     remote.set_faults()
     assert tables.get_item(TableName=table, Key={"leaseKey": {"S": "a"}})["Item"]
+
+
+def test_the_engine_is_not_lost_on_the_way(total: Callable[[], int]) -> None:
+    for _ in range(1_100):  # ministack hangs up after a thousand calls on a connection
+        assert total() == 0
