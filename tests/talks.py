@@ -1,9 +1,12 @@
 """Machines that are talked to call by call: a test says what is answered, and when."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Generic, TypeVar
 
+from consumer.domain.errors import Trouble, TroubleKind
 from consumer.domain.leases import Lease, LeaseRow, Members, Pin, Shard, Vouch
 from consumer.domain.outcomes import Done, Ledger
 from consumer.domain.position import TRIM_HORIZON
@@ -31,20 +34,20 @@ class Steady:
         return float(attempt)
 
 
-class Conversation(Generic[Spoken]):
+class Conversation(ABC, Generic[Spoken]):
     """Calls under way are kept until they are taken up; `now` is monotonic seconds."""
 
     def __init__(self) -> None:
         self.now = 1000.0
         self.under_way: list[Spoken] = []
 
+    @abstractmethod
     def look(self) -> list[Spoken]:
         """All calls under way, after those that are due now have been started."""
-        raise NotImplementedError
 
+    @abstractmethod
     def tell(self, call: Spoken, reply: Reply) -> list[events.Event]:
         """A reply arrives."""
-        raise NotImplementedError
 
     def call(self, kind: type[Kind]) -> Kind:
         """The call of this kind, which must be due by now."""
@@ -212,3 +215,23 @@ def stream(size: int = 1, children: Mapping[int, int | Sequence[int]] | None = N
 def kinds(calls: Iterable[object]) -> list[str]:
     """The names of the calls or events."""
     return [type(each).__name__ for each in calls]
+
+
+IMAGE = {"playerId": {"S": "foo"}, "score": {"N": "150"}, "timestamp": {"S": "2026-01-31"}}
+NO_ANSWER = Trouble(TroubleKind.NETWORK, "no answer")
+
+
+def reading() -> Shift:
+    """A worker whose one shard is read and has nothing to commit."""
+    shift = Shift(streams=stream())
+    shift.serve(2.0)
+    assert list(shift.machine.shards) == [shard(0)]
+    return shift
+
+
+def done(shift: Shift) -> bool:
+    return shift.machine.done
+
+
+def total(shift: Shift) -> Decimal:
+    return shift.tables.board["foo"].total

@@ -4,7 +4,6 @@ from math import inf
 
 import pytest
 
-from consumer.domain.errors import Trouble, TroubleKind
 from consumer.domain.leases import LeaseRow, Pin, Vouch
 from consumer.domain.outcomes import Done, Lost
 from consumer.domain.position import SHARD_END
@@ -13,26 +12,7 @@ from consumer.worker.calls import Beat, Commit, EndShard, Load, Look, Read
 from consumer.worker.shard import State
 from consumer.worker.worker import RETENTION_SECONDS
 from tests.builders import ARN, OTHER, lease, page, row, shard
-from tests.talks import TTL, Shift, kinds, stream
-
-IMAGE = {"playerId": {"S": "foo"}, "score": {"N": "150"}, "timestamp": {"S": "2026-01-31"}}
-NO_ANSWER = Trouble(TroubleKind.NETWORK, "no answer")
-
-
-def reading() -> Shift:
-    """A worker whose one shard is read and has nothing to commit."""
-    shift = Shift(streams=stream())
-    shift.serve(2.0)
-    assert list(shift.machine.shards) == [shard(0)]
-    return shift
-
-
-def done(shift: Shift) -> bool:
-    return shift.machine.done
-
-
-def total(shift: Shift) -> Decimal:
-    return shift.tables.board["foo"].total
+from tests.talks import IMAGE, NO_ANSWER, TTL, Shift, kinds, reading, stream, total
 
 
 def test_from_nothing_to_a_board() -> None:

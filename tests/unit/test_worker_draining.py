@@ -1,29 +1,7 @@
-from decimal import Decimal
-
-from consumer.domain.errors import Trouble, TroubleKind
 from consumer.domain.outcomes import Lost
 from consumer.worker.calls import Claim, Commit, EndShard, Leave, Release
 from tests.builders import shard
-from tests.talks import Shift, stream
-
-IMAGE = {"playerId": {"S": "foo"}, "score": {"N": "150"}, "timestamp": {"S": "2026-01-31"}}
-NO_ANSWER = Trouble(TroubleKind.NETWORK, "no answer")
-
-
-def reading() -> Shift:
-    """A worker whose one shard is read and has nothing to commit."""
-    shift = Shift(streams=stream())
-    shift.serve(2.0)
-    assert list(shift.machine.shards) == [shard(0)]
-    return shift
-
-
-def done(shift: Shift) -> bool:
-    return shift.machine.done
-
-
-def total(shift: Shift) -> Decimal:
-    return shift.tables.board["foo"].total
+from tests.talks import IMAGE, NO_ANSWER, Shift, done, reading, stream, total
 
 
 def test_a_drain_releases_and_leaves() -> None:
