@@ -16,7 +16,9 @@ from consumer.aws.clients import Clients, connect, resolution_seconds
 from consumer.aws.commit import DynamoCommits
 from consumer.aws.errors import refusal_of
 from consumer.aws.leases import DynamoLeases
-from consumer.aws.stream import DynamoStreams
+from consumer.aws.membership import DynamoMembership
+from consumer.aws.pace import Pace
+from consumer.aws.stream import DESCRIBES_AT_ONCE, DESCRIBES_PER_SECOND, DynamoStreams
 from consumer.aws.tables import (
     LEADERBOARD_KEYS,
     LEASE_KEYS,
@@ -38,8 +40,9 @@ from consumer.worker.coordinator import Identity
 from consumer.worker.daemon import Daemon
 from consumer.worker.narrator import Narrator
 from consumer.worker.pinning import Pinning
-from consumer.worker.shard import State, Tuning
+from consumer.worker.shard import State
 from consumer.worker.stop import Stop
+from consumer.worker.tuning import Tuning
 from consumer.worker.worker import Worker
 
 RETRIED_OPERATIONS = ("Read", "Commit", "Beat", "Look", "Claim", "Load")
@@ -83,7 +86,7 @@ def run(settings: Settings) -> int:
         raise
     log.info("worker.starting", stream_arn=stream_arn, leaderboard=settings.leaderboard_table)
 
-    world = _world(settings, clients)
+    world = _world(settings, clients, stop)
     daemon = Daemon(
         _worker(settings, identity, stream_arn),
         partial(perform, world=world),
@@ -136,31 +139,32 @@ def _own_tables(settings: Settings) -> list[tuple[str, Keys, str]]:
     ]
 
 
-def _world(settings: Settings, clients: Clients) -> World:
+def _world(settings: Settings, clients: Clients, stop: Stop) -> World:
     names = (settings.lease_table, settings.leaderboard_table, settings.quarantine_table)
-    leases = DynamoLeases(clients.dynamodb, *names)
+    pace = Pace(DESCRIBES_PER_SECOND, DESCRIBES_AT_ONCE, stop.event)
     rules = Rules(
         settings.player_attribute, settings.score_attribute, settings.timestamp_attribute, settings.max_future_seconds
     )
     return World(
-        streams=DynamoStreams(clients.streams),
-        ledgers=leases,
-        membership=leases,
+        streams=DynamoStreams(clients.streams, clients.dynamodb, settings.source_table, settings.stream_arn, pace),
+        ledgers=DynamoLeases(clients.dynamodb, *names),
+        membership=DynamoMembership(clients.dynamodb, settings.lease_table),
         commits=DynamoCommits(clients.dynamodb, *names),
         rules=rules,
     )
 
 
 def _worker(settings: Settings, identity: Identity, stream_arn: str) -> Worker:
-    pinning = Pinning(
-        stream_arn,
-        settings.start_position,
-        resolution_seconds(stream_arn),
-        (settings.lease_table, settings.leaderboard_table),
-    )
+    def begin(stream_arn: str) -> Pinning:
+        tables = (settings.lease_table, settings.leaderboard_table)
+        return Pinning(stream_arn, settings.start_position, resolution_seconds(stream_arn), tables)
+
     tuning = Tuning(
         poll_interval_seconds=settings.poll_interval_seconds,
+        idle_poll_interval_seconds=settings.idle_poll_interval_seconds,
+        idle_after_seconds=settings.idle_after_seconds,
         batch_window_seconds=settings.batch_window_seconds,
         wall_offset_seconds=time.time() - time.monotonic(),
     )
-    return Worker(identity, pinning, settings.lease_ttl_seconds, tuning, JitteredBackoff(random.Random()))
+    backoff = JitteredBackoff(random.Random())
+    return Worker(identity, stream_arn, begin, settings.lease_ttl_seconds, tuning, backoff)

@@ -7,7 +7,7 @@ from typing import Any
 from consumer.domain.leases import Lease, LeaseRow, Shard
 from consumer.domain.outcomes import ListedShard, Page, StreamListing
 from consumer.domain.parcel import pack
-from consumer.domain.position import TRIM_HORIZON
+from consumer.domain.position import SHARD_END, TRIM_HORIZON
 from consumer.domain.records import Entry, Game, Ignored, Outcome, Poison, Reason
 
 ARN = "arn:aws:dynamodb:eu-west-1:123456789012:table/GameEvents/stream/2026-01-01T00:00:00.000"
@@ -82,9 +82,18 @@ def row(
     checkpoint: str = TRIM_HORIZON,
     children: tuple[str, ...] = (),
     created: float | None = None,
+    parent: int | None = None,
+    unlisted_since: float | None = None,
 ) -> LeaseRow:
     """A shard's row of the ledger."""
-    return LeaseRow(shard(number), owner, epoch, checkpoint, children=children, created=created)
+    above = None if parent is None else f"shard-{parent}"
+    return LeaseRow(shard(number), owner, epoch, checkpoint, above, children, created, unlisted_since)
+
+
+def finished(number: int, *children: int, parent: int | None = None, unlisted_since: float | None = None) -> LeaseRow:
+    """The row of a finished shard."""
+    ids = tuple(f"shard-{child}" for child in children)
+    return row(number, checkpoint=SHARD_END, children=ids, parent=parent, unlisted_since=unlisted_since)
 
 
 def lease(number: int = 0, owner: str = ME, epoch: int = 7) -> Lease:

@@ -12,10 +12,11 @@ from consumer.domain.outcomes import Done, Ledger
 from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.records import Rules
 from consumer.worker import events
-from consumer.worker.calls import Beat, Call, CoordinatorCall, Load, Look, Reply, ShardCall, World, perform
+from consumer.worker.calls import Beat, Call, CoordinatorCall, Load, Look, Read, Reply, ShardCall, World, perform
 from consumer.worker.coordinator import Coordinator, Identity
 from consumer.worker.pinning import Pinning
-from consumer.worker.shard import ShardMachine, Tuning
+from consumer.worker.shard import ShardMachine
+from consumer.worker.tuning import Allowance, Tuning
 from consumer.worker.worker import Worker
 from tests.builders import ARN, CREATED, ME, build_shards, row, shard
 from tests.fakes import FakeStreams, FakeTables
@@ -73,7 +74,9 @@ class Talk(Conversation[ShardCall]):
         self.row = start or row(owner=ME)
         self.lease = Lease(self.row.shard, ME, self.row.epoch)
         self.vouched = True
-        self.machine = ShardMachine(self.row, self.lease, None, tuning or Tuning(), Steady())
+        self.tuning = tuning or Tuning(wall_offset_seconds=CREATED)
+        allowance = Allowance(self.tuning.total_lookahead_bytes)
+        self.machine = ShardMachine(self.row, self.lease, None, self.tuning, allowance, Steady())
 
     def look(self) -> list[ShardCall]:
         """All calls under way, after those that are due now have been started."""
@@ -84,6 +87,12 @@ class Talk(Conversation[ShardCall]):
     def tell(self, call: ShardCall, reply: Reply) -> list[events.Event]:
         """A reply arrives."""
         return self.machine.take(call, reply, self.now)
+
+    def call(self, kind: type[Kind]) -> Kind:
+        """As ever; a read may have to wait for the poll interval."""
+        if kind is Read and not self.asks(Read):
+            self.now += self.tuning.poll_interval_seconds
+        return super().call(kind)
 
     def wait(self, seconds: float) -> "Talk":
         """Time passes."""
@@ -101,6 +110,7 @@ class Worked:
     """A shard that the worker works."""
 
     lease: Lease
+    leaving: bool = False
 
 
 class Council(Conversation[CoordinatorCall]):
@@ -174,9 +184,8 @@ class Shift(Conversation[Call]):
         self.tables = tables or FakeTables()
         self.streams = streams or FakeStreams(lambda: CREATED, ARN)
         self.world = World(self.streams, self.tables, self.tables, self.tables, Rules())
-        pinning = Pinning(ARN, TRIM_HORIZON, 1, (self.tables.names.leases, self.tables.names.leaderboard))
         tuning = Tuning(wall_offset_seconds=CREATED - self.now)
-        self.machine = Worker(Identity(owner, stable=False), pinning, TTL, tuning, Steady())
+        self.machine = Worker(Identity(owner, stable=False), ARN, self._begin, TTL, tuning, Steady())
         self.told: list[events.Event] = []
 
     def look(self) -> list[Call]:
@@ -190,6 +199,9 @@ class Shift(Conversation[Call]):
         told = self.machine.take(call, reply, self.now)
         self.told += told
         return told
+
+    def _begin(self, stream_arn: str) -> Pinning:
+        return Pinning(stream_arn, TRIM_HORIZON, 1, (self.tables.names.leases, self.tables.names.leaderboard))
 
     def serve(self, seconds: float = 1.0, *, but: type[Call] | None = None) -> "Shift":
         """Time passes; every call takes effect and is answered at once, but those of one kind, which stay under way."""

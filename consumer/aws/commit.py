@@ -1,17 +1,19 @@
 """The commit: one transaction moves the checkpoint, adds the deltas and quarantines the poison, or nothing happens."""
 
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
 from consumer.aws.errors import translated
 from consumer.aws.examine import examine
+from consumer.aws.gaps import fill, gap
 from consumer.aws.items import (
     FENCE,
+    NEW_ROW,
     Item,
     fence_values,
     gap_key,
     is_date,
+    iso,
     lease_item,
     lease_key,
     lease_row,
@@ -31,7 +33,6 @@ from consumer.domain.records import Game, Poison, Verdict
 COMPARE_AND_SET: Final = "checkpoint = :previous"
 """Makes it exact: a unit counts only where the one before it ended, once."""
 DATE_GROWS: Final = "attribute_not_exists(lastPlayedDate) OR lastPlayedDate <= :date"
-NEW_ROW: Final = "attribute_not_exists(leaseKey)"
 
 
 class DynamoCommits:
@@ -57,7 +58,8 @@ class DynamoCommits:
         for poison in unit.poison:
             actions += self._quarantined(lease.shard, poison, unit.cut_at)
         if fills_gap:
-            actions.append(self._fill_gap(lease.shard, unit))
+            row = {**gap(lease.shard, unit.previous, unit.cut_at), "to": {"S": unit.first}}
+            actions.append(fill(self._quarantine, gap_key(lease.shard, unit.previous), row))
         cancelled = transact(self._client, actions)
         if cancelled is None:
             return Committed()
@@ -80,7 +82,7 @@ class DynamoCommits:
 
     def record_gap(self, shard: Shard, checkpoint: str, found_at: float) -> bool:
         """Puts the gap's row if it is absent; see ports.Commits."""
-        item = {**gap_key(shard, checkpoint), **_gap(shard, checkpoint, found_at)}
+        item = {**gap_key(shard, checkpoint), **gap(shard, checkpoint, found_at)}
         put = {"TableName": self._quarantine, "Item": item, "ConditionExpression": "attribute_not_exists(shardId)"}
         cancelled = transact(self._client, [{"Put": put}])
         if cancelled is None:
@@ -139,7 +141,7 @@ class DynamoCommits:
             ":pending": {"S": "pending"},
             ":reason": {"S": poison.reason.value},
             ":detail": {"S": poison.detail},
-            ":at": {"S": _iso(at)},
+            ":at": {"S": iso(at)},
             ":created": seconds(poison.created),
             ":arn": {"S": shard.stream_arn},
             ":parts": number(len(poison.parts)),
@@ -170,19 +172,6 @@ class DynamoCommits:
             for position, part in enumerate(poison.parts, start=1)
         ]
         return [{"Update": update} for update in (head, *parts)]
-
-    def _fill_gap(self, shard: Shard, unit: Unit) -> Action:
-        """Says where the gap ends, if nobody has. A row that was deleted is made whole again, never by halves."""
-        gap = {**_gap(shard, unit.previous, unit.cut_at), "to": {"S": unit.first}}
-        return {
-            "Update": {
-                "TableName": self._quarantine,
-                "Key": gap_key(shard, unit.previous),
-                "UpdateExpression": "SET " + ", ".join(f"#{name} = if_not_exists(#{name}, :{name})" for name in gap),
-                "ExpressionAttributeNames": {f"#{name}": name for name in gap},
-                "ExpressionAttributeValues": {f":{name}": value for name, value in gap.items()},
-            }
-        }
 
     def _refused(self, cancelled: Cancelled, players: list[str], unit: Unit) -> Refused:
         """Only dates can have failed here. A stored date that is no later date makes its player's record suspect."""
@@ -215,20 +204,5 @@ def _exact(total: Decimal) -> dict[str, str]:
     return {"N": str(total or 0)}
 
 
-def _gap(shard: Shard, checkpoint: str, found_at: float) -> dict[str, Any]:
-    """A gap row without its key."""
-    return {
-        "streamArn": {"S": shard.stream_arn},
-        "shard": {"S": shard.shard_id},
-        "from": {"S": checkpoint},
-        "loss": {"S": "possible"},
-        "foundAt": {"S": _iso(found_at)},
-    }
-
-
 def _quarantine_key(shard: Shard, sort: str) -> dict[str, Any]:
     return {"shardId": {"S": shard.shard_id}, "sequenceNumber": {"S": sort}}
-
-
-def _iso(unix: float) -> str:
-    return datetime.fromtimestamp(unix, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -62,11 +62,16 @@ def code_of(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
+def reasons_of(error: ClientError) -> list[str]:
+    """The codes by which a transaction was cancelled, by the index of its action; "None" where nothing was wrong."""
+    return [str((reason or {}).get("Code", "None")) for reason in error.response.get("CancellationReasons", ())]
+
+
 def trouble_of(error: ClientError | BotoCoreError | ResponseParserError) -> Trouble:
     """The domain's word for what botocore raised."""
     if isinstance(error, ClientError):
         code = code_of(error)
-        kind = KIND_OF_CODE.get(code)
+        kind = _cancelled_by(reasons_of(error)) or KIND_OF_CODE.get(code)
         if kind is None:
             kind = TroubleKind.SERVER if _status(error) >= 500 else TroubleKind.REJECTED
         message = error.response.get("Error", {}).get("Message", "")
@@ -92,6 +97,7 @@ def may_pass(error: BaseException) -> bool:
         TroubleKind.THROTTLED,
         TroubleKind.NETWORK,
         TroubleKind.SERVER,
+        TroubleKind.CONFLICT,
     )
 
 
@@ -103,6 +109,12 @@ def refusal_of(trouble: Trouble) -> StartRefused:
         TroubleKind.MALFORMED: "what answers does not speak DynamoDB: check the AWS_ENDPOINT_URL variables",
     }.get(trouble.kind, "AWS does not do what is needed at start")
     return StartRefused(f"{advice} ({trouble.detail})")
+
+
+def _cancelled_by(reasons: list[str]) -> TroubleKind | None:
+    """What passes is told first: once it has, the same request shows what else is wrong with it."""
+    kinds = {KIND_OF_CODE.get(reason) for reason in reasons}
+    return next((kind for kind in (TroubleKind.CONFLICT, TroubleKind.THROTTLED) if kind in kinds), None)
 
 
 def _status(error: ClientError) -> int:

@@ -1,7 +1,7 @@
 """Rows of the lease and quarantine tables as DynamoDB items, and back. The encodings are a contract."""
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any, Final
 
 from consumer.domain.leases import Birth, Lease, LeaseRow, Pin, Shard, Vouch, label_of
@@ -41,6 +41,11 @@ def seconds(value: float) -> dict[str, str]:
     return {"N": f"{value:.3f}".rstrip("0").rstrip(".")}
 
 
+def iso(unix: float) -> str:
+    """A moment, to the millisecond."""
+    return datetime.fromtimestamp(unix, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def lease_item(row: LeaseRow) -> dict[str, Any]:
     """A shard's row."""
     item: dict[str, Any] = {
@@ -56,12 +61,17 @@ def lease_item(row: LeaseRow) -> dict[str, Any]:
         item["parentShardId"] = {"S": row.parent}
     if row.children:
         item["childShardIds"] = strings(row.children)
+    if row.created is not None:
+        item["checkpointCreatedAt"] = seconds(row.created)
+    if row.unlisted_since is not None:
+        item["unlistedSince"] = seconds(row.unlisted_since)
     return item
 
 
 def lease_row(item: Item) -> LeaseRow:
     """A shard's row from its item."""
     created = text(item, "checkpointCreatedAt", "N")
+    unlisted_since = text(item, "unlistedSince", "N")
     return LeaseRow(
         shard=Shard(item["streamArn"]["S"], item["shardId"]["S"]),
         owner=text(item, "leaseOwner"),
@@ -70,6 +80,7 @@ def lease_row(item: Item) -> LeaseRow:
         parent=text(item, "parentShardId"),
         children=tuple(child["S"] for child in item.get("childShardIds", {}).get("L", ())),
         created=float(created) if created is not None else None,
+        unlisted_since=float(unlisted_since) if unlisted_since is not None else None,
     )
 
 
@@ -128,6 +139,7 @@ def vouch_value(vouch: Vouch) -> dict[str, Any]:
         "M": {
             "beat": number(vouch.beat),
             "shards": number(vouch.shards),
+            "behind": number(vouch.behind),
             "lagSeconds": seconds(vouch.lag_seconds),
             "asOf": seconds(vouch.as_of),
         }
@@ -135,10 +147,14 @@ def vouch_value(vouch: Vouch) -> dict[str, Any]:
 
 
 def vouch_of(value: Item) -> Vouch:
-    """A beat from its attribute."""
+    """A beat from its attribute. Workers of older versions did not tell how many shards are behind."""
     told = value["M"]
     return Vouch(
-        int(told["beat"]["N"]), int(told["shards"]["N"]), float(told["lagSeconds"]["N"]), float(told["asOf"]["N"])
+        beat=int(told["beat"]["N"]),
+        shards=int(told["shards"]["N"]),
+        behind=int(text(told, "behind", "N") or 0),
+        lag_seconds=float(told["lagSeconds"]["N"]),
+        as_of=float(told["asOf"]["N"]),
     )
 
 
@@ -149,6 +165,8 @@ def fence_values(lease: Lease) -> dict[str, Any]:
 
 FENCE: Final = "leaseOwner = :me AND leaseEpoch = :epoch"
 """Keeps a zombie out: only the holder of this very epoch passes."""
+NEW_ROW: Final = "attribute_not_exists(leaseKey)"
+"""Of the lease table: the row is not there yet."""
 
 
 def strings(values: tuple[str, ...]) -> dict[str, Any]:

@@ -1,17 +1,15 @@
-"""The lease table: pins, shards' rows and `members`. Every write is conditional."""
+"""The lease table: pins and shards' rows. Every write is conditional."""
 
-from typing import Any
+from typing import Any, Final
 
-from botocore.exceptions import ClientError
-
-from consumer.aws.errors import code_of, translated
+from consumer.aws.errors import translated
+from consumer.aws.gaps import fill, stream_gap, stream_gap_key
 from consumer.aws.items import (
     BIRTH,
     FENCE,
-    MEMBERS_KEY,
+    NEW_ROW,
     SHARD_PREFIX,
     STREAM_PREFIX,
-    WORKER_PREFIX,
     Item,
     birth_item,
     birth_key,
@@ -23,20 +21,23 @@ from consumer.aws.items import (
     number,
     pin_item,
     pin_row,
+    seconds,
     shard_key,
     stream_key,
-    vouch_of,
-    vouch_value,
+    strings,
 )
-from consumer.aws.transaction import transact
-from consumer.domain.leases import Birth, Lease, LeaseRow, Members, Origin, Pin, Vouch
-from consumer.domain.outcomes import Done, Ledger, Lost, Refused, Removed
+from consumer.aws.transaction import Action, transact
+from consumer.aws.update import update
+from consumer.domain.leases import Adoption, Birth, Lease, LeaseRow, Origin, Pin
+from consumer.domain.outcomes import Done, Ledger, Lost, Refused
+from consumer.domain.position import SHARD_END
 
-CONDITION_FAILED = "ConditionalCheckFailedException"
+FINISHED: Final = "checkpoint = :end"
+_END: Final = {":end": {"S": SHARD_END}}
 
 
 class DynamoLeases:
-    """The Ledgers and Membership ports over a boto3 client."""
+    """The Ledgers port over a boto3 client."""
 
     def __init__(self, client: Any, leases: str, leaderboard: str, quarantine: str) -> None:
         self._client = client
@@ -44,35 +45,28 @@ class DynamoLeases:
         self._leaderboard = leaderboard
         self._quarantine = quarantine
 
-    # --- ports.Ledgers ---
+    # --- streams ---
 
     @translated()
     def origin(self, stream_arn: str) -> Origin:
         """Pin and birth row in one read transaction: no writer can come between."""
         pin, birth = self._get_both(stream_arn)
         if pin is not None or birth is not None:
-            return Origin(pin_row(pin) if pin else None, birth_row(birth) if birth else None)
-        others = []
-        for other in self._births():
-            if other.stream_arn != stream_arn:
-                pin, _ = self._get_both(other.stream_arn)
-                others.append((other, pin is not None))
-        return Origin(None, None, tuple(others))
+            return Origin(pin, birth)
+        births = [birth for birth in self._births() if birth.stream_arn != stream_arn]
+        return Origin(None, None, tuple((birth, self._get_both(birth.stream_arn)[0]) for birth in births))
 
-    def pin(self, pin: Pin) -> Done | Lost:
-        """Pin and birth row in one transaction, each only if absent."""
+    def pin(self, pin: Pin, predecessor: str | None, found_at: float) -> Done | Lost:
+        """Pin and birth row in one transaction, each only if absent; with them the gap that a predecessor leaves."""
         birth = Birth(pin.stream_arn, self._leases, self._leaderboard)
-        cancelled = transact(
-            self._client,
-            [
-                _put(self._leases, pin_item(pin), "attribute_not_exists(leaseKey)"),
-                _put(self._quarantine, birth_item(birth), "attribute_not_exists(shardId)"),
-            ],
-        )
-        if cancelled is None:
-            return Done()
-        cancelled.only_conditions()
-        return Lost(None)
+        actions = [
+            _put(self._leases, pin_item(pin), NEW_ROW),
+            _put(self._quarantine, birth_item(birth), "attribute_not_exists(shardId)"),
+        ]
+        if predecessor is not None:
+            key = stream_gap_key(pin.stream_arn, predecessor)
+            actions.append(fill(self._quarantine, key, stream_gap(pin.stream_arn, predecessor, found_at)))
+        return self._all_or_nothing(actions)
 
     def plant(self, stream_arn: str, rows: tuple[LeaseRow, ...]) -> Done | Lost | Refused:
         """Root rows if absent, while the pin is incomplete: a late repetition must not bring back a row."""
@@ -82,8 +76,7 @@ class DynamoLeases:
             "ConditionExpression": "pinComplete = :no",
             "ExpressionAttributeValues": {":no": {"BOOL": False}},
         }
-        puts = [_put(self._leases, lease_item(row), "attribute_not_exists(leaseKey)") for row in rows]
-        cancelled = transact(self._client, [{"ConditionCheck": incomplete}, *puts])
+        cancelled = transact(self._client, [{"ConditionCheck": incomplete}, *map(self._put_new, rows)])
         if cancelled is None:
             return Done()
         cancelled.only_conditions()
@@ -97,6 +90,45 @@ class DynamoLeases:
             stream_key(stream_arn), "SET pinComplete = :yes", "attribute_exists(leaseKey)", {":yes": {"BOOL": True}}
         )
         return Done()
+
+    # --- shards ---
+
+    def adopt(self, adoption: Adoption) -> Done | Lost:
+        """The list, if it is as it was read, and the rows, if they are absent: a shard is counted in once."""
+        into, before, after = adoption.into, adoption.before, adoption.after
+        joined = self._relist_roots(into, after) if isinstance(into, Pin) else self._relist(into, before, after)
+        return self._all_or_nothing([joined, *map(self._put_new, adoption.rows)])
+
+    def mark(self, row: LeaseRow, unlisted_since: float | None) -> Done:
+        """Of several workers' notes the first one stays; what another has noted since is not taken away."""
+        key = shard_key(row.shard)
+        if unlisted_since is not None:
+            condition = f"{FINISHED} AND attribute_not_exists(unlistedSince)"
+            self._update(key, "SET unlistedSince = :since", condition, {**_END, ":since": seconds(unlisted_since)})
+        elif row.unlisted_since is not None:
+            values = {":since": seconds(row.unlisted_since)}
+            self._update(key, "REMOVE unlistedSince", "unlistedSince = :since", values)
+        return Done()
+
+    def forget(self, row: LeaseRow, pin: Pin | None) -> Done | Lost:
+        """The row, while its note and its children are those that were read, and its place among the pin's roots."""
+        if row.unlisted_since is None:
+            return Lost(None)
+        delete = {
+            "TableName": self._leases,
+            "Key": lease_key(shard_key(row.shard)),
+            "ConditionExpression": f"{FINISHED} AND unlistedSince = :since AND {_unchanged(row.children)}",
+            "ExpressionAttributeValues": {
+                **_END,
+                ":since": seconds(row.unlisted_since),
+                ":before": strings(row.children),
+            },
+        }
+        actions: list[Action] = [{"Delete": delete}]
+        if pin is not None:
+            left = tuple(root for root in pin.roots if root != row.shard.shard_id)
+            actions.append(self._relist_roots(pin, left))
+        return self._all_or_nothing(actions)
 
     @translated()
     def load(self) -> Ledger:
@@ -131,80 +163,45 @@ class DynamoLeases:
         self._update(shard_key(lease.shard), "REMOVE leaseOwner", FENCE, fence_values(lease))
         return Done()
 
-    # --- ports.Membership ---
+    def _update(self, key: str, expression: str, condition: str, values: dict[str, Any]) -> tuple[bool, Item | None]:
+        return update(self._client, self._leases, key, expression, condition, values)
 
-    def beat(self, owner: str, vouch: Vouch, *, joining: bool, bump: bool) -> Done | Removed:
-        """One UpdateItem. Only a joining beat may put the worker in: a late one must not bring it back."""
-        failed, _ = self._update(
-            MEMBERS_KEY,
-            "SET #worker = :vouch" + (" ADD changes :one" if bump else ""),
-            None if joining else "attribute_exists(#worker)",
-            {":vouch": vouch_value(vouch)} | ({":one": number(1)} if bump else {}),
-            {"#worker": WORKER_PREFIX + owner},
-        )
-        return Removed() if failed else Done()
+    def _all_or_nothing(self, actions: list[Action]) -> Done | Lost:
+        cancelled = transact(self._client, actions)
+        if cancelled is None:
+            return Done()
+        cancelled.only_conditions()
+        return Lost(None)
 
-    @translated()
-    def look(self) -> Members:
-        """One consistent read."""
-        answer = self._client.get_item(TableName=self._leases, Key=lease_key(MEMBERS_KEY), ConsistentRead=True)
-        item: Item = answer.get("Item", {})
-        workers = {
-            name.removeprefix(WORKER_PREFIX): vouch_of(value)
-            for name, value in item.items()
-            if name.startswith(WORKER_PREFIX)
+    def _put_new(self, row: LeaseRow) -> Action:
+        return _put(self._leases, lease_item(row), NEW_ROW)
+
+    def _relist(self, parent: LeaseRow, before: tuple[str, ...], after: tuple[str, ...]) -> Action:
+        """A finished shard's children."""
+        return {
+            "Update": {
+                "TableName": self._leases,
+                "Key": lease_key(shard_key(parent.shard)),
+                "UpdateExpression": "SET childShardIds = :after",
+                "ConditionExpression": f"{FINISHED} AND {_unchanged(before)}",
+                "ExpressionAttributeValues": {**_END, ":before": strings(before), ":after": strings(after)},
+            }
         }
-        return Members(int(item.get("changes", {"N": "0"})["N"]), workers)
 
-    def leave(self, owner: str) -> Done:
-        """Takes the worker out, once."""
-        self._take_out(owner, "attribute_exists(#worker)", {})
-        return Done()
-
-    def bury(self, owner: str, beat: int) -> Done:
-        """Takes a worker out if it has not beaten since."""
-        self._take_out(owner, "#worker.beat = :beat", {":beat": number(beat)})
-        return Done()
-
-    def _take_out(self, owner: str, condition: str, values: dict[str, Any]) -> None:
-        self._update(
-            MEMBERS_KEY,
-            "REMOVE #worker ADD changes :one",
-            condition,
-            {":one": number(1), **values},
-            {"#worker": WORKER_PREFIX + owner},
-        )
-
-    def _update(
-        self,
-        key: str,
-        update: str,
-        condition: str | None,
-        values: dict[str, Any],
-        names: dict[str, str] | None = None,
-    ) -> tuple[bool, Item | None]:
-        """Whether the condition failed, and the item: as it is then, or as it was found when it failed."""
-        request: dict[str, Any] = {
-            "TableName": self._leases,
-            "Key": lease_key(key),
-            "UpdateExpression": update,
-            "ExpressionAttributeValues": values,
-            "ReturnValues": "ALL_NEW" if key != MEMBERS_KEY else "NONE",
+    def _relist_roots(self, pin: Pin, after: tuple[str, ...]) -> Action:
+        """A complete pin's roots: before, they are being planted."""
+        values = {":before": strings(pin.roots), ":after": strings(after), ":yes": {"BOOL": True}}
+        return {
+            "Update": {
+                "TableName": self._leases,
+                "Key": lease_key(stream_key(pin.stream_arn)),
+                "UpdateExpression": "SET rootShardIds = :after",
+                "ConditionExpression": "rootShardIds = :before AND pinComplete = :yes",
+                "ExpressionAttributeValues": values,
+            }
         }
-        if condition:
-            request |= {"ConditionExpression": condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
-        if names:
-            request["ExpressionAttributeNames"] = names
-        with translated():
-            try:
-                return False, self._client.update_item(**request).get("Attributes")
-            except ClientError as error:
-                if code_of(error) == CONDITION_FAILED:
-                    found: Item | None = error.response.get("Item")
-                    return True, found
-                raise
 
-    def _get_both(self, stream_arn: str) -> tuple[Item | None, Item | None]:
+    def _get_both(self, stream_arn: str) -> tuple[Pin | None, Birth | None]:
         answer = self._client.transact_get_items(
             TransactItems=[
                 {"Get": {"TableName": self._leases, "Key": lease_key(stream_key(stream_arn))}},
@@ -212,7 +209,7 @@ class DynamoLeases:
             ]
         )
         pin, birth = (found.get("Item") for found in answer["Responses"])
-        return pin or None, birth or None
+        return pin_row(pin) if pin else None, birth_row(birth) if birth else None
 
     def _births(self) -> list[Birth]:
         pages = self._client.get_paginator("query").paginate(
@@ -224,5 +221,11 @@ class DynamoLeases:
         return [birth_row(item) for page in pages for item in page["Items"]]
 
 
-def _put(table: str, item: dict[str, Any], condition: str) -> dict[str, Any]:
+def _put(table: str, item: dict[str, Any], condition: str) -> Action:
     return {"Put": {"TableName": table, "Item": item, "ConditionExpression": condition}}
+
+
+def _unchanged(children: tuple[str, ...]) -> str:
+    """The list of children is as it was read. An empty one may be stored as such, or not at all."""
+    same = "childShardIds = :before"
+    return same if children else f"(attribute_not_exists(childShardIds) OR {same})"

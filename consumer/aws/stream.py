@@ -1,40 +1,68 @@
-"""DynamoDB Streams: listings, shard iterators and pages of records in wire form."""
+"""DynamoDB Streams: which one, listings, shard iterators and pages of records in wire form."""
 
 import json
 from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-from consumer.aws.errors import translated
+from botocore.exceptions import ClientError
+
+from consumer.aws.errors import KIND_OF_CODE, code_of, translated
+from consumer.aws.pace import Pace
 from consumer.aws.wire import keep_bodies
 from consumer.domain.errors import Trouble, TroubleKind
-from consumer.domain.leases import Shard
+from consumer.domain.leases import Shard, label_of
 from consumer.domain.outcomes import Children, ListedShard, RawPage, StreamListing
 from consumer.domain.position import TRIM_HORIZON, is_sequence_number
 
 MAX_LISTING_PAGES: Final = 1000
 """A listing has at most 100 shards a page; past this many pages it is not believed."""
+DESCRIBES_PER_SECOND: Final = 8
+"""DynamoDB takes 10 DescribeStream calls a second. Source: API reference of DescribeStream."""
+DESCRIBES_AT_ONCE: Final = 2
 
 
 class DynamoStreams:
-    """The Streams port over a boto3 client. GetRecords' answer is taken as the bytes it came in (wire form)."""
+    """The Streams port over a boto3 client. GetRecords' answer is taken as the bytes it came in (wire form).
 
-    def __init__(self, client: Any) -> None:
+    `dynamodb`, the client of the source's region, describes `source_table`; `stream_arn` is a stream that was chosen.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        dynamodb: Any = None,
+        source_table: str | None = None,
+        stream_arn: str | None = None,
+        pace: Pace | None = None,
+    ) -> None:
         self._client = client
+        self._dynamodb = dynamodb
+        self._source_table = source_table
+        self._stream_arn = stream_arn
+        self._pace = pace or Pace(DESCRIBES_PER_SECOND, DESCRIBES_AT_ONCE)
         keep_bodies(client, "GetRecords")
+
+    @translated()
+    def find_stream(self) -> str:
+        """The chosen stream, or the source table's; see ports.Streams. A stream that is off is none."""
+        if self._stream_arn is not None:
+            return self._stream_arn
+        if self._source_table is None:
+            raise Trouble(TroubleKind.MISSING, "neither a stream nor a source table is named")
+        table, _ = self._describe_source()
+        stream_arn = table.get("LatestStreamArn")
+        if not isinstance(stream_arn, str) or not table.get("StreamSpecification", {}).get("StreamEnabled"):
+            raise Trouble(TroubleKind.MISSING, f"the stream of table {self._source_table} is off")
+        return stream_arn
 
     @translated()
     def list_shards(self, stream_arn: str) -> StreamListing:
         """All shards over all pages; see ports.Streams."""
-        shards: list[ListedShard] = []
-        enabled, served_at = True, 0.0
-        for number, (description, date) in enumerate(self._pages(stream_arn)):
-            if number == 0:
-                enabled, served_at = _is_enabled(description), date
-            shards += _listed(description)
-        if not shards:  # a stream being enabled lists none for a while; pinned so, it would never be read
+        listing = self._listing(stream_arn)
+        if listing.enabled and not listing.shards:  # while it is being enabled; pinned so, it would never be read
             raise Trouble(TroubleKind.MISSING, f"stream {stream_arn} lists no shards yet")
-        return StreamListing(stream_arn, enabled, tuple(shards), served_at)
+        return listing
 
     @translated()
     def open(self, shard: Shard, after: str) -> str:
@@ -56,30 +84,65 @@ class DynamoStreams:
 
     @translated()
     def find_children(self, shard: Shard) -> Children:
-        """The children by the shard filter, or from the full listing where the engine does not serve that."""
-        answer = self._client.describe_stream(
-            StreamArn=shard.stream_arn, ShardFilter={"Type": "CHILD_SHARDS", "ShardId": shard.shard_id}
-        )
-        description = answer["StreamDescription"]
+        """The children by the shard filter. That there will be none is said only when a full listing agrees."""
+        try:
+            description, served_at = self._describe(
+                shard.stream_arn, ShardFilter={"Type": "CHILD_SHARDS", "ShardId": shard.shard_id}
+            )
+        except ClientError as error:
+            followed_at = self._followed_at(shard.stream_arn) if _is_missing(error) else None
+            if followed_at is None:
+                raise
+            return Children((), leaf=True, served_at=followed_at)  # 24 hours after it was switched off
         children = _children(_listed(description), shard)
-        enabled, served_at = _is_enabled(description), _date_of(answer)
-        if not children:
-            listing = self.list_shards(shard.stream_arn)
-            children = _children(listing.shards, shard)
-            enabled = listing.enabled
-        return Children(children, leaf=not children and not enabled, served_at=served_at)
+        if children:
+            return Children(children, leaf=False, served_at=served_at)
+        followed = _is_enabled(description) and self._followed_at(shard.stream_arn) is not None
+        if _is_enabled(description) and not followed:
+            return Children((), leaf=False, served_at=served_at)
+        listing = self._listing(shard.stream_arn)
+        children = _children(listing.shards, shard)
+        return Children(children, not children and (followed or not listing.enabled), served_at)
+
+    def _listing(self, stream_arn: str) -> StreamListing:
+        shards: list[ListedShard] = []
+        enabled, served_at = True, 0.0
+        for number, (description, date) in enumerate(self._pages(stream_arn)):
+            if number == 0:
+                enabled, served_at = _is_enabled(description), date
+            shards += _listed(description)
+        return StreamListing(stream_arn, enabled, tuple(shards), served_at)
 
     def _pages(self, stream_arn: str) -> Iterator[tuple[Mapping[str, Any], float]]:
         start: dict[str, str] = {}
         for _ in range(MAX_LISTING_PAGES):
-            answer = self._client.describe_stream(StreamArn=stream_arn, **start)
-            description = answer["StreamDescription"]
-            yield description, _date_of(answer)
+            description, date = self._describe(stream_arn, **start)
+            yield description, date
             last = description.get("LastEvaluatedShardId")
             if not last:
                 return
             start = {"ExclusiveStartShardId": last}
         raise Trouble(TroubleKind.MALFORMED, f"DescribeStream has more than {MAX_LISTING_PAGES} pages")
+
+    def _describe(self, stream_arn: str, **more: Any) -> tuple[Mapping[str, Any], float]:
+        self._pace.wait()
+        answer = self._client.describe_stream(StreamArn=stream_arn, **more)
+        return answer["StreamDescription"], _date_of(answer)
+
+    def _describe_source(self) -> tuple[Mapping[str, Any], float]:
+        answer = self._dynamodb.describe_table(TableName=self._source_table)
+        return answer["Table"], _date_of(answer)
+
+    def _followed_at(self, stream_arn: str) -> float | None:
+        """When the source table was seen to have a newer stream; None: it has none, or is not known.
+
+        DescribeTable is eventually consistent: an older stream than this one says nothing.
+        """
+        if self._source_table is None:
+            return None
+        table, served_at = self._describe_source()
+        latest = table.get("LatestStreamArn")
+        return served_at if isinstance(latest, str) and _follows(latest, stream_arn) else None
 
 
 def raw_page(body: bytes) -> RawPage:
@@ -97,6 +160,15 @@ def raw_page(body: bytes) -> RawPage:
 
 
 _NO_PAGE: Final = Trouble(TroubleKind.MALFORMED, "GetRecords answered what is no page of records")
+
+
+def _is_missing(error: ClientError) -> bool:
+    return KIND_OF_CODE.get(code_of(error)) is TroubleKind.MISSING
+
+
+def _follows(stream_arn: str, other: str) -> bool:
+    """Whether it is a later stream of the same table: labels are the moments at which streams were switched on."""
+    return stream_arn.rpartition("/")[0] == other.rpartition("/")[0] and label_of(stream_arn) > label_of(other)
 
 
 def _is_enabled(description: Mapping[str, Any]) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
-from consumer.aws.errors import KIND_OF_CODE, code_of, translated
+from consumer.aws.errors import KIND_OF_CODE, code_of, reasons_of, translated
 from consumer.domain.errors import Trouble, TroubleKind
 
 Action = dict[str, Any]
@@ -69,7 +69,7 @@ def token_of(actions: list[Action]) -> str:
 def _cancelled(error: ClientError) -> Cancelled:
     """Reasons come by index. A failed condition is told before trouble elsewhere in the same transaction."""
     reasons = error.response.get("CancellationReasons", [])
-    codes = [str(reason.get("Code", "None")) for reason in reasons]
+    codes = reasons_of(error)
     failed = {index: reasons[index].get("Item") for index, code in enumerate(codes) if code == CONDITION_FAILED}
     invalid = next((reason.get("Message", INVALID) for reason in reasons if reason.get("Code") == INVALID), None)
     kinds = {KIND_OF_CODE.get(code) for code in codes}

@@ -1,7 +1,7 @@
 """The ledger's nouns: which shard, whose it is, how far it is committed; the stream's pin and its birth row."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from consumer.domain.position import SHARD_END
@@ -37,7 +37,12 @@ class Lease(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LeaseRow:
-    """One shard's row of the ledger. `owner` is None when released; `created` is unix seconds of the last record."""
+    """One shard's row of the ledger. `owner` is None when released.
+
+    All that is not committed was created after `created` (unix seconds): the last committed record's creation, in a new
+    row its parent's, or when the row was made. `unlisted_since`: since when, by the server's clock, listings have not
+    shown the finished shard.
+    """
 
     shard: Shard
     owner: str | None
@@ -46,6 +51,7 @@ class LeaseRow:
     parent: str | None = None
     children: tuple[str, ...] = ()
     created: float | None = None
+    unlisted_since: float | None = None
 
     @property
     def finished(self) -> bool:
@@ -65,6 +71,10 @@ class Pin:
     roots: tuple[str, ...]
     complete: bool
 
+    def without(self, root: str) -> "Pin":
+        """The pin when one of its roots is forgotten."""
+        return replace(self, roots=tuple(each for each in self.roots if each != root))
+
 
 @dataclass(frozen=True, slots=True)
 class Birth:
@@ -77,19 +87,41 @@ class Birth:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Pin and birth row of one stream, read at one moment, and the births of other streams with their pins' absence."""
+    """Pin and birth row of one stream, read at one moment; for a stream without them the others' births and pins."""
 
     pin: Pin | None
     birth: Birth | None
-    others: tuple[tuple[Birth, bool], ...] = ()
+    others: tuple[tuple[Birth, Pin | None], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Adoption:
+    """Shards found late get their rows and join the list they belong to: a finished parent's, or the pin's roots."""
+
+    into: LeaseRow | Pin
+    rows: tuple[LeaseRow, ...]
+
+    @property
+    def before(self) -> tuple[str, ...]:
+        """The list as it was read."""
+        return self.into.roots if isinstance(self.into, Pin) else self.into.children
+
+    @property
+    def after(self) -> tuple[str, ...]:
+        """The list as it is to be."""
+        return tuple(sorted({*self.before, *(row.shard.shard_id for row in self.rows)}))
 
 
 @dataclass(frozen=True, slots=True)
 class Vouch:
-    """What a beat tells: a count that grows, how many shards the worker owns, the worst lag and as of when (unix)."""
+    """What a beat tells: a count that grows, the shards the worker owns, how many of them are behind, the worst lag.
+
+    `as_of` is when that was so, in unix seconds: shards that are not behind were caught up then.
+    """
 
     beat: int
     shards: int = 0
+    behind: int = 0
     lag_seconds: float = 0.0
     as_of: float = 0.0
 

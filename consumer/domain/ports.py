@@ -8,13 +8,17 @@ from typing import Protocol
 
 from consumer.domain.board import BoardRow
 from consumer.domain.leaderboard import Unit
-from consumer.domain.leases import Lease, LeaseRow, Members, Origin, Pin, Shard, Vouch
+from consumer.domain.leases import Adoption, Lease, LeaseRow, Members, Origin, Pin, Shard, Vouch
 from consumer.domain.outcomes import Children, CommitReply, Done, Ledger, Lost, RawPage, Refused, Removed, StreamListing
 from consumer.domain.records import Game, Verdict
 
 
 class Streams(Protocol):
-    """DynamoDB Streams."""
+    """DynamoDB Streams, and which stream the source table has now."""
+
+    def find_stream(self) -> str:
+        """The ARN of the stream to read: the one that was chosen, or the source table's newest one."""
+        ...
 
     def list_shards(self, stream_arn: str) -> StreamListing:
         """All shards that the stream shows now, over all pages."""
@@ -40,8 +44,11 @@ class Ledgers(Protocol):
         """The stream's pin and birth row, read at one moment."""
         ...
 
-    def pin(self, pin: Pin) -> Done | Lost:
-        """Writes pin and birth row in one transaction; Lost when one of them exists."""
+    def pin(self, pin: Pin, predecessor: str | None, found_at: float) -> Done | Lost:
+        """Writes pin and birth row in one transaction; Lost when one of them exists.
+
+        After a `predecessor` (ARN) also a gap row: what was written between the two streams is in neither.
+        """
         ...
 
     def plant(self, stream_arn: str, rows: tuple[LeaseRow, ...]) -> Done | Lost | Refused:
@@ -50,6 +57,18 @@ class Ledgers(Protocol):
 
     def complete_pin(self, stream_arn: str) -> Done:
         """From now on a root without a row is a lost row."""
+        ...
+
+    def adopt(self, adoption: Adoption) -> Done | Lost:
+        """The list and the new rows in one transaction; Lost when the list has changed or a row exists."""
+        ...
+
+    def mark(self, row: LeaseRow, unlisted_since: float | None) -> Done:
+        """Notes since when listings have not shown a finished shard; None: they show it. Nothing if it is noted."""
+        ...
+
+    def forget(self, row: LeaseRow, pin: Pin | None) -> Done | Lost:
+        """Deletes a finished row whose note is still that of `row`, and takes it out of the roots of `pin`."""
         ...
 
     def load(self) -> Ledger:

@@ -6,7 +6,7 @@ from enum import Enum
 
 from consumer.domain.errors import DataTrimmed, IteratorExpired, Trouble
 from consumer.domain.leaderboard import Unit
-from consumer.domain.leases import Lease, LeaseRow, Members, Origin, Pin, Vouch
+from consumer.domain.leases import Adoption, Lease, LeaseRow, Members, Origin, Pin, Shard, Vouch
 from consumer.domain.outcomes import (
     Children,
     Committed,
@@ -19,6 +19,7 @@ from consumer.domain.outcomes import (
     StreamListing,
 )
 from consumer.domain.ports import Commits, Ledgers, Membership, Streams
+from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.records import Game, Poison, Reason, Rules, decode, poison
 
 PAGE_RECORDS = 1000
@@ -26,10 +27,12 @@ PAGE_RECORDS = 1000
 
 
 class Lane(Enum):
-    """Beats and looks have a lane of their own, so that a thousand slow shards cannot starve them."""
+    """Who waits for whom: beats for nobody, commits before reads, and listings, which AWS wants slow, aside."""
 
     DATA = "data"
+    READ = "read"
     BEAT = "beat"
+    LIST = "list"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,7 @@ class Read:
     iterator: str
     after: str
     floor: float | None
+    limit: int = PAGE_RECORDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +134,11 @@ class ListShards:
 
 @dataclass(frozen=True, slots=True)
 class PinStream:
+    """`predecessor`: the stream that this one comes after, whose end and this one's start may not meet."""
+
     pin: Pin
+    predecessor: str | None
+    found_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +163,55 @@ class Claim:
     lease: Lease
 
 
+@dataclass(frozen=True, slots=True)
+class FindStream:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class FindLate:
+    """Has a finished shard got more children than its row tells?"""
+
+    parent: LeaseRow
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Is there such a shard? Asked of a parent that no listing shows."""
+
+    shard: Shard
+
+
+@dataclass(frozen=True, slots=True)
+class RecordLoss:
+    """A gap of a shard that nobody works: it was gone before it was ever known."""
+
+    shard: Shard
+    found_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    adoption: Adoption
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    row: LeaseRow
+    unlisted_since: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    row: LeaseRow
+    pin: Pin | None
+
+
 MemberCall = Beat | Look | Bury | Leave
 PinCall = FindOrigin | ListShards | PinStream | Plant | CompletePin
 CoordinatorCall = MemberCall | PinCall | Load | Claim
-Call = ShardCall | CoordinatorCall
+SurveyCall = FindStream | ListShards | FindLate | Probe | RecordLoss | Adopt | Mark | Forget | PinCall
+Call = ShardCall | CoordinatorCall | SurveyCall
 
 Reply = (
     Page | Poison | str | bool | Children | Committed | Lost | Refused | Done | Removed | Members | Origin
@@ -178,8 +231,15 @@ class World:
 
 
 def lane_of(call: Call) -> Lane:
-    """Which pool runs the call."""
-    return Lane.BEAT if isinstance(call, Beat | Look | Bury | Leave) else Lane.DATA
+    """Where the call waits for a thread."""
+    match call:
+        case Beat() | Look() | Bury() | Leave():
+            return Lane.BEAT
+        case ListShards() | FindChildren() | FindLate() | FindStream():
+            return Lane.LIST
+        case Open() | Read():
+            return Lane.READ
+    return Lane.DATA
 
 
 def perform(call: Call, world: World) -> Reply:
@@ -193,8 +253,8 @@ def perform(call: Call, world: World) -> Reply:
 def _perform(call: Call, world: World) -> Reply:
     """Decoding happens here, on the pool's thread."""
     match call:
-        case Read(_, iterator, _, floor):
-            raw = world.streams.read(iterator, PAGE_RECORDS)
+        case Read(_, iterator, _, floor, limit):
+            raw = world.streams.read(iterator, limit)
             entries = [decode(wire, world.rules, floor) for wire in raw.records]
             return Page(entries, raw.next_iterator, raw.size_bytes)
         case Commit(lease, unit, later, fills_gap):
@@ -224,8 +284,8 @@ def _perform(call: Call, world: World) -> Reply:
             return world.ledgers.origin(stream_arn)
         case ListShards(stream_arn):
             return world.streams.list_shards(stream_arn)
-        case PinStream(pin):
-            return world.ledgers.pin(pin)
+        case PinStream(pin, predecessor, found_at):
+            return world.ledgers.pin(pin, predecessor, found_at)
         case Plant(stream_arn, rows):
             return world.ledgers.plant(stream_arn, rows)
         case CompletePin(stream_arn):
@@ -234,6 +294,20 @@ def _perform(call: Call, world: World) -> Reply:
             return world.ledgers.load()
         case Claim(row, lease):
             return world.ledgers.claim(row, lease)
+        case FindStream():
+            return world.streams.find_stream()
+        case FindLate(parent):
+            return world.streams.find_children(parent.shard)
+        case Probe(shard):
+            return world.streams.open(shard, TRIM_HORIZON)
+        case RecordLoss(shard, found_at):
+            return world.commits.record_gap(shard, TRIM_HORIZON, found_at)
+        case Adopt(adoption):
+            return world.ledgers.adopt(adoption)
+        case Mark(row, unlisted_since):
+            return world.ledgers.mark(row, unlisted_since)
+        case Forget(row, pin):
+            return world.ledgers.forget(row, pin)
 
 
 Perform = Callable[[Call], Reply]

@@ -1,7 +1,7 @@
 """The coordinator machine: beat, look, load the ledger, plan, claim; leave last. It works no shard itself."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Final
 
@@ -97,7 +97,7 @@ class Coordinator:
         if self.pinning.asked and self._beating.ready(now):
             self._beating.send(now)
             self._beats += 1
-            self.vouch = Vouch(self._beats, self.vouch.shards, self.vouch.lag_seconds, self.vouch.as_of)
+            self.vouch = replace(self.vouch, beat=self._beats)
             calls.append(Beat(self.identity.owner, self.vouch, joining=not self._joined, bump=self._bump))
             self._bump = False
         if self._joined and self._looking.ready(now):
@@ -149,6 +149,17 @@ class Coordinator:
         """Shards whose row is missing."""
         return self._holdings.halted
 
+    @property
+    def ledger(self) -> Ledger:
+        """The rows as last read."""
+        return self._holdings.ledger
+
+    @property
+    def vouches(self) -> Mapping[str, Vouch]:
+        """What the living members told last."""
+        dead = self._observer.dead()
+        return {owner: vouch for owner, vouch in self._observer.members.items() if owner not in dead}
+
     def leave(self, now: float) -> None:
         """The last thing: all leases are released. A beat under way is awaited, it could put us in again."""
         if not self._beating.flying and not self.left and not self._leaving.flying and self._leaving.ready(now):
@@ -160,9 +171,9 @@ class Coordinator:
         """What has failed for a while."""
         return {errand.trouble for errand in (self._beating, self._looking, self._stepping) if errand.trouble}
 
-    def tell(self, shards: int, lag_seconds: float, as_of: float) -> None:
+    def tell(self, shards: int, behind: int, lag_seconds: float, as_of: float) -> None:
         """What the next beat says of this worker's shards (`as_of` in unix seconds)."""
-        self.vouch = Vouch(self._beats, shards, lag_seconds, as_of)
+        self.vouch = Vouch(self._beats, shards, behind, lag_seconds, as_of)
 
     def announce(self, now: float) -> None:
         """A lease was given back: bump the counter at once, so that the others look."""

@@ -4,6 +4,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from math import ceil
 from typing import Any, Final
 
 from consumer.domain.errors import Trouble, WorkerStalled
@@ -18,6 +19,8 @@ LONGEST_WAIT_SECONDS: Final = 0.5
 """The loop turns at least this often, so that the watchdog knows it alive."""
 STANDING_SECONDS: Final = 1.0
 PENDING_SECONDS: Final = 60.0
+LONGEST_CALL_SECONDS: Final = 60.0
+"""A call of many pages (a scan of the ledger, a listing) takes so long at most; one question at most 6 s."""
 DRAIN_SECONDS: Final = 20.0
 """ECS sends SIGKILL 30 s after SIGTERM; leases that could not be released by then expire by themselves."""
 
@@ -105,16 +108,25 @@ class Daemon:
             self._die(WorkerStalled(f"{loop.__name__} died: {error!r}"))
 
     def _watch(self) -> None:
-        """Ends the process when the loop makes no turn while this thread makes twelve of a quarter TTL.
+        """Ends the process when the loop, or a call, is overdue by three TTLs: twelve turns of this thread.
 
         It counts its own turns rather than seconds: after a pause of the whole process nobody is overdue.
         """
-        seen, still = -1, 0
-        while not self._finished.wait(self._ttl / 4):
-            still = 0 if self._turns != seen else still + 1
-            seen = self._turns
-            if still >= 12:
-                self._die(WorkerStalled(f"the worker's loop made no turn for {3 * self._ttl:.0f} s"))
+        turn_seconds = self._ttl / 4
+        allowed = {
+            "the loop": 12,
+            **dict.fromkeys(self._pool.running(), 12 + ceil(LONGEST_CALL_SECONDS / turn_seconds)),
+        }
+        seen: dict[str, object] = {}
+        still = dict.fromkeys(allowed, 0)
+        while not self._finished.wait(turn_seconds):
+            steps: dict[str, object] = {"the loop": self._turns, **self._pool.running()}
+            for name, step in steps.items():
+                still[name] = still[name] + 1 if step is not None and step is seen.get(name) else 0
+                if still[name] >= allowed[name]:
+                    doing = "" if name == "the loop" else f" in {type(step).__name__}"
+                    self._die(WorkerStalled(f"{name} has made no step for {still[name] * turn_seconds:.0f} s{doing}"))
+            seen = steps
 
     def _count_pending(self) -> None:
         """Pending quarantine rows are counted rarely, and aside: it is a scan."""

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from consumer.domain.errors import TroubleKind
 from consumer.domain.leaderboard import Unit
-from consumer.domain.leases import Lease, LeaseRow, Shard
+from consumer.domain.leases import Adoption, Lease, LeaseRow, Shard
+from consumer.domain.outcomes import StreamListing
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ class ShardHalted:
 class GapFound:
     """Data after `checkpoint` was trimmed before it was read; `new` when no row told of it yet."""
 
-    lease: Lease
+    shard: Shard
     checkpoint: str
     new: bool
 
@@ -97,6 +98,31 @@ class StreamPinned:
     stream_arn: str
     floor: float | None
     roots: tuple[str, ...]
+    predecessor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamListed:
+    listing: StreamListing
+
+
+@dataclass(frozen=True, slots=True)
+class ShardsAdopted:
+    """They became visible late; now the ledger knows them."""
+
+    adoption: Adoption
+
+
+@dataclass(frozen=True, slots=True)
+class RowForgotten:
+    """The row of a finished shard that nothing refers to any more was deleted."""
+
+    shard: Shard
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerSurprised:
+    """The ledger is not what it was when it was last read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,5 +144,6 @@ class Removed:
 
 Event = (
     UnitCommitted | CaughtUp | RetryScheduled | ShardRewound | LeaseClaimed | LeaseLost | HandOverDecided
-    | LeaseReleased | ShardEnded | ShardHalted | GapFound | StreamPinned | Joined | MemberBuried | Removed
+    | LeaseReleased | ShardEnded | ShardHalted | GapFound | StreamPinned | StreamListed
+    | ShardsAdopted | RowForgotten | LedgerSurprised | Joined | MemberBuried | Removed
 )  # fmt: skip

@@ -15,9 +15,12 @@ Act = Claim | Bury
 
 
 class Work(Protocol):
-    """A shard under a lease."""
+    """A shard under a lease. `leaving`: it is being given back."""
 
     lease: Lease
+
+    @property
+    def leaving(self) -> bool: ...
 
 
 class Holdings:
@@ -70,7 +73,9 @@ class Holdings:
         for owner in sorted(gone - owners - self._burials):
             self._burials.add(owner)
             calls.append(Bury(owner, members[owner].beat))
-        return [events.HandOverDecided(shard) for shard in decided.release if shard in self._working], calls
+        working = self._working
+        given = [shard for shard in decided.release if shard in working and not working[shard].leaving]
+        return [events.HandOverDecided(shard) for shard in given], calls
 
     def claimed(self, call: Claim, reply: Reply) -> LeaseRow | None:
         """The row that is ours now; None when it is not, or that is open: then the ledger tells."""

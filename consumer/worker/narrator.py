@@ -84,12 +84,22 @@ class Narrator:
                 self._bound(lease).info("shard.ended", children=list(children))
             case events.ShardHalted(shard, checkpoint):
                 self._log.error("shard.halted", shard_id=str(shard), reason="row_missing", checkpoint=checkpoint)
-            case events.GapFound(lease, checkpoint, new):
+            case events.GapFound(shard, checkpoint, new):
                 if new:
                     self._meters.gap()
-                self._bound(lease).error("shard.gap", checkpoint=checkpoint, certain=False, new=new)
-            case events.StreamPinned(stream_arn, floor, roots):
+                self._log.error("shard.gap", shard_id=str(shard), checkpoint=checkpoint, certain=False, new=new)
+            case events.StreamPinned(stream_arn, floor, roots, predecessor):
                 self._log.info("stream.pinned", stream_arn=stream_arn, floor=floor, roots=len(roots))
+                if predecessor is not None:
+                    self._meters.gap()
+                    self._log.error("stream.gap", stream_arn=stream_arn, predecessor=predecessor, certain=False)
+            case events.ShardsAdopted(adoption):
+                shard_ids = [str(row.shard) for row in adoption.rows]
+                self._log.info("shard.found_late", shard_ids=shard_ids, parent_shard_id=adoption.rows[0].parent)
+            case events.RowForgotten(shard):
+                self._log.info("lease.forgotten", shard_id=str(shard))
+            case events.StreamListed() | events.LedgerSurprised():
+                pass
             case events.Joined(owner):
                 self._log.info("worker.joined", owner=owner)
             case events.MemberBuried(owner):

@@ -5,13 +5,13 @@ Each step is idempotent and conditional, so a crash anywhere, or two workers at 
 
 from collections.abc import Collection
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Final, Literal
 
 from consumer.domain import lineage
 from consumer.domain.errors import UnsafeRefused
-from consumer.domain.leases import LeaseRow, Origin, Pin, Shard
+from consumer.domain.leases import LeaseRow, Origin, Pin, Shard, label_of
 from consumer.domain.outcomes import Done, Lost, Refused, StreamListing
 from consumer.domain.position import TRIM_HORIZON
 from consumer.worker import events
@@ -44,7 +44,8 @@ class Pinning:
         self._stage = Stage.ORIGIN
         self._asked = False
         self._draft: Pin | None = None
-        self._epoch = 0
+        self._predecessor: Pin | None = None
+        self._listed_at = 0.0
         self._unplanted: list[str] = []
 
     @property
@@ -66,13 +67,10 @@ class Pinning:
                 return ListShards(self._stream_arn)
             case Stage.PINNING:
                 assert self._draft is not None
-                return PinStream(self._draft)
+                before = self._predecessor
+                return PinStream(self._draft, before.stream_arn if before is not None else None, self._listed_at)
             case Stage.PLANTING if self._unplanted:
-                rows = tuple(
-                    LeaseRow(Shard(self._stream_arn, root), None, self._epoch, TRIM_HORIZON)
-                    for root in self._unplanted[:PLANTED_AT_ONCE]
-                )
-                return Plant(self._stream_arn, rows)
+                return Plant(self._stream_arn, tuple(map(self._row, self._unplanted[:PLANTED_AT_ONCE])))
             case Stage.PLANTING:
                 return CompletePin(self._stream_arn)
 
@@ -83,17 +81,18 @@ class Pinning:
                 self._refuse_mismatch(reply)
                 self._asked = True
                 self.pin = reply.pin
+                self._predecessor = _latest_before(self._stream_arn, reply)
                 self._stage = Stage.LISTING
             case ListShards(), StreamListing():
-                self._epoch = int(reply.served_at)
+                self._listed_at = reply.served_at
                 if self.pin is None:
                     self._draft = Pin(self._stream_arn, self._floor(reply), lineage.roots(reply), complete=False)
                     self._stage = Stage.PINNING
                 else:
                     self._start_planting(self.pin)
-            case PinStream(pin), Done():
+            case PinStream(pin, predecessor), Done():
                 self._start_planting(pin)
-                return [events.StreamPinned(pin.stream_arn, pin.floor, pin.roots)]
+                return [events.StreamPinned(pin.stream_arn, pin.floor, pin.roots, predecessor)]
             case ((PinStream() | Plant()), Lost()):
                 self._stage = Stage.ORIGIN  # another worker is ahead of us: look again
             case Plant(_, rows), Done():
@@ -115,8 +114,20 @@ class Pinning:
     def _planted(self, roots: Collection[str]) -> None:
         self._unplanted = [root for root in self._unplanted if root not in roots]
 
+    def _row(self, root: str) -> LeaseRow:
+        """What is in a stream at first sight and trimmed then is before the beginning; a successor began by itself."""
+        created = self._listed_at
+        if self._predecessor is not None:
+            created = min(created, _enabled_at(self._stream_arn) or created)
+        return LeaseRow(Shard(self._stream_arn, root), None, int(self._listed_at), TRIM_HORIZON, created=created)
+
     def _floor(self, listing: StreamListing) -> float | None:
-        """The start position in unix seconds, rounded down to what the engine tells creation times in."""
+        """The start position in unix seconds, rounded down to what the engine tells creation times in.
+
+        It is that of the table's first stream: a successor is read from its horizon.
+        """
+        if self._predecessor is not None:
+            return self._predecessor.floor
         if self._start == "TRIM_HORIZON":
             return None
         moment = listing.served_at if self._start == "LATEST" else self._start.timestamp()
@@ -141,8 +152,8 @@ class Pinning:
                 "birth row for it: it is another table, or was emptied, and quarantined records may be missing. "
                 "Check CONSUMER_QUARANTINE_TABLE, or restore the table from a backup."
             )
-        for birth, pinned in origin.others:
-            if not pinned:
+        for birth, pin in origin.others:
+            if pin is None:
                 raise UnsafeRefused(self._lost_ledger(birth.stream_arn))
 
     def _lost_ledger(self, stream_arn: str) -> str:
@@ -152,3 +163,18 @@ class Pinning:
             "to 24 hours of games a second time. Check CONSUMER_LEASE_TABLE, or restore the table from a backup; a "
             "leaderboard that is to be counted anew needs new, empty leaderboard, lease and quarantine tables."
         )
+
+
+def _latest_before(stream_arn: str, origin: Origin) -> Pin | None:
+    """The pin of the same table's stream before this one; labels are times, so they sort."""
+    table = stream_arn.rpartition("/")[0]
+    pins = [pin for _, pin in origin.others if pin is not None and pin.stream_arn.rpartition("/")[0] == table]
+    return max(pins, key=lambda pin: (pin.stream_arn < stream_arn, pin.stream_arn), default=None)
+
+
+def _enabled_at(stream_arn: str) -> float | None:
+    """When a stream was switched on, in unix seconds: its label is that moment in UTC. None: the label says nothing."""
+    try:
+        return datetime.fromisoformat(label_of(stream_arn)).replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return None

@@ -1,10 +1,11 @@
-"""The pool: daemon threads that run calls and queue their replies. A lane each for data and for beats.
+"""The pool: daemon threads that run calls and queue their replies. Data, beats and listings have their own threads.
 
 Own, small threads rather than an executor of the standard library: that one waits at exit for calls under way, and a
 worker that has been told to stop must not wait for a read of five seconds.
 """
 
 import threading
+from collections import deque
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
@@ -18,20 +19,49 @@ class Defect:
     raised: BaseException
 
 
+class _Queue:
+    """Calls for some threads, in the order given; the urgent ones before the others."""
+
+    def __init__(self) -> None:
+        self._urgent: deque[Call] = deque()
+        self._ordinary: deque[Call] = deque()
+        self._count: SimpleQueue[None] = SimpleQueue()
+
+    def put(self, call: Call, *, urgent: bool) -> None:
+        (self._urgent if urgent else self._ordinary).append(call)
+        self._count.put(None)
+
+    def get(self) -> Call:
+        self._count.get()
+        try:
+            return self._urgent.popleft()
+        except IndexError:
+            return self._ordinary.popleft()
+
+
 class Pool:
-    """Runs calls in the order given, at most `data_threads` at once and two of the beats' lane."""
+    """At most `data_threads` calls at once, two of the beats' lane and one listing. Reads wait for all else."""
 
     def __init__(self, perform: Perform, data_threads: int) -> None:
         self._perform = perform
-        self._calls: dict[Lane, SimpleQueue[Call]] = {Lane.DATA: SimpleQueue(), Lane.BEAT: SimpleQueue()}
+        data, beats, listings = _Queue(), _Queue(), _Queue()
+        self._queues = {Lane.DATA: data, Lane.READ: data, Lane.BEAT: beats, Lane.LIST: listings}
         self._replies: SimpleQueue[tuple[Call, Reply | Defect] | None] = SimpleQueue()
-        for lane, threads in ((Lane.DATA, data_threads), (Lane.BEAT, 2)):
+        self._running: dict[str, Call | None] = {}
+        for queue, name, threads in ((data, "data", data_threads), (beats, "beat", 2), (listings, "list", 1)):
             for number in range(threads):
-                threading.Thread(target=self._run, args=(lane,), name=f"{lane.value}-{number}", daemon=True).start()
+                thread = threading.Thread(target=self._run, args=(queue,), name=f"{name}-{number}", daemon=True)
+                self._running[thread.name] = None
+                thread.start()
 
     def start(self, call: Call) -> None:
         """Queues the call; its reply comes out of `replies`."""
-        self._calls[lane_of(call)].put(call)
+        lane = lane_of(call)
+        self._queues[lane].put(call, urgent=lane is not Lane.READ)
+
+    def running(self) -> dict[str, Call | None]:
+        """What each thread is at now, by its name."""
+        return self._running.copy()
 
     def wake(self) -> None:
         """Makes a waiting `replies` return. Safe in a signal handler."""
@@ -52,12 +82,13 @@ class Pool:
         except Empty:
             return answered
 
-    def _run(self, lane: Lane) -> None:
-        calls = self._calls[lane]
+    def _run(self, queue: _Queue) -> None:
+        name = threading.current_thread().name
         while True:
-            call = calls.get()
+            call = self._running[name] = queue.get()
             try:
                 reply: Reply | Defect = self._perform(call)
             except BaseException as raised:  # noqa: BLE001 - the loop raises it again
                 reply = Defect(raised)
+            self._running[name] = None
             self._replies.put((call, reply))

@@ -2,41 +2,54 @@
 
 from typing import Final
 
-from consumer.domain.errors import DataTrimmed, IteratorExpired
+from consumer.domain.errors import DataTrimmed, IteratorExpired, TroubleKind
 from consumer.domain.leases import Lease, LeaseRow
 from consumer.domain.outcomes import Page
 from consumer.domain.position import TRIM_HORIZON
 from consumer.worker import events
+from consumer.worker.absence import Absence
 from consumer.worker.buffer import Buffer
-from consumer.worker.calls import Open, Read, RecordGap, Reply
+from consumer.worker.calls import PAGE_RECORDS, Open, Read, RecordGap, Reply
 from consumer.worker.errand import Errand
+from consumer.worker.tuning import Allowance, Tuning
 
 ReadCall = Open | Read | RecordGap
 
 CAUGHT_UP_PAGES: Final = 2
 """Empty pages running after which a shard counts as caught up: empty pages come before data too."""
+SCANT_RECORDS: Final = 100
+"""What a page holds at most while the memory for reading ahead is used up: enough to get on."""
 
 
 class Reader:
-    """Reads ahead of the commits, bounded in bytes. `ended`: there are no more records behind the buffered ones."""
+    """Reads ahead of the commits, bounded in bytes. `ended`: there are no more records behind the buffered ones.
 
-    def __init__(self, row: LeaseRow, floor: float | None, poll_interval_seconds: float, lookahead_bytes: int) -> None:
+    `since` (unix seconds): all that is not committed was created after it. `lossy`: a gap was found in this life.
+    """
+
+    def __init__(self, row: LeaseRow, floor: float | None, tuning: Tuning, allowance: Allowance) -> None:
         self.errand = Errand()
+        self.absence = Absence()
         self.buffer = Buffer(row.checkpoint)
+        self.since = row.created
         self.ended = False
         self.trimmed = False
+        self.lossy = False
         self.gap: str | None = None
         self._floor = floor
-        self._poll_interval_seconds = poll_interval_seconds
-        self._lookahead_bytes = lookahead_bytes
+        self._tuning = tuning
+        self._allowance = allowance
         self._iterator: str | None = None
         self._open_at = row.checkpoint
         self._empty_pages = 0
+        self._idle_since: float | None = None
+        self._idle = False
 
     @property
     def full(self) -> bool:
         """Whether the look-ahead is used up: commit before reading on."""
-        return self.buffer.size_bytes >= self._lookahead_bytes
+        size_bytes = self.buffer.size_bytes
+        return size_bytes >= self._tuning.lookahead_bytes or (size_bytes > 0 and self._allowance.spent)
 
     @property
     def caught_up(self) -> bool:
@@ -44,28 +57,47 @@ class Reader:
         return self.ended or self._empty_pages >= CAUGHT_UP_PAGES
 
     @property
+    def gone(self) -> bool:
+        """Whether the stream has no such shard any more."""
+        return self.absence.proven
+
+    @property
     def wants_page(self) -> bool:
         """Whether there is something to ask. A gap is written down only when all before it is committed."""
-        if self.trimmed:
-            return not self.buffer
+        if self.trimmed or self.gone:
+            return not self.buffer and not self.ended
         return not self.ended and not self.full
 
     def next_call(self, lease: Lease, checkpoint: str, unix_now: float) -> ReadCall:
         """The question to ask next."""
+        self.trimmed |= self.gone or self._too_old(unix_now)
         if self.trimmed:
             return RecordGap(lease, checkpoint, unix_now)
         if self._iterator is None:
             return Open(lease, self._open_at)
-        return Read(lease, self._iterator, self.buffer.tail, self._floor)
+        limit = SCANT_RECORDS if self._allowance.spent else PAGE_RECORDS
+        return Read(lease, self._iterator, self.buffer.tail, self._floor, limit)
 
     def rewind(self, checkpoint: str, now: float) -> None:
         """Forgets all that was read: the ledger stands at `checkpoint`."""
+        self.close()
         self.buffer = Buffer(checkpoint)
         self._open_at = checkpoint
         self._iterator = self.gap = None
         self.ended = self.trimmed = False
         self._empty_pages = 0
         self.errand.at = now
+
+    def close(self) -> None:
+        """Gives back the room that the buffer takes."""
+        self._allowance.take(-self.buffer.size_bytes)
+
+    def drop(self, records: int) -> None:
+        """The oldest records are committed."""
+        before = self.buffer.size_bytes
+        self.buffer.drop(records)
+        self._allowance.take(self.buffer.size_bytes - before)
+        self.gap = None
 
     def take(self, call: ReadCall, reply: Reply, now: float) -> list[events.Event]:
         """Learns an answer other than Trouble. One to a question of before a rewind is dropped."""
@@ -79,19 +111,29 @@ class Reader:
                 self._iterator = None
             case Open(), str():
                 self._iterator = reply
+                self.absence.found()
             case ((Open() | Read()), DataTrimmed()):
                 self._iterator = None
                 self.trimmed = True
             case RecordGap(), bool():
                 self.trimmed = False
+                self.lossy = True
                 self.gap = call.checkpoint
                 self._open_at = TRIM_HORIZON
+                self.ended = self.gone
                 self.errand.succeed(now)
-                return [events.GapFound(call.lease, call.checkpoint, reply)]
+                return [events.GapFound(call.lease.shard, call.checkpoint, reply)]
             case _:
                 raise AssertionError(f"{type(reply).__name__} is no answer to {type(call).__name__}")
         self.errand.succeed(now)
         return []
+
+    def doubt(self, kind: TroubleKind) -> None:
+        """A call failed. An iterator that is refused will always be; a new one tells whether the shard is gone."""
+        if self._iterator is None and kind is TroubleKind.MISSING:
+            self.absence.refused()
+        if kind in (TroubleKind.MISSING, TroubleKind.REJECTED):
+            self._iterator = None
 
     def _still_asked(self, call: ReadCall) -> bool:
         """A page must follow what is buffered."""
@@ -103,15 +145,33 @@ class Reader:
             case RecordGap():
                 return self.trimmed and call.checkpoint == self.buffer.tail
 
+    def _too_old(self, unix_now: float) -> bool:
+        """Whether a shard never read before may have lost its oldest records: opening at the horizon tells nothing."""
+        if self._iterator is not None or self._open_at != TRIM_HORIZON or self.gap is not None or self.since is None:
+            return False
+        return unix_now - self.since >= self._tuning.stale_after_seconds
+
     def _take_page(self, call: Read, page: Page, now: float) -> list[events.Event]:
         self._iterator = page.next_iterator
         self.ended = page.next_iterator is None
-        if not page.entries:
-            self._empty_pages += 1
-            self.errand.succeed(now + self._poll_interval_seconds)
-            return [events.CaughtUp(call.lease)]
-        self._empty_pages = 0
-        self.buffer.extend(page, now)
-        self._open_at = self.buffer.tail
-        self.errand.succeed(now)
-        return []
+        self.errand.succeed(self.errand.sent_at + self._pause(page, now))
+        if page.entries:
+            self._empty_pages = 0
+            self.buffer.extend(page, now)
+            self._allowance.take(page.size_bytes)
+            self._open_at = self.buffer.tail
+            return []
+        self._empty_pages += 1
+        if self._idle and not self.ended and not self.buffer and not self.lossy:
+            self.since = max(self.since or 0.0, now + self._tuning.wall_offset_seconds)
+        return [events.CaughtUp(call.lease)]
+
+    def _pause(self, page: Page, now: float) -> float:
+        """At most one read a poll interval; rarely when no record has come for a while."""
+        tuning = self._tuning
+        if page.entries:
+            self._idle_since = None
+        elif self._idle_since is None:
+            self._idle_since = now
+        self._idle = self._idle_since is not None and now - self._idle_since >= tuning.idle_after_seconds
+        return max(tuning.poll_interval_seconds, tuning.idle_poll_interval_seconds if self._idle else 0.0)

@@ -4,14 +4,13 @@ At most one read and one commit are under way; that is the look-ahead. Nothing h
 `now` is monotonic seconds, given with every step.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
 
 from consumer.domain.errors import Trouble, TroubleKind
 from consumer.domain.leaderboard import Unit
 from consumer.domain.leases import Lease, LeaseRow, Shard
-from consumer.domain.outcomes import Children, Committed, Done, Lost, Refused
+from consumer.domain.outcomes import Children, Committed, Done, Lost, Refused, StreamListing
 from consumer.domain.ports import Backoff
 from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.records import Poison
@@ -31,17 +30,7 @@ from consumer.worker.calls import (
 )
 from consumer.worker.errand import Errand
 from consumer.worker.reader import Reader
-
-
-@dataclass(frozen=True, slots=True)
-class Tuning:
-    """How a shard is worked. `wall_offset_seconds` added to monotonic time gives unix time, for annotations only."""
-
-    poll_interval_seconds: float = 0.2
-    batch_window_seconds: float = 0.0
-    ignored_window_seconds: float = 5.0
-    lookahead_bytes: int = 4_000_000
-    wall_offset_seconds: float = 0.0
+from consumer.worker.tuning import Allowance, Tuning
 
 
 class State(StrEnum):
@@ -57,14 +46,16 @@ class State(StrEnum):
 class ShardMachine:
     """One shard under one lease. `ready` hands out calls, each of which must be answered through `take`."""
 
-    def __init__(self, row: LeaseRow, lease: Lease, floor: float | None, tuning: Tuning, backoff: Backoff) -> None:
+    def __init__(
+        self, row: LeaseRow, lease: Lease, floor: float | None, tuning: Tuning, allowance: Allowance, backoff: Backoff
+    ) -> None:
         self.lease = lease
         self.state = State.RUNNING
         self.checkpoint = row.checkpoint
         self._created = row.created
         self._tuning = tuning
         self._backoff = backoff
-        self._reader = Reader(row, floor, tuning.poll_interval_seconds, tuning.lookahead_bytes)
+        self._reader = Reader(row, floor, tuning, allowance)
         self._committing = Errand()
         self._attempt = Attempt()
         self._children: Children | None = None
@@ -98,13 +89,42 @@ class ShardMachine:
         if self.state in (State.RUNNING, State.ENDING):
             self.state = State.DRAINING
 
+    def recall(self) -> None:
+        """A commit that was named was not sent after all."""
+        self._committing.land()
+        self._committing.at = 0.0
+
+    def hear(self, listing: StreamListing, now: float) -> None:
+        """A listing of the stream: it shows children that the filter did not, and that the stream itself answers."""
+        self._reader.absence.stream_answered(now)
+        if self.state is State.ENDING and self._children is None:
+            me = self.lease.shard.shard_id
+            children = tuple(sorted(each.shard_id for each in listing.shards if each.parent == me))
+            if children:
+                self._children = Children(children, leaf=False, served_at=listing.served_at)
+                self._committing.at = now
+
+    def close(self) -> None:
+        """It is not worked any more."""
+        self._reader.close()
+
+    @property
+    def leaving(self) -> bool:
+        """Whether the lease is being given back."""
+        return self.state is State.DRAINING
+
+    @property
+    def hides_children(self) -> bool:
+        """Whether its end waits for children that nobody has shown yet."""
+        return self.state is State.ENDING and self._children is None and self._committing.failures > 0
+
     def lag_seconds(self, unix_now: float) -> float | None:
         """Age of the oldest record known and not committed; 0 after two empty pages running; None: not known yet."""
         oldest = self._reader.buffer.oldest_created
-        if oldest is None and self._reader.caught_up:
+        if oldest is None and self._reader.caught_up and self.state is not State.HALTED:
             return 0.0
-        created = self._created if oldest is None else oldest
-        return max(0.0, unix_now - created) if created is not None else None
+        since = self._reader.since if oldest is None else oldest
+        return max(0.0, unix_now - since) if since is not None else None
 
     def troubles(self) -> set[str]:
         """What has failed for a while."""
@@ -139,9 +159,11 @@ class ShardMachine:
     def _end(self, children: Children) -> EndShard:
         """A new row's epoch starts at the seconds since 1970, so that a row made again is above all before it."""
         shard = self.lease.shard
+        epoch = int(children.served_at)
+        created = self._created if self._reader.lossy else self._reader.since
         rows = tuple(
             LeaseRow(
-                Shard(shard.stream_arn, child), self.lease.owner, int(children.served_at), TRIM_HORIZON, shard.shard_id
+                Shard(shard.stream_arn, child), self.lease.owner, epoch, TRIM_HORIZON, shard.shard_id, created=created
             )
             for child in children.shard_ids
             if child not in self._existing
@@ -161,6 +183,8 @@ class ShardMachine:
         if self.state in (State.HALTED, State.GONE):
             return []
         if isinstance(reply, Trouble):
+            if reads:
+                self._reader.doubt(reply.kind)
             self._attempt.open_ended |= isinstance(call, Commit | EndShard)
             if isinstance(call, Examine):
                 self._attempt.doubt()
@@ -200,9 +224,8 @@ class ShardMachine:
         """The unit is in, by this attempt or by an earlier one whose answer was lost."""
         seconds = now - self._attempt.sent_at
         self.checkpoint = unit.last
-        self._created = unit.created
-        self._reader.buffer.drop(unit.records)
-        self._reader.gap = None
+        self._reader.drop(unit.records)
+        self._reader.since = max(self._reader.since or 0.0, min(unit.created, self._unix(now)))
         self._attempt.settle(unit)
         self._committing.succeed(now)
         return [events.UnitCommitted(self.lease, unit, seconds, settled)]
@@ -222,7 +245,7 @@ class ShardMachine:
             self.state = State.GONE
             return [events.ShardEnded(self.lease, row.children, ())]
         self.checkpoint = row.checkpoint
-        self._created = row.created
+        self._reader.since = row.created
         self._children = None
         if self.state is State.ENDING:
             self.state = State.RUNNING
@@ -241,8 +264,10 @@ class ShardMachine:
         return [self._retry(self._committing, call, kind, reply.invalid or "a row is held by another write", now)]
 
     def _take_children(self, children: Children, now: float) -> None:
-        """None visible yet: look again soon."""
-        if children.shard_ids or children.leaf:
+        """None visible yet: look again soon; a listing may show them before that."""
+        if self._children is not None:
+            self._committing.succeed(now)
+        elif children.shard_ids or children.leaf or self._reader.gone:
             self._children = children
             self._committing.succeed(now)
         else:

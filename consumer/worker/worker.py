@@ -2,24 +2,24 @@
 
 import heapq
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 from math import inf
 
 from consumer.domain.leases import Lease, LeaseRow, Shard
+from consumer.domain.lineage import RETENTION_SECONDS
+from consumer.domain.outcomes import StreamListing
 from consumer.domain.ports import Backoff
 from consumer.worker import events
-from consumer.worker.calls import (
-    Call,
-    Reply,
-    ShardCall,
-)
+from consumer.worker.calls import Call, Commit, CoordinatorCall, Reply, ShardCall, SurveyCall
 from consumer.worker.coordinator import Coordinator, Identity
+from consumer.worker.outlook import Outlook
 from consumer.worker.pinning import Pinning
-from consumer.worker.shard import ShardMachine, State, Tuning
-
-RETENTION_SECONDS = 24 * 3600
-"""How long a stream keeps a record. Source: Developer Guide, "Change data capture for DynamoDB Streams"."""
+from consumer.worker.shard import ShardMachine, State
+from consumer.worker.survey import Surveyor
+from consumer.worker.tuning import Allowance, Tuning
+from consumer.worker.turns import Turns
 
 SHOWN_TROUBLES = 10
 """Troubles that readiness names; a thousand shards would have as many."""
@@ -40,10 +40,22 @@ class Worker:
     """`ready` hands out calls, each to be answered through `take`; `wake_at` says when to ask without an answer."""
 
     def __init__(
-        self, identity: Identity, pinning: Pinning, lease_ttl_seconds: float, tuning: Tuning, backoff: Backoff
+        self,
+        identity: Identity,
+        stream_arn: str,
+        begin: Callable[[str], Pinning],
+        lease_ttl_seconds: float,
+        tuning: Tuning,
+        backoff: Backoff,
     ) -> None:
+        """`begin` makes the pinning of a stream, of `stream_arn` first and of its successors as they are found."""
         self.shards: dict[Shard, ShardMachine] = {}
-        self.coordinator = Coordinator(identity, pinning, lease_ttl_seconds, self.shards, backoff)
+        self.coordinator = Coordinator(identity, begin(stream_arn), lease_ttl_seconds, self.shards, backoff)
+        self._surveyor = Surveyor(begin, backoff)
+        self._outlook = Outlook(lease_ttl_seconds)
+        self._turns = Turns()
+        self._allowance = Allowance(tuning.total_lookahead_bytes)
+        self._outbox: list[Commit] = []
         self._tuning = tuning
         self._backoff = backoff
         self._draining = False
@@ -58,18 +70,29 @@ class Worker:
         """The calls to start now; the caller owes a reply for each."""
         if self._draining and not self.shards and self.coordinator.settled:
             self.coordinator.leave(now)
-        calls: list[Call] = list(self.coordinator.ready(now))
+        coordinator = self.coordinator
+        calls: list[Call] = list(coordinator.ready(now))
+        if self._surveys:
+            calls += self._surveyor.ready(now, coordinator.ledger, len(coordinator.vouches))
         self._vouch(now)
         while self._agenda and self._agenda[0][0] <= now:
             at, _, shard = heapq.heappop(self._agenda)
             if self._due.get(shard) == at and (machine := self.shards.get(shard)):
-                calls += machine.ready(now, vouched=self._vouched)
+                for call in machine.ready(now, vouched=self._vouched):
+                    if not isinstance(call, Commit) or self._turns.enter(call):
+                        calls.append(call)
                 self._schedule(machine)
+        if self._vouched:
+            calls += self._outbox
+            self._outbox.clear()
         return calls
 
     def wake_at(self) -> float:
         """When to ask `ready` again if no reply comes before (monotonic seconds)."""
-        return min(self._agenda[0][0] if self._agenda else inf, self.coordinator.wake_at())
+        if self._outbox and self._vouched:
+            return -inf
+        surveys = self._surveyor.wake_at() if self._surveys else inf
+        return min(self._agenda[0][0] if self._agenda else inf, self.coordinator.wake_at(), surveys)
 
     def drain(self) -> None:
         """Polls no more, settles the commits under way, releases the leases, leaves `members`; then `done`."""
@@ -82,6 +105,10 @@ class Worker:
     def done(self) -> bool:
         """Drained, and gone from `members`."""
         return self.coordinator.left
+
+    @property
+    def _surveys(self) -> bool:
+        return self.coordinator.planned and not self._draining
 
     def _vouch(self, now: float) -> None:
         """Commits wait while our beat cannot be written; when it can again, every shard is asked."""
@@ -106,26 +133,48 @@ class Worker:
             self._drop(machine)
             return
         machine.drain()
+        if self._withdraw(machine.lease):
+            machine.recall()
         self._schedule(machine)
 
     def _drop(self, machine: ShardMachine) -> None:
+        machine.close()
+        self._withdraw(machine.lease)
         del self.shards[machine.lease.shard]
         self._due.pop(machine.lease.shard, None)
+
+    def _withdraw(self, lease: Lease) -> bool:
+        """Takes back a commit that has not been sent yet."""
+        for commit in self._outbox:
+            if commit.lease == lease:
+                self._outbox.remove(commit)
+                self._outbox += self._turns.leave(commit)
+                return True
+        waiting, freed = self._turns.withdraw(lease)
+        self._outbox += freed
+        return waiting is not None
 
     # --- what an answer means ---
 
     def take(self, call: Call, reply: Reply, now: float) -> list[events.Event]:
         """Tells the machine that named `call`. A reply to an earlier epoch's call finds no machine and is dropped."""
+        if isinstance(call, Commit):
+            self._outbox += self._turns.leave(call)
         if isinstance(call, ShardCall):
             machine = self.shards.get(call.lease.shard)
             if machine is None or machine.lease != call.lease:
                 return []
             told = machine.take(call, reply, now)
+            if machine.hides_children:
+                self._surveyor.soon(now)
             if machine.state is State.GONE or (machine.state is State.HALTED and self._draining):
                 self._drop(machine)
             else:
                 self._schedule(machine)
+        elif isinstance(call, SurveyCall) and self._surveyor.asked(call):
+            told = self._surveyor.take(call, reply, now)
         else:
+            assert isinstance(call, CoordinatorCall)
             told = self.coordinator.take(call, reply, now)
         for event in told:
             self._follow(event, now)
@@ -139,9 +188,17 @@ class Worker:
                 self._drain(self.shards[shard])
             case events.LeaseReleased():
                 self.coordinator.announce(now)
-            case events.ShardEnded(_, _, rows):
+            case events.ShardEnded(lease, children, rows):
                 for row in rows:
                     self._work(row, now)
+                self.coordinator.rescan(now)
+                self._surveyor.ended(lease.shard, children, rows[0].created if rows else None, now)
+            case events.StreamListed(listing):
+                self._hear(listing, now)
+            case events.ShardsAdopted():
+                self.coordinator.announce(now)
+                self.coordinator.rescan(now)
+            case events.LedgerSurprised():
                 self.coordinator.rescan(now)
             case events.LeaseLost(lease):
                 if (machine := self.shards.get(lease.shard)) and machine.lease == lease:
@@ -151,6 +208,12 @@ class Worker:
                 self.coordinator.rescan(now)
             case _:
                 pass
+
+    def _hear(self, listing: StreamListing, now: float) -> None:
+        for machine in self.shards.values():
+            if machine.lease.shard.stream_arn == listing.stream_arn:
+                machine.hear(listing, now)
+                self._schedule(machine)
 
     def _work(self, row: LeaseRow, now: float) -> None:
         """A lease is ours: work the shard from where its row says, or give it back when we are on our way out."""
@@ -163,8 +226,11 @@ class Worker:
             Lease(row.shard, row.owner, row.epoch),
             self.coordinator.floor_of(row.shard),
             self._tuning,
+            self._allowance,
             self._backoff,
         )
+        if known is not None:
+            self._drop(known)
         self.shards[row.shard] = machine
         self._due.pop(row.shard, None)
         if self._draining:
@@ -175,13 +241,18 @@ class Worker:
     # --- what others may see ---
 
     def standing(self, now: float) -> Standing:
-        """How things stand. A shard whose lag is not known yet counts as not behind."""
+        """How things stand, with the lag of the whole stream. A shard whose lag is not known yet is not behind."""
+        coordinator = self.coordinator
         unix_now = now + self._tuning.wall_offset_seconds
         lags = [lag for machine in self.shards.values() if (lag := machine.lag_seconds(unix_now)) is not None]
-        lag = max(lags, default=0.0)
+        mine = max(lags, default=0.0)
+        coordinator.tell(len(self.shards), sum(lag > 0 for lag in lags), mine, unix_now)
+        others = self._outlook.lag_seconds(
+            coordinator.ledger, coordinator.vouches, self.shards.keys(), coordinator.halted, now, unix_now
+        )
+        lag = max(mine, others)
         states = Counter(machine.state.value for machine in self.shards.values())
-        states[State.HALTED.value] += len(self.coordinator.halted - self.shards.keys())
-        self.coordinator.tell(len(self.shards), lag, unix_now)
+        states[State.HALTED.value] += len(coordinator.halted - self.shards.keys())
         return Standing(lag, RETENTION_SECONDS - lag, dict(states), len(self.shards), tuple(self._not_ready(now)))
 
     def _not_ready(self, now: float) -> list[str]:
@@ -196,5 +267,6 @@ class Worker:
             shard for shard, machine in self.shards.items() if machine.state is State.HALTED
         }
         reasons += [f"shard {shard} is halted: its row is missing from the lease table" for shard in sorted(halted)]
-        troubles = self.coordinator.troubles().union(*(machine.troubles() for machine in self.shards.values()))
+        side = self.coordinator.troubles() | self._surveyor.troubles()
+        troubles = side.union(*(machine.troubles() for machine in self.shards.values()))
         return reasons + sorted(troubles)[:SHOWN_TROUBLES]

@@ -11,6 +11,8 @@ from typing import Any
 from consumer.aws.clients import Clients
 from consumer.aws.commit import DynamoCommits
 from consumer.aws.leases import DynamoLeases
+from consumer.aws.membership import DynamoMembership
+from consumer.aws.pace import Pace
 from consumer.aws.stream import DynamoStreams
 from consumer.aws.tables import LEADERBOARD_KEYS, LEASE_KEYS, QUARANTINE_KEYS, DynamoTables
 from consumer.domain.leases import Shard
@@ -19,6 +21,9 @@ from consumer.domain.position import is_sequence_number
 from tests.contract.subject import Quarantined, Score, Subject, Value
 
 Item = Mapping[str, Any]
+
+AT_ONCE = Pace(1e9)
+"""No engine counts DescribeStream calls."""
 
 _BATCH = 25  # items that a BatchWriteItem takes
 
@@ -39,8 +44,9 @@ class DynamoSubject(Subject):
         self.tables = DynamoTables(clients.dynamodb, clients.streams, threading.Event())
         for table, keys in zip(self.names, (LEASE_KEYS, LEADERBOARD_KEYS, QUARANTINE_KEYS), strict=True):
             self.tables.ensure(table, keys)
-        self.streams = DynamoStreams(clients.streams)
-        self.ledgers = self.membership = DynamoLeases(clients.dynamodb, *self.names)
+        self.streams = DynamoStreams(clients.streams, clients.dynamodb, self.source, pace=AT_ONCE)
+        self.ledgers = DynamoLeases(clients.dynamodb, *self.names)
+        self.membership = DynamoMembership(clients.dynamodb, self.leases)
         self.commits = DynamoCommits(clients.dynamodb, *self.names)
 
     # --- looking ---
@@ -75,7 +81,14 @@ class DynamoSubject(Subject):
         return {
             (Shard(item["streamArn"]["S"], item["shard"]["S"]), item["from"]["S"]): item.get("to", {}).get("S")
             for item in self.items(self.quarantined)
-            if item["shardId"]["S"] == "#gap"
+            if item["shardId"]["S"] == "#gap" and "shard" in item
+        }
+
+    def stream_gaps(self) -> dict[tuple[str, str], float]:
+        return {
+            (item["streamArn"]["S"], item["from"]["S"]): datetime.fromisoformat(item["foundAt"]["S"]).timestamp()
+            for item in self.items(self.quarantined)
+            if item["shardId"]["S"] == "#gap" and "shard" not in item
         }
 
     def everything(self) -> object:
@@ -117,9 +130,7 @@ class DynamoSubject(Subject):
             AttributeDefinitions=[{"AttributeName": "gameId", "AttributeType": "S"}],
             StreamSpecification={"StreamEnabled": True, "StreamViewType": view},
         )
-        arn = answer["TableDescription"]["LatestStreamArn"]
-        (shard,) = self.clients.streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]
-        return Shard(arn, shard["ShardId"])
+        return self._first_shard(answer)
 
     def write(self, items: Sequence[Item]) -> None:
         for at in range(0, len(items), _BATCH):
@@ -135,6 +146,17 @@ class DynamoSubject(Subject):
 
     def switch_off(self) -> None:
         self.clients.dynamodb.update_table(TableName=self.source, StreamSpecification={"StreamEnabled": False})
+
+    def switch_on(self, view: str = "NEW_IMAGE") -> Shard:
+        specification = {"StreamEnabled": True, "StreamViewType": view}
+        return self._first_shard(
+            self.clients.dynamodb.update_table(TableName=self.source, StreamSpecification=specification)
+        )
+
+    def _first_shard(self, answer: Item) -> Shard:
+        arn = answer["TableDescription"]["LatestStreamArn"]
+        (shard,) = self.clients.streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]
+        return Shard(arn, shard["ShardId"])
 
     def _delete(self, table: str, **key: str) -> None:
         found = self.clients.dynamodb.delete_item(

@@ -3,10 +3,11 @@
 import copy
 import time
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from consumer.domain.leases import Shard
+from consumer.domain.leases import Shard, label_of
 from consumer.domain.parcel import unpack
 from tests.builders import ARN
 from tests.contract.subject import Quarantined, Score, Subject
@@ -47,6 +48,9 @@ class FakeSubject(Subject):
     def gaps(self) -> dict[tuple[Shard, str], str | None]:
         return {key: gap.to for key, gap in self._tables.gaps.items()}
 
+    def stream_gaps(self) -> dict[tuple[str, str], float]:
+        return {(arn, label_of(before)): found_at for (arn, before), found_at in self._tables.stream_gaps.items()}
+
     def everything(self) -> object:
         held = self._tables
         return copy.deepcopy(
@@ -59,6 +63,7 @@ class FakeSubject(Subject):
                 held.board,
                 held.quarantine,
                 held.gaps,
+                held.stream_gaps,
             )
         )
 
@@ -103,8 +108,17 @@ class FakeSubject(Subject):
         self._streams.write(_SHARD, {"gameId": {"S": game_id}}, "REMOVE")
 
     def switch_off(self) -> None:
-        self._streams.enabled = False
-        self._streams.close(_SHARD)
+        self._streams.disable()
+
+    def switch_on(self) -> Shard:
+        self._streams.enable(_arn())
+        self._streams.add_shard(_SHARD)
+        return Shard(self._streams.arn, _SHARD)
+
+
+def _arn() -> str:
+    """A stream's label is the moment at which it was switched on."""
+    return f"{ARN.rpartition('/')[0]}/{datetime.now(UTC).isoformat(timespec='microseconds').removesuffix('+00:00')}"
 
 
 def _as_stored(score: tables.Score) -> Score:

@@ -67,6 +67,10 @@ class Subject(abc.ABC):
         """Gap rows by shard and checkpoint: where each ends, if that is known."""
 
     @abc.abstractmethod
+    def stream_gaps(self) -> dict[tuple[str, str], float]:
+        """Gaps between streams, by the newer one's ARN and the older one's label: when each was found."""
+
+    @abc.abstractmethod
     def everything(self) -> object:
         """All that the tables hold, to be compared with an earlier or later answer."""
 
@@ -122,6 +126,10 @@ class Subject(abc.ABC):
     def switch_off(self) -> None:
         """Switches the stream off."""
 
+    @abc.abstractmethod
+    def switch_on(self) -> Shard:
+        """Switches a stream on again, a new one; its only shard."""
+
     # --- in terms of the ports ---
 
     def row(self, shard: Shard) -> LeaseRow | None:
@@ -131,7 +139,7 @@ class Subject(abc.ABC):
     def plant(self, *rows: LeaseRow) -> None:
         """Rows in a pinned stream."""
         if not self.ledgers.load().pins:
-            assert self.ledgers.pin(Pin(ARN, None, (), complete=False)) == Done()
+            assert self.ledgers.pin(Pin(ARN, None, (), complete=False), None, CREATED) == Done()
         assert self.ledgers.plant(ARN, rows) == Done()
 
 

@@ -1,8 +1,9 @@
 """What stands in the tables, item by item: workers of another version, commands and people read it too."""
 
+from dataclasses import replace
 from typing import Any
 
-from consumer.domain.leases import Lease, LeaseRow, Pin, Vouch
+from consumer.domain.leases import Adoption, Lease, LeaseRow, Pin, Vouch
 from consumer.domain.outcomes import Committed, Done
 from consumer.domain.parcel import pack
 from consumer.domain.position import TRIM_HORIZON
@@ -25,7 +26,7 @@ def quarantine(dynamo: DynamoSubject) -> dict[tuple[str, str], Any]:
 
 
 def test_a_pinned_stream(dynamo: DynamoSubject) -> None:
-    dynamo.ledgers.pin(Pin(ARN, CREATED + 0.5, ("shard-0", "shard-1"), complete=False))
+    dynamo.ledgers.pin(Pin(ARN, CREATED + 0.5, ("shard-0", "shard-1"), complete=False), None, CREATED)
     pin = {
         "leaseKey": {"S": f"stream#{LABEL}"},
         "streamArn": {"S": ARN},
@@ -48,7 +49,7 @@ def test_a_pinned_stream(dynamo: DynamoSubject) -> None:
 
 
 def test_a_stream_pinned_at_its_horizon_has_no_floor(dynamo: DynamoSubject) -> None:
-    dynamo.ledgers.pin(Pin(ARN, None, (), complete=False))
+    dynamo.ledgers.pin(Pin(ARN, None, (), complete=False), None, CREATED)
     assert "floor" not in leases(dynamo)[f"stream#{LABEL}"]
 
 
@@ -76,7 +77,7 @@ def test_the_life_of_a_shards_row(dynamo: DynamoSubject) -> None:
     assert leases(dynamo)[key] == {name: value for name, value in expected.items() if name != "leaseOwner"}
 
     dynamo.ledgers.claim(row(epoch=8), Lease(shard(), OTHER, 9))
-    child = LeaseRow(shard(1), OTHER, 9, TRIM_HORIZON, parent="shard-0")
+    child = LeaseRow(shard(1), OTHER, 9, TRIM_HORIZON, parent="shard-0", created=CREATED + 1)
     dynamo.commits.end(Lease(shard(), OTHER, 9), sequence_number(1), ("shard-1",), (child,))
     expected |= {"leaseOwner": {"S": OTHER}, "leaseEpoch": {"N": "9"}, "checkpoint": {"S": "SHARD_END"}}
     expected |= {"childShardIds": {"L": [{"S": "shard-1"}]}}
@@ -88,15 +89,25 @@ def test_the_life_of_a_shards_row(dynamo: DynamoSubject) -> None:
         "leaseOwner": {"S": OTHER},
         "leaseEpoch": {"N": "9"},
         "checkpoint": {"S": "TRIM_HORIZON"},
+        "checkpointCreatedAt": {"N": "1769860801"},
         "parentShardId": {"S": "shard-0"},
     }
 
+    finished = row(owner=OTHER, epoch=9, checkpoint="SHARD_END", children=("shard-1",))
+    dynamo.ledgers.mark(finished, CREATED + 0.5)
+    assert leases(dynamo)[key] == expected | {"unlistedSince": {"N": "1769860800.5"}}
+    dynamo.ledgers.mark(replace(finished, unlisted_since=CREATED + 0.5), None)
+    assert leases(dynamo)[key] == expected
+    dynamo.ledgers.adopt(Adoption(finished, (LeaseRow(shard(2), None, 9, TRIM_HORIZON, parent="shard-0"),)))
+    assert leases(dynamo)[key] == expected | {"childShardIds": {"L": [{"S": "shard-1"}, {"S": "shard-2"}]}}
+
 
 def test_members_are_one_item(dynamo: DynamoSubject) -> None:
-    dynamo.membership.beat(ME, Vouch(3, 2, 1.5, CREATED), joining=True, bump=True)
+    dynamo.membership.beat(ME, Vouch(3, 2, 1, 1.5, CREATED), joining=True, bump=True)
     dynamo.membership.beat(OTHER, Vouch(1), joining=True, bump=True)
-    told = {"beat": {"N": "3"}, "shards": {"N": "2"}, "lagSeconds": {"N": "1.5"}, "asOf": {"N": "1769860800"}}
-    other = {"beat": {"N": "1"}, "shards": {"N": "0"}, "lagSeconds": {"N": "0"}, "asOf": {"N": "0"}}
+    numbers = {"beat": "3", "shards": "2", "behind": "1", "lagSeconds": "1.5", "asOf": "1769860800"}
+    told = {name: {"N": digits} for name, digits in numbers.items()}
+    other = {name: {"N": "0"} for name in told} | {"beat": {"N": "1"}}
     members = {"leaseKey": {"S": "members"}, "changes": {"N": "2"}, f"worker#{ME}": {"M": told}}
     assert dynamo.items(dynamo.leases) == [members | {f"worker#{OTHER}": {"M": other}}]
     assert dynamo.membership.leave(OTHER) == Done()
@@ -145,6 +156,27 @@ def test_a_quarantined_record_is_a_head_and_its_parts(dynamo: DynamoSubject) -> 
         }
     assert "playerId" not in rows.pop(("shard-0", sequence_number(2)))
     assert set(rows) == {("shard-0", f"{sequence_number(2)}#1"), ("#birth", LABEL)}
+
+
+def test_a_gap_row_between_two_streams(dynamo: DynamoSubject) -> None:
+    dynamo.ledgers.pin(Pin(ARN, None, (), complete=False), ARN.replace("2026-01-01", "2025-12-31"), CREATED + 0.25)
+    key = ("#gap", f"{LABEL}/2025-12-31T00:00:00.000")
+    assert quarantine(dynamo)[key] == {
+        "shardId": {"S": key[0]},
+        "sequenceNumber": {"S": key[1]},
+        "streamArn": {"S": ARN},
+        "from": {"S": "2025-12-31T00:00:00.000"},
+        "to": {"S": LABEL},
+        "loss": {"S": "possible"},
+        "foundAt": {"S": "2026-01-31T12:00:00.250Z"},
+    }
+
+
+def test_roots_found_late(dynamo: DynamoSubject) -> None:
+    pin = Pin(ARN, None, ("shard-1",), complete=True)
+    dynamo.ledgers.pin(pin, None, CREATED)
+    dynamo.ledgers.adopt(Adoption(pin, (row(created=CREATED),)))
+    assert leases(dynamo)[f"stream#{LABEL}"]["rootShardIds"] == {"L": [{"S": "shard-0"}, {"S": "shard-1"}]}
 
 
 def test_a_gap_row(dynamo: DynamoSubject) -> None:

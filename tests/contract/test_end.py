@@ -5,7 +5,7 @@ import pytest
 from consumer.domain.leases import Lease, LeaseRow
 from consumer.domain.outcomes import Committed, Lost, Refused
 from consumer.domain.position import SHARD_END, TRIM_HORIZON
-from tests.builders import ME, OTHER, game, lease, row, sequence_number, shard
+from tests.builders import CREATED, ME, OTHER, game, lease, row, sequence_number, shard
 from tests.contract.subject import Subject, unit
 
 NOBODY: frozenset[str] = frozenset()
@@ -14,7 +14,7 @@ AT = sequence_number(5)
 
 def child(number: int, owner: str | None = ME) -> LeaseRow:
     """A new row as its parent's holder makes it."""
-    return LeaseRow(shard(number), owner, 8, TRIM_HORIZON, parent="shard-0")
+    return LeaseRow(shard(number), owner, 8, TRIM_HORIZON, parent="shard-0", created=CREATED + 5)
 
 
 @pytest.mark.parametrize("children", [(), (1,), (1, 2)])

@@ -102,7 +102,7 @@ def test_every_row_and_every_pin(subject: Subject) -> None:
         Pin("arn:aws:dynamodb:eu-west-1:123456789012:table/G/stream/2026-01-02", 17.5, (), complete=False),
     }
     for pin in pins:
-        subject.ledgers.pin(pin)
+        subject.ledgers.pin(pin, None, CREATED)
     rows = [
         LeaseRow(shard(number), ME if number % 2 else None, number, TRIM_HORIZON, parent="p" * 6000)
         for number in range(198)

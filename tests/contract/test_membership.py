@@ -3,6 +3,7 @@
 from consumer.domain.leases import Members, Vouch
 from consumer.domain.outcomes import Done, Removed
 from tests.builders import CREATED, ME, OTHER, row
+from tests.contract.dynamo_subject import DynamoSubject
 from tests.contract.subject import Subject
 
 
@@ -11,7 +12,7 @@ def test_nobody_is_there(subject: Subject) -> None:
 
 
 def test_a_worker_joins_beats_and_leaves(subject: Subject) -> None:
-    first, second = Vouch(1), Vouch(2, 3, 12.345, CREATED)
+    first, second = Vouch(1), Vouch(2, 3, 1, 12.345, CREATED)
     assert subject.membership.beat(ME, first, joining=True, bump=True) == Done()
     assert subject.membership.look() == Members(1, {ME: first})
     assert subject.membership.beat(ME, second, joining=False, bump=False) == Done()
@@ -76,7 +77,7 @@ def test_the_dead_are_buried_unless_they_have_beaten_since(subject: Subject) -> 
 
 def test_a_name_may_hold_what_an_expression_uses(subject: Subject) -> None:
     for owner in ("w.1/a", "w#1:x/b", "w 1[0]/c", "é/d"):
-        vouch = Vouch(1, 2, 0.5, CREATED)
+        vouch = Vouch(1, 2, 1, 0.5, CREATED)
         assert subject.membership.beat(owner, vouch, joining=True, bump=False) == Done()
         assert subject.membership.look().workers == {owner: vouch}
         assert subject.membership.bury(owner, 1) == Done()
@@ -89,3 +90,14 @@ def test_members_are_no_shards(subject: Subject) -> None:
     subject.plant(row())
     assert subject.ledgers.load().rows == (row(),)
     assert subject.membership.look() == Members(1, {ME: Vouch(1)})
+
+
+def test_a_beat_of_an_older_version_says_nothing_of_shards_behind(dynamo: DynamoSubject) -> None:
+    dynamo.membership.beat(ME, Vouch(1, 2, 1, 0.5, CREATED), joining=True, bump=False)
+    dynamo.clients.dynamodb.update_item(
+        TableName=dynamo.leases,
+        Key={"leaseKey": {"S": "members"}},
+        UpdateExpression="REMOVE #worker.behind",
+        ExpressionAttributeNames={"#worker": f"worker#{ME}"},
+    )
+    assert dynamo.membership.look().workers == {ME: Vouch(1, 2, 0, 0.5, CREATED)}

@@ -205,7 +205,7 @@ def test_a_shard_that_is_not_there(subject: Subject) -> None:
 def test_a_stream_that_is_not_there(subject: Subject) -> None:
     shard = subject.make_source()
     table, _, _ = shard.stream_arn.rpartition("/stream/")
-    other = Shard(f"{table}/stream/2001-01-01T00:00:00.000", shard.shard_id)
+    other = Shard(f"{table}/stream/2999-01-01T00:00:00.000", shard.shard_id)
     for ask in (
         lambda: subject.streams.list_shards(other.stream_arn),
         lambda: subject.streams.open(other, TRIM_HORIZON),

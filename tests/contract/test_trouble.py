@@ -4,6 +4,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from unittest import mock
 
@@ -12,10 +13,11 @@ import pytest
 from consumer.aws.clients import Clients, connect
 from consumer.aws.commit import DynamoCommits
 from consumer.aws.leases import DynamoLeases
+from consumer.aws.membership import DynamoMembership
 from consumer.aws.stream import DynamoStreams
 from consumer.domain.errors import Trouble, TroubleKind
-from consumer.domain.leases import Pin, Shard, Vouch
-from consumer.domain.position import TRIM_HORIZON
+from consumer.domain.leases import Adoption, Pin, Shard, Vouch
+from consumer.domain.position import SHARD_END, TRIM_HORIZON
 from tests.builders import ARN, CREATED, ME, game, lease, row, shard
 from tests.contract.dynamo_subject import DynamoSubject
 from tests.contract.subject import unit
@@ -23,18 +25,19 @@ from tests.engines import TableEngine
 
 Ask = Callable[[DynamoLeases, DynamoCommits], object]
 
+UNLISTED = replace(row(checkpoint=SHARD_END), unlisted_since=CREATED)
 CALLS: dict[str, Ask] = {
     "origin": lambda leases, _: leases.origin(ARN),
-    "pin": lambda leases, _: leases.pin(Pin(ARN, None, (), complete=False)),
+    "pin": lambda leases, _: leases.pin(Pin(ARN, None, (), complete=False), None, CREATED),
     "plant": lambda leases, _: leases.plant(ARN, (row(),)),
     "complete_pin": lambda leases, _: leases.complete_pin(ARN),
+    "adopt": lambda leases, _: leases.adopt(Adoption(row(checkpoint=SHARD_END), (row(1),))),
+    "mark": lambda leases, _: leases.mark(row(checkpoint=SHARD_END), CREATED),
+    "unmark": lambda leases, _: leases.mark(UNLISTED, None),
+    "forget": lambda leases, _: leases.forget(UNLISTED, None),
     "load": lambda leases, _: leases.load(),
     "claim": lambda leases, _: leases.claim(row(), lease(epoch=8)),
     "release": lambda leases, _: leases.release(lease()),
-    "beat": lambda leases, _: leases.beat(ME, Vouch(1), joining=True, bump=True),
-    "look": lambda leases, _: leases.look(),
-    "leave": lambda leases, _: leases.leave(ME),
-    "bury": lambda leases, _: leases.bury(ME, 1),
     "commit": lambda _, commits: commits.commit(lease(), unit(game(1)), frozenset(), fills_gap=False),
     "end": lambda _, commits: commits.end(lease(), TRIM_HORIZON, (), ()),
     "record_gap": lambda _, commits: commits.record_gap(shard(), TRIM_HORIZON, CREATED),
@@ -42,8 +45,16 @@ CALLS: dict[str, Ask] = {
     "examine": lambda _, commits: commits.examine(game(1)),
 }
 
+MEMBER_CALLS: dict[str, Callable[[DynamoMembership], object]] = {
+    "beat": lambda members: members.beat(ME, Vouch(1), joining=True, bump=True),
+    "look": lambda members: members.look(),
+    "leave": lambda members: members.leave(ME),
+    "bury": lambda members: members.bury(ME, 1),
+}
+
 SHARD = Shard(ARN, "shardId-00000001769860800000-0123abcd")
 STREAM_CALLS: dict[str, Callable[[DynamoStreams], object]] = {
+    "find_stream": lambda streams: streams.find_stream(),
     "list_shards": lambda streams: streams.list_shards(ARN),
     "open": lambda streams: streams.open(SHARD, TRIM_HORIZON),
     "read": lambda streams: streams.read("iterator", 1000),
@@ -51,11 +62,23 @@ STREAM_CALLS: dict[str, Callable[[DynamoStreams], object]] = {
 }
 
 
-@pytest.mark.parametrize("call", CALLS)
+def asks(clients: Clients, prefix: str) -> dict[str, Callable[[], object]]:
+    """All calls, of tables whose names begin so."""
+    names = [f"{prefix}-{table}" for table in ("leases", "leaderboard", "quarantine")]
+    leases, commits = DynamoLeases(clients.dynamodb, *names), DynamoCommits(clients.dynamodb, *names)
+    members = DynamoMembership(clients.dynamodb, names[0])
+    streams = DynamoStreams(clients.streams, clients.dynamodb, f"{prefix}-source")
+    return {
+        **{name: partial(call, leases, commits) for name, call in CALLS.items()},
+        **{name: partial(call, members) for name, call in MEMBER_CALLS.items()},
+        **{name: partial(call, streams) for name, call in STREAM_CALLS.items()},
+    }
+
+
+@pytest.mark.parametrize("call", [*CALLS, *MEMBER_CALLS, "find_stream"])
 def test_a_table_that_is_not_there(dynamo: DynamoSubject, call: str) -> None:
-    names = ("no-such-leases", "no-such-leaderboard", "no-such-quarantine")
     with pytest.raises(Trouble) as raised:
-        CALLS[call](DynamoLeases(dynamo.clients.dynamodb, *names), DynamoCommits(dynamo.clients.dynamodb, *names))
+        asks(dynamo.clients, "no-such")[call]()
     assert raised.value.kind is TroubleKind.MISSING
 
 
@@ -72,12 +95,9 @@ def nobody() -> Iterator[Clients]:
         clients.streams.close()
 
 
-@pytest.mark.parametrize("call", [*CALLS, *STREAM_CALLS])
+@pytest.mark.parametrize("call", [*CALLS, *MEMBER_CALLS, *STREAM_CALLS])
 def test_an_endpoint_that_refuses(nobody: Clients, call: str) -> None:
-    names = ("leases", "leaderboard", "quarantine")
-    leases, commits = DynamoLeases(nobody.dynamodb, *names), DynamoCommits(nobody.dynamodb, *names)
-    streams = DynamoStreams(nobody.streams)
-    ask = partial(CALLS[call], leases, commits) if call in CALLS else partial(STREAM_CALLS[call], streams)
+    ask = asks(nobody, "consumer")[call]
     began = time.monotonic()
     with pytest.raises(Trouble) as raised:
         ask()

@@ -1,6 +1,8 @@
 """In-memory fakes of the ports, held to the real engines by the contract suite."""
 
-from tests.fakes.streams import FakeShard, FakeStreams
-from tests.fakes.tables import FakeTables, Names
+from tests.fakes.ledgers import Names
+from tests.fakes.stream import FakeShard, FakeStream
+from tests.fakes.streams import FakeStreams
+from tests.fakes.tables import FakeTables
 
-__all__ = ["FakeShard", "FakeStreams", "FakeTables", "Names"]
+__all__ = ["FakeShard", "FakeStream", "FakeStreams", "FakeTables", "Names"]

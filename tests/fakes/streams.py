@@ -1,77 +1,95 @@
-"""A DynamoDB stream in memory: shards that split, roll over, end, hide and are trimmed."""
+"""DynamoDB Streams in memory: a table's streams, one after the other."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
 from consumer.domain.errors import DataTrimmed, IteratorExpired, Trouble, TroubleKind
 from consumer.domain.leases import Shard
-from consumer.domain.outcomes import Children, ListedShard, RawPage, StreamListing
+from consumer.domain.outcomes import Children, RawPage, StreamListing
 from consumer.domain.position import TRIM_HORIZON
-
-Wire = Mapping[str, Any]
+from tests.fakes.stream import FakeShard, FakeStream, Wire
 
 FIRST_SEQUENCE_NUMBER = 10**21 - 40
 """So near a power of ten that numbers of different lengths are compared."""
 
 
-@dataclass
-class FakeShard:
-    """`trimmed` counts the records gone from the front; `hidden` keeps it out of listings."""
-
-    shard_id: str
-    parent: str | None
-    records: list[Wire] = field(default_factory=list)
-    closed: bool = False
-    trimmed: int = 0
-    hidden: bool = False
-
-
 class FakeStreams:
-    """The Streams port. `clock` is the server's, in unix seconds; `page_records` caps a page."""
+    """The Streams port. `clock` is the server's, in unix seconds; `page_records` caps a page.
+
+    What a table does is done to its newest stream; `streams` has them all, by ARN. `listing_of` makes of a fresh
+    listing the one that is answered: an older one, say.
+    """
 
     def __init__(self, clock: Callable[[], float], arn: str, page_records: int = 1000) -> None:
-        self.arn = arn
-        self.enabled = True
-        self.shards: dict[str, FakeShard] = {}
+        self.streams: dict[str, FakeStream] = {}
         self.page_records = page_records
         self.empty_pages = 0
+        self.listing_of: Callable[[str, StreamListing], StreamListing] = lambda _, fresh: fresh
         self._clock = clock
         self._numbers = count(FIRST_SEQUENCE_NUMBER)
         self._iterators = count()
         self._expired_before = 0
+        self.enable(arn)
 
     # --- what a table does ---
 
+    def enable(self, arn: str) -> FakeStream:
+        """Switches a stream on, which has no shards yet, after the one before is off."""
+        assert arn not in self.streams, f"{arn} was there already"
+        if self.streams:
+            self.disable()
+        self.streams[arn] = FakeStream(arn, self._clock, self._numbers)
+        return self.streams[arn]
+
+    def disable(self) -> None:
+        """Switches the newest one off."""
+        self.newest.disable()
+
+    def remove(self, arn: str) -> None:
+        """A stream is gone, a day after it was switched off."""
+        assert not self.streams[arn].enabled, f"{arn} is on"
+        self.streams[arn].removed = True
+
+    @property
+    def newest(self) -> FakeStream:
+        """The stream that was switched on last."""
+        return next(reversed(self.streams.values()))
+
+    @property
+    def arn(self) -> str:
+        """The newest stream's."""
+        return self.newest.arn
+
+    @property
+    def shards(self) -> dict[str, FakeShard]:
+        """The newest stream's, by id."""
+        return self.newest.shards
+
+    @property
+    def enabled(self) -> bool:
+        """Whether the newest stream is on."""
+        return self.newest.enabled
+
+    @enabled.setter
+    def enabled(self, enabled: bool) -> None:
+        self.newest.enabled = enabled
+
     def add_shard(self, shard_id: str, parent: str | None = None) -> FakeShard:
         """Opens a shard."""
-        self.shards[shard_id] = FakeShard(shard_id, parent)
-        return self.shards[shard_id]
+        return self.newest.add_shard(shard_id, parent)
 
     def write(self, shard_id: str, image: Mapping[str, Any], event: str = "INSERT") -> str:
         """Appends a record; its sequence number."""
-        number = str(next(self._numbers))
-        change: dict[str, Any] = {
-            "ApproximateCreationDateTime": float(int(self._clock())),
-            "Keys": {},
-            "SequenceNumber": number,
-            "SizeBytes": 60,
-            "StreamViewType": "NEW_IMAGE",
-        }
-        if event != "REMOVE":
-            change["NewImage"] = dict(image)
-        self.shards[shard_id].records.append({"eventID": number, "eventName": event, "dynamodb": change})
-        return number
+        return self.newest.write(shard_id, image, event)
 
     def close(self, shard_id: str) -> None:
         """Ends a shard: no more records."""
-        self.shards[shard_id].closed = True
+        self.newest.close(shard_id)
 
     def trim(self, shard_id: str, records: int) -> None:
         """The oldest `records` are gone from now on."""
-        shard = self.shards[shard_id]
-        shard.trimmed = min(len(shard.records), shard.trimmed + records)
+        self.newest.trim(shard_id, records)
 
     def expire_iterators(self) -> None:
         """All iterators given out so far are too old from now on."""
@@ -79,56 +97,81 @@ class FakeStreams:
 
     # --- ports.Streams ---
 
+    def find_stream(self) -> str:
+        """See ports.Streams."""
+        if not self.enabled:
+            raise Trouble(TroubleKind.MISSING, "the table's stream is off")
+        return self.arn
+
     def list_shards(self, stream_arn: str) -> StreamListing:
         """See ports.Streams."""
-        self._known(stream_arn)
-        listed = tuple(ListedShard(shard.shard_id, shard.parent) for shard in self.shards.values() if not shard.hidden)
-        return StreamListing(stream_arn, self.enabled, listed, float(int(self._clock())))
+        stream = self._stream(stream_arn)
+        fresh = StreamListing(stream_arn, stream.enabled, stream.listed(), self._date())
+        listing = self.listing_of(stream_arn, fresh)
+        if listing.enabled and not listing.shards:
+            raise Trouble(TroubleKind.MISSING, "the stream lists no shards yet")
+        return listing
 
     def open(self, shard: Shard, after: str) -> str:
         """See ports.Streams."""
-        self._known(shard.stream_arn)
-        found = self.shards.get(shard.shard_id)
-        if found is None:
-            raise Trouble(TroubleKind.MISSING, "shard does not exist")
+        found = self._shard(shard)
         position = found.trimmed
         if after != TRIM_HORIZON:
             position = sum(int(number(wire)) <= int(after) for wire in found.records)
             if position and position - 1 < found.trimmed:
                 raise DataTrimmed
-        return f"{shard.shard_id}|{position}|{next(self._iterators)}"
+        return self._iterator(shard, position)
 
     def read(self, iterator: str, limit: int) -> RawPage:
         """See ports.Streams."""
-        if iterator.count("|") != 2:
+        if iterator.count("|") != 3:
             raise Trouble(TroubleKind.REJECTED, "this is no iterator")
-        shard_id, position, serial = iterator.split("|")
+        arn, shard_id, position, serial = iterator.split("|")
         if int(serial) <= self._expired_before and self._expired_before:
             raise IteratorExpired
-        shard, start = self.shards[shard_id], int(position)
+        name, start = Shard(arn, shard_id), int(position)
+        shard = self._shard(name)
         if start < shard.trimmed:
             raise DataTrimmed
         if self.empty_pages:
             self.empty_pages -= 1
-            return RawPage([], f"{shard_id}|{start}|{next(self._iterators)}", 2)
+            return RawPage([], self._iterator(name, start), 2)
         page = shard.records[start : start + min(limit, self.page_records)]
         end = start + len(page)
         ended = shard.closed and end == len(shard.records)
-        return RawPage(page, None if ended else f"{shard_id}|{end}|{next(self._iterators)}", 200 * len(page) + 2)
+        return RawPage(page, None if ended else self._iterator(name, end), 200 * len(page) + 2)
 
     def find_children(self, shard: Shard) -> Children:
         """See ports.Streams."""
-        self._known(shard.stream_arn)
-        children = tuple(
-            sorted(
-                child.shard_id for child in self.shards.values() if child.parent == shard.shard_id and not child.hidden
-            )
-        )
-        return Children(children, leaf=not children and not self.enabled, served_at=float(int(self._clock())))
+        followed = self.arn.rpartition("/")[2] > shard.label
+        try:
+            stream = self._stream(shard.stream_arn)
+        except Trouble:
+            if followed:
+                return Children((), leaf=True, served_at=self._date())
+            raise
+        children = tuple(sorted(each.shard_id for each in stream.listed() if each.parent == shard.shard_id))
+        over = followed or not stream.enabled
+        return Children(children, leaf=over and not children, served_at=self._date())
 
-    def _known(self, stream_arn: str) -> None:
-        if stream_arn != self.arn:
+    def _stream(self, arn: str) -> FakeStream:
+        stream = self.streams.get(arn)
+        if stream is None or stream.removed:
             raise Trouble(TroubleKind.MISSING, "stream does not exist")
+        return stream
+
+    def _shard(self, shard: Shard) -> FakeShard:
+        found = self._stream(shard.stream_arn).shards.get(shard.shard_id)
+        if found is None or found.gone:
+            raise Trouble(TroubleKind.MISSING, "shard does not exist")
+        return found
+
+    def _iterator(self, shard: Shard, position: int) -> str:
+        return f"{shard.stream_arn}|{shard.shard_id}|{position}|{next(self._iterators)}"
+
+    def _date(self) -> float:
+        """A Date has whole seconds."""
+        return float(int(self._clock()))
 
 
 def number(wire: Wire) -> str:

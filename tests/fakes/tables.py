@@ -1,4 +1,4 @@
-"""The lease, leaderboard and quarantine tables in memory, with the conditions of the real ones.
+"""The leaderboard and quarantine tables beside the lease table, in memory, with the conditions of the real ones.
 
 `off` names guards that are taken away, so that a test can show what each is for. Tokens do not exist here: they hide
 missing guards for ten minutes.
@@ -8,20 +8,13 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Context, Decimal
-from typing import NamedTuple
 
 from consumer.domain.leaderboard import Unit
-from consumer.domain.leases import Birth, Lease, LeaseRow, Members, Origin, Pin, Shard, Vouch
-from consumer.domain.outcomes import CommitReply, Committed, Done, Ledger, Lost, Refused, Removed
+from consumer.domain.leases import Lease, LeaseRow, Shard
+from consumer.domain.outcomes import CommitReply, Committed, Lost, Refused
 from consumer.domain.position import SHARD_END
 from consumer.domain.records import EXACT, Game, Poison, Reason, Verdict
-
-
-class Names(NamedTuple):
-    """The tables' names."""
-
-    leases: str = "consumer-leases"
-    leaderboard: str = "Leaderboards"
+from tests.fakes.ledgers import FakeLedgers, Names
 
 
 @dataclass
@@ -65,105 +58,16 @@ class Gap:
     to: str | None
 
 
-class FakeTables:
+class FakeTables(FakeLedgers):
     """The Ledgers, Membership and Commits ports."""
 
     def __init__(self, names: Names | None = None, off: Collection[str] = ()) -> None:
-        self.names = names or Names()
-        self.off = frozenset(off)
-        self.rows: dict[Shard, LeaseRow] = {}
-        self.pins: dict[str, Pin] = {}
-        self.births: dict[str, Birth] = {}
-        self.workers: dict[str, Vouch] = {}
-        self.changes = 0
+        super().__init__(names or Names(), off)
         self.board: dict[str, Score] = {}
         self.quarantine: dict[tuple[str, str], Quarantined] = {}
         self.gaps: dict[tuple[Shard, str], Gap] = {}
         self.on_commit: Callable[[Lease, Unit, bool], None] = lambda *_: None
         self.on_end: Callable[[Lease, tuple[LeaseRow, ...]], None] = lambda *_: None
-
-    # --- ports.Ledgers ---
-
-    def origin(self, stream_arn: str) -> Origin:
-        """See ports.Ledgers."""
-        pin, birth = self.pins.get(stream_arn), self.births.get(stream_arn)
-        if pin is not None or birth is not None:
-            return Origin(pin, birth)
-        others = tuple((other, arn in self.pins) for arn, other in sorted(self.births.items()))
-        return Origin(None, None, others)
-
-    def pin(self, pin: Pin) -> Done | Lost:
-        """See ports.Ledgers."""
-        if (pin.stream_arn in self.pins or pin.stream_arn in self.births) and "pin_if_absent" not in self.off:
-            return Lost(None)
-        self.pins[pin.stream_arn] = pin
-        self.births[pin.stream_arn] = Birth(pin.stream_arn, self.names.leases, self.names.leaderboard)
-        return Done()
-
-    def plant(self, stream_arn: str, rows: tuple[LeaseRow, ...]) -> Done | Lost | Refused:
-        """See ports.Ledgers."""
-        pin = self.pins.get(stream_arn)
-        if pin is None or (pin.complete and "plant_while_incomplete" not in self.off):
-            return Lost(None)
-        existing = frozenset(row.shard.shard_id for row in rows if row.shard in self.rows)
-        if existing and "plant_if_absent" not in self.off:
-            return Refused(existing=existing)
-        self.rows |= {row.shard: row for row in rows}
-        return Done()
-
-    def complete_pin(self, stream_arn: str) -> Done:
-        """See ports.Ledgers."""
-        if stream_arn in self.pins:
-            self.pins[stream_arn] = replace(self.pins[stream_arn], complete=True)
-        return Done()
-
-    def load(self) -> Ledger:
-        """See ports.Ledgers."""
-        return Ledger(tuple(self.rows.values()), tuple(self.pins.values()))
-
-    def claim(self, row: LeaseRow, lease: Lease) -> LeaseRow | Lost:
-        """See ports.Ledgers."""
-        stored = self.rows.get(row.shard)
-        if stored is None:
-            return Lost(None)
-        if (stored.owner, stored.epoch) != (row.owner, row.epoch) and "claim_unchanged" not in self.off:
-            return Lost(stored)
-        self.rows[row.shard] = replace(stored, owner=lease.owner, epoch=lease.epoch)
-        return self.rows[row.shard]
-
-    def release(self, lease: Lease) -> Done:
-        """See ports.Ledgers."""
-        row = self.rows.get(lease.shard)
-        if row is not None and self._fenced(row, lease):
-            self.rows[lease.shard] = replace(row, owner=None)
-        return Done()
-
-    # --- ports.Membership ---
-
-    def beat(self, owner: str, vouch: Vouch, *, joining: bool, bump: bool) -> Done | Removed:
-        """See ports.Membership."""
-        if not joining and owner not in self.workers:
-            return Removed()
-        self.workers[owner] = vouch
-        self.changes += bump
-        return Done()
-
-    def look(self) -> Members:
-        """See ports.Membership."""
-        return Members(self.changes, dict(self.workers))
-
-    def leave(self, owner: str) -> Done:
-        """See ports.Membership."""
-        if self.workers.pop(owner, None) is not None:
-            self.changes += 1
-        return Done()
-
-    def bury(self, owner: str, beat: int) -> Done:
-        """See ports.Membership."""
-        if owner in self.workers and self.workers[owner].beat == beat:
-            del self.workers[owner]
-            self.changes += 1
-        return Done()
 
     # --- ports.Commits ---
 
@@ -230,10 +134,6 @@ class FakeTables:
 
     def _may_advance(self, row: LeaseRow, lease: Lease, previous: str) -> bool:
         return self._fenced(row, lease) and (row.checkpoint == previous or "previous" in self.off)
-
-    def _fenced(self, row: LeaseRow, lease: Lease) -> bool:
-        owned = row.owner == lease.owner or "owner" in self.off
-        return owned and (row.epoch == lease.epoch or "epoch" in self.off)
 
     def _refused_dates(self, unit: Unit, later: frozenset[str]) -> Refused | None:
         """The condition is that none is stored, or one that sorts before; what is stored instead may be no date."""

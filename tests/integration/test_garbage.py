@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -13,10 +14,12 @@ from hypothesis import strategies as st
 from consumer.aws.clients import connect
 from consumer.aws.commit import DynamoCommits
 from consumer.aws.leases import DynamoLeases
+from consumer.aws.membership import DynamoMembership
+from consumer.aws.pace import Pace
 from consumer.aws.stream import DynamoStreams
 from consumer.domain.errors import DataTrimmed, IteratorExpired, Trouble
 from consumer.domain.leaderboard import Limits, cut
-from consumer.domain.leases import Lease, LeaseRow, Pin, Shard, Vouch
+from consumer.domain.leases import Adoption, Lease, LeaseRow, Pin, Shard, Vouch
 from consumer.domain.outcomes import Committed
 from tests.builders import game
 
@@ -110,20 +113,25 @@ def calls(portal: Portal) -> Iterator[dict[str, Callable[[], object]]]:
         }.items():
             patch.setenv(name, value)
         clients = connect(1)
-        streams, leases = DynamoStreams(clients.streams), DynamoLeases(clients.dynamodb, *NAMES)
+        streams = DynamoStreams(clients.streams, clients.dynamodb, "GameEvents", pace=Pace(1e9))
+        leases, members = DynamoLeases(clients.dynamodb, *NAMES), DynamoMembership(clients.dynamodb, NAMES[0])
         commits = DynamoCommits(clients.dynamodb, *NAMES)
         yield {
+            "find_stream": streams.find_stream,
             "list_shards": lambda: streams.list_shards(SHARD.stream_arn),
             "open": lambda: streams.open(SHARD, "TRIM_HORIZON"),
             "read": lambda: streams.read("iterator", 10),
             "find_children": lambda: streams.find_children(SHARD),
             "origin": lambda: leases.origin(SHARD.stream_arn),
-            "pin": lambda: leases.pin(Pin(SHARD.stream_arn, None, ("a",), complete=False)),
+            "pin": lambda: leases.pin(Pin(SHARD.stream_arn, None, ("a",), complete=False), None, 0.0),
+            "adopt": lambda: leases.adopt(Adoption(ROW, (ROW,))),
+            "mark": lambda: leases.mark(ROW, 1.0),
+            "forget": lambda: leases.forget(replace(ROW, unlisted_since=1.0), None),
             "plant": lambda: leases.plant(SHARD.stream_arn, (ROW,)),
             "load": leases.load,
             "claim": lambda: leases.claim(ROW, LEASE),
-            "beat": lambda: leases.beat("w/1", Vouch(1), joining=True, bump=True),
-            "look": leases.look,
+            "beat": lambda: members.beat("w/1", Vouch(1), joining=True, bump=True),
+            "look": members.look,
             "commit": lambda: commits.commit(LEASE, UNIT, frozenset(), fills_gap=False),
             "end": lambda: commits.end(LEASE, "1", ("a",), (ROW,)),
             "record_gap": lambda: commits.record_gap(SHARD, "1", 0.0),

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from decimal import Context, Decimal
 
 from consumer.domain.leaderboard import Unit
-from consumer.domain.leases import Lease, LeaseRow, Shard
+from consumer.domain.leases import Adoption, Lease, LeaseRow, Shard
 from consumer.domain.position import SHARD_END, TRIM_HORIZON, rank
 from consumer.domain.records import Entry, Game, Poison, Rules, decode
-from tests.fakes import FakeStreams, FakeTables
+from tests.fakes import FakeShard, FakeStreams, FakeTables
 from tests.fakes.streams import number
 
 _WIDE = Context(prec=400)
@@ -40,6 +40,10 @@ class Oracle:
         self._rules = rules
         self._entries: dict[str, Entry] = {}
         self._ended: dict[str, str] = {}
+        self._changed = True
+        self._done = False
+        self.deleted: set[Shard] = set()
+        """Shards whose row was deleted by hand."""
         self._checkpoints: dict[Shard, str] = {}
         self._committers: dict[tuple[Shard, int], str] = {}
         self._expected: dict[str, Expected] = {}
@@ -47,6 +51,7 @@ class Oracle:
         self.ends: dict[str, int] = {}
         tables.on_commit = self._on_commit
         tables.on_end = self._on_end
+        tables.on_adopt = self._on_adopt
 
     def _on_commit(self, lease: Lease, unit: Unit, fills_gap: bool) -> None:
         self._one_committer(lease)
@@ -98,27 +103,38 @@ class Oracle:
 
     def _on_end(self, lease: Lease, rows: Sequence[LeaseRow]) -> None:
         self._one_committer(lease)
-        shard = self._streams.shards[lease.shard.shard_id]
+        shard = self._fake(lease.shard)
         at = self._checkpoints.get(lease.shard, TRIM_HORIZON)
         left = [seq for seq in self._between(lease.shard, at, SHARD_END) if (lease.shard, seq) not in self.lost]
-        self._lose([seq for seq in left if int(seq) <= self._trimmed_to(shard.shard_id)], lease.shard, at)
-        left = [seq for seq in left if int(seq) > self._trimmed_to(shard.shard_id)]
+        self._lose([seq for seq in left if int(seq) <= self._trimmed_to(lease.shard)], lease.shard, at)
+        left = [seq for seq in left if int(seq) > self._trimmed_to(lease.shard)]
         if left or not shard.closed:
             raise Violation("a shard ends after its last record", f"{shard.shard_id} ended with {left} left")
         self._forward(lease.shard, SHARD_END)
+        self._put_once(rows)
+
+    def _on_adopt(self, adoption: Adoption) -> None:
+        self._put_once(adoption.rows)
+        if isinstance(adoption.into, LeaseRow) and not self._tables.rows[adoption.into.shard].finished:
+            raise Violation("a child comes after its parent", f"{adoption}")
+
+    def _put_once(self, rows: Sequence[LeaseRow]) -> None:
         for row in rows:
-            if self._checkpoints.get(row.shard):
-                raise Violation("a child's row is put once", f"{row.shard.shard_id} had one")
+            if self._checkpoints.get(row.shard) or row.shard in self.deleted:
+                raise Violation("a row is put once", f"{row.shard} had one")
 
     def _lose(self, seqs: Sequence[str], shard: Shard, checkpoint: str) -> None:
         """What is passed over must be trimmed and have a gap row."""
         for seq in seqs:
-            if int(seq) > self._trimmed_to(shard.shard_id) or (shard, checkpoint) not in self._tables.gaps:
+            if int(seq) > self._trimmed_to(shard) or (shard, checkpoint) not in self._tables.gaps:
                 raise Violation("nothing is lost silently", f"{seq} of {shard.shard_id} was passed over")
             self.lost.add((shard, seq))
 
-    def _trimmed_to(self, shard_id: str) -> int:
-        shard = self._streams.shards[shard_id]
+    def _fake(self, shard: Shard) -> FakeShard:
+        return self._streams.streams[shard.stream_arn].shards[shard.shard_id]
+
+    def _trimmed_to(self, name: Shard) -> int:
+        shard = self._fake(name)
         return int(number(shard.records[shard.trimmed - 1])) if shard.trimmed else -1
 
     def _one_committer(self, lease: Lease) -> None:
@@ -127,48 +143,65 @@ class Oracle:
             raise Violation("one committer a shard and epoch", f"{lease} beside {owner}")
 
     def _forward(self, shard: Shard, checkpoint: str) -> None:
+        self._changed = True
         before = self._checkpoints.get(shard, TRIM_HORIZON)
         if rank(checkpoint) <= rank(before):
             raise Violation("a checkpoint never goes back", f"{shard.shard_id}: {before} -> {checkpoint}")
         self._checkpoints[shard] = checkpoint
 
     def _after_parent(self, shard: Shard) -> None:
-        parent = self._streams.shards[shard.shard_id].parent
-        if parent and parent in self._streams.shards:
+        parent = self._fake(shard).parent
+        if parent:
             row = self._tables.rows.get(Shard(shard.stream_arn, parent))
             if row is not None and not row.finished:
                 raise Violation("a child comes after its parent", f"{shard.shard_id} before {parent}")
 
     def _between(self, shard: Shard, previous: str, last: str) -> list[str]:
-        numbers = [number(wire) for wire in self._streams.shards[shard.shard_id].records]
+        numbers = [number(wire) for wire in self._fake(shard).records]
         return [seq for seq in numbers if rank(previous) < rank(seq) <= rank(last)]
 
     def _entry(self, seq: str) -> Entry:
         if seq not in self._entries:
-            for shard in self._streams.shards.values():
-                for wire in shard.records:
+            floor = next(iter(self._tables.pins.values())).floor
+            for stream in self._streams.streams.values():
+                for wire in (wire for shard in stream.shards.values() for wire in shard.records):
                     if number(wire) not in self._entries:
-                        floor = next(iter(self._tables.pins.values())).floor
                         self._entries[number(wire)] = decode(wire, self._rules, floor)
         return self._entries[seq]
 
     # --- at the end ---
 
+    def is_done(self) -> bool:
+        """Whether nothing is undone. Asked after every step, so it looks only when something has changed."""
+        if self._changed:
+            self._changed = False
+            self._done = not self.undone()
+        return self._done
+
     def undone(self) -> list[str]:
         """Records that have not ended anywhere yet, and closed shards that have not ended."""
         left = []
-        for shard in self._streams.shards.values():
-            name = Shard(self._streams.arn, shard.shard_id)
-            at = self._checkpoints.get(name, TRIM_HORIZON)
-            if (name, at) in self._tables.gaps:
-                behind = self._between(name, at, SHARD_END)
-                self._lose([seq for seq in behind if int(seq) <= self._trimmed_to(shard.shard_id)], name, at)
-            left += [
-                f"{shard.shard_id}:{number(wire)}"
-                for wire in shard.records
-                if number(wire) not in self._ended and (name, number(wire)) not in self.lost
-            ]
-            row = self._tables.rows.get(name)
-            if shard.closed and (row is None or not row.finished):
-                left.append(f"{shard.shard_id} has not ended")
+        stuck = set(self.deleted)
+        for stream in self._streams.streams.values():
+            for shard in stream.shards.values():  # parents come before their children
+                name = Shard(stream.arn, shard.shard_id)
+                if shard.parent and Shard(stream.arn, shard.parent) in stuck:
+                    stuck.add(name)
+                if name not in stuck:
+                    left += self._undone(name, shard)
+        return left
+
+    def _undone(self, name: Shard, shard: FakeShard) -> list[str]:
+        at = self._checkpoints.get(name, TRIM_HORIZON)
+        if (name, at) in self._tables.gaps:
+            behind = self._between(name, at, SHARD_END)
+            self._lose([seq for seq in behind if int(seq) <= self._trimmed_to(name)], name, at)
+        left = [
+            f"{name}:{number(wire)}"
+            for wire in shard.records
+            if number(wire) not in self._ended and (name, number(wire)) not in self.lost
+        ]
+        row = self._tables.rows.get(name)
+        if shard.closed and (row is None or not row.finished):
+            left.append(f"{name} has not ended")
         return left

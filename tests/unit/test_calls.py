@@ -18,6 +18,7 @@ from consumer.worker.calls import (
     Examine,
     FindChildren,
     FindOrigin,
+    FindStream,
     Lane,
     Leave,
     ListShards,
@@ -60,11 +61,13 @@ def shift() -> Shift:
         (Bury(OTHER, 3), Lane.BEAT),
         (Leave(ME), Lane.BEAT),
         (Load(), Lane.DATA),
-        (ListShards(ARN), Lane.DATA),
-        (FindChildren(lease()), Lane.DATA),
+        (Open(lease(), TRIM_HORIZON), Lane.READ),
+        (ListShards(ARN), Lane.LIST),
+        (FindChildren(lease()), Lane.LIST),
+        (FindStream(), Lane.LIST),
     ],
 )
-def test_beats_have_a_lane_of_their_own(call: Call, lane: Lane) -> None:
+def test_beats_and_listings_have_lanes_of_their_own_and_reads_wait(call: Call, lane: Lane) -> None:
     assert lane_of(call) is lane
 
 
@@ -89,8 +92,8 @@ def test_every_call_meets_its_port(shift: Shift) -> None:
     conversation: list[tuple[Call, Reply]] = [
         (FindOrigin(ARN), tables.origin(ARN)),
         (ListShards(ARN), shift.streams.list_shards(ARN)),
-        (PinStream(pin), Done()),
-        (PinStream(pin), Lost(None)),
+        (PinStream(pin, None, CREATED), Done()),
+        (PinStream(pin, None, CREATED), Lost(None)),
         (Plant(ARN, (root,)), Done()),
         (CompletePin(ARN), Done()),
         (Load(), Ledger((root,), (Pin(ARN, None, ("shard-0",), complete=True),))),

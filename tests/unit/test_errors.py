@@ -58,6 +58,31 @@ def test_a_code_has_its_kind(code: str, status: int, kind: TroubleKind) -> None:
 
 
 @pytest.mark.parametrize(
+    ("reasons", "kind"),
+    [
+        (["None", "TransactionConflict"], CONFLICT),
+        (["ThrottlingError", "None"], THROTTLED),
+        (["ProvisionedThroughputExceeded", "None"], THROTTLED),
+        (["ThrottlingError", "TransactionConflict"], CONFLICT),
+        (["ValidationError", "TransactionConflict"], CONFLICT),
+        (["ValidationError", "ThrottlingError"], THROTTLED),
+        (["ValidationError", "None"], REJECTED),
+        (["None", "None"], REJECTED),
+        ([], REJECTED),
+    ],
+)
+def test_a_cancelled_read_is_what_its_reasons_say(reasons: list[str], kind: TroubleKind) -> None:
+    """TransactGetItems meets a writer: that passes, and is no fault of the request."""
+    error = refusal("TransactionCanceledException")
+    error.response["CancellationReasons"] = [{"Code": reason} for reason in reasons]
+    assert trouble_of(error).kind is kind
+
+
+def test_a_cancelled_read_without_reasons() -> None:
+    assert trouble_of(refusal("TransactionCanceledException")).kind is REJECTED
+
+
+@pytest.mark.parametrize(
     ("error", "kind"),
     [
         (NoCredentialsError(), DENIED),
@@ -113,6 +138,7 @@ def test_a_defect_is_not_trouble() -> None:
         (Trouble(THROTTLED, ""), True),
         (Trouble(NETWORK, ""), True),
         (Trouble(SERVER, ""), True),
+        (Trouble(CONFLICT, ""), True),
         (Trouble(DENIED, ""), False),
         (Trouble(MISSING, ""), False),
         (KeyError(), False),

@@ -38,10 +38,10 @@ def test_it_looks_every_eighth_of_a_ttl() -> None:
 
 def test_a_beat_tells_how_things_stand() -> None:
     council = Council().join()
-    council.machine.tell(3, 12.5, 1e9)
+    council.machine.tell(3, 2, 12.5, 1e9)
     council.now += TTL / 4
     vouch = council.call(Beat).vouch
-    assert (vouch.beat, vouch.shards, vouch.lag_seconds, vouch.as_of) == (2, 3, 12.5, 1e9)
+    assert (vouch.beat, vouch.shards, vouch.behind, vouch.lag_seconds, vouch.as_of) == (2, 3, 2, 12.5, 1e9)
 
 
 def test_commits_are_vouched_for_a_ttl_after_a_written_beat_was_asked_for() -> None:

@@ -153,8 +153,10 @@ def test_what_happened_is_a_line(event: events.Event, line: Line) -> None:
 
 @pytest.mark.parametrize("new", [True, False])
 def test_a_gap_is_an_error_and_counted_once(new: bool) -> None:
-    lines, told = tell(events.GapFound(lease(), "5", new))
-    assert lines == [("error", "shard.gap", {**BOUND, "checkpoint": "5", "certain": False, "new": new})]
+    lines, told = tell(events.GapFound(shard(0), "5", new))
+    assert lines == [
+        ("error", "shard.gap", {"shard_id": str(shard(0)), "checkpoint": "5", "certain": False, "new": new})
+    ]
     assert told == ([("gap",)] if new else [])
 
 

@@ -33,15 +33,15 @@ def converse(pinning: Pinning, *replies: Reply) -> list[object]:
     return calls
 
 
-def planted(*roots: str, epoch: int = int(CREATED)) -> Plant:
-    return Plant(ARN, tuple(LeaseRow(Shard(ARN, root), None, epoch, TRIM_HORIZON) for root in roots))
+def planted(*roots: str, at: float = CREATED + 0.75) -> Plant:
+    return Plant(ARN, tuple(LeaseRow(Shard(ARN, root), None, int(at), TRIM_HORIZON, created=at) for root in roots))
 
 
 def test_first_sight() -> None:
     pinning = begun()
     calls = converse(pinning, UNKNOWN, LISTING, Done(), Done())
     draft = Pin(ARN, None, ROOTS, complete=False)
-    assert calls == [FindOrigin(ARN), ListShards(ARN), PinStream(draft), planted(*ROOTS)]
+    assert calls == [FindOrigin(ARN), ListShards(ARN), PinStream(draft, None, CREATED + 0.75), planted(*ROOTS)]
     assert pinning.complete is False
     assert converse(pinning, Done()) == [CompletePin(ARN)]
     assert pinning.pin == Pin(ARN, None, ROOTS, complete=True)
@@ -96,7 +96,7 @@ def test_when_another_worker_is_ahead_it_looks_again(lost_at: str) -> None:
 def test_a_draft_is_drawn_anew_when_the_pin_is_still_missing() -> None:
     pinning = begun("LATEST")
     converse(pinning, UNKNOWN, LISTING, Lost(None), UNKNOWN, build_shards(1, {}, served_at=CREATED + 60))
-    assert pinning.next_call() == PinStream(Pin(ARN, CREATED + 60, ("shard-0",), complete=False))
+    assert pinning.next_call() == PinStream(Pin(ARN, CREATED + 60, ("shard-0",), complete=False), None, CREATED + 60)
 
 
 def test_many_roots_are_planted_in_bounded_transactions() -> None:
@@ -125,13 +125,13 @@ def test_the_floor_is_the_servers_date_or_the_time_given_rounded_down(
 ) -> None:
     pinning = begun(start, resolution_seconds)
     converse(pinning, UNKNOWN, build_shards(1, {}, served_at=CREATED + 90.7))
-    assert pinning.next_call() == PinStream(Pin(ARN, floor, ("shard-0",), complete=False))
+    assert pinning.next_call() == PinStream(Pin(ARN, floor, ("shard-0",), complete=False), None, CREATED + 90.7)
 
 
 def test_a_parent_that_is_not_listed_lies_before_the_beginning() -> None:
     pinning = begun()
     converse(pinning, UNKNOWN, StreamListing(ARN, True, (ListedShard("child", "gone"),), CREATED))
-    assert pinning.next_call() == PinStream(Pin(ARN, None, ("child",), complete=False))
+    assert pinning.next_call() == PinStream(Pin(ARN, None, ("child",), complete=False), None, CREATED)
 
 
 PIN = Pin(ARN, None, ("shard-0",), complete=True)
@@ -159,11 +159,11 @@ PIN = Pin(ARN, None, ("shard-0",), complete=True)
             [f"consumer-leases knows the stream {ARN}", "no birth row", "CONSUMER_QUARANTINE_TABLE"],
         ),
         (
-            Origin(None, None, ((Birth(OTHER_ARN, *TABLES), True), (Birth(OTHER_ARN + "x", *TABLES), False))),
+            Origin(None, None, ((Birth(OTHER_ARN, *TABLES), PIN), (Birth(OTHER_ARN + "x", *TABLES), None))),
             [f"counted from the stream {OTHER_ARN}x", "does not know how far"],
         ),
         (
-            Origin(None, None, ((Birth(OTHER_ARN, "other-leases", "Leaderboards"), True),)),
+            Origin(None, None, ((Birth(OTHER_ARN, "other-leases", "Leaderboards"), PIN),)),
             ["belongs to lease table other-leases"],
         ),
     ],
@@ -178,10 +178,28 @@ def test_tables_that_do_not_belong_together_are_refused(origin: Origin, sentence
         assert sentence in str(raised.value)
 
 
-def test_a_successor_of_a_stream_that_belongs_here_is_welcome() -> None:
-    pinning = begun()
-    converse(pinning, Origin(None, None, ((Birth(OTHER_ARN, *TABLES), True),)), LISTING)
-    assert isinstance(pinning.next_call(), PinStream)
+def pinned(arn: str, floor: float | None) -> tuple[Birth, Pin]:
+    return Birth(arn, *TABLES), Pin(arn, floor, ("shard-0",), complete=True)
+
+
+def test_a_successor_keeps_the_floor_of_the_stream_before_it_and_is_read_from_its_horizon() -> None:
+    pinning = begun("LATEST")
+    older = ARN.replace("2026-01-01", "2025-12-30")
+    other_table = ARN.replace("GameEvents", "Other").replace("2026-01-01", "2025-12-31")
+    others = (pinned(older, 5.0), pinned(OTHER_ARN, 12.0), pinned(other_table, 7.0))
+    calls = converse(pinning, Origin(None, None, others), LISTING, Done())
+    assert calls[2] == PinStream(Pin(ARN, 12.0, ROOTS, complete=False), OTHER_ARN, CREATED + 0.75)
+    plant = pinning.next_call()
+    assert isinstance(plant, Plant)
+    began = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
+    assert {row.created for row in plant.rows} == {began}, "what is trimmed since it was switched on is a gap"
+
+
+def test_the_stream_of_another_table_is_no_predecessor() -> None:
+    pinning = begun("LATEST")
+    other_table = ARN.replace("GameEvents", "Other").replace("2026-01-01", "2025-12-31")
+    calls = converse(pinning, Origin(None, None, (pinned(other_table, 7.0),)), LISTING, Done())
+    assert calls[2] == PinStream(Pin(ARN, CREATED, ROOTS, complete=False), None, CREATED + 0.75)
 
 
 def test_an_answer_that_is_none_is_a_defect() -> None:

@@ -49,6 +49,8 @@ def test_defaults() -> None:
         "timestamp_attribute": "timestamp",
         "max_future_seconds": 86_400,
         "poll_interval_seconds": 0.2,
+        "idle_poll_interval_seconds": 1.0,
+        "idle_after_seconds": 30.0,
         "batch_window_seconds": 0.0,
         "lease_ttl_seconds": 5.0,
         "pool_size": 16,

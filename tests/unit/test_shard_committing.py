@@ -6,7 +6,8 @@ from consumer.domain.position import TRIM_HORIZON
 from consumer.worker import events
 from consumer.worker.attempt import UNLIMITED_RECORDS
 from consumer.worker.calls import Commit, FindChildren, Open, Read
-from consumer.worker.shard import State, Tuning
+from consumer.worker.shard import State
+from consumer.worker.tuning import Tuning
 from tests.builders import ME, OTHER, game, games, ignored, page, row, sequence_number
 from tests.talks import Talk, kinds
 
@@ -21,7 +22,7 @@ def holding(last: int, tuning: Tuning | None = None) -> Talk:
     """A talk whose shard has games 1 to `last` buffered, and the next read under way."""
     talk = reading(tuning)
     talk.answer(Read, page(*games(1, last), then="second"))
-    assert talk.asks(Read)
+    assert talk.wait(talk.tuning.poll_interval_seconds).asks(Read)
     return talk
 
 
@@ -107,9 +108,10 @@ def test_no_row_halts() -> None:
     talk = holding(2)
     talk.answer(Commit, Committed())
     talk.answer(Read, page(game(3)))
+    read = talk.call(Read)
     assert talk.answer(Commit, Lost(None)) == [events.ShardHalted(talk.lease.shard, sequence_number(2))]
     assert talk.machine.state is State.HALTED
-    assert talk.answer(Read, page(game(4))) == []
+    assert talk.tell(read, page(game(4))) == []
     assert talk.wait(1000).look() == []
     talk.machine.drain()
     assert talk.machine.state is State.HALTED
@@ -187,7 +189,7 @@ def test_a_conflict_counts_in_a_row_only() -> None:
 
 def test_records_wait_for_the_batch_window() -> None:
     talk = holding(1, Tuning(batch_window_seconds=2.0))
-    talk.wait(1.5).answer(Read, page(game(2)))
+    talk.wait(1.3).answer(Read, page(game(2)))
     assert not talk.wait(0.4).asks(Commit)
     assert talk.wait(0.1).call(Commit).unit.records == 2, "counted from the oldest"
 
@@ -220,7 +222,7 @@ def test_nothing_is_committed_or_ended_while_no_beat_vouches() -> None:
     talk = reading()
     talk.vouched = False
     talk.answer(Read, page(game(1)))
-    assert kinds(talk.look()) == ["Read"]
+    assert kinds(talk.wait(1).look()) == ["Read"]
     assert talk.machine.wake_at(vouched=False) == float("inf")
     talk.vouched = True
     talk.answer(Commit, Committed())

@@ -4,7 +4,8 @@ from consumer.domain.errors import Trouble, TroubleKind
 from consumer.domain.outcomes import Committed, Done, Lost, Refused
 from consumer.worker import events
 from consumer.worker.calls import Commit, Open, Read, Release
-from consumer.worker.shard import State, Tuning
+from consumer.worker.shard import State
+from consumer.worker.tuning import Tuning
 from tests.builders import ME, game, games, page, row, sequence_number
 from tests.talks import Talk, kinds
 
@@ -19,7 +20,7 @@ def holding(last: int) -> Talk:
     """A talk whose shard has games 1 to `last` buffered, and the next read under way."""
     talk = reading()
     talk.answer(Read, page(*games(1, last), then="second"))
-    assert talk.asks(Read)
+    assert talk.wait(1).asks(Read)
     return talk
 
 

@@ -14,7 +14,8 @@ TWO = Children(("shard-1", "shard-2"), leaf=False, served_at=CREATED + 0.9)
 
 
 def child(number: int) -> LeaseRow:
-    return LeaseRow(shard(number), ME, int(CREATED), TRIM_HORIZON, parent="shard-0")
+    created = game(6).created
+    return LeaseRow(shard(number), ME, int(CREATED), TRIM_HORIZON, parent="shard-0", created=created)
 
 
 def ended() -> Talk:

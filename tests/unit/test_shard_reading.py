@@ -4,9 +4,11 @@ from consumer.domain.errors import DataTrimmed, IteratorExpired, Trouble, Troubl
 from consumer.domain.outcomes import Committed, Lost
 from consumer.domain.position import TRIM_HORIZON
 from consumer.worker import events
-from consumer.worker.calls import Commit, FindChildren, Open, Read, RecordGap, Reply
-from consumer.worker.shard import State, Tuning
-from tests.builders import ME, game, games, page, row, sequence_number
+from consumer.worker.calls import PAGE_RECORDS, Commit, FindChildren, Open, Read, RecordGap, Reply
+from consumer.worker.reader import SCANT_RECORDS
+from consumer.worker.shard import State
+from consumer.worker.tuning import Tuning
+from tests.builders import CREATED, ME, game, games, page, row, sequence_number
 from tests.talks import Talk, kinds
 
 
@@ -27,20 +29,52 @@ def test_it_opens_at_the_checkpoint_and_reads_from_there(checkpoint: str) -> Non
     assert not talk.asks(Commit)
 
 
-def test_pages_follow_each_other_at_once_and_an_empty_one_waits_for_the_poll_interval() -> None:
-    talk = opened(Tuning(poll_interval_seconds=0.2))
-    talk.answer(Read, page(game(1), then="second"))
-    assert talk.call(Read) == Read(talk.lease, "second", sequence_number(1), None)
-    told = talk.tell(Read(talk.lease, "second", sequence_number(1), None), page(then="third"))
+def test_a_shard_is_read_at_most_once_a_poll_interval_counted_from_read_to_read() -> None:
+    talk = opened(Tuning(poll_interval_seconds=0.25))
+    read = talk.call(Read)
+    talk.wait(0.125).tell(read, page(game(1), then="second"))
+    assert not talk.asks(Read)
+    assert talk.wait(0.125).call(Read) == Read(talk.lease, "second", sequence_number(1), None)
+    told = talk.wait(0.5).tell(Read(talk.lease, "second", sequence_number(1), None), page(then="third"))
     assert told == [events.CaughtUp(talk.lease)]
-    assert not talk.wait(0.19).asks(Read)
-    assert talk.wait(0.01).call(Read).iterator == "third"
+    assert talk.call(Read).iterator == "third", "the answer took longer than the interval"
+
+
+def test_a_shard_that_has_been_idle_for_long_is_polled_rarely_until_its_first_record() -> None:
+    talk = opened(Tuning(poll_interval_seconds=0.25, idle_poll_interval_seconds=1.0, idle_after_seconds=30.0))
+    for _ in range(121):  # 30 s after the first empty page
+        talk.answer(Read, page())
+    assert not talk.wait(0.75).asks(Read)
+    talk.wait(0.25)
+    talk.answer(Read, page())
+    talk.wait(1.0)
+    talk.answer(Read, page(game(1)))
+    assert talk.wait(0.25).asks(Read), "fast again"
+    talk.answer(Read, page())
+    assert talk.wait(0.25).asks(Read), "idle is counted anew"
+
+
+def test_an_idle_poll_interval_that_is_shorter_than_the_ordinary_one_changes_nothing() -> None:
+    talk = opened(Tuning(poll_interval_seconds=2.0, idle_poll_interval_seconds=1.0, idle_after_seconds=0.0))
+    talk.answer(Read, page())
+    assert not talk.wait(1.9).asks(Read)
+
+
+def test_shards_share_the_room_for_reading_ahead() -> None:
+    talk = opened(Tuning(lookahead_bytes=1000, total_lookahead_bytes=500))
+    talk.answer(Read, page(game(1), size_bytes=200))
+    assert talk.call(Read).limit == PAGE_RECORDS
+    talk.machine._reader._allowance.take(600)  # by others
+    talk.tell(Read(talk.lease, "next", sequence_number(1), None), page(game(2), size_bytes=100))
+    for _ in range(2):
+        assert not talk.wait(1).asks(Read), "this shard has something to commit"
+        talk.answer(Commit, Committed())
+    assert talk.call(Read).limit == SCANT_RECORDS, "with nothing read it may go on, in small pages"
 
 
 def test_it_reads_ahead_while_a_commit_is_under_way_up_to_a_bound_in_bytes() -> None:
     talk = opened(Tuning(lookahead_bytes=250))
     for seq in (1, 2, 3):
-        assert talk.asks(Read)
         talk.answer(Read, page(game(seq), then=f"after {seq}", size_bytes=100))
     commit = talk.call(Commit)
     assert not talk.asks(Read), "300 bytes are not committed"
@@ -91,7 +125,7 @@ def test_a_trimmed_position_leaves_a_gap_row_before_the_shard_reads_on(trimmed_a
     gap = talk.call(RecordGap)
     assert gap == RecordGap(talk.lease, sequence_number(5), talk.now + 500.0)
     assert not talk.under_way
-    assert talk.tell(gap, True) == [events.GapFound(talk.lease, sequence_number(5), True)]
+    assert talk.tell(gap, True) == [events.GapFound(talk.lease.shard, sequence_number(5), True)]
     assert talk.call(Open).after == TRIM_HORIZON
     talk.tell(Open(talk.lease, TRIM_HORIZON), "oldest")
     assert talk.call(Read) == Read(talk.lease, "oldest", sequence_number(5), None)
@@ -106,7 +140,7 @@ def test_a_gap_is_recorded_only_when_what_is_buffered_is_committed_and_the_next_
     assert not commit.fills_gap
     assert not talk.asks(RecordGap), "the position is not settled yet"
     talk.tell(commit, Committed())
-    assert talk.answer(RecordGap, False) == [events.GapFound(talk.lease, sequence_number(2), False)]
+    assert talk.answer(RecordGap, False) == [events.GapFound(talk.lease.shard, sequence_number(2), False)]
     talk.answer(Open, "oldest")
     talk.answer(Read, page(*games(40, 41)))
     filling = talk.wait(60).call(Commit)
@@ -200,8 +234,8 @@ def test_an_answer_that_is_none_is_a_defect(call: type[Open | Read], reply: Repl
 def test_the_lag_is_the_age_of_the_oldest_record_known_and_not_committed() -> None:
     talk = Talk(row(owner=ME))
     assert talk.machine.lag_seconds(1e10) is None, "not known yet"
-    talk = Talk(row(owner=ME, created=100.0))
-    assert talk.machine.lag_seconds(130.0) == 30.0
+    talk = Talk(row(owner=ME, created=CREATED - 100.0))
+    assert talk.machine.lag_seconds(CREATED) == 100.0
     talk.answer(Open, "first")
     talk.answer(Read, page(*games(1, 2)))
     oldest = game(1).created

@@ -181,8 +181,9 @@ def test_a_rewind_forgets_the_suspect() -> None:
     talk = holding(game(1))
     talk.answer(Commit, INVALID)
     talk.answer(Examine, Done())
+    read = talk.call(Read)
     talk.answer(Commit, Lost(row(owner=ME, checkpoint=sequence_number(9))))
-    talk.answer(Read, page())
+    talk.tell(read, page())
     assert talk.call(Open).after == sequence_number(9)
 
 

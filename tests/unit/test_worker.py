@@ -5,12 +5,12 @@ from math import inf
 import pytest
 
 from consumer.domain.leases import LeaseRow, Pin, Vouch
+from consumer.domain.lineage import RETENTION_SECONDS
 from consumer.domain.outcomes import Done, Lost
 from consumer.domain.position import SHARD_END
 from consumer.worker import events
 from consumer.worker.calls import Beat, Commit, EndShard, Load, Look, Read
 from consumer.worker.shard import State
-from consumer.worker.worker import RETENTION_SECONDS
 from tests.builders import ARN, OTHER, lease, page, row, shard
 from tests.talks import IMAGE, NO_ANSWER, TTL, Shift, kinds, reading, stream, total
 

@@ -1,0 +1,243 @@
+"""The survey: now and then, which streams and shards there are, and what the ledger does not know of them yet.
+
+Children that became visible late join their parent's list, a re-enabled stream gets its pin, finished rows that nobody
+shows any more go. Every step is conditional, so all workers may survey; the more there are, the more rarely each does.
+"""
+
+import heapq
+from collections import deque
+from collections.abc import Callable
+from math import inf
+from typing import Final
+
+from consumer.domain import lineage
+from consumer.domain.errors import DataTrimmed, Trouble, TroubleKind
+from consumer.domain.leases import Adoption, LeaseRow, Pin, Shard
+from consumer.domain.outcomes import Children, Done, Ledger, Lost, StreamListing
+from consumer.domain.ports import Backoff
+from consumer.domain.position import SHARD_END
+from consumer.worker import events
+from consumer.worker.absence import Absence
+from consumer.worker.calls import (
+    Adopt,
+    FindLate,
+    FindStream,
+    Forget,
+    ListShards,
+    Mark,
+    PinCall,
+    Probe,
+    RecordLoss,
+    Reply,
+    SurveyCall,
+)
+from consumer.worker.errand import Errand
+from consumer.worker.pinning import Pinning
+
+SURVEY_SECONDS: Final = 60.0
+"""Between two surveys of all workers together."""
+SOONEST_SECONDS: Final = 1.0
+"""Between two surveys of this worker, when a shard waits for its children."""
+PATIENCE: Final = 3
+"""Failures of a step after which the survey goes on without it; the next one asks again."""
+RECHECK_SECONDS: Final = (3.0, 15.0, 60.0)
+"""After a shard has ended its children are asked for again: one may have been hidden when its sibling was seen."""
+MOST_NOTES: Final = 200
+"""Rows that one survey marks or forgets."""
+
+
+class Surveyor:
+    """Names one call at a time. `begin` makes the pinning of a stream that is new to the ledger."""
+
+    def __init__(self, begin: Callable[[str], Pinning], backoff: Backoff) -> None:
+        self._begin = begin
+        self._backoff = backoff
+        self._errand = Errand()
+        self._steps: deque[SurveyCall] = deque()
+        self._call: SurveyCall | None = None
+        self._pinning: Pinning | None = None
+        self._began_at = -inf
+        self._survey_at = 0.0
+        self._rechecks: list[tuple[float, Shard, LeaseRow]] = []
+        self._ledger = Ledger((), ())
+        self._pins: dict[str, Pin] = {}
+        self._workers = 1
+        self._newest: str | None = None
+        self._gone_streams: set[str] = set()
+        self._listed_at: dict[str, float] = {}
+        self._absences: dict[Shard, Absence] = {}
+        self._there: set[Shard] = set()
+
+    def ready(self, now: float, ledger: Ledger, workers: int) -> list[SurveyCall]:
+        """The call to start now, if any. `ledger` is the last one read, `workers` how many there are."""
+        if not self._errand.ready(now):
+            return []
+        self._ledger, self._workers = ledger, workers
+        if not self._steps and self._pinning is None:
+            if now >= self._survey_at:
+                self._began_at = now
+                self._survey_at = now + SURVEY_SECONDS * self._workers
+                self._steps.append(FindStream())
+            while self._rechecks and self._rechecks[0][0] <= now:
+                self._steps.append(FindLate(heapq.heappop(self._rechecks)[2]))
+            if not self._steps:
+                return []
+        self._errand.send(now)
+        self._call = self._next_step() if self._steps else self._pinning_call()
+        return [self._call]
+
+    def asked(self, call: SurveyCall) -> bool:
+        """Whether the call is this machine's: the coordinator names some of the same kinds."""
+        return call is self._call
+
+    def wake_at(self) -> float:
+        """When to ask `ready` again if no reply comes before."""
+        at = self._errand.wake_at
+        if self._steps or self._pinning is not None:
+            return at
+        return max(at, min(self._survey_at, self._rechecks[0][0] if self._rechecks else inf))
+
+    def soon(self, now: float) -> None:
+        """A shard waits for what a listing may show."""
+        self._survey_at = min(self._survey_at, max(now, self._began_at + SOONEST_SECONDS))
+
+    def ended(self, shard: Shard, children: tuple[str, ...], since: float | None, now: float) -> None:
+        """A shard ended with these children as far as was visible; they were born after `since` (unix seconds)."""
+        row = LeaseRow(shard, None, 0, SHARD_END, children=children, created=since)
+        for delay in RECHECK_SECONDS:
+            heapq.heappush(self._rechecks, (now + delay, shard, row))
+        if not children:
+            self.soon(now)  # a leaf: the stream may have been switched on again
+
+    def troubles(self) -> set[str]:
+        """What has failed for a while."""
+        return {self._errand.trouble} if self._errand.trouble else set()
+
+    def take(self, call: SurveyCall, reply: Reply, now: float) -> list[events.Event]:
+        """Learns what became of a call it named. Raises UnsafeRefused, see Pinning."""
+        self._errand.land()
+        self._call = None
+        refused = isinstance(reply, Trouble) and reply.kind is TroubleKind.MISSING
+        if isinstance(reply, Trouble) and not refused and self._errand.failures < PATIENCE:
+            delay = self._backoff.delay(self._errand.failures + 1)
+            self._errand.fail(now, delay, f"{type(call).__name__} fails: {reply}")
+            name = type(call).__name__
+            return [events.RetryScheduled(name, reply.kind, reply.detail, self._errand.failures, delay)]
+        if self._steps:
+            self._steps.popleft()
+            told = self._learn(call, reply, now)
+        else:
+            told = self._pin(call, reply, now)
+        self._errand.succeed(now)
+        return told
+
+    def _learn(self, call: SurveyCall, reply: Reply, now: float) -> list[events.Event]:
+        match call, reply:
+            case FindStream(), _:
+                self._find(reply if isinstance(reply, str) else None)
+            case FindLate(parent), Children():
+                late = [child for child in reply.shard_ids if child not in parent.children]
+                rows = [
+                    lineage.new_row(
+                        Shard(parent.shard.stream_arn, child), parent.shard.shard_id, reply.served_at, parent.created
+                    )
+                    for child in late
+                ]
+                if rows:
+                    self._steps.append(Adopt(Adoption(parent, tuple(rows))))
+            case ListShards(), StreamListing():
+                self._compare(reply, now)
+                return [events.StreamListed(reply)]
+            case ListShards(arn), Trouble(kind=TroubleKind.MISSING) if self._newest not in (None, arn):
+                self._gone_streams.add(arn)
+            case Probe(shard), _ if absence := self._absences.get(shard):
+                (absence.refused if isinstance(reply, Trouble) else absence.found)()
+            case Probe(shard), str() | DataTrimmed():
+                self._there.add(shard)
+                self.soon(now)
+            case RecordLoss(shard), bool():
+                return [events.GapFound(shard, "TRIM_HORIZON", reply)]
+            case Adopt(adoption), Done():
+                self._there.difference_update(row.shard for row in adoption.rows)
+                return [events.ShardsAdopted(adoption)]
+            case Forget(row), Done():
+                if pin := self._pins.get(row.shard.stream_arn):
+                    self._pins[pin.stream_arn] = pin.without(row.shard.shard_id)
+                return [events.RowForgotten(row.shard)]
+            case ((Adopt() | Forget()), Lost()):
+                return [events.LedgerSurprised()]
+            case _:
+                pass  # trouble that lasts, or a mark: the next survey sees
+        return []
+
+    def _find(self, newest: str | None) -> None:
+        """The streams to look at: the newest one, and older ones until they are gone, a day after their end."""
+        pinned = {pin.stream_arn: pin for pin in self._ledger.pins}
+        self._pins = pinned
+        begun = [arn for arn, pin in sorted(pinned.items()) if not pin.complete]
+        if newest is not None and all(arn.rpartition("/")[2] < newest.rpartition("/")[2] for arn in pinned):
+            begun.append(newest)  # an old answer may name a stream of before
+        if begun:
+            self._pinning = self._begin(begun[0])
+        self._newest = newest
+        self._steps.extend(ListShards(arn) for arn in sorted(pinned.keys() - self._gone_streams))
+
+    def _compare(self, listing: StreamListing, now: float) -> None:
+        arn = listing.stream_arn
+        absences = {shard.shard_id: absence for shard, absence in self._absences.items() if shard.stream_arn == arn}
+        for absence in absences.values():
+            absence.stream_answered(now)
+        gone = [shard_id for shard_id, absence in absences.items() if absence.proven]
+        late = lineage.latecomers(listing, self._ledger, self._listed_at.get(arn), gone)
+        self._listed_at[arn] = listing.served_at
+        for adoption in late.adoptions:
+            self._steps.extend(self._adopt(adoption, listing, gone))
+        for parent in late.orphans:
+            self._absences.setdefault(Shard(arn, parent), Absence())
+            self._steps.append(Probe(Shard(arn, parent)))
+        marks = lineage.marks(listing, self._ledger)[:MOST_NOTES]
+        self._steps.extend(Mark(row, since) for row, since in marks)
+        for row in lineage.forgettable(listing, self._ledger)[:MOST_NOTES]:
+            self._steps.append(Forget(row, None))
+
+    def _adopt(self, adoption: Adoption, listing: StreamListing, gone: list[str]) -> list[SurveyCall]:
+        """A shard that would be a root is asked for first: an old listing may show what has long been forgotten."""
+        if isinstance(adoption.into, LeaseRow):
+            return [Adopt(adoption)]
+        unseen = [row.shard for row in adoption.rows if row.shard not in self._there]
+        if unseen:
+            return [Probe(shard) for shard in unseen]
+        ids = {row.shard.shard_id for row in adoption.rows}
+        lost = {each.parent for each in listing.shards if each.shard_id in ids and each.parent in gone}
+        losses = [
+            RecordLoss(Shard(listing.stream_arn, parent), listing.served_at) for parent in sorted(filter(None, lost))
+        ]
+        return [*losses, Adopt(adoption)]
+
+    def _next_step(self) -> SurveyCall:
+        """A row is forgotten together with its place among the roots as they are then."""
+        step = self._steps[0]
+        return Forget(step.row, self._root_of(step.row)) if isinstance(step, Forget) else step
+
+    def _root_of(self, row: LeaseRow) -> Pin | None:
+        pin = self._pins.get(row.shard.stream_arn)
+        return pin if pin is not None and row.shard.shard_id in pin.roots else None
+
+    def _pinning_call(self) -> SurveyCall:
+        assert self._pinning is not None
+        return self._pinning.next_call()
+
+    def _pin(self, call: SurveyCall, reply: Reply, now: float) -> list[events.Event]:
+        """A step of a new stream's pinning; one that fails for long is left to the next survey."""
+        pinning = self._pinning
+        assert pinning is not None
+        if isinstance(reply, Trouble):
+            self._pinning = None
+            self.soon(now)
+            return []
+        assert isinstance(call, PinCall)
+        told = pinning.take(call, reply)
+        if pinning.complete:
+            self._pinning = None
+            told.append(events.LedgerSurprised())
+        return told

@@ -1,0 +1,41 @@
+"""How shards are worked: intervals, windows, and the memory that reading ahead may take."""
+
+from dataclasses import dataclass
+
+from consumer.domain.lineage import RETENTION_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """`wall_offset_seconds` added to monotonic time gives unix time, for annotations only.
+
+    A shard reads ahead up to `lookahead_bytes`, all together up to `total_lookahead_bytes`. After `idle_after_seconds`
+    without a record it is polled every `idle_poll_interval_seconds`. A shard that was never read and may be older than
+    `stale_after_seconds` may have lost records; that is half an hour less than they live, for clocks that differ.
+    """
+
+    poll_interval_seconds: float = 0.2
+    idle_poll_interval_seconds: float = 1.0
+    idle_after_seconds: float = 30.0
+    batch_window_seconds: float = 0.0
+    ignored_window_seconds: float = 5.0
+    lookahead_bytes: int = 4_000_000
+    total_lookahead_bytes: int = 64_000_000
+    stale_after_seconds: float = RETENTION_SECONDS - 1800
+    wall_offset_seconds: float = 0.0
+
+
+class Allowance:
+    """What all shards of a worker have read and not committed, in bytes of the answers."""
+
+    def __init__(self, total_bytes: int) -> None:
+        self._left_bytes = total_bytes
+
+    def take(self, size_bytes: int) -> None:
+        """So much was read; a negative size gives back."""
+        self._left_bytes -= size_bytes
+
+    @property
+    def spent(self) -> bool:
+        """Whether to read no more than is needed to get on."""
+        return self._left_bytes <= 0

@@ -1,0 +1,249 @@
+"""Children and leaves, asked of a stream that splits, pages, hides and is stale: over the streams server."""
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from consumer.aws.clients import Clients, connect
+from consumer.aws.leases import DynamoLeases
+from consumer.aws.pace import Pace
+from consumer.aws.stream import DynamoStreams
+from consumer.aws.tables import LEASE_KEYS, QUARANTINE_KEYS, DynamoTables
+from consumer.domain.errors import Trouble, TroubleKind
+from consumer.domain.leases import Pin, Shard
+from tests.builders import ARN, CREATED
+from tests.engines import TableEngine
+from tests.processes import until
+from tests.streams_server import Fault, Remote, Rule, ShardFilter, StreamsThread, build_shards, shard_id
+
+LATER = "2999-01-01T00:00:00.000"
+EARLIER = "2001-01-01T00:00:00.000"
+
+
+class CountedPace(Pace):
+    """Nobody waits, but it is counted who would."""
+
+    def __init__(self) -> None:
+        super().__init__(1e9)
+        self.waits = 0
+
+    def wait(self) -> None:
+        self.waits += 1
+
+
+class Source:
+    """A client that tells one latest stream of whatever table, as a stale DescribeTable does."""
+
+    def __init__(self, stream_arn: str | None) -> None:
+        self._stream_arn = stream_arn
+
+    def describe_table(self, TableName: str) -> dict[str, Any]:  # noqa: N803
+        latest = {"LatestStreamArn": self._stream_arn} if self._stream_arn else {}
+        date = {"HTTPHeaders": {"date": "Sat, 31 Jan 2026 12:00:00 GMT"}}
+        return {"Table": {"TableName": TableName, **latest}, "ResponseMetadata": date}
+
+
+@pytest.fixture
+def server(ministack_url: str) -> Iterator[StreamsThread]:
+    with StreamsThread(ministack_url, seed=7) as server:
+        yield server
+
+
+@pytest.fixture
+def remote(server: StreamsThread) -> Remote:
+    return server.remote
+
+
+@pytest.fixture
+def clients(server: StreamsThread) -> Iterator[Clients]:
+    with mock.patch.dict(os.environ, TableEngine("ministack", server.url).variables()):
+        made = connect(threads=2)
+    with closing(made.dynamodb), closing(made.streams):
+        yield made
+
+
+@pytest.fixture
+def pace() -> CountedPace:
+    return CountedPace()
+
+
+@pytest.fixture
+def streams(clients: Clients, pace: CountedPace) -> DynamoStreams:
+    return DynamoStreams(clients.streams, pace=pace)
+
+
+@pytest.fixture
+def arn(remote: Remote) -> str:
+    """Shard 0 rolled over to 1, which was split into 2 and 3; 4 and 5 are roots."""
+    return remote.create_stream("games", build_shards(6, {0: 1, 1: [2, 3]}), keys=["gameId"])
+
+
+def found(streams: DynamoStreams, arn: str, number: int) -> tuple[tuple[str, ...], bool]:
+    """A shard's children, and whether it is a leaf."""
+    children = streams.find_children(Shard(arn, shard_id(number)))
+    assert abs(children.served_at - time.time()) < 5
+    return children.shard_ids, children.leaf
+
+
+def ids(*numbers: int) -> tuple[str, ...]:
+    return tuple(map(shard_id, numbers))
+
+
+def with_label(arn: str, label: str) -> str:
+    return f"{arn.rpartition('/')[0]}/{label}"
+
+
+@pytest.mark.parametrize(
+    ("how", "page_shards", "shown"),
+    [
+        (ShardFilter.SERVED, 100, (2, 3)),
+        (ShardFilter.IGNORED, 100, (2, 3)),
+        (ShardFilter.IGNORED, 3, (2,)),
+        (ShardFilter.IGNORED, 1, ()),
+        (ShardFilter.EMPTY, 100, ()),
+    ],
+)
+def test_of_a_stream_that_is_on_one_call_shows_what_it_shows(
+    remote: Remote, streams: DynamoStreams, arn: str, how: ShardFilter, page_shards: int, shown: tuple[int, ...]
+) -> None:
+    """None to be seen is no leaf."""
+    remote.set_options(shard_filter=how, page_shards=page_shards)
+    remote.clear_counts()
+    assert found(streams, arn, 1) == (ids(*shown), False)
+    assert remote.counts().calls["DescribeStream"] == 1
+
+
+@pytest.mark.parametrize("how", ShardFilter)
+@pytest.mark.parametrize("page_shards", [1, 3, 100])
+def test_of_a_stream_that_is_off_all_pages_say_who_is_a_leaf(
+    remote: Remote, streams: DynamoStreams, arn: str, how: ShardFilter, page_shards: int
+) -> None:
+    remote.disable()
+    remote.set_options(shard_filter=how, page_shards=page_shards)
+    assert found(streams, arn, 0) == (ids(1), False)
+    children, leaf = found(streams, arn, 1)
+    assert not leaf
+    assert children
+    assert set(children) <= {*ids(2, 3)}
+    for number in (2, 3, 4, 5):
+        assert found(streams, arn, number) == ((), True)
+
+
+def test_a_stale_answer_makes_no_leaf(remote: Remote, streams: DynamoStreams, arn: str) -> None:
+    """It says that the stream is off, and does not show the split before that."""
+    time.sleep(0.5)  # so old must the stream be for an answer to be older
+    remote.split(4)
+    remote.disable()
+    remote.set_faults(Rule(Fault.STALE, times=1, seconds=(0.4, 0.4)))
+    children, leaf = found(streams, arn, 4)
+    assert (children, leaf) == (ids(6, 7), False)
+
+
+def test_a_stream_that_is_gone(remote: Remote, clients: Clients, streams: DynamoStreams, arn: str) -> None:
+    """Its table may have another one by now, which must be a later one of the same table."""
+    remote.disable()
+    remote.remove_stream(arn)
+    shard = Shard(arn, shard_id(0))
+    other_table = with_label(arn, LATER).replace("games", "others")
+    silent: list[DynamoStreams] = [
+        DynamoStreams(clients.streams, Source(latest), "games")
+        for latest in (None, arn, with_label(arn, EARLIER), other_table)
+    ]
+    for asked in (streams, *silent):
+        with pytest.raises(Trouble) as raised:
+            asked.find_children(shard)
+        assert raised.value.kind is TroubleKind.MISSING
+    children = DynamoStreams(clients.streams, Source(with_label(arn, LATER)), "games").find_children(shard)
+    assert (children.shard_ids, children.leaf, children.served_at) == ((), True, CREATED)
+
+
+@pytest.mark.parametrize("how", ShardFilter)
+def test_a_stream_that_has_a_successor_ends_even_if_it_is_said_to_be_on(
+    remote: Remote, clients: Clients, arn: str, how: ShardFilter
+) -> None:
+    remote.set_options(shard_filter=how, page_shards=1)
+    other_table = with_label(arn, LATER).replace("games", "others")
+    for latest in (None, arn, with_label(arn, EARLIER), other_table):
+        assert found(DynamoStreams(clients.streams, Source(latest), "games"), arn, 4) == ((), False)
+    followed = DynamoStreams(clients.streams, Source(with_label(arn, LATER)), "games")
+    assert found(followed, arn, 4) == ((), True)
+    children, leaf = found(followed, arn, 1)
+    assert not leaf
+    assert set(children) <= {*ids(2, 3)}
+
+
+def test_every_describe_stream_keeps_the_pace(
+    remote: Remote, streams: DynamoStreams, pace: CountedPace, arn: str
+) -> None:
+    remote.set_options(page_shards=2)
+    remote.clear_counts()
+    streams.list_shards(arn)
+    streams.find_children(Shard(arn, shard_id(1)))
+    remote.disable()
+    streams.find_children(Shard(arn, shard_id(5)))
+    assert pace.waits == remote.counts().calls["DescribeStream"] == 3 + 1 + 1 + 3
+
+
+def test_of_itself_it_is_slower_than_aws_allows(clients: Clients, remote: Remote, arn: str) -> None:
+    streams = DynamoStreams(clients.streams)
+    remote.clear_counts()
+    until_at = time.monotonic() + 1.5
+    while time.monotonic() < until_at:
+        streams.find_children(Shard(arn, shard_id(1)))
+    assert remote.counts().calls["DescribeStream"] > 5
+    assert remote.counts().busiest["DescribeStream"] <= 10
+
+
+def test_no_shards_of_a_stream_that_is_off_are_an_answer(remote: Remote, streams: DynamoStreams) -> None:
+    """All may be trimmed; a stream that is being switched on lists none either, and that is none."""
+    remote.set_options(enabling_seconds=60.0)
+    arn = remote.create_stream("games", build_shards(1), keys=["gameId"])
+    with pytest.raises(Trouble) as raised:
+        streams.list_shards(arn)
+    assert raised.value.kind is TroubleKind.MISSING
+    remote.set_options(enabling_seconds=0.0)
+    assert len(streams.list_shards(arn).shards) == 1
+    remote.disable()
+    remote.remove(0)
+    listing = streams.list_shards(arn)
+    assert (listing.enabled, listing.shards) == (False, ())
+
+
+def test_a_chosen_stream_is_the_one(clients: Clients) -> None:
+    """Also where the table has another; whose table is not named cannot be asked."""
+    assert DynamoStreams(clients.streams, Source(None), "games", ARN).find_stream() == ARN
+    assert DynamoStreams(clients.streams, stream_arn=ARN).find_stream() == ARN
+    with pytest.raises(Trouble) as raised:
+        DynamoStreams(clients.streams).find_stream()
+    assert raised.value.kind is TroubleKind.MISSING
+
+
+def test_a_read_that_meets_a_transaction_is_a_conflict(remote: Remote, clients: Clients) -> None:
+    """TransactGetItems is cancelled then: whoever pins beside us is no fault of ours."""
+    names = ("children-leases", "children-board", "children-quarantine")
+    tables = DynamoTables(clients.dynamodb, clients.streams, threading.Event())
+    tables.ensure(names[0], LEASE_KEYS)
+    tables.ensure(names[2], QUARANTINE_KEYS)
+    leases = DynamoLeases(clients.dynamodb, *names)
+    remote.set_options(hold_seconds=1.0)
+    writer = threading.Thread(target=leases.pin, args=(Pin(ARN, None, (), complete=False), None, CREATED))
+    met: list[TroubleKind] = []
+
+    def meets() -> bool:
+        try:
+            leases.origin(ARN)
+        except Trouble as trouble:
+            met.append(trouble.kind)
+        return bool(met)
+
+    writer.start()
+    until(meets, "the read meets the transaction")
+    writer.join()
+    assert met == [TroubleKind.CONFLICT]
+    assert leases.origin(ARN).pin == Pin(ARN, None, (), complete=False)

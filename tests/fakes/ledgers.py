@@ -1,0 +1,172 @@
+"""The lease table in memory, with the conditions of the real one."""
+
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from typing import NamedTuple
+
+from consumer.domain.leases import Adoption, Birth, Lease, LeaseRow, Members, Origin, Pin, Shard, Vouch
+from consumer.domain.outcomes import Done, Ledger, Lost, Refused, Removed
+
+
+class Names(NamedTuple):
+    """The tables' names."""
+
+    leases: str = "consumer-leases"
+    leaderboard: str = "Leaderboards"
+
+
+class FakeLedgers:
+    """The Ledgers and Membership ports. `off` names guards that are taken away (see FakeTables).
+
+    `stream_gaps`: when the gap between a stream and its predecessor (ARNs) was found.
+    """
+
+    def __init__(self, names: Names, off: Collection[str]) -> None:
+        self.names = names
+        self.off = frozenset(off)
+        self.rows: dict[Shard, LeaseRow] = {}
+        self.pins: dict[str, Pin] = {}
+        self.births: dict[str, Birth] = {}
+        self.stream_gaps: dict[tuple[str, str], float] = {}
+        self.workers: dict[str, Vouch] = {}
+        self.changes = 0
+        self.on_adopt: Callable[[Adoption], None] = lambda *_: None
+        self.on_forget: Callable[[LeaseRow], None] = lambda *_: None
+
+    # --- ports.Ledgers ---
+
+    def origin(self, stream_arn: str) -> Origin:
+        """See ports.Ledgers."""
+        pin, birth = self.pins.get(stream_arn), self.births.get(stream_arn)
+        if pin is not None or birth is not None:
+            return Origin(pin, birth)
+        others = tuple((other, self.pins.get(arn)) for arn, other in sorted(self.births.items()))
+        return Origin(None, None, others)
+
+    def pin(self, pin: Pin, predecessor: str | None, found_at: float) -> Done | Lost:
+        """See ports.Ledgers."""
+        if (pin.stream_arn in self.pins or pin.stream_arn in self.births) and "pin_if_absent" not in self.off:
+            return Lost(None)
+        self.pins[pin.stream_arn] = pin
+        self.births[pin.stream_arn] = Birth(pin.stream_arn, self.names.leases, self.names.leaderboard)
+        if predecessor is not None:
+            self.stream_gaps.setdefault((pin.stream_arn, predecessor), found_at)
+        return Done()
+
+    def plant(self, stream_arn: str, rows: tuple[LeaseRow, ...]) -> Done | Lost | Refused:
+        """See ports.Ledgers."""
+        pin = self.pins.get(stream_arn)
+        if pin is None or (pin.complete and "plant_while_incomplete" not in self.off):
+            return Lost(None)
+        existing = frozenset(row.shard.shard_id for row in rows if row.shard in self.rows)
+        if existing and "plant_if_absent" not in self.off:
+            return Refused(existing=existing)
+        self.rows |= {row.shard: row for row in rows}
+        return Done()
+
+    def complete_pin(self, stream_arn: str) -> Done:
+        """See ports.Ledgers."""
+        if stream_arn in self.pins:
+            self.pins[stream_arn] = replace(self.pins[stream_arn], complete=True)
+        return Done()
+
+    def adopt(self, adoption: Adoption) -> Done | Lost:
+        """See ports.Ledgers."""
+        into = adoption.into
+        if isinstance(into, Pin):
+            pin = self.pins.get(into.stream_arn)
+            open_to_all, found = pin is not None and pin.complete, pin.roots if pin else ()
+        else:
+            row = self.rows.get(into.shard)
+            open_to_all, found = row is not None and row.finished, row.children if row else ()
+        if not open_to_all or (found != adoption.before and "adopt_unchanged" not in self.off):
+            return Lost(None)
+        if any(row.shard in self.rows for row in adoption.rows) and "adopt_if_absent" not in self.off:
+            return Lost(None)
+        if isinstance(into, Pin):
+            self.pins[into.stream_arn] = replace(self.pins[into.stream_arn], roots=adoption.after)
+        else:
+            self.rows[into.shard] = replace(self.rows[into.shard], children=adoption.after)
+        self.rows |= {row.shard: row for row in adoption.rows}
+        self.on_adopt(adoption)
+        return Done()
+
+    def mark(self, row: LeaseRow, unlisted_since: float | None) -> Done:
+        """See ports.Ledgers."""
+        stored = self.rows.get(row.shard)
+        if stored is not None:
+            first = unlisted_since is not None and stored.finished and stored.unlisted_since is None
+            again = unlisted_since is None and stored.unlisted_since == row.unlisted_since
+            if first or again:
+                self.rows[row.shard] = replace(stored, unlisted_since=unlisted_since)
+        return Done()
+
+    def forget(self, row: LeaseRow, pin: Pin | None) -> Done | Lost:
+        """See ports.Ledgers."""
+        stored = self.rows.get(row.shard)
+        if stored is None or not stored.finished or stored.children != row.children:
+            return Lost(None)
+        noted = stored.unlisted_since is not None and stored.unlisted_since == row.unlisted_since
+        if not noted and "forget_noted" not in self.off:
+            return Lost(None)
+        if pin is not None:
+            held = self.pins.get(pin.stream_arn)
+            if held is None or not held.complete or held.roots != pin.roots:
+                return Lost(None)
+            left = tuple(root for root in pin.roots if root != row.shard.shard_id)
+            self.pins[pin.stream_arn] = replace(held, roots=left)
+        del self.rows[row.shard]
+        self.on_forget(row)
+        return Done()
+
+    def load(self) -> Ledger:
+        """See ports.Ledgers."""
+        return Ledger(tuple(self.rows.values()), tuple(self.pins.values()))
+
+    def claim(self, row: LeaseRow, lease: Lease) -> LeaseRow | Lost:
+        """See ports.Ledgers."""
+        stored = self.rows.get(row.shard)
+        if stored is None:
+            return Lost(None)
+        if (stored.owner, stored.epoch) != (row.owner, row.epoch) and "claim_unchanged" not in self.off:
+            return Lost(stored)
+        self.rows[row.shard] = replace(stored, owner=lease.owner, epoch=lease.epoch)
+        return self.rows[row.shard]
+
+    def release(self, lease: Lease) -> Done:
+        """See ports.Ledgers."""
+        row = self.rows.get(lease.shard)
+        if row is not None and self._fenced(row, lease):
+            self.rows[lease.shard] = replace(row, owner=None)
+        return Done()
+
+    # --- ports.Membership ---
+
+    def beat(self, owner: str, vouch: Vouch, *, joining: bool, bump: bool) -> Done | Removed:
+        """See ports.Membership."""
+        if not joining and owner not in self.workers:
+            return Removed()
+        self.workers[owner] = vouch
+        self.changes += bump
+        return Done()
+
+    def look(self) -> Members:
+        """See ports.Membership."""
+        return Members(self.changes, dict(self.workers))
+
+    def leave(self, owner: str) -> Done:
+        """See ports.Membership."""
+        if self.workers.pop(owner, None) is not None:
+            self.changes += 1
+        return Done()
+
+    def bury(self, owner: str, beat: int) -> Done:
+        """See ports.Membership."""
+        if owner in self.workers and self.workers[owner].beat == beat:
+            del self.workers[owner]
+            self.changes += 1
+        return Done()
+
+    def _fenced(self, row: LeaseRow, lease: Lease) -> bool:
+        owned = row.owner == lease.owner or "owner" in self.off
+        return owned and (row.epoch == lease.epoch or "epoch" in self.off)

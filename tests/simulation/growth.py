@@ -1,0 +1,170 @@
+"""What befalls the stream in a simulation: writes, splits, hiding, trimming, a second stream, shards that go."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from random import Random
+from typing import TYPE_CHECKING
+
+from consumer.domain.leases import Shard
+from consumer.domain.outcomes import StreamListing
+from consumer.domain.position import TRIM_HORIZON
+from tests.fakes import FakeShard, FakeStreams
+
+if TYPE_CHECKING:
+    from tests.simulation.world import Simulation
+
+TABLE = "arn:aws:dynamodb:eu-west-1:123456789012:table/GameEvents/stream/"
+ARN = TABLE + "2026-01-01T00:00:00.000"
+LATER_ARN = TABLE + "2026-01-02T00:00:00.000"
+RECORDS = 60
+SHARDS = 8
+HIDDEN_SECONDS = 8.0
+LIFE_SECONDS = 16.0
+"""A record of a shard that nobody has read yet lives at least this long."""
+
+
+class Growth:
+    """Plans what happens to `streams` in the troubled time, from the run's one random source."""
+
+    def __init__(self, simulation: Simulation, streams: FakeStreams) -> None:
+        self.random: Random = simulation.random
+        self.happened: Counter[str] = Counter()
+        self._simulation = simulation
+        self._streams = streams
+        self._numbers: dict[str, int] = {}
+        self._big_games = self.random.choice((0, 0, 0.2))
+        self._stale = self.random.choice((0, 0, 0.3))
+        self._listings: dict[str, list[StreamListing]] = {}
+        streams.listing_of = self._listing
+        for _ in range(self.random.choice((1, 1, 2))):
+            self.grow()
+
+    def plan(self, seconds: float) -> None:
+        """Over so many seconds."""
+        random = self.random
+        for _ in range(RECORDS):
+            self._at(0, seconds * 0.9, self._write)
+        for _ in range(random.choice((0, 1, 2, 3))):
+            self._at(1, seconds * 0.9, self._split)
+        if random.random() < 0.35:
+            for _ in range(random.choice((1, 3))):
+                self._at(5, seconds * 1.2, self._trim)
+        if random.random() < 0.3:
+            self._at(5, seconds, self._streams.expire_iterators)
+        if random.random() < 0.15:
+            self._at(3, seconds * 0.8, self._enable_again)
+        if random.random() < 0.02:
+            self._at(3, seconds * 0.8, self._remove)
+
+    def grow(self, parent: str | None = None) -> FakeShard:
+        """A shard opens. Ids are unique within a stream only."""
+        number = self._numbers.get(self._streams.arn, 0)
+        self._numbers[self._streams.arn] = number + 1
+        return self._streams.add_shard(f"shardId-{number:020d}-abcdef12", parent)
+
+    def heal(self) -> None:
+        """Nothing is hidden any more, and listings are fresh."""
+        self._stale = 0.0
+        for stream in self._streams.streams.values():
+            for shard in stream.shards.values():
+                shard.hidden = False
+
+    def _at(self, first: float, last: float, action: Callable[[], None]) -> None:
+        self._simulation.at(self.random.uniform(first, last), action)
+
+    def _note(self, what: str, sentence: str) -> None:
+        self.happened[what] += 1
+        self._simulation.note("stream", sentence)
+
+    def _listing(self, arn: str, fresh: StreamListing) -> StreamListing:
+        """Sometimes an older one, with a Date of now."""
+        known = self._listings.setdefault(arn, [])
+        known.append(fresh)
+        if self.random.random() >= self._stale:
+            return fresh
+        self.happened["stale listing"] += 1
+        old = self.random.choice(known[-3:])
+        return StreamListing(arn, old.enabled, old.shards, fresh.served_at)
+
+    def _open_shards(self) -> list[str]:
+        return [shard.shard_id for shard in self._streams.shards.values() if not shard.closed]
+
+    def _write(self) -> None:
+        random = self.random
+        image: dict[str, object] = {
+            "playerId": {"S": f"p{random.randrange(4)}"},
+            "score": {"N": str(random.randrange(-500, 1000) / 4)},
+            "timestamp": {"S": f"2026-0{random.randrange(1, 7)}-1{random.randrange(10)}"},
+        }
+        if random.random() < 0.1:
+            image["score"] = {"S": "many"}
+        if random.random() < self._big_games:
+            image["playerId"], image["score"] = {"S": "big"}, {"N": random.choice(("9e125", "5e125", "-9e125"))}
+        event = "MODIFY" if random.random() < 0.1 else "INSERT"
+        self._streams.empty_pages += random.random() < 0.1
+        self._streams.write(random.choice(self._open_shards()), image, event)
+
+    def _split(self) -> None:
+        """A shard ends; one child or two, each of them sometimes hidden for a while."""
+        shards = self._streams.shards
+        candidates = [shard_id for shard_id in self._open_shards() if not shards[shard_id].hidden]
+        if len(shards) > SHARDS - 2 or not candidates:
+            return
+        parent = self.random.choice(candidates)
+        self._streams.close(parent)
+        for _ in range(self.random.choice((1, 2, 2))):
+            child = self.grow(parent)
+            if self.random.random() < 0.3:
+                self._hide(child)
+        self._note("split", f"{parent} ends")
+
+    def _hide(self, shard: FakeShard) -> None:
+        def show() -> None:
+            shard.hidden = False
+            self._simulation.note("stream", f"{shard.shard_id} is shown")
+
+        shard.hidden = True
+        self._simulation.at(self._simulation.now + self.random.uniform(0.5, HIDDEN_SECONDS), show)
+        self._note("hidden", f"{shard.shard_id} is hidden")
+
+    def _trim(self) -> None:
+        """A few records that were read at least in part, or old ones."""
+        stream = self.random.choice(list(self._streams.streams.values()))
+        shard = self.random.choice(list(stream.shards.values()))
+        row = self._simulation.tables.rows.get(Shard(stream.arn, shard.shard_id))
+        most = self.random.randrange(1, 6)
+        if row is None or row.checkpoint == TRIM_HORIZON:
+            dead = stream.clock() - LIFE_SECONDS
+            old = [wire for wire in shard.records if wire["dynamodb"]["ApproximateCreationDateTime"] < dead]
+            most = max(0, min(most, len(old) - shard.trimmed))
+        stream.trim(shard.shard_id, most)
+        if most:
+            self._note("trim", f"{stream.arn[-5:]} {shard.shard_id} is trimmed to {shard.trimmed}")
+
+    def _enable_again(self) -> None:
+        """The stream is switched off and on: another ARN, the same shard ids."""
+        if len(self._streams.streams) > 1:
+            return
+        self._streams.enable(LATER_ARN)
+        for _ in range(self.random.choice((1, 2))):
+            self.grow()
+        self._note("enabled again", "is switched off and on again")
+
+    def _remove(self) -> None:
+        """A shard is gone with all that was in it, before it was finished."""
+        rows = self._simulation.tables.rows
+        closed = [
+            shard
+            for shard in self._streams.shards.values()
+            if shard.closed
+            and (row := rows.get(Shard(self._streams.arn, shard.shard_id))) is not None
+            and row.checkpoint != TRIM_HORIZON
+        ]
+        if not closed:
+            return
+        shard = self.random.choice(closed)
+        shard.trimmed = len(shard.records)
+        shard.gone = True
+        self._note("gone", f"{shard.shard_id} is gone")
