@@ -4,6 +4,7 @@
 PYTHON ?= python3
 UV ?= uv
 SEEDS ?= 1000
+NAMES ?=
 
 BIN := .venv/bin
 DEV := .venv/.made
@@ -19,7 +20,7 @@ export CONSUMER_DEMO_ENGINE := $(CURDIR)/.venv-engine/bin/python
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test proof check simulate lock clean dynamodb-local
+.PHONY: help demo test proof check simulate measure lock clean dynamodb-local
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "make %-15s %s\n", $$1, $$2 }'
@@ -41,6 +42,9 @@ check: $(DEV) ## format, lint, types, the direction of imports
 
 simulate: $(DEV) ## the simulation with SEEDS=1000 seeds
 	SIMULATION_SEEDS=$(SEEDS) $(PYTEST) tests/simulation
+
+measure: $(DEV) $(ENGINE) ## how fast and how frugal workers are, beside the limits; NAMES='start idle' for some
+	@$(BIN)/python -m tests.measure $(NAMES)
 
 lock: ## make the requirements files anew (needs uv)
 	$(COMPILE) --upgrade pyproject.toml -o requirements.txt

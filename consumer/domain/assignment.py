@@ -20,7 +20,8 @@ class Plan:
 def plan(rows: Iterable[LeaseRow], alive: Collection[str], me: str, working: Collection[Shard]) -> Plan:
     """My part of the fair assignment of all unfinished shards to the workers `alive` (owners; `me` among them).
 
-    Shares differ by at most one. Whoever holds most keeps the larger share, so as few shards as possible move.
+    Shares differ by at most one. Whoever holds a larger one keeps it, so as few shards as possible move; else the names
+    decide, not who happens to hold more at the moment: plans from views in between would leave a shard to nobody.
     A row that names me although I do not work it (the reply to a claim was lost) is claimed anew, also when it is one
     too many: nobody else may take it, and only what is worked can be handed over.
     """
@@ -36,7 +37,7 @@ def plan(rows: Iterable[LeaseRow], alive: Collection[str], me: str, working: Col
             anew.append(row)
     total = len(free) + sum(map(len, held.values()))
     share, larger = divmod(total, len(held))
-    by_holding = sorted(held, key=lambda owner: (-len(held[owner]), owner))
+    by_holding = sorted(held, key=lambda owner: (len(held[owner]) <= share, owner))
     quota = {owner: share + (position < larger) for position, owner in enumerate(by_holding)}
     surplus = held[me][quota[me] :]
     release = tuple(row.shard for row in surplus if row.shard in working)

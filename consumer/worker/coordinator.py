@@ -247,6 +247,8 @@ class Coordinator:
             self._known_dead = dead
             told, calls = self._holdings.decide(self._observer.members, dead)
             self._outbox += calls
+            if self._holdings.left_over(dead):
+                self.rescan(now + self._ttl / 2)
         if self.pinning.complete and (reply.changes != self._ledger_changes or dead != self._known_dead):
             self.rescan(now)
         return told

@@ -77,6 +77,14 @@ class Holdings:
         given = [shard for shard in decided.release if shard in working and not working[shard].leaving]
         return [events.HandOverDecided(shard) for shard in given], calls
 
+    def left_over(self, dead: frozenset[str]) -> bool:
+        """Whether somebody else should have a shard that nobody living holds: if not soon, the plan is made anew."""
+        return any(
+            (row.owner is None or row.owner in dead) and not row.finished and row.shard not in self._claims
+            for row in self.ledger.rows
+            if row.shard not in self.halted
+        )
+
     def claimed(self, call: Claim, reply: Reply) -> LeaseRow | None:
         """The row that is ours now; None when it is not, or that is open: then the ledger tells."""
         del self._claims[call.row.shard]
