@@ -13,10 +13,11 @@ from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.records import Rules
 from consumer.worker import events
 from consumer.worker.calls import Beat, Call, CoordinatorCall, Load, Look, Read, Reply, ShardCall, World, perform
+from consumer.worker.common import Common
 from consumer.worker.coordinator import Coordinator, Identity
 from consumer.worker.pinning import Pinning
 from consumer.worker.shard import ShardMachine
-from consumer.worker.tuning import Allowance, Tuning
+from consumer.worker.tuning import Tuning
 from consumer.worker.worker import Worker
 from tests.builders import ARN, CREATED, ME, build_shards, row, shard
 from tests.fakes import FakeStreams, FakeTables
@@ -75,8 +76,8 @@ class Talk(Conversation[ShardCall]):
         self.lease = Lease(self.row.shard, ME, self.row.epoch)
         self.vouched = True
         self.tuning = tuning or Tuning(wall_offset_seconds=CREATED)
-        allowance = Allowance(self.tuning.total_lookahead_bytes)
-        self.machine = ShardMachine(self.row, self.lease, None, self.tuning, allowance, Steady())
+        self.common = Common(self.tuning.total_lookahead_bytes)
+        self.machine = ShardMachine(self.row, self.lease, None, self.tuning, self.common, Steady())
 
     def look(self) -> list[ShardCall]:
         """All calls under way, after those that are due now have been started."""

@@ -9,7 +9,6 @@ from consumer.aws.gaps import fill, gap
 from consumer.aws.items import (
     FENCE,
     NEW_ROW,
-    Item,
     fence_values,
     gap_key,
     is_date,
@@ -175,15 +174,16 @@ class DynamoCommits:
 
     def _refused(self, cancelled: Cancelled, players: list[str], unit: Unit) -> Refused:
         """Only dates can have failed here. A stored date that is no later date makes its player's record suspect."""
+        failed = {players[index - 1]: text(item or {}, "lastPlayedDate") for index, item in cancelled.failed.items()}
         later = {
-            players[index - 1]
-            for index, item in cancelled.failed.items()
-            if item is not None and _is_later(item, unit.deltas[players[index - 1]].date)
+            player: stored
+            for player, stored in failed.items()
+            if stored is not None and stored > unit.deltas[player].date and is_date(stored)
         }
-        suspects = {players[index - 1] for index in cancelled.failed} - later
+        suspects = failed.keys() - later.keys()
         suspects |= {players[index - 1] for index in cancelled.invalid_at if 0 < index <= len(players)}
         invalid = cancelled.invalid or ("a stored lastPlayedDate is no date" if suspects else None)
-        return Refused(frozenset(later), cancelled.conflict, invalid, frozenset(suspects))
+        return Refused(later, cancelled.conflict, invalid, frozenset(suspects))
 
 
 def _lost(cancelled: Cancelled) -> Lost | None:
@@ -192,11 +192,6 @@ def _lost(cancelled: Cancelled) -> Lost | None:
         return None
     item = cancelled.failed[0]
     return Lost(lease_row(item) if item else None)
-
-
-def _is_later(item: Item, date: str) -> bool:
-    stored = text(item, "lastPlayedDate")
-    return stored is not None and stored > date and is_date(stored)
 
 
 def _exact(total: Decimal) -> dict[str, str]:

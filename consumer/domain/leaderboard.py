@@ -43,13 +43,15 @@ class Unit:
 class Limits:
     """What a unit may hold. `actions` leaves out what the transaction needs besides (the lease row, a gap row).
 
-    A record of a player who is kept `apart` is a unit of its own, so that its neighbours do not suffer with it.
+    A record of a player who is kept `apart` is a unit of its own, so that its neighbours do not suffer with it. One of
+    a `busy` player, who is in another unit under way, ends the unit unless it is the first.
     """
 
     actions: int = MAX_ACTIONS - 2
     size_bytes: int = MAX_UNIT_BYTES
     records: int | None = None
     apart: Collection[str] = ()
+    busy: Collection[str] = ()
 
 
 DELTA_BYTES: Final = 400
@@ -78,6 +80,8 @@ def cut(entries: Iterable[Entry], previous: str, limits: Limits, cut_at: float) 
                 if records:
                     break
                 most = 1
+            if records and player in limits.busy:
+                break
             if player in games:
                 try:
                     totals[player] = EXACT.add(totals[player], entry.score)

@@ -1,7 +1,7 @@
 """What the ports answer: plain values, so that a machine can be told them by a pool, a test or a simulation."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from consumer.domain.leases import LeaseRow, Pin
@@ -68,13 +68,14 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The transaction was cancelled although the lease is ours. `later`: players whose stored date is a later one.
+    """The transaction was cancelled although the lease is ours. `later`: players whose stored date is a later one, and
+    that date.
 
     `conflict`: another transaction held a row. `invalid`: the database refuses something in it for ever, in its words;
     `suspects`: the players whose rows it names for that, if it does. `existing`: children that have their row already.
     """
 
-    later: frozenset[str] = frozenset()
+    later: Mapping[str, str] = field(default_factory=dict)
     conflict: bool = False
     invalid: str | None = None
     suspects: frozenset[str] = frozenset()

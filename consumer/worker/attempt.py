@@ -1,6 +1,7 @@
 """The unit under way: cut once and sent unchanged until it is settled, or cut smaller when the database refuses it."""
 
 from collections import OrderedDict
+from collections.abc import Collection
 from typing import Final
 
 from consumer.domain.errors import TroubleKind
@@ -10,6 +11,7 @@ from consumer.domain.outcomes import Refused
 from consumer.domain.records import Game, Poison
 from consumer.worker.buffer import Buffer
 from consumer.worker.calls import Commit, Examine
+from consumer.worker.common import Dates
 
 PATIENT_CONFLICTS: Final = 2
 """Conflicts in a row after which the unit is halved: fewer rows, fewer fights."""
@@ -22,7 +24,8 @@ APART_PLAYERS: Final = 1_000
 class Attempt:
     """`open_ended`: an attempt got no clear answer, so it may yet take effect."""
 
-    def __init__(self) -> None:
+    def __init__(self, dates: Dates) -> None:
+        self._dates = dates
         self.unit: Unit | None = None
         self.sent_at = 0.0
         self.open_ended = False
@@ -41,13 +44,19 @@ class Attempt:
             game, detail = self._suspect
             return Examine(lease, game, detail, final=self._acquitted)
         if self.unit is None:
-            self.unit = cut(buffer, checkpoint, Limits(records=self._most_records, apart=self._apart), unix_now)
-            self._later = frozenset()
+            self._cut(buffer, checkpoint, unix_now)
             self.sent_at = now
+        assert self.unit is not None
         return Commit(lease, self.unit, self._later, fills_gap=gap == self.unit.previous)
+
+    def grow(self, buffer: Buffer, busy: Collection[str], unix_now: float) -> None:
+        """While it waited for its turn more has come: takes that in, up to a player who is `busy` elsewhere."""
+        if self.unit is not None and not self.open_ended and len(buffer) > self.unit.records:
+            self._cut(buffer, self.unit.previous, unix_now, busy)
 
     def settle(self, unit: Unit) -> None:
         """The unit is in: the next one may be larger again."""
+        self._dates.learn({player: delta.date for player, delta in unit.deltas.items() if player not in self._later})
         for player in unit.deltas:
             self._apart.pop(player, None)
         self._conflicts = 0
@@ -63,7 +72,8 @@ class Attempt:
 
     def refuse(self, unit: Unit, reply: Refused, buffer: Buffer) -> TroubleKind | None:
         """Draws the conclusion from a cancellation; None: what comes next may be sent at once."""
-        self._later |= reply.later
+        self._dates.learn(reply.later)
+        self._later |= reply.later.keys()
         if reply.invalid is not None:
             return self._suspect_of(unit, reply, reply.invalid, buffer)
         if not reply.conflict:
@@ -88,6 +98,11 @@ class Attempt:
     def doubt(self) -> None:
         """The suspect could not be asked about: what is wrong there may be why it was refused, so nothing is final."""
         self._acquitted = False
+
+    def _cut(self, buffer: Buffer, checkpoint: str, unix_now: float, busy: Collection[str] = ()) -> None:
+        limits = Limits(records=self._most_records, apart=self._apart, busy=busy)
+        self.unit = cut(buffer, checkpoint, limits, unix_now)
+        self._later = self._dates.later(self.unit.deltas)
 
     def _suspect_of(self, unit: Unit, reply: Refused, detail: str, buffer: Buffer) -> TroubleKind | None:
         """Narrows a refusal down to one record, in order; alone, it is asked about. Anything else is trouble."""

@@ -10,8 +10,9 @@ from consumer.worker import events
 from consumer.worker.absence import Absence
 from consumer.worker.buffer import Buffer
 from consumer.worker.calls import PAGE_RECORDS, Open, Read, RecordGap, Reply
+from consumer.worker.common import Allowance
 from consumer.worker.errand import Errand
-from consumer.worker.tuning import Allowance, Tuning
+from consumer.worker.tuning import Tuning
 
 ReadCall = Open | Read | RecordGap
 

@@ -4,6 +4,7 @@ At most one read and one commit are under way; that is the look-ahead. Nothing h
 `now` is monotonic seconds, given with every step.
 """
 
+from collections.abc import Collection
 from enum import StrEnum
 from math import inf
 
@@ -28,9 +29,10 @@ from consumer.worker.calls import (
     Reply,
     ShardCall,
 )
+from consumer.worker.common import Common
 from consumer.worker.errand import Errand
 from consumer.worker.reader import Reader
-from consumer.worker.tuning import Allowance, Tuning
+from consumer.worker.tuning import Tuning
 
 
 class State(StrEnum):
@@ -47,7 +49,7 @@ class ShardMachine:
     """One shard under one lease. `ready` hands out calls, each of which must be answered through `take`."""
 
     def __init__(
-        self, row: LeaseRow, lease: Lease, floor: float | None, tuning: Tuning, allowance: Allowance, backoff: Backoff
+        self, row: LeaseRow, lease: Lease, floor: float | None, tuning: Tuning, common: Common, backoff: Backoff
     ) -> None:
         self.lease = lease
         self.state = State.RUNNING
@@ -55,9 +57,9 @@ class ShardMachine:
         self._created = row.created
         self._tuning = tuning
         self._backoff = backoff
-        self._reader = Reader(row, floor, tuning, allowance)
+        self._reader = Reader(row, floor, tuning, common.allowance)
         self._committing = Errand()
-        self._attempt = Attempt()
+        self._attempt = Attempt(common.dates)
         self._children: Children | None = None
         self._existing: frozenset[str] = frozenset()
 
@@ -88,6 +90,22 @@ class ShardMachine:
         """Reads no more, settles the commit under way, then releases the lease."""
         if self.state in (State.RUNNING, State.ENDING):
             self.state = State.DRAINING
+
+    def its_turn(self, commit: Commit, busy: Collection[str], now: float) -> Commit:
+        """A commit that waited is to be sent now: with what has come meanwhile, but nothing of a `busy` player."""
+        self._attempt.grow(self._reader.buffer, busy, self._unix(now))
+        grown = self._next_commit(now)
+        return grown if isinstance(grown, Commit) else commit
+
+    def again(self, commit: Commit, now: float) -> Commit | None:
+        """The same unit at once again, after an answer that changed what is sent of it: it keeps its turn."""
+        if self.state is not State.RUNNING or self._attempt.unit is not commit.unit or not self._committing.ready(now):
+            return None
+        call = self._next_commit(now)
+        if not isinstance(call, Commit):
+            return None
+        self._committing.send(now)
+        return call
 
     def recall(self) -> None:
         """A commit that was named was not sent after all."""

@@ -23,19 +23,3 @@ class Tuning:
     total_lookahead_bytes: int = 64_000_000
     stale_after_seconds: float = RETENTION_SECONDS - 1800
     wall_offset_seconds: float = 0.0
-
-
-class Allowance:
-    """What all shards of a worker have read and not committed, in bytes of the answers."""
-
-    def __init__(self, total_bytes: int) -> None:
-        self._left_bytes = total_bytes
-
-    def take(self, size_bytes: int) -> None:
-        """So much was read; a negative size gives back."""
-        self._left_bytes -= size_bytes
-
-    @property
-    def spent(self) -> bool:
-        """Whether to read no more than is needed to get on."""
-        return self._left_bytes <= 0

@@ -5,6 +5,7 @@ nobody waits for ever, and nobody holds a player while waiting for another.
 """
 
 from collections import deque
+from collections.abc import Collection
 
 from consumer.domain.leases import Lease
 from consumer.worker.calls import Commit
@@ -32,6 +33,21 @@ class Turns:
     def leave(self, commit: Commit) -> list[Commit]:
         """It was answered: those whose turn it is now."""
         return self._remove(commit.lease) if commit.lease in self._commits else []
+
+    def keep(self, again: Commit) -> None:
+        """The same unit is sent once more: it stays where it is."""
+        self._commits[again.lease] = again
+
+    def busy(self, lease: Lease) -> Collection[str]:
+        """Players whom others have, or wait for, and this one does not."""
+        mine = self._commits[lease].unit.deltas
+        return self._queues.keys() - mine.keys()
+
+    def widen(self, grown: Commit) -> None:
+        """The unit whose turn it is has grown by players who were not busy."""
+        for player in grown.unit.deltas.keys() - self._commits[grown.lease].unit.deltas.keys():
+            self._queues[player] = deque([grown.lease])
+        self._commits[grown.lease] = grown
 
     def withdraw(self, lease: Lease) -> tuple[Commit | None, list[Commit]]:
         """Takes out a commit that waits, if there is one: it was never sent. Also those whose turn it is now."""

@@ -13,12 +13,13 @@ from consumer.domain.outcomes import StreamListing
 from consumer.domain.ports import Backoff
 from consumer.worker import events
 from consumer.worker.calls import Call, Commit, CoordinatorCall, Reply, ShardCall, SurveyCall
+from consumer.worker.common import Common
 from consumer.worker.coordinator import Coordinator, Identity
 from consumer.worker.outlook import Outlook
 from consumer.worker.pinning import Pinning
 from consumer.worker.shard import ShardMachine, State
 from consumer.worker.survey import Surveyor
-from consumer.worker.tuning import Allowance, Tuning
+from consumer.worker.tuning import Tuning
 from consumer.worker.turns import Turns
 
 SHOWN_TROUBLES = 10
@@ -54,7 +55,7 @@ class Worker:
         self._surveyor = Surveyor(begin, backoff)
         self._outlook = Outlook(lease_ttl_seconds)
         self._turns = Turns()
-        self._allowance = Allowance(tuning.total_lookahead_bytes)
+        self._common = Common(tuning.total_lookahead_bytes)
         self._outbox: list[Commit] = []
         self._tuning = tuning
         self._backoff = backoff
@@ -83,9 +84,18 @@ class Worker:
                         calls.append(call)
                 self._schedule(machine)
         if self._vouched:
-            calls += self._outbox
+            calls += [self._grown(commit, now) for commit in self._outbox]
             self._outbox.clear()
         return calls
+
+    def _grown(self, commit: Commit, now: float) -> Commit:
+        """What is sent when a unit's turn comes: it is cut anew, unless an earlier attempt may yet take effect."""
+        machine = self.shards.get(commit.lease.shard)
+        if machine is None or machine.lease != commit.lease:
+            return commit
+        grown = machine.its_turn(commit, self._turns.busy(commit.lease), now)
+        self._turns.widen(grown)
+        return grown
 
     def wake_at(self) -> float:
         """When to ask `ready` again if no reply comes before (monotonic seconds)."""
@@ -158,13 +168,13 @@ class Worker:
 
     def take(self, call: Call, reply: Reply, now: float) -> list[events.Event]:
         """Tells the machine that named `call`. A reply to an earlier epoch's call finds no machine and is dropped."""
-        if isinstance(call, Commit):
-            self._outbox += self._turns.leave(call)
         if isinstance(call, ShardCall):
             machine = self.shards.get(call.lease.shard)
             if machine is None or machine.lease != call.lease:
+                self._answered(call, None, now)
                 return []
             told = machine.take(call, reply, now)
+            self._answered(call, machine, now)
             if machine.hides_children:
                 self._surveyor.soon(now)
             if machine.state is State.GONE or (machine.state is State.HALTED and self._draining):
@@ -179,6 +189,17 @@ class Worker:
         for event in told:
             self._follow(event, now)
         return told
+
+    def _answered(self, call: ShardCall, machine: ShardMachine | None, now: float) -> None:
+        """Whose turn it is after a commit: its own once more, or that of those who waited for its players."""
+        if not isinstance(call, Commit):
+            return
+        again = machine.again(call, now) if machine is not None else None
+        if again is not None:
+            self._turns.keep(again)
+            self._outbox.append(again)
+        else:
+            self._outbox += self._turns.leave(call)
 
     def _follow(self, event: events.Event, now: float) -> None:
         match event:
@@ -226,7 +247,7 @@ class Worker:
             Lease(row.shard, row.owner, row.epoch),
             self.coordinator.floor_of(row.shard),
             self._tuning,
-            self._allowance,
+            self._common,
             self._backoff,
         )
         if known is not None:

@@ -143,7 +143,8 @@ class FakeTables(FakeLedgers):
             return None
         suspects = frozenset(player for player in failed if not scores[player].dated)
         invalid = "a stored lastPlayedDate is no date" if suspects else None
-        return Refused(later=failed - suspects, invalid=invalid, suspects=suspects)
+        stored = {player: scores[player].date or "" for player in failed - suspects}
+        return Refused(later=stored, invalid=invalid, suspects=suspects)
 
     def _added(self, player: str, unit: Unit, later: frozenset[str]) -> Score:
         """DynamoDB's ADD: exact, or refused; TypeError for what is no number."""

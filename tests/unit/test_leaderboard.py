@@ -205,3 +205,10 @@ def test_a_sum_does_not_depend_on_order_or_on_where_units_end(scores: list[int],
 def test_a_long_run_of_one_player_is_one_unit() -> None:
     unit = cut(games(1, 5000), TRIM_HORIZON, WIDE, cut_at=0.0)
     assert unit.deltas == {"foo": (5000, Decimal(750_000), "2026-01-31")}
+
+
+def test_a_busy_players_record_ends_a_unit_but_never_holds_up_the_first() -> None:
+    entries = [game(1, "foo"), game(2, "hot"), game(3, "foo")]
+    assert cut(entries, TRIM_HORIZON, Limits(busy={"hot"}), 0.0).records == 1
+    assert cut(entries[1:], TRIM_HORIZON, Limits(busy={"hot"}), 0.0).records == 2
+    assert cut(entries, TRIM_HORIZON, Limits(busy={"foo"}), 0.0).records == 2

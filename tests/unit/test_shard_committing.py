@@ -121,16 +121,34 @@ def test_later_dates_are_left_out_of_the_same_unit() -> None:
     talk = holding(1)
     talk.machine.checkpoint = TRIM_HORIZON
     first = talk.call(Commit)
-    assert talk.tell(first, Refused(later=frozenset({"foo"}))) == []
+    assert talk.tell(first, Refused(later={"foo": "2026-12-31"})) == []
     second = talk.call(Commit)
     assert second.unit is first.unit
     assert second.later == {"foo"}
-    talk.tell(second, Refused(later=frozenset({"bar"})))
+    talk.tell(second, Refused(later={"bar": "2026-12-31"}))
     third = talk.call(Commit)
     assert third.later == {"foo", "bar"}
     talk.tell(third, Committed())
-    talk.answer(Read, page(game(2)))
-    assert talk.call(Commit).later == frozenset(), "a new unit asks again"
+    talk.answer(Read, page(game(2), game(3, "new"), game(4, "bar", date="2027-01-01")))
+    assert talk.call(Commit).later == {"foo"}, "a later date is stored, and can only grow"
+
+
+def test_a_date_that_was_written_need_not_be_asked_for_again() -> None:
+    talk = reading()
+    talk.answer(Read, page(game(1, date="2026-02-02")))
+    talk.answer(Commit, Committed())
+    for seq, date, later in ((2, "2026-02-01", {"foo"}), (3, "2026-02-02", set()), (4, "2026-02-03", set())):
+        talk.answer(Read, page(game(seq, date=date)))
+        commit = talk.call(Commit)
+        assert commit.later == later
+        talk.tell(commit, Committed())
+
+
+def test_a_date_of_another_shard_of_this_worker_is_known_too() -> None:
+    talk = reading()
+    talk.common.dates.learn({"foo": "2026-12-31"})
+    talk.answer(Read, page(game(1)))
+    assert talk.call(Commit).later == {"foo"}
 
 
 def conflict(talk: Talk) -> int:

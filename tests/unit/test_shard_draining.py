@@ -58,7 +58,7 @@ def test_a_drain_settles_an_attempt_whose_answer_is_open_before_it_releases() ->
 
 
 @pytest.mark.parametrize(
-    "answer", [Refused(conflict=True), Refused(invalid="no"), Refused(later=frozenset({"foo"}))], ids=str
+    "answer", [Refused(conflict=True), Refused(invalid="no"), Refused(later={"foo": "2026-12-31"})], ids=str
 )
 def test_a_drain_does_not_try_again_what_was_surely_not_written(answer: Refused) -> None:
     talk = holding(2)

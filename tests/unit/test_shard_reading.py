@@ -64,7 +64,7 @@ def test_shards_share_the_room_for_reading_ahead() -> None:
     talk = opened(Tuning(lookahead_bytes=1000, total_lookahead_bytes=500))
     talk.answer(Read, page(game(1), size_bytes=200))
     assert talk.call(Read).limit == PAGE_RECORDS
-    talk.machine._reader._allowance.take(600)  # by others
+    talk.common.allowance.take(600)  # by others
     talk.tell(Read(talk.lease, "next", sequence_number(1), None), page(game(2), size_bytes=100))
     for _ in range(2):
         assert not talk.wait(1).asks(Read), "this shard has something to commit"

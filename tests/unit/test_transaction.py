@@ -4,7 +4,6 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 from botocore.parsers import ResponseParserError
 
-from consumer.aws.commit import _is_later
 from consumer.aws.transaction import Action, Cancelled, token_of, transact
 from consumer.domain.errors import Trouble, TroubleKind
 
@@ -131,23 +130,3 @@ def test_what_only_conditions_can_refuse(answer: Cancelled, kind: TroubleKind) -
     with pytest.raises(Trouble) as raised:
         answer.only_conditions()
     assert raised.value.kind is kind
-
-
-@pytest.mark.parametrize(
-    ("stored", "later"),
-    [
-        ({"S": "2026-02-01"}, True),
-        ({"S": "9999-12-31"}, True),
-        ({"S": "2026-01-31"}, False),
-        ({"S": "2026-01-30"}, False),
-        ({"S": "2026-02-30"}, False),
-        ({"S": "2026-2-01"}, False),
-        ({"S": "later"}, False),
-        ({"S": "2026-02-01T00:00"}, False),
-        ({"N": "20260201"}, False),
-        (None, False),
-    ],
-)
-def test_only_a_valid_later_date_may_stay(stored: dict[str, str] | None, later: bool) -> None:
-    item = {} if stored is None else {"lastPlayedDate": stored}
-    assert _is_later(item, "2026-01-31") is later

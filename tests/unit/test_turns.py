@@ -58,6 +58,31 @@ def test_one_that_waits_can_be_taken_back_and_one_under_way_cannot() -> None:
     assert turns.leave(first) == []
 
 
+def test_one_that_is_sent_once_more_keeps_its_turn() -> None:
+    turns = Turns()
+    first, second = commit(0, "hot"), commit(1, "hot")
+    turns.enter(first)
+    turns.enter(second)
+    again = commit(0, "hot")
+    turns.keep(again)
+    assert turns.leave(again) == [second]
+
+
+def test_one_whose_turn_comes_may_grow_by_players_who_are_free() -> None:
+    turns = Turns()
+    first, second, third = commit(0, "hot", "busy"), commit(1, "hot"), commit(2, "busy", "waiting")
+    turns.enter(first)
+    turns.enter(second)
+    turns.enter(third)
+    assert turns.leave(first) == [second, third]
+    assert set(turns.busy(second.lease)) == {"busy", "waiting"}
+    grown = commit(1, "hot", "free")
+    turns.widen(grown)
+    late = commit(3, "free")
+    assert not turns.enter(late)
+    assert turns.leave(grown) == [late]
+
+
 def test_the_answer_to_a_commit_that_never_entered_frees_nobody() -> None:
     assert Turns().leave(commit(0, "a")) == []
 
