@@ -94,7 +94,7 @@ class Settings(BaseSettings):
     score_attribute: str = _text("score", "Attribute that holds the score.", ATTRIBUTE, "(?s)^.+$")
     timestamp_attribute: str = _text("timestamp", "Attribute that says when it was played.", ATTRIBUTE, "(?s)^.+$")
     max_future_seconds: int = _whole(86_400, "A game later than its record by more is poison.", 0, 315_360_000)
-    poll_interval_seconds: float = _seconds(0.2, "Pause between two reads of a shard that is caught up.", 0.05, 60)
+    poll_interval_seconds: float = _seconds(0.2, "A shard is read at most once in this time.", 0.05, 60)
     idle_poll_interval_seconds: float = _seconds(1.0, "The same for a shard that is idle.", 0.05, 60)
     idle_after_seconds: float = _seconds(30.0, "How long no record comes until a shard is idle.", 0, 3600)
     batch_window_seconds: float = _seconds(0.0, "How long records wait for others to share a transaction.", 0, 60)

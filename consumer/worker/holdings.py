@@ -37,6 +37,7 @@ class Holdings:
         self._burials: set[str] = set()
         self._ghosts: dict[str, int] = {}
         self._missing: frozenset[Shard] = frozenset()
+        self._last_known: dict[Shard, str | None] = {}
 
     @property
     def settled(self) -> bool:
@@ -45,8 +46,10 @@ class Holdings:
 
     def read(self, ledger: Ledger) -> tuple[list[events.Event], bool]:
         """Takes the ledger's rows; True when it must be read again soon to be sure of what is missing."""
-        self.ledger = ledger
         missing = lineage.missing(ledger)
+        last = {row.shard: row.checkpoint for row in self.ledger.rows}
+        self._last_known = {shard: self._last_known.get(shard) or last.get(shard) for shard in missing}
+        self.ledger = ledger
         told = self._taken(ledger) + self._halt(missing & self._missing)
         surprising = bool(missing - self._missing)
         self._missing = missing
@@ -113,4 +116,4 @@ class Holdings:
         """The ledger is not read at one moment: a row is missing when two loads running do not show it."""
         new = missing - self.halted
         self.halted = missing
-        return [events.ShardHalted(shard, None) for shard in sorted(new)]
+        return [events.ShardHalted(shard, self._last_known[shard]) for shard in sorted(new)]

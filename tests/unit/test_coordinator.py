@@ -145,6 +145,15 @@ def test_a_missing_row_is_believed_after_two_loads_running() -> None:
     assert council.machine.halted == frozenset(), "somebody made it again"
 
 
+def test_a_missing_row_is_told_with_the_position_that_was_known_last() -> None:
+    council = Council().join()
+    pins = (Pin(ARN, None, ("shard-0", "shard-1"), complete=True),)
+    council.answer(Load, Ledger((row(0), row(1, OTHER, checkpoint="55")), pins))
+    for told in ([], [events.ShardHalted(shard(1), "55")]):
+        council.machine.rescan(council.now)
+        assert council.answer(Load, Ledger((row(0),), pins)) == told
+
+
 def test_a_row_that_only_one_load_did_not_show_is_not_missing() -> None:
     council = Council().join()
     pins = (Pin(ARN, None, ("shard-0",), complete=True),)

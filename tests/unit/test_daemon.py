@@ -9,7 +9,7 @@ import pytest
 from consumer.domain.errors import Trouble, TroubleKind
 from consumer.domain.ports import Commits
 from consumer.worker import daemon as daemon_room
-from consumer.worker.calls import Call, Commit, Release, Reply, perform
+from consumer.worker.calls import Call, Commit, Load, Release, Reply, perform
 from consumer.worker.daemon import Daemon
 from consumer.worker.narrator import Narrator
 from consumer.worker.stop import Stop
@@ -152,3 +152,28 @@ def test_a_loop_that_makes_no_turn_ends_the_process(monkeypatch: pytest.MonkeyPa
     watched._watch()
     assert ended == [6]
     assert waits == [15.0] * (5 + 12 + 1)
+
+
+def test_a_call_that_never_ends_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name server that does not answer holds a thread for ever, whatever the time-outs are."""
+    house = House(stop_after_commit)
+    watched = house.daemon
+    waits: list[float] = []
+    stuck = Load()
+
+    class Finished:
+        """Time that passes at once, while the loop turns; a thread is at the same call for ever from the third turn."""
+
+        def wait(self, seconds: float) -> bool:
+            waits.append(seconds)
+            watched._turns += 1
+            monkeypatch.setitem(watched._pool._running, "data-1", stuck if len(waits) > 2 else Load())
+            return bool(ended)
+
+    ended: list[int] = []
+    monkeypatch.setattr(os, "_exit", ended.append)
+    monkeypatch.setattr(watched, "_finished", Finished())
+    watched._watch()
+    assert ended == [6]
+    assert len(waits) == 3 + 12 + 4 + 1, "a minute for the call itself, and three TTLs"
+    assert house.log.lines[-1][2]["detail"].startswith("data-1 has made no step for 240 s in Load")
