@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from functools import partial
+from math import ceil
 
 import structlog
 
@@ -28,6 +29,7 @@ from consumer.aws.tables import (
     TableReport,
 )
 from consumer.domain.board import BoardRow
+from consumer.domain.breaker import Breaker
 from consumer.domain.errors import StartRefused, Trouble
 from consumer.domain.records import Rules
 from consumer.operations import top as board
@@ -165,6 +167,7 @@ def _worker(settings: Settings, identity: Identity, stream_arn: str) -> Worker:
         idle_after_seconds=settings.idle_after_seconds,
         batch_window_seconds=settings.batch_window_seconds,
         wall_offset_seconds=time.time() - time.monotonic(),
+        breaker=Breaker(ceil(settings.breaker_share * settings.breaker_window), settings.breaker_window),
     )
     backoff = JitteredBackoff(random.Random())
     return Worker(identity, stream_arn, begin, settings.lease_ttl_seconds, tuning, backoff)

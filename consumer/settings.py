@@ -71,6 +71,11 @@ def _seconds(default: float, meaning: str, low: float, high: float) -> Any:
     return Field(default, description=meaning, ge=low, le=high, allow_inf_nan=False, json_schema_extra={**extra})
 
 
+def _share(default: float, meaning: str) -> Any:
+    extra = {"right": "it must be a number above 0 and up to 1", "kind": "0..1"}
+    return Field(default, description=meaning, gt=0, le=1, allow_inf_nan=False, json_schema_extra={**extra})
+
+
 def _choice(default: str, meaning: str, *choices: str) -> Any:
     extra = {"right": f"it must be one of {', '.join(choices)}", "kind": "|".join(choices)}
     return Field(default, description=meaning, json_schema_extra={**extra})
@@ -98,6 +103,8 @@ class Settings(BaseSettings):
     idle_poll_interval_seconds: float = _seconds(1.0, "The same for a shard that is idle.", 0.05, 60)
     idle_after_seconds: float = _seconds(30.0, "How long no record comes until a shard is idle.", 0, 3600)
     batch_window_seconds: float = _seconds(0.0, "How long records wait for others to share a transaction.", 0, 60)
+    breaker_window: int = _whole(200, "Records of a shard that the circuit breaker looks back on.", 10, 1000)
+    breaker_share: float = _share(0.5, "Part of them that must be poison for the shard to halt.")
     lease_ttl_seconds: float = _seconds(5.0, "Silence after which a worker counts as dead.", 1, 300)
     pool_size: int = _whole(16, "Calls to DynamoDB at the same time.", 1, 256)
     http_host: str = _text("127.0.0.1", "Address of /metrics, /livez and /readyz.", HOST, r"^\S{1,255}$")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Generic, TypeVar
 
+from consumer.domain.breaker import CLOSED, Circuit
 from consumer.domain.errors import Trouble, TroubleKind
 from consumer.domain.leases import Lease, LeaseRow, Members, Pin, Shard, Vouch
 from consumer.domain.outcomes import Done, Ledger
@@ -112,6 +113,7 @@ class Worked:
 
     lease: Lease
     leaving: bool = False
+    circuit: Circuit = CLOSED
 
 
 class Council(Conversation[CoordinatorCall]):

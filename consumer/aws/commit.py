@@ -23,9 +23,10 @@ from consumer.aws.items import (
     text,
 )
 from consumer.aws.transaction import Action, Cancelled, transact
+from consumer.aws.update import update
 from consumer.domain.leaderboard import Delta, Unit
 from consumer.domain.leases import Lease, LeaseRow, Shard
-from consumer.domain.outcomes import CommitReply, Committed, Lost, Refused
+from consumer.domain.outcomes import CommitReply, Committed, Done, Lost, Refused
 from consumer.domain.position import SHARD_END
 from consumer.domain.records import Game, Poison, Verdict
 
@@ -47,11 +48,17 @@ class DynamoCommits:
     def commit(self, lease: Lease, unit: Unit, later: frozenset[str], *, fills_gap: bool) -> CommitReply:
         """Writes a unit; see ports.Commits."""
         players = list(unit.deltas)
-        advance = self._advance(lease, unit.previous, "SET checkpoint = :last, checkpointCreatedAt = :created")
-        advance["Update"]["ExpressionAttributeValues"] |= {
-            ":last": {"S": unit.last},
-            ":created": seconds(unit.created),
-        }
+        recent, removed = unit.circuit.recent, ["freeTo"] if unit.circuit.free_to is None else []
+        expression = "SET checkpoint = :last, checkpointCreatedAt = :created"
+        values = {":last": {"S": unit.last}, ":created": seconds(unit.created)}
+        if recent:
+            expression += ", recentPoison = :recent"
+            values[":recent"] = {"S": f"{recent:x}"}
+        else:
+            removed.append("recentPoison")
+        expression += f" REMOVE {', '.join(removed)}" if removed else ""
+        advance = self._advance(lease, unit.previous, expression)
+        advance["Update"]["ExpressionAttributeValues"] |= values
         actions = [advance]
         actions += [self._add(player, unit.deltas[player], dated=player not in later) for player in players]
         for poison in unit.poison:
@@ -78,6 +85,25 @@ class DynamoCommits:
             return Committed()
         existing = frozenset(rows[index - 1].shard.shard_id for index in cancelled.failed if index > 0)
         return _lost(cancelled) or Refused(conflict=cancelled.conflict, invalid=cancelled.invalid, existing=existing)
+
+    @translated()
+    def halt(self, lease: Lease, previous: str, resumes: int, halted_at: float) -> Done | Lost:
+        """A fenced write of its own, which moves nothing; see ports.Commits."""
+        unresumed = "resumes = :resumes" if resumes else "attribute_not_exists(resumes)"
+        failed, item = update(
+            self._client,
+            self._leases,
+            shard_key(lease.shard),
+            "SET haltedAt = :at",
+            f"{FENCE} AND {COMPARE_AND_SET} AND {unresumed}",
+            {
+                **fence_values(lease),
+                ":previous": {"S": previous},
+                ":at": seconds(halted_at),
+                **({":resumes": number(resumes)} if resumes else {}),
+            },
+        )
+        return Lost(lease_row(item) if item else None) if failed else Done()
 
     def record_gap(self, shard: Shard, checkpoint: str, found_at: float) -> bool:
         """Puts the gap's row if it is absent; see ports.Commits."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any, Final
 
+from consumer.domain.breaker import Circuit
 from consumer.domain.leases import Birth, Lease, LeaseRow, Pin, Shard, Vouch, label_of
 
 Item = Mapping[str, Any]
@@ -59,6 +60,8 @@ def lease_item(row: LeaseRow) -> dict[str, Any]:
         item["leaseOwner"] = {"S": row.owner}
     if row.parent is not None:
         item["parentShardId"] = {"S": row.parent}
+    if row.circuit.resumes:
+        item["resumes"] = number(row.circuit.resumes)
     if row.children:
         item["childShardIds"] = strings(row.children)
     if row.created is not None:
@@ -72,6 +75,13 @@ def lease_row(item: Item) -> LeaseRow:
     """A shard's row from its item."""
     created = text(item, "checkpointCreatedAt", "N")
     unlisted_since = text(item, "unlistedSince", "N")
+    halted_at = text(item, "haltedAt", "N")
+    circuit = Circuit(
+        recent=int(text(item, "recentPoison") or "0", 16),
+        halted_at=float(halted_at) if halted_at is not None else None,
+        free_to=text(item, "freeTo"),
+        resumes=int(text(item, "resumes", "N") or "0"),
+    )
     return LeaseRow(
         shard=Shard(item["streamArn"]["S"], item["shardId"]["S"]),
         owner=text(item, "leaseOwner"),
@@ -81,6 +91,7 @@ def lease_row(item: Item) -> LeaseRow:
         children=tuple(child["S"] for child in item.get("childShardIds", {}).get("L", ())),
         created=float(created) if created is not None else None,
         unlisted_since=float(unlisted_since) if unlisted_since is not None else None,
+        circuit=circuit,
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final, NamedTuple
 
+from consumer.domain.breaker import CLOSED, Breaker, Circuit
 from consumer.domain.records import EXACT, Entry, Game, Outcome, Poison
 
 MAX_ACTIONS: Final = 100
@@ -26,6 +27,7 @@ class Unit:
     """A run of consecutive records of one shard, just after `previous`, from `first` up to and including `last`.
 
     `records` counts them all, ignored ones included; `cut_at` is in unix seconds; `created` is the last record's.
+    `circuit` is the breaker's as it is after them.
     """
 
     previous: str
@@ -37,6 +39,7 @@ class Unit:
     outcomes: Mapping[Outcome, int]
     created: float
     cut_at: float
+    circuit: Circuit = CLOSED
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +55,18 @@ class Limits:
     records: int | None = None
     apart: Collection[str] = ()
     busy: Collection[str] = ()
+    breaker: Breaker = Breaker()  # noqa: RUF009  it is frozen
 
 
 DELTA_BYTES: Final = 400
 """About what a delta takes in a transaction besides the player's id."""
 
 
-def cut(entries: Iterable[Entry], previous: str, limits: Limits, cut_at: float) -> Unit:
+def cut(entries: Iterable[Entry], previous: str, limits: Limits, cut_at: float, circuit: Circuit = CLOSED) -> Unit:
     """The longest unit that begins with the first of `entries` and keeps the limits; at least one record.
 
-    A sum that 38 digits or the number range cannot hold ends the unit before the record that would make it so.
+    A sum that 38 digits or the number range cannot hold ends the unit before the record that would make it so, and so
+    does a record that would trip the breaker. Whether the first one does is for the caller to ask.
     """
     games: dict[str, int] = {}
     totals: dict[str, Decimal] = {}
@@ -71,6 +76,7 @@ def cut(entries: Iterable[Entry], previous: str, limits: Limits, cut_at: float) 
     actions = size = records = 0
     first, last, created = "", previous, 0.0
     most = limits.records
+    recent, breaker = circuit.recent, limits.breaker
     for entry in entries:
         if records == most:
             break
@@ -98,11 +104,16 @@ def cut(entries: Iterable[Entry], previous: str, limits: Limits, cut_at: float) 
                 size += needed
                 games[player], totals[player], dates[player] = 1, entry.score, entry.date
             counts[Outcome.APPLIED] += 1
+            if recent:
+                recent = breaker.after(recent, poison=False)
         elif isinstance(entry, Poison):
+            flood = recent if circuit.frees(entry) else breaker.after(recent, poison=True)
             rows = 1 + len(entry.parts)
             needed = rows * DELTA_BYTES + sum(map(len, entry.parts))
-            if records and (actions + rows > limits.actions or size + needed > limits.size_bytes):
+            too_much = actions + rows > limits.actions or size + needed > limits.size_bytes
+            if records and (too_much or breaker.trips(flood)):
                 break
+            recent = flood
             actions += rows
             size += needed
             poison.append(entry)
@@ -114,4 +125,5 @@ def cut(entries: Iterable[Entry], previous: str, limits: Limits, cut_at: float) 
         first = first or last
     deltas = {player: Delta(count, totals[player], dates[player]) for player, count in games.items()}
     outcomes = {outcome: count for outcome, count in counts.items() if count}
-    return Unit(previous, first, last, records, deltas, tuple(poison), outcomes, created, cut_at)
+    after = circuit.after(recent, last)
+    return Unit(previous, first, last, records, deltas, tuple(poison), outcomes, created, cut_at, after)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from consumer.domain.breaker import CLOSED, Circuit
 from consumer.domain.position import SHARD_END
 
 
@@ -52,6 +53,7 @@ class LeaseRow:
     children: tuple[str, ...] = ()
     created: float | None = None
     unlisted_since: float | None = None
+    circuit: Circuit = CLOSED
 
     @property
     def finished(self) -> bool:

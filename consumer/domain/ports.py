@@ -111,6 +111,10 @@ class Commits(Protocol):
         """Writes a unit: checkpoint, deltas, quarantine rows. Players in `later` keep their stored date."""
         ...
 
+    def halt(self, lease: Lease, previous: str, resumes: int, halted_at: float) -> Done | Lost:
+        """Opens the shard's circuit, unless it has been closed by a person more than `resumes` times."""
+        ...
+
     def end(self, lease: Lease, previous: str, children: tuple[str, ...], rows: tuple[LeaseRow, ...]) -> CommitReply:
         """Finishes a shard: its row to SHARD_END with `children`, and the children's new rows."""
         ...

@@ -2,15 +2,17 @@
 
 from collections import OrderedDict
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Final
 
+from consumer.domain.breaker import Breaker, Circuit
 from consumer.domain.errors import TroubleKind
 from consumer.domain.leaderboard import Limits, Unit, cut
 from consumer.domain.leases import Lease
 from consumer.domain.outcomes import Refused
 from consumer.domain.records import Game, Poison
 from consumer.worker.buffer import Buffer
-from consumer.worker.calls import Commit, Examine
+from consumer.worker.calls import Commit, Examine, Halt
 from consumer.worker.common import Dates
 
 PATIENT_CONFLICTS: Final = 2
@@ -24,8 +26,10 @@ APART_PLAYERS: Final = 1_000
 class Attempt:
     """`open_ended`: an attempt got no clear answer, so it may yet take effect."""
 
-    def __init__(self, dates: Dates) -> None:
+    def __init__(self, dates: Dates, breaker: Breaker, circuit: Circuit) -> None:
+        self.circuit = circuit
         self._dates = dates
+        self._breaker = breaker
         self.unit: Unit | None = None
         self.sent_at = 0.0
         self.open_ended = False
@@ -38,12 +42,16 @@ class Attempt:
 
     def next_call(
         self, lease: Lease, buffer: Buffer, checkpoint: str, gap: str | None, now: float, unix_now: float
-    ) -> Commit | Examine:
-        """The unit to send, cut now if there is none, or the question about a record that was refused alone."""
+    ) -> Commit | Halt | Examine:
+        """The unit to send, cut now if there is none; or the question about a record that was refused alone; or the end
+        of it all, for a flood of poison.
+        """
         if self._suspect is not None:
             game, detail = self._suspect
             return Examine(lease, game, detail, final=self._acquitted)
         if self.unit is None:
+            if self._breaker.stops(buffer.head(), self.circuit):
+                return Halt(lease, checkpoint, self.circuit.resumes, unix_now)
             self._cut(buffer, checkpoint, unix_now)
             self.sent_at = now
         assert self.unit is not None
@@ -59,6 +67,7 @@ class Attempt:
         self._dates.learn({player: delta.date for player, delta in unit.deltas.items() if player not in self._later})
         for player in unit.deltas:
             self._apart.pop(player, None)
+        self.circuit = replace(unit.circuit, resumes=max(unit.circuit.resumes, self.circuit.resumes))
         self._conflicts = 0
         if self._most_records is not None:
             self._most_records = None if self._most_records >= UNLIMITED_RECORDS else self._most_records * 2
@@ -100,8 +109,8 @@ class Attempt:
         self._acquitted = False
 
     def _cut(self, buffer: Buffer, checkpoint: str, unix_now: float, busy: Collection[str] = ()) -> None:
-        limits = Limits(records=self._most_records, apart=self._apart, busy=busy)
-        self.unit = cut(buffer, checkpoint, limits, unix_now)
+        limits = Limits(records=self._most_records, apart=self._apart, busy=busy, breaker=self._breaker)
+        self.unit = cut(buffer, checkpoint, limits, unix_now, self.circuit)
         self._later = self._dates.later(self.unit.deltas)
 
     def _suspect_of(self, unit: Unit, reply: Refused, detail: str, buffer: Buffer) -> TroubleKind | None:

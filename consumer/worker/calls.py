@@ -78,6 +78,16 @@ class Examine:
 
 
 @dataclass(frozen=True, slots=True)
+class Halt:
+    """The breaker trips before the record after `previous`. `resumes`: see Circuit."""
+
+    lease: Lease
+    previous: str
+    resumes: int
+    halted_at: float
+
+
+@dataclass(frozen=True, slots=True)
 class FindChildren:
     lease: Lease
 
@@ -95,7 +105,7 @@ class Release:
     lease: Lease
 
 
-ShardCall = Open | Read | RecordGap | Commit | Examine | FindChildren | EndShard | Release
+ShardCall = Open | Read | RecordGap | Commit | Halt | Examine | FindChildren | EndShard | Release
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +269,8 @@ def _perform(call: Call, world: World) -> Reply:
             return Page(entries, raw.next_iterator, raw.size_bytes)
         case Commit(lease, unit, later, fills_gap):
             return world.commits.commit(lease, unit, later, fills_gap=fills_gap)
+        case Halt(lease, previous, resumes, halted_at):
+            return world.commits.halt(lease, previous, resumes, halted_at)
         case Open(lease, after):
             return world.streams.open(lease.shard, after)
         case RecordGap(lease, checkpoint, found_at):

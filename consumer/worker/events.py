@@ -78,10 +78,21 @@ class ShardEnded:
 
 @dataclass(frozen=True, slots=True)
 class ShardHalted:
-    """The shard's row is gone: nobody guesses its position. `checkpoint` is the last one this worker knew."""
+    """Nothing more is committed until a person acts. `checkpoint` is the last one this worker knew.
+
+    `row_missing`: nobody guesses its position; else the breaker has tripped.
+    """
 
     shard: Shard
     checkpoint: str | None
+    row_missing: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeFound:
+    """A person has closed the shard's circuit; `row` tells."""
+
+    row: LeaseRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +155,6 @@ class Removed:
 
 Event = (
     UnitCommitted | CaughtUp | RetryScheduled | ShardRewound | LeaseClaimed | LeaseLost | HandOverDecided
-    | LeaseReleased | ShardEnded | ShardHalted | GapFound | StreamPinned | StreamListed
+    | LeaseReleased | ShardEnded | ShardHalted | ResumeFound | GapFound | StreamPinned | StreamListed
     | ShardsAdopted | RowForgotten | LedgerSurprised | Joined | MemberBuried | Removed
 )  # fmt: skip

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from consumer.domain import lineage
 from consumer.domain.assignment import plan
+from consumer.domain.breaker import Circuit
 from consumer.domain.errors import Trouble
 from consumer.domain.leases import Lease, LeaseRow, Shard, Vouch
 from consumer.domain.outcomes import Ledger, Lost
@@ -18,6 +19,9 @@ class Work(Protocol):
     """A shard under a lease. `leaving`: it is being given back."""
 
     lease: Lease
+
+    @property
+    def circuit(self) -> Circuit: ...
 
     @property
     def leaving(self) -> bool: ...
@@ -50,7 +54,7 @@ class Holdings:
         last = {row.shard: row.checkpoint for row in self.ledger.rows}
         self._last_known = {shard: self._last_known.get(shard) or last.get(shard) for shard in missing}
         self.ledger = ledger
-        told = self._taken(ledger) + self._halt(missing & self._missing)
+        told = self._taken(ledger) + self._resumed(ledger) + self._halt(missing & self._missing)
         surprising = bool(missing - self._missing)
         self._missing = missing
         return told, surprising
@@ -110,6 +114,17 @@ class Holdings:
             events.LeaseLost(work.lease, rows[shard].owner)
             for shard, work in self._working.items()
             if shard in rows and rows[shard].epoch > work.lease.epoch
+        ]
+
+    def _resumed(self, ledger: Ledger) -> list[events.Event]:
+        """Circuits that a person has closed. The ledger may be older than our halt, so it is the count that tells."""
+        return [
+            events.ResumeFound(row)
+            for row in ledger.rows
+            if row.circuit.resumes
+            and (work := self._working.get(row.shard)) is not None
+            and row.epoch == work.lease.epoch
+            and row.circuit.resumes > work.circuit.resumes
         ]
 
     def _halt(self, missing: frozenset[Shard]) -> list[events.Event]:

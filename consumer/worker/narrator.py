@@ -82,8 +82,11 @@ class Narrator:
                 self._log.info("lease.hand_over", shard_id=str(shard))
             case events.ShardEnded(lease, children):
                 self._bound(lease).info("shard.ended", children=list(children))
-            case events.ShardHalted(shard, checkpoint):
-                self._log.error("shard.halted", shard_id=str(shard), reason="row_missing", checkpoint=checkpoint)
+            case events.ShardHalted(shard, checkpoint, row_missing):
+                reason = "row_missing" if row_missing else "poison_flood"
+                self._log.error("shard.halted", shard_id=str(shard), reason=reason, checkpoint=checkpoint)
+            case events.ResumeFound(row):
+                self._log.info("shard.resumed", shard_id=str(row.shard), free_to=row.circuit.free_to)
             case events.GapFound(shard, checkpoint, new):
                 if new:
                     self._meters.gap()

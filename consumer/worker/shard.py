@@ -8,6 +8,7 @@ from collections.abc import Collection
 from enum import StrEnum
 from math import inf
 
+from consumer.domain.breaker import Circuit
 from consumer.domain.errors import Trouble, TroubleKind
 from consumer.domain.leaderboard import Unit
 from consumer.domain.leases import Lease, LeaseRow, Shard
@@ -22,6 +23,7 @@ from consumer.worker.calls import (
     EndShard,
     Examine,
     FindChildren,
+    Halt,
     Open,
     Read,
     RecordGap,
@@ -52,14 +54,15 @@ class ShardMachine:
         self, row: LeaseRow, lease: Lease, floor: float | None, tuning: Tuning, common: Common, backoff: Backoff
     ) -> None:
         self.lease = lease
-        self.state = State.RUNNING
+        self.state = State.RUNNING if row.circuit.halted_at is None else State.HALTED
         self.checkpoint = row.checkpoint
+        self.row_missing = False
         self._created = row.created
         self._tuning = tuning
         self._backoff = backoff
         self._reader = Reader(row, floor, tuning, common.allowance)
         self._committing = Errand()
-        self._attempt = Attempt(common.dates)
+        self._attempt = Attempt(common.dates, tuning.breaker, row.circuit)
         self._children: Children | None = None
         self._existing: frozenset[str] = frozenset()
 
@@ -88,8 +91,15 @@ class ShardMachine:
 
     def drain(self) -> None:
         """Reads no more, settles the commit under way, then releases the lease."""
-        if self.state in (State.RUNNING, State.ENDING):
+        if self.state in (State.RUNNING, State.ENDING) or (self.state is State.HALTED and not self.row_missing):
             self.state = State.DRAINING
+
+    def resume(self, row: LeaseRow) -> None:
+        """A person has closed the circuit."""
+        self._attempt.circuit = row.circuit
+        self._committing.at = 0.0
+        if self.state is State.HALTED and not self.row_missing:
+            self.state = State.RUNNING
 
     def its_turn(self, commit: Commit, busy: Collection[str], now: float) -> Commit:
         """A commit that waited is to be sent now: with what has come meanwhile, but nothing of a `busy` player."""
@@ -125,6 +135,11 @@ class ShardMachine:
     def close(self) -> None:
         """It is not worked any more."""
         self._reader.close()
+
+    @property
+    def circuit(self) -> Circuit:
+        """The breaker's, as this worker knows it."""
+        return self._attempt.circuit
 
     @property
     def leaving(self) -> bool:
@@ -214,8 +229,12 @@ class ShardMachine:
                 return self._settle(call.unit, now, settled=False)
             case Commit(), Lost(LeaseRow() as row) if self._is_mine(row) and row.checkpoint == call.unit.last:
                 return self._settle(call.unit, now, settled=True)
-            case ((Commit() | EndShard()), Lost()):
+            case ((Commit() | Halt() | EndShard()), Lost()):
                 return self._lose(reply.row, now)
+            case Halt(), Done():
+                if self.state is not State.DRAINING:
+                    self.state = State.HALTED
+                return [events.ShardHalted(self.lease.shard, self.checkpoint, row_missing=False)]
             case Commit(), Refused():
                 kind = self._attempt.refuse(call.unit, reply, self._reader.buffer)
                 return self._refused(call, reply, kind, now)
@@ -255,6 +274,7 @@ class ShardMachine:
         """The row stands elsewhere than we thought: with nobody, with somebody else, at its end, or further on."""
         if row is None:
             self.state = State.HALTED
+            self.row_missing = True
             return [events.ShardHalted(self.lease.shard, self.checkpoint)]
         if not self._is_mine(row):
             self.state = State.GONE
@@ -264,9 +284,10 @@ class ShardMachine:
             return [events.ShardEnded(self.lease, row.children, ())]
         self.checkpoint = row.checkpoint
         self._reader.since = row.created
+        self._attempt.circuit = row.circuit
         self._children = None
-        if self.state is State.ENDING:
-            self.state = State.RUNNING
+        if self.state is not State.DRAINING:
+            self.state = State.RUNNING if row.circuit.halted_at is None else State.HALTED
         self._attempt.forget()
         self._reader.rewind(row.checkpoint, now)
         self._committing.succeed(now)

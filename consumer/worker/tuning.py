@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from consumer.domain.breaker import Breaker
 from consumer.domain.lineage import RETENTION_SECONDS
 
 
@@ -23,3 +24,4 @@ class Tuning:
     total_lookahead_bytes: int = 64_000_000
     stale_after_seconds: float = RETENTION_SECONDS - 1800
     wall_offset_seconds: float = 0.0
+    breaker: Breaker = Breaker()  # noqa: RUF009  it is frozen

@@ -139,7 +139,7 @@ class Worker:
             heapq.heappush(self._agenda, (at, next(self._tie), shard))
 
     def _drain(self, machine: ShardMachine) -> None:
-        if machine.state is State.HALTED:
+        if machine.row_missing:
             self._drop(machine)
             return
         machine.drain()
@@ -177,7 +177,7 @@ class Worker:
             self._answered(call, machine, now)
             if machine.hides_children:
                 self._surveyor.soon(now)
-            if machine.state is State.GONE or (machine.state is State.HALTED and self._draining):
+            if machine.state is State.GONE or (machine.row_missing and self._draining):
                 self._drop(machine)
             else:
                 self._schedule(machine)
@@ -214,6 +214,8 @@ class Worker:
                     self._work(row, now)
                 self.coordinator.rescan(now)
                 self._surveyor.ended(lease.shard, children, rows[0].created if rows else None, now)
+            case events.ResumeFound(row):
+                self._resume(row)
             case events.StreamListed(listing):
                 self._hear(listing, now)
             case events.ShardsAdopted():
@@ -229,6 +231,11 @@ class Worker:
                 self.coordinator.rescan(now)
             case _:
                 pass
+
+    def _resume(self, row: LeaseRow) -> None:
+        machine = self.shards[row.shard]
+        machine.resume(row)
+        self._schedule(machine)
 
     def _hear(self, listing: StreamListing, now: float) -> None:
         for machine in self.shards.values():
@@ -284,10 +291,13 @@ class Worker:
             reasons.append("starting: the ledger has not been read and planned yet")
         if not self.coordinator.may_commit(now):
             reasons.append("no beat could be written for a lease TTL: nothing is committed until one can")
-        halted = self.coordinator.halted | {
-            shard for shard, machine in self.shards.items() if machine.state is State.HALTED
-        }
-        reasons += [f"shard {shard} is halted: its row is missing from the lease table" for shard in sorted(halted)]
+        halted = {shard: machine for shard, machine in self.shards.items() if machine.state is State.HALTED}
+        lost = self.coordinator.halted | {shard for shard, machine in halted.items() if machine.row_missing}
+        reasons += [f"shard {shard} is halted: its row is missing from the lease table" for shard in sorted(lost)]
+        reasons += [
+            f"shard {shard} is halted: most of its last records are poison. Mend the producer, then: consumer resume"
+            for shard in sorted(halted.keys() - lost)
+        ]
         side = self.coordinator.troubles() | self._surveyor.troubles()
         troubles = side.union(*(machine.troubles() for machine in self.shards.values()))
         return reasons + sorted(troubles)[:SHOWN_TROUBLES]

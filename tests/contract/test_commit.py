@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -50,7 +51,8 @@ def test_a_second_attempt_finds_the_checkpoint_moved(subject: Subject) -> None:
     games = unit(game(1), poison(2))
     assert subject.commits.commit(lease(), games, NOBODY, fills_gap=True) == Committed()
     before = subject.everything()
-    told = Lost(row(owner=ME, checkpoint=sequence_number(2), created=CREATED + 2))
+    stored = row(owner=ME, checkpoint=sequence_number(2), created=CREATED + 2)
+    told = Lost(replace(stored, circuit=games.circuit))
     for _ in range(2):
         assert subject.commits.commit(lease(), games, NOBODY, fills_gap=True) == told
     assert subject.everything() == before

@@ -11,7 +11,7 @@ from decimal import Context, Decimal
 
 from consumer.domain.leaderboard import Unit
 from consumer.domain.leases import Lease, LeaseRow, Shard
-from consumer.domain.outcomes import CommitReply, Committed, Lost, Refused
+from consumer.domain.outcomes import CommitReply, Committed, Done, Lost, Refused
 from consumer.domain.position import SHARD_END
 from consumer.domain.records import EXACT, Game, Poison, Reason, Verdict
 from tests.fakes.ledgers import FakeLedgers, Names
@@ -91,9 +91,22 @@ class FakeTables(FakeLedgers):
         if fills_gap:
             gap = self.gaps.setdefault((lease.shard, unit.previous), Gap(unit.cut_at, None))
             gap.to = gap.to or unit.first
-        self.rows[lease.shard] = replace(row, checkpoint=unit.last, created=unit.created)
+        circuit = replace(unit.circuit, halted_at=row.circuit.halted_at, resumes=row.circuit.resumes)
+        if unit.circuit.free_to is not None:
+            circuit = replace(circuit, free_to=row.circuit.free_to)
+        self.rows[lease.shard] = replace(row, checkpoint=unit.last, created=unit.created, circuit=circuit)
         self.on_commit(lease, unit, fills_gap)
         return Committed()
+
+    def halt(self, lease: Lease, previous: str, resumes: int, halted_at: float) -> Done | Lost:
+        """See ports.Commits."""
+        row = self.rows.get(lease.shard)
+        if row is None or not self._may_advance(row, lease, previous):
+            return Lost(row)
+        if row.circuit.resumes != resumes and "halt_unresumed" not in self.off:
+            return Lost(row)
+        self.rows[lease.shard] = replace(row, circuit=replace(row.circuit, halted_at=halted_at))
+        return Done()
 
     def end(self, lease: Lease, previous: str, children: tuple[str, ...], rows: tuple[LeaseRow, ...]) -> CommitReply:
         """See ports.Commits."""

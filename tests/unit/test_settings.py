@@ -52,6 +52,8 @@ def test_defaults() -> None:
         "idle_poll_interval_seconds": 1.0,
         "idle_after_seconds": 30.0,
         "batch_window_seconds": 0.0,
+        "breaker_window": 200,
+        "breaker_share": 0.5,
         "lease_ttl_seconds": 5.0,
         "pool_size": 16,
         "http_host": "127.0.0.1",

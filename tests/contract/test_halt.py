@@ -1,0 +1,62 @@
+"""The breaker in a shard's row: the window that moves with the units, the halt, and what keeps a late one out."""
+
+from dataclasses import replace
+
+import pytest
+
+from consumer.domain.breaker import Circuit
+from consumer.domain.leaderboard import Limits, cut
+from consumer.domain.leases import LeaseRow
+from consumer.domain.outcomes import Committed, Done, Lost
+from tests.builders import CREATED, ME, OTHER, game, lease, poison, row, sequence_number, shard
+from tests.contract.subject import Subject
+
+AT = sequence_number(100)
+
+
+def held(circuit: Circuit | None = None) -> LeaseRow:
+    return replace(row(owner=ME, checkpoint=AT, created=CREATED), circuit=circuit or Circuit())
+
+
+def test_the_window_moves_with_the_unit(subject: Subject) -> None:
+    subject.plant(held())
+    first = cut([poison(101), game(102, "a")], AT, Limits(), CREATED)
+    assert subject.commits.commit(lease(), first, frozenset(), fills_gap=False) == Committed()
+    stored = subject.row(shard())
+    assert stored is not None
+    assert stored.circuit == Circuit(recent=0b10)
+    second = cut([game(seq, "a") for seq in range(103, 400)], first.last, Limits(), CREATED, stored.circuit)
+    assert subject.commits.commit(lease(), second, frozenset(), fills_gap=False) == Committed()
+    stored = subject.row(shard())
+    assert stored is not None
+    assert stored.circuit == Circuit(), "nothing is kept when no poison is among the last"
+
+
+def test_a_shard_is_halted_where_it_stands(subject: Subject) -> None:
+    subject.plant(held())
+    assert subject.commits.halt(lease(), AT, 0, CREATED + 5) == Done()
+    assert subject.commits.halt(lease(), AT, 0, CREATED + 5) == Done(), "again"
+    assert subject.row(shard()) == held(Circuit(halted_at=CREATED + 5))
+
+
+@pytest.mark.parametrize("by", [lease(owner=OTHER), lease(epoch=8)])
+def test_only_its_owner_halts_it(subject: Subject, by: object) -> None:
+    subject.plant(held())
+    before = subject.everything()
+    assert subject.commits.halt(by, AT, 0, CREATED) == Lost(held())  # type: ignore[arg-type]
+    assert subject.commits.halt(lease(), sequence_number(99), 0, CREATED) == Lost(held())
+    assert subject.everything() == before
+
+
+@pytest.mark.parametrize(("stored", "told"), [(1, 0), (2, 1)])
+def test_a_halt_of_before_a_resume_does_not_count(subject: Subject, stored: int, told: int) -> None:
+    resumed = held(Circuit(resumes=stored))
+    subject.plant(resumed)
+    assert subject.commits.halt(lease(), AT, told, CREATED) == Lost(resumed)
+    assert subject.commits.halt(lease(), AT, stored, CREATED) == Done()
+
+
+def test_a_shard_without_a_row_is_not_halted(subject: Subject) -> None:
+    before = subject.everything()
+    assert subject.commits.halt(lease(), AT, 0, CREATED) == Lost(None)
+    assert subject.everything() == before
