@@ -1,6 +1,6 @@
 """Paged reads of whole tables, for people's commands; the worker never scans like this."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from threading import Event
 from typing import Any, Final, TypeVar
 
@@ -26,10 +26,19 @@ def ask(call: Callable[[], T], stop: Event) -> T:
 
 def scan(client: Any, stop: Event, **request: Any) -> Iterator[Item]:
     """All items, page by page, each page as it is when it is read (consistent reads). Raises Trouble."""
+    return _pages(client.scan, stop, request)
+
+
+def query(client: Any, stop: Event, **request: Any) -> Iterator[Item]:
+    """The items of one partition, like scan. Raises Trouble."""
+    return _pages(client.query, stop, request)
+
+
+def _pages(read: Callable[..., dict[str, Any]], stop: Event, request: Mapping[str, Any]) -> Iterator[Item]:
     start: dict[str, Any] = {}
 
     def page() -> tuple[list[Item], dict[str, Any]]:
-        answer = client.scan(**request, ConsistentRead=True, **start)
+        answer = read(**request, ConsistentRead=True, **start)
         return answer["Items"], answer.get("LastEvaluatedKey") or {}
 
     while True:

@@ -27,6 +27,12 @@ class UnsafeRefused(ConsumerError):
     exit_code = 4
 
 
+class NotFound(ConsumerError):
+    """No such shard, record or replay."""
+
+    exit_code = 5
+
+
 class WorkerStalled(ConsumerError):
     """A side loop died or a step is overdue."""
 

@@ -1,0 +1,22 @@
+"""Asks before something is changed; scripts say `--yes`."""
+
+import sys
+from typing import Annotated, Final
+
+import typer
+
+from consumer.domain.errors import UnsafeRefused
+
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask: for scripts.")]
+
+NOT_CONFIRMED: Final = "not confirmed: nothing was changed"
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Raises UnsafeRefused unless a person says yes. What will happen is told on stderr before."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UnsafeRefused(f"{question}\nNobody is there to ask: add --yes to do it")
+    if not typer.confirm(question, err=True):
+        raise UnsafeRefused(NOT_CONFIRMED)
