@@ -118,6 +118,13 @@ class StreamListed:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamGone:
+    """There is no such stream any more, and the table has a later one."""
+
+    stream_arn: str
+
+
+@dataclass(frozen=True, slots=True)
 class ShardsAdopted:
     """They became visible late; now the ledger knows them."""
 
@@ -155,6 +162,6 @@ class Removed:
 
 Event = (
     UnitCommitted | CaughtUp | RetryScheduled | ShardRewound | LeaseClaimed | LeaseLost | HandOverDecided
-    | LeaseReleased | ShardEnded | ShardHalted | ResumeFound | GapFound | StreamPinned | StreamListed
+    | LeaseReleased | ShardEnded | ShardHalted | ResumeFound | GapFound | StreamPinned | StreamListed | StreamGone
     | ShardsAdopted | RowForgotten | LedgerSurprised | Joined | MemberBuried | Removed
 )  # fmt: skip

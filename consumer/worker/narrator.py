@@ -101,7 +101,7 @@ class Narrator:
                 self._log.info("shard.found_late", shard_ids=shard_ids, parent_shard_id=adoption.rows[0].parent)
             case events.RowForgotten(shard):
                 self._log.info("lease.forgotten", shard_id=str(shard))
-            case events.StreamListed() | events.LedgerSurprised():
+            case events.StreamListed() | events.StreamGone() | events.LedgerSurprised():
                 pass
             case events.Joined(owner):
                 self._log.info("worker.joined", owner=owner)

@@ -130,7 +130,11 @@ class ShardMachine:
             children = tuple(sorted(each.shard_id for each in listing.shards if each.parent == me))
             if children:
                 self._children = Children(children, leaf=False, served_at=listing.served_at)
-                self._committing.at = now
+                self._committing.succeed(now)
+
+    def miss_stream(self, now: float) -> None:
+        """The stream is gone, and a later one answers in its place."""
+        self._reader.absence.stream_answered(now)
 
     def close(self) -> None:
         """It is not worked any more."""

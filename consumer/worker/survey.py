@@ -150,8 +150,11 @@ class Surveyor:
                 return [events.StreamListed(reply)]
             case ListShards(arn), Trouble(kind=TroubleKind.MISSING) if self._newest not in (None, arn):
                 self._gone_streams.add(arn)
-            case Probe(shard), _ if absence := self._absences.get(shard):
-                (absence.refused if isinstance(reply, Trouble) else absence.found)()
+                return [events.StreamGone(arn)]
+            case Probe(shard), Trouble(kind=TroubleKind.MISSING) if absence := self._absences.get(shard):
+                absence.refused()
+            case Probe(shard), str() | DataTrimmed() if absence := self._absences.get(shard):
+                absence.found()
             case Probe(shard), str() | DataTrimmed():
                 self._there.add(shard)
                 self.soon(now)
@@ -180,10 +183,13 @@ class Surveyor:
         if begun:
             self._pinning = self._begin(begun[0])
         self._newest = newest
-        self._steps.extend(ListShards(arn) for arn in sorted(pinned.keys() - self._gone_streams))
+        unread = {row.shard.stream_arn for row in self._ledger.rows if not row.finished}
+        self._steps.extend(ListShards(arn) for arn in sorted(pinned.keys() - (self._gone_streams - unread)))
 
     def _compare(self, listing: StreamListing, now: float) -> None:
         arn = listing.stream_arn
+        for listed in listing.shards:
+            self._absences.pop(Shard(arn, listed.shard_id), None)  # nobody looks for it any more
         absences = {shard.shard_id: absence for shard, absence in self._absences.items() if shard.stream_arn == arn}
         for absence in absences.values():
             absence.stream_answered(now)

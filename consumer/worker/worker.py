@@ -218,6 +218,11 @@ class Worker:
                 self._resume(row)
             case events.StreamListed(listing):
                 self._hear(listing, now)
+            case events.StreamGone(stream_arn):
+                for each in self.shards.values():
+                    if each.lease.shard.stream_arn == stream_arn:
+                        each.miss_stream(now)
+                        self._schedule(each)
             case events.ShardsAdopted():
                 self.coordinator.announce(now)
                 self.coordinator.rescan(now)

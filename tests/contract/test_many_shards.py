@@ -1,0 +1,28 @@
+"""A listing over many pages, as DescribeStream serves them: over the streams server."""
+
+import os
+from contextlib import closing
+from unittest import mock
+
+from consumer.aws.clients import connect
+from consumer.aws.pace import Pace
+from consumer.aws.stream import DynamoStreams
+from tests.engines import TableEngine
+from tests.streams_server import StreamsThread, build_shards, shard_id
+
+SHARDS = 250
+
+
+def test_a_listing_has_the_shards_of_all_pages(ministack_url: str) -> None:
+    """Elsewhere: DescribeStream shows 100 shards, and the rest is never read."""
+    with StreamsThread(ministack_url, seed=7) as server:
+        arn = server.remote.create_stream("many-shards", build_shards(SHARDS, {0: SHARDS - 1}), keys=["gameId"])
+        with mock.patch.dict(os.environ, TableEngine("ministack", server.url).variables()):
+            clients = connect(threads=1)
+        with closing(clients.dynamodb), closing(clients.streams):
+            server.remote.clear_counts()
+            listing = DynamoStreams(clients.streams, pace=Pace(1e9)).list_shards(arn)
+        assert server.remote.counts().calls["DescribeStream"] == 3
+    parents = {each.shard_id: each.parent for each in listing.shards}
+    assert len(listing.shards) == SHARDS
+    assert parents == {shard_id(number): None for number in range(SHARDS)} | {shard_id(SHARDS - 1): shard_id(0)}

@@ -1,0 +1,375 @@
+"""The surveyor, call by call: what it asks in which order, and what it makes of the answers."""
+
+from dataclasses import replace
+from math import inf
+
+import pytest
+
+from consumer.domain.errors import DataTrimmed, Trouble, TroubleKind, UnsafeRefused
+from consumer.domain.leases import Birth, LeaseRow, Origin, Pin
+from consumer.domain.lineage import FORGET_SECONDS
+from consumer.domain.outcomes import Children, Done, Ledger, ListedShard, Lost, StreamListing
+from consumer.domain.position import SHARD_END, TRIM_HORIZON
+from consumer.worker import events
+from consumer.worker.absence import GONE_SECONDS
+from consumer.worker.calls import (
+    Adopt,
+    CompletePin,
+    FindLate,
+    FindOrigin,
+    FindStream,
+    Forget,
+    ListShards,
+    Mark,
+    PinStream,
+    Plant,
+    Probe,
+    RecordLoss,
+    Reply,
+    SurveyCall,
+)
+from consumer.worker.pinning import Pinning
+from consumer.worker.survey import PATIENCE, RECHECK_SECONDS, SURVEY_SECONDS, Surveyor
+from tests.builders import ARN, CREATED, build_shards, finished, row, shard
+from tests.talks import NO_ANSWER, Conversation, Steady, kinds
+
+LATER = ARN.replace("2026-01-01", "2026-02-02")
+TABLES = ("consumer-leases", "Leaderboards")
+MISSING = Trouble(TroubleKind.MISSING, "there is none")
+LONG_AGO = CREATED - FORGET_SECONDS
+SINCE = CREATED - 100.0
+
+
+def pin(*roots: int, arn: str = ARN, complete: bool = True) -> Pin:
+    return Pin(arn, None, tuple(f"shard-{root}" for root in roots), complete)
+
+
+def listed(*shards: tuple[int, int | None]) -> StreamListing:
+    """Shards with their parents."""
+    names = [(f"shard-{each}", None if above is None else f"shard-{above}") for each, above in shards]
+    return StreamListing(ARN, True, tuple(ListedShard(*each) for each in names), CREATED)
+
+
+class Enquiry(Conversation[SurveyCall]):
+    """With a surveyor whose ledger has these rows and pins."""
+
+    def __init__(self, *rows: LeaseRow, pins: tuple[Pin, ...] = (pin(0),), workers: int = 1) -> None:
+        super().__init__()
+        self.ledger = Ledger(rows, pins)
+        self.workers = workers
+        self.machine = Surveyor(lambda arn: Pinning(arn, TRIM_HORIZON, 1, TABLES), Steady())
+
+    def look(self) -> list[SurveyCall]:
+        """The call under way, started if it is due."""
+        self.under_way += self.machine.ready(self.now, self.ledger, self.workers)
+        assert len(self.under_way) < 2, "one after the other"
+        assert self.machine.wake_at() > self.now, "what is due now was not started"
+        return self.under_way
+
+    def tell(self, call: SurveyCall, reply: Reply) -> list[events.Event]:
+        """A reply arrives."""
+        return self.machine.take(call, reply, self.now)
+
+    def survey(self, listing: Reply) -> "Enquiry":
+        """The next survey, up to its listing of the one stream."""
+        while not self.asks(FindStream):
+            self.now = self.machine.wake_at()
+        self.answer(FindStream, ARN)
+        self.answer(ListShards, listing)
+        return self
+
+    def wait(self, seconds: float) -> "Enquiry":
+        """Time passes."""
+        self.now += seconds
+        return self
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_survey_asks_for_the_stream_and_lists_all_that_are_pinned(workers: int) -> None:
+    enquiry = Enquiry(pins=(pin(arn=LATER), pin()), workers=workers)
+    began = enquiry.now
+    enquiry.answer(FindStream, LATER)
+    listing = build_shards(0, {})
+    assert enquiry.call(ListShards) == ListShards(ARN)
+    assert enquiry.tell(ListShards(ARN), listing) == [events.StreamListed(listing)]
+    enquiry.answer(ListShards, replace(listing, stream_arn=LATER))
+    assert not enquiry.look()
+    assert enquiry.machine.wake_at() == began + SURVEY_SECONDS * workers, "the more, the more rarely each"
+    enquiry.now = began + SURVEY_SECONDS * workers
+    assert enquiry.asks(FindStream)
+
+
+def test_what_a_listing_shows_is_done_in_order() -> None:
+    gone = finished(0, 1, unlisted_since=LONG_AGO)
+    enquiry = Enquiry(gone, finished(1, 2, parent=0), row(2, parent=1), pins=(pin(0),))
+    enquiry.survey(listed((4, 3), (3, 1), (2, 1)))
+    steps = []
+    while calls := enquiry.look():
+        steps += calls
+        enquiry.answer(type(calls[0]), Done())
+    assert kinds(steps) == ["Adopt", "Mark", "Forget"]
+    assert not enquiry.asks(Probe), "a grandchild waits for its parent"
+
+
+def test_a_step_is_asked_again_patiently_and_left_then() -> None:
+    enquiry = Enquiry()
+    for attempt in range(1, PATIENCE + 1):
+        assert not enquiry.machine.troubles()
+        told = enquiry.answer(FindStream, NO_ANSWER)
+        assert told == [events.RetryScheduled("FindStream", TroubleKind.NETWORK, "no answer", attempt, float(attempt))]
+        assert not enquiry.look()
+        assert enquiry.machine.wake_at() == enquiry.now + attempt
+        enquiry.wait(attempt)
+    assert enquiry.machine.troubles() == {f"FindStream fails: {NO_ANSWER}"}
+    assert enquiry.answer(FindStream, NO_ANSWER) == []
+    assert enquiry.call(ListShards) == ListShards(ARN), "the survey goes on without it"
+    assert not enquiry.machine.troubles()
+
+
+@pytest.mark.parametrize("step", [FindStream, ListShards])
+def test_what_is_not_there_is_not_asked_again_in_the_same_survey(step: type[FindStream | ListShards]) -> None:
+    enquiry = Enquiry()
+    if step is ListShards:
+        enquiry.answer(FindStream, ARN)
+    assert enquiry.answer(step, MISSING) == []
+    assert enquiry.asks(ListShards) is (step is FindStream)
+
+
+def ended(*children: int) -> Enquiry:
+    """A shard ended with these children, right after a survey."""
+    enquiry = Enquiry(finished(0, *children), *(row(child, parent=0) for child in children))
+    enquiry.survey(build_shards(1 + len(children), {0: children}))
+    enquiry.machine.ended(shard(0), tuple(f"shard-{child}" for child in children), SINCE, enquiry.now)
+    return enquiry
+
+
+def test_an_ended_shard_is_asked_for_more_children_three_times() -> None:
+    enquiry = ended(1)
+    began = enquiry.now
+    known = LeaseRow(shard(0), None, 0, SHARD_END, children=("shard-1",), created=SINCE)
+    assert RECHECK_SECONDS == (3.0, 15.0, 60.0)
+    for delay in RECHECK_SECONDS:
+        assert not enquiry.look()
+        assert enquiry.machine.wake_at() == began + delay
+        enquiry.now = began + delay
+        if enquiry.asks(FindStream):
+            enquiry.answer(FindStream, ARN)
+        assert enquiry.call(FindLate) == FindLate(known)
+        assert enquiry.tell(FindLate(known), Children(("shard-1",), leaf=False, served_at=CREATED)) == []
+    assert enquiry.asks(ListShards)
+
+
+@pytest.mark.parametrize(("reply", "told"), [(Done(), "ShardsAdopted"), (Lost(None), "LedgerSurprised")])
+def test_a_child_that_was_hidden_is_adopted(reply: Reply, told: str) -> None:
+    enquiry = ended(1).wait(3.0)
+    enquiry.answer(FindLate, Children(("shard-1", "shard-2"), leaf=False, served_at=CREATED + 0.5))
+    adopt = enquiry.call(Adopt)
+    assert isinstance(adopt.adoption.into, LeaseRow)
+    assert adopt.adoption.into.shard == shard(0)
+    assert adopt.adoption.rows == (LeaseRow(shard(2), None, int(CREATED), TRIM_HORIZON, "shard-0", created=SINCE),)
+    assert kinds(enquiry.tell(adopt, reply)) == [told]
+
+
+def test_a_leaf_is_followed_by_a_survey_soon() -> None:
+    enquiry = ended().wait(1.0)
+    assert enquiry.asks(FindStream), "the stream may have been switched on again"
+
+
+def test_soon_keeps_a_distance_from_the_survey_before() -> None:
+    enquiry = Enquiry()
+    began = enquiry.now
+    enquiry.survey(build_shards(1, {}))
+    for _ in range(3):
+        enquiry.machine.soon(enquiry.now)
+        assert enquiry.machine.wake_at() == began + 1.0
+    enquiry.wait(30.0).survey(build_shards(1, {}))
+    enquiry.machine.soon(enquiry.wait(10.0).now)
+    assert enquiry.asks(FindStream), "long ago: at once"
+
+
+def test_it_wakes_for_its_next_step_and_never_while_a_call_is_under_way() -> None:
+    enquiry = Enquiry()
+    assert enquiry.machine.wake_at() == 0.0
+    find = enquiry.call(FindStream)
+    assert enquiry.machine.asked(find)
+    assert not enquiry.machine.asked(FindStream()), "another one's"
+    assert enquiry.machine.wake_at() == inf
+    assert enquiry.machine.ready(enquiry.now + 1e6, enquiry.ledger, 1) == []
+    enquiry.tell(find, ARN)
+    assert enquiry.machine.wake_at() <= enquiry.now
+    assert not enquiry.machine.asked(find)
+
+
+# --- roots and orphans ---
+
+
+@pytest.mark.parametrize("there", ["an iterator", DataTrimmed()], ids=["iterator", "trimmed"])
+def test_a_root_that_was_hidden_is_adopted_when_it_has_been_found_there(there: Reply) -> None:
+    enquiry = Enquiry(row(0))
+    began = enquiry.now
+    enquiry.survey(build_shards(2, {}))
+    assert enquiry.answer(Probe, there) == []
+    assert not enquiry.look()
+    assert enquiry.machine.wake_at() == began + 1.0
+    enquiry.survey(build_shards(2, {}))
+    adopt = enquiry.call(Adopt)
+    assert adopt.adoption.into == pin(0)
+    assert [each.shard for each in adopt.adoption.rows] == [shard(1)]
+    enquiry.tell(adopt, Done())
+    assert not enquiry.look()
+    enquiry.survey(build_shards(2, {}))
+    assert enquiry.asks(Probe), "once forgotten it is asked for again"
+
+
+def test_a_root_that_only_an_old_listing_shows_is_not_adopted() -> None:
+    enquiry = Enquiry(row(0))
+    for _ in range(3):
+        enquiry.survey(build_shards(2, {}))
+        assert enquiry.call(Probe) == Probe(shard(1))
+        enquiry.tell(Probe(shard(1)), MISSING)
+        assert not enquiry.look()
+
+
+ORPHAN = listed((0, None), (2, 1))
+
+
+def test_an_orphan_is_adopted_when_its_parent_was_refused_three_times_over_ten_minutes() -> None:
+    enquiry = Enquiry(row(0))
+    began = enquiry.now
+    while enquiry.now < began + GONE_SECONDS + SURVEY_SECONDS:
+        enquiry.survey(ORPHAN)
+        probe = enquiry.call(Probe)
+        if probe.shard == shard(2):
+            break
+        assert probe.shard == shard(1)
+        enquiry.tell(probe, MISSING)
+    assert enquiry.now == began + SURVEY_SECONDS + GONE_SECONDS, (
+        "counted from the first refusal that a listing followed"
+    )
+    enquiry.tell(Probe(shard(2)), "an iterator")
+    enquiry.survey(ORPHAN)
+    loss = enquiry.call(RecordLoss)
+    assert loss == RecordLoss(shard(1), CREATED)
+    assert enquiry.tell(loss, True) == [events.GapFound(shard(1), TRIM_HORIZON, True)]
+    adopt = enquiry.call(Adopt)
+    assert [(each.shard, each.parent) for each in adopt.adoption.rows] == [(shard(2), None)]
+    assert adopt.adoption.into == pin(0)
+
+
+@pytest.mark.parametrize("reply", ["an iterator", Trouble(TroubleKind.DENIED, "no"), NO_ANSWER], ids=str)
+def test_nothing_but_a_refusal_proves_that_a_parent_is_gone(reply: Reply) -> None:
+    """Trouble that lasts, as throttling or a missing permission, says nothing of the shard."""
+    enquiry = Enquiry(row(0))
+    began = enquiry.now
+    while enquiry.now < began + 2 * GONE_SECONDS:
+        enquiry.survey(ORPHAN)
+        while enquiry.asks(Probe):
+            probe = enquiry.call(Probe)
+            assert probe.shard == shard(1)
+            for event in enquiry.tell(probe, reply):
+                assert isinstance(event, events.RetryScheduled)
+                enquiry.wait(event.delay_seconds)
+        assert not enquiry.asks(RecordLoss)
+
+
+# --- finished rows that go ---
+
+
+def test_a_row_is_forgotten_with_the_roots_as_they_are_then() -> None:
+    rows = [finished(number, unlisted_since=LONG_AGO) for number in (0, 1)]
+    enquiry = Enquiry(*rows, row(2), pins=(pin(0, 1, 2),)).survey(listed((2, None)))
+    first = enquiry.call(Forget)
+    assert first == Forget(rows[0], pin(0, 1, 2))
+    assert enquiry.tell(first, Done()) == [events.RowForgotten(shard(0))]
+    second = enquiry.call(Forget)
+    assert second == Forget(rows[1], pin(1, 2)), "the first one has left the list"
+    assert enquiry.tell(second, Lost(None)) == [events.LedgerSurprised()]
+
+
+def test_a_row_that_is_no_root_leaves_the_pin_alone() -> None:
+    old = finished(1, parent=0, unlisted_since=LONG_AGO)
+    enquiry = Enquiry(old, row(2), pins=(pin(2),)).survey(listed((2, None)))
+    assert enquiry.call(Forget) == Forget(old, None)
+
+
+def test_a_finished_row_is_marked_with_the_servers_time() -> None:
+    enquiry = Enquiry(finished(0), row(1), pins=(pin(0, 1),)).survey(listed((1, None)))
+    mark = enquiry.call(Mark)
+    assert mark == Mark(finished(0), CREATED)
+    assert enquiry.tell(mark, Done()) == []
+
+
+# --- streams ---
+
+OLD = (Birth(ARN, *TABLES), pin(0))
+
+
+def found() -> Enquiry:
+    """A survey has found a new stream; the old one is listed."""
+    enquiry = Enquiry(row(0))
+    enquiry.answer(FindStream, LATER)
+    assert enquiry.call(ListShards) == ListShards(ARN), "the streams that are known come first"
+    enquiry.tell(ListShards(ARN), build_shards(1, {}))
+    return enquiry
+
+
+def test_a_new_stream_is_pinned_step_by_step_and_the_survey_waits_for_it() -> None:
+    enquiry = found()
+    enquiry.machine.ended(shard(0), ("shard-1",), SINCE, enquiry.now - 10.0)
+    origin = enquiry.call(FindOrigin)
+    assert origin == FindOrigin(LATER)
+    enquiry.tell(origin, Origin(None, None, (OLD,)))
+    listing = replace(build_shards(1, {}), stream_arn=LATER)
+    assert enquiry.answer(ListShards, listing) == [], "it is the pinning's, no survey's"
+    pinned = pin(0, arn=LATER, complete=False)
+    assert enquiry.answer(PinStream, Done()) == [events.StreamPinned(LATER, None, pinned.roots, ARN)]
+    enquiry.wait(SURVEY_SECONDS)
+    enquiry.answer(Plant, Done())
+    assert enquiry.answer(CompletePin, Done()) == [events.LedgerSurprised()]
+    assert enquiry.asks(FindStream), "it had to wait"
+
+
+def test_a_pinning_that_fails_for_long_is_left_to_the_next_survey() -> None:
+    enquiry = found()
+    for attempt in range(1, PATIENCE + 1):
+        assert kinds(enquiry.answer(FindOrigin, NO_ANSWER)) == ["RetryScheduled"]
+        enquiry.wait(attempt)
+    assert enquiry.answer(FindOrigin, NO_ANSWER) == []
+    assert enquiry.asks(FindStream), "soon"
+
+
+def test_a_new_stream_that_belongs_to_other_tables_ends_the_worker() -> None:
+    enquiry = found()
+    with pytest.raises(UnsafeRefused):
+        enquiry.answer(FindOrigin, Origin(None, Birth(LATER, *TABLES)))
+
+
+def test_a_pinning_that_another_worker_began_is_completed() -> None:
+    enquiry = Enquiry(row(0), pins=(pin(0), pin(0, arn=LATER, complete=False)))
+    enquiry.answer(FindStream, ARN)
+    for arn in (ARN, LATER):
+        enquiry.answer(ListShards, replace(build_shards(1, {}), stream_arn=arn))
+    assert enquiry.call(FindOrigin) == FindOrigin(LATER)
+
+
+def test_an_old_answer_that_names_a_stream_of_before_starts_nothing() -> None:
+    enquiry = Enquiry(pins=(pin(), pin(arn=LATER)))
+    enquiry.answer(FindStream, ARN.replace("2026-01-01", "2026-01-15"))
+    for arn in (ARN, LATER):
+        assert enquiry.call(ListShards) == ListShards(arn)
+        enquiry.tell(ListShards(arn), replace(build_shards(0, {}), stream_arn=arn))
+    assert not enquiry.look()
+
+
+@pytest.mark.parametrize(("newest", "again"), [(LATER, False), (ARN, True), (MISSING, True)], ids=str)
+def test_a_stream_that_is_gone_is_not_asked_again_once_there_is_a_later_one(newest: Reply, again: bool) -> None:
+    enquiry = Enquiry(pins=(pin(), pin(arn=LATER)))
+    asked: list[str] = []
+    for _ in range(2):
+        enquiry.answer(FindStream, newest)
+        while enquiry.asks(ListShards):
+            arn = enquiry.call(ListShards).stream_arn
+            asked.append(arn)
+            enquiry.tell(ListShards(arn), MISSING if arn == ARN else replace(build_shards(0, {}), stream_arn=LATER))
+        enquiry.wait(SURVEY_SECONDS)
+    assert asked == ([ARN, LATER, ARN, LATER] if again else [ARN, LATER, LATER])
