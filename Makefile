@@ -20,7 +20,7 @@ export CONSUMER_DEMO_ENGINE := $(CURDIR)/.venv-engine/bin/python
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test proof check simulate measure lock clean dynamodb-local
+.PHONY: help demo test proof check simulate chaos measure lock clean dynamodb-local
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "make %-15s %s\n", $$1, $$2 }'
@@ -42,6 +42,10 @@ check: $(DEV) ## format, lint, types, the direction of imports
 
 simulate: $(DEV) ## the simulation with SEEDS=1000 seeds
 	SIMULATION_SEEDS=$(SEEDS) $(PYTEST) tests/simulation
+
+chaos: SEEDS = 10
+chaos: $(DEV) $(ENGINE) ## workers killed and stopped over a splitting stream with faults: a minute each of SEEDS=10 seeds
+	$(BIN)/python -m tests.chaos --seeds $(SEEDS)
 
 measure: $(DEV) $(ENGINE) ## how fast and how frugal workers are, beside the limits; NAMES='start idle' for some
 	@$(BIN)/python -m tests.measure $(NAMES)

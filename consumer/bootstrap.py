@@ -108,6 +108,7 @@ def run(settings: Settings) -> int:
         daemon.run()
     finally:
         health.stop()
+    stop.ignore_signals()
     log.info("worker.stopped")
     return 0
 

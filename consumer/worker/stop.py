@@ -31,6 +31,11 @@ class Stop:
         signal.signal(signal.SIGTERM, self._caught)
         signal.signal(signal.SIGINT, self._caught)
 
+    def ignore_signals(self) -> None:
+        """From now on the end is near, whatever comes: its exit code shall stay what it is."""
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
     def _caught(self, _signum: int, _frame: FrameType | None) -> None:
         now = time.monotonic()
         if self.event.is_set() and now - self._caught_at > ECHO_SECONDS:

@@ -42,6 +42,7 @@ PATIENCE: Final = 3
 """Failures of a step after which the survey goes on without it; the next one asks again."""
 RECHECK_SECONDS: Final = (3.0, 15.0, 60.0)
 """After a shard has ended its children are asked for again: one may have been hidden when its sibling was seen."""
+YOUNG_SECONDS: Final = 180.0
 MOST_NOTES: Final = 200
 """Rows that one survey marks or forgets."""
 
@@ -59,6 +60,7 @@ class Surveyor:
         self._began_at = -inf
         self._survey_at = 0.0
         self._rechecks: list[tuple[float, Shard, LeaseRow]] = []
+        self._rechecked: deque[Shard] = deque(maxlen=1000)
         self._ledger = Ledger((), ())
         self._pins: dict[str, Pin] = {}
         self._workers = 1
@@ -103,11 +105,27 @@ class Surveyor:
 
     def ended(self, shard: Shard, children: tuple[str, ...], since: float | None, now: float) -> None:
         """A shard ended with these children as far as was visible; they were born after `since` (unix seconds)."""
-        row = LeaseRow(shard, None, 0, SHARD_END, children=children, created=since)
-        for delay in RECHECK_SECONDS:
-            heapq.heappush(self._rechecks, (now + delay, shard, row))
+        self._recheck(LeaseRow(shard, None, 0, SHARD_END, children=children, created=since), now)
         if not children:
             self.soon(now)  # a leaf: the stream may have been switched on again
+
+    def claimed(self, row: LeaseRow, ledger: Ledger, now: float, unix_now: float) -> None:
+        """Whoever takes a shard over that was born just now looks after its parent: who ended that may be gone.
+
+        A new row's epoch is the moment it was made, and each claim raises it by one.
+        """
+        if row.parent is None or unix_now - row.epoch > YOUNG_SECONDS:
+            return
+        parent = Shard(row.shard.stream_arn, row.parent)
+        if parent not in self._rechecked:
+            found = next((each for each in ledger.rows if each.shard == parent and each.finished), None)
+            if found is not None:
+                self._recheck(found, now)
+
+    def _recheck(self, parent: LeaseRow, now: float) -> None:
+        self._rechecked.append(parent.shard)
+        for delay in RECHECK_SECONDS:
+            heapq.heappush(self._rechecks, (now + delay, parent.shard, parent))
 
     def troubles(self) -> set[str]:
         """What has failed for a while."""
@@ -136,6 +154,8 @@ class Surveyor:
             case FindStream(), _:
                 self._find(reply if isinstance(reply, str) else None)
             case FindLate(parent), Children():
+                if not reply.shard_ids or not set(parent.children) <= set(reply.shard_ids):
+                    self.soon(now)  # the engine may not serve the filter, or only on a page of its list
                 late = [child for child in reply.shard_ids if child not in parent.children]
                 rows = [
                     lineage.new_row(

@@ -205,6 +205,8 @@ class Worker:
         match event:
             case events.LeaseClaimed(row):
                 self._work(row, now)
+                unix_now = now + self._tuning.wall_offset_seconds
+                self._surveyor.claimed(row, self.coordinator.ledger, now, unix_now)
             case events.HandOverDecided(shard):
                 self._drain(self.shards[shard])
             case events.LeaseReleased():

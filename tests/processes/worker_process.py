@@ -59,6 +59,17 @@ class WorkerProcess:
         return self._process.pid
 
     @property
+    def code(self) -> int | None:
+        """The exit code; None while it runs."""
+        return self._process.poll()
+
+    @property
+    def said(self) -> list[str]:
+        """All lines of its log so far."""
+        with self._news:
+            return list(self._said)
+
+    @property
     def port(self) -> int:
         """Where /metrics, /livez and /readyz are."""
         return int(self.wait_for_event("http.listening")["port"])

@@ -1,0 +1,65 @@
+"""The reckoning finds what is wrong: a record passed over in silence, a gap that swallows what was there."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import pytest
+
+from tests.chaos.account import Account, Gap
+from tests.streams_server import ShardState, Transaction
+
+HORIZON, END = "TRIM_HORIZON", "SHARD_END"
+
+
+def account(moves: Sequence[str], gaps: Collection[Gap] = (), *, trimmed: int = 0) -> Account:
+    """Of a shard with the records 1 to 6, the second one poison, whose checkpoint moved so."""
+    state = ShardState(
+        "s", None, [], closed=True, removed=False, records=6, trimmed=trimmed, last="6", reads=0, longest_pause=0
+    )
+    log = [
+        Transaction(0.0, "shard#label/s", "w1/1", 1, previous, checkpoint, 1, 2, repeated=False)
+        for previous, checkpoint in zip([HORIZON, *moves], moves, strict=False)
+    ]
+    return Account({"s": [wire(number) for number in range(1, 7)]}, [state], log, {"s": list(gaps)}, {("ada", "2")})
+
+
+def wire(number: int) -> dict[str, Any]:
+    item = {"playerId": {"S": "ada"}, "timestamp": {"S": str(number)}, "score": {"N": "1"}}
+    if number != 2:
+        item["timestamp"] = {"S": f"2026-01-0{number}"}
+    return {"eventName": "INSERT", "dynamodb": {"SequenceNumber": str(number), "NewImage": item}}
+
+
+@pytest.mark.parametrize(
+    ("moves", "gaps", "trimmed", "games", "lost"),
+    [
+        (["3", "6", END], [], 0, 5, 0),
+        (["3", "6", END], [], 4, 5, 0),
+        (["1", "6", END], [Gap("1", "4")], 3, 4, 2),
+        (["1", "6", END], [Gap("1", "2")], 1, 5, 0),
+        (["4", END], [Gap("4", None)], 6, 3, 2),
+        (["4"], [Gap("4", None)], 6, 3, 2),
+        ([END], [Gap(HORIZON, None)], 6, 0, 6),
+    ],
+    ids=["all", "trimmed behind", "a gap", "no loss", "a gap to the end", "a gap that stands", "all lost"],
+)
+def test_what_adds_up(moves: list[str], gaps: list[Gap], trimmed: int, games: int, lost: int) -> None:
+    found = account(moves, gaps, trimmed=trimmed)
+    assert not found.complaints
+    assert (found.tally.games, found.lost) == (games, lost)
+
+
+@pytest.mark.parametrize(
+    ("moves", "gaps", "trimmed", "complaint"),
+    [
+        (["3", END], [], 6, "ended nowhere"),
+        (["3"], [], 0, "ended nowhere"),
+        (["1", "6", END], [Gap("1", "4")], 2, "not trimmed"),
+        (["3", "6", END], [Gap("1", "2")], 6, "gap rows of no checkpoint"),
+        (["1", "6", END], [Gap("1", None)], 3, "is open"),
+        (["1", "2", "6", END], [Gap("1", "4")], 6, "does not end in the unit"),
+        (["5", "7", END], [], 0, "there is no record 7"),
+    ],
+)
+def test_what_does_not(moves: list[str], gaps: list[Gap], trimmed: int, complaint: str) -> None:
+    assert any(complaint in each for each in account(moves, gaps, trimmed=trimmed).complaints)
