@@ -81,6 +81,7 @@ class Plan:
                 "hold_seconds": draw.choice((None, 0.0, draw.uniform(0.01, 0.03))),
                 "linger_seconds": draw.choice((0.0, 0.02)),
                 "hide_tokens": draw.random() < 0.3,
+                "trim_unread": False,
                 "iterator_seconds": draw.choice((5.0, 900.0)),
             },
         )

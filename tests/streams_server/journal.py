@@ -50,6 +50,11 @@ class Journal:
     def __init__(self) -> None:
         self.transactions: list[Transaction] = []
         self._tokens: set[str] = set()
+        self._moved: set[str] = set()
+
+    def has_moved(self, label: str, shard_id: str) -> bool:
+        """Whether something of the shard was committed."""
+        return f"shard#{label}/{shard_id}" in self._moved
 
     def note(self, at: float, request: Mapping[str, Any]) -> None:
         """A transaction passed."""
@@ -57,7 +62,10 @@ class Journal:
         repeated = token is not None and token in self._tokens
         if token is not None:
             self._tokens.add(token)
-        self.transactions.append(Transaction.of(at, request["TransactItems"], repeated=repeated))
+        transaction = Transaction.of(at, request["TransactItems"], repeated=repeated)
+        self.transactions.append(transaction)
+        if transaction.lease is not None:
+            self._moved.add(transaction.lease)
 
 
 def dump(log: Iterable[Transaction], path: Path) -> None:

@@ -35,7 +35,10 @@ class Delivery(NamedTuple):
 class Operations:
     """By name: each takes the request's document and a fault that shapes the answer. Raises Refusal."""
 
-    def __init__(self, streams: Streams, options: Options, random: Random) -> None:
+    def __init__(
+        self, streams: Streams, options: Options, random: Random, has_moved: Callable[[str, str], bool]
+    ) -> None:
+        """`has_moved`: whether something of a shard (label and id) was committed."""
         self.iterators = Iterators(streams, options)
         self.deliveries: list[Delivery] = []
         self.by_name: dict[str, Callable[[Document, Struck | None], bytes | Document]] = {
@@ -47,6 +50,7 @@ class Operations:
         self._streams = streams
         self._options = options
         self._random = random
+        self._has_moved = has_moved
 
     def describe_stream(self, asked: Document, struck: Struck | None) -> Document:
         """A page of shards, or a shard's children."""
@@ -90,7 +94,7 @@ class Operations:
         fault = struck.fault if struck else None
         stream, shard, position = self.iterators.redeem(asked.get("ShardIterator"), expired=fault is Fault.EXPIRE)
         shard.note_read(time.monotonic())
-        if fault is Fault.TRIM:
+        if fault is Fault.TRIM and (self._options.trim_unread or self._has_moved(stream.label, shard.shard_id)):
             shard.trim(position + self._random.randint(1, _FEW_RECORDS))
         if position < shard.trimmed:
             raise trimmed()

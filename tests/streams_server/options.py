@@ -41,6 +41,9 @@ class Options:
     """How long a transaction takes, its keys being held, until it has its effect."""
     linger_seconds: float = 0.0
     """For how much longer its keys are held."""
+    trim_unread: bool = True
+    """The fault TRIM befalls shards too of which nothing was committed. In truth a record lives for a day, within which
+    somebody either commits or finds that the shard's row has grown old."""
     hide_tokens: bool = False
     """The engine sees no ClientRequestToken: tokens hide missing guards for ten minutes."""
     capture: bool = True

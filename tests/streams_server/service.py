@@ -46,8 +46,8 @@ class Service:
         self._counts = Counts()
         options = Options()
         streams = Streams(time.time, self._random)
-        self._operations = Operations(streams, options, self._random)
         self._tables = Tables(self._engine, streams, options, self._counts)
+        self._operations = Operations(streams, options, self._random, self._tables.journal.has_moved)
         self._control = Control(streams, options, self._operations, self._tables, self._faults, self._counts)
         self._later: set[asyncio.Task[None]] = set()
 
