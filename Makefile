@@ -5,6 +5,7 @@ PYTHON ?= python3
 UV ?= uv
 SEEDS ?= 1000
 NAMES ?=
+MINUTES ?= 5
 
 BIN := .venv/bin
 DEV := .venv/.made
@@ -20,7 +21,7 @@ export CONSUMER_DEMO_ENGINE := $(CURDIR)/.venv-engine/bin/python
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test proof check simulate chaos measure lock clean dynamodb-local
+.PHONY: help demo test proof check simulate coverage chaos soak measure lock clean dynamodb-local
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "make %-15s %s\n", $$1, $$2 }'
@@ -43,9 +44,18 @@ check: $(DEV) ## format, lint, types, the direction of imports
 simulate: $(DEV) ## the simulation with SEEDS=1000 seeds
 	SIMULATION_SEEDS=$(SEEDS) $(PYTEST) tests/simulation
 
+coverage: $(DEV) ## branches of domain and worker that unit tests and simulation reach; at least 95 %
+	@$(BIN)/coverage erase
+	SIMULATION_SEEDS=300 $(BIN)/coverage run --source=consumer/domain,consumer/worker -m pytest -q tests/unit tests/simulation
+	@$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --show-missing --skip-covered --fail-under=95
+
 chaos: SEEDS = 10
 chaos: $(DEV) $(ENGINE) ## workers killed and stopped over a splitting stream with faults: a minute each of SEEDS=10 seeds
 	$(BIN)/python -m tests.chaos --seeds $(SEEDS)
+
+soak: $(DEV) $(ENGINE) ## chaos for MINUTES=5; what a worker that is spared takes must not grow
+	$(BIN)/python -m tests.soak --minutes $(MINUTES)
 
 measure: $(DEV) $(ENGINE) ## how fast and how frugal workers are, beside the limits; NAMES='start idle' for some
 	@$(BIN)/python -m tests.measure $(NAMES)

@@ -1,6 +1,7 @@
 """What befalls a worker."""
 
 from enum import Enum
+from math import inf
 from random import Random
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM, Signals
 from typing import NamedTuple
@@ -35,6 +36,11 @@ class Blow(NamedTuple):
     seconds: float
     moment: float
     down: float
+
+    @classmethod
+    def never(cls) -> "Blow":
+        """For a worker that is spared."""
+        return cls(Kind.KILL, inf, 0.0, 0.0, 0.0)
 
     @classmethod
     def drawn(cls, draw: Random, pace: float = 1.0) -> "Blow":

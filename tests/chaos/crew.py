@@ -28,7 +28,7 @@ class Crew:
         self.slots = [
             Slot(
                 f"w{number}",
-                partial(Blow.drawn, plan.random(f"slot {number}"), plan.pace),
+                Blow.never if number < plan.spared else partial(Blow.drawn, plan.random(f"slot {number}"), plan.pace),
                 partial(self._start, number),
                 gaps=plan.trims,
             )

@@ -39,6 +39,8 @@ class Plan:
     """Which worker slots keep their worker id over a restart."""
     options: dict[str, object]
     """Of the streams server."""
+    spared: int = 0
+    """So many worker slots, the first ones, meet no signal before the end."""
 
     @classmethod
     def drawn(
@@ -50,6 +52,7 @@ class Plan:
         workers: int = 3,
         fewest_shards: int = FEWEST_SHARDS,
         but: Collection[Fault] = (),
+        spared: int = 0,
     ) -> "Plan":
         """From a seed, and from how much is to be done."""
         draw = random.Random(f"{seed} plan")
@@ -84,6 +87,7 @@ class Plan:
                 "trim_unread": False,
                 "iterator_seconds": draw.choice((5.0, 900.0)),
             },
+            spared=spared,
         )
 
     def random(self, purpose: str) -> random.Random:

@@ -28,8 +28,8 @@ class Chaotic(AssertionError):
     """What was wrong, and how to see it again."""
 
 
-def run(plan: Plan, keep: Path | None = None) -> Summary:
-    """Raises Chaotic; the logs of such a run go to the folder `keep`."""
+def run(plan: Plan, keep: Path | None = None, watch: Callable[[Crew], None] = lambda _: None) -> Summary:
+    """Raises Chaotic; the logs of such a run go to the folder `keep`. `watch` looks at the workers now and then."""
     began = time.monotonic()
     with (
         Engine() as engine,
@@ -40,7 +40,7 @@ def run(plan: Plan, keep: Path | None = None) -> Summary:
         complaints: list[str] = []
         drained = 0.0
         try:
-            drained = _live_through(plan, game, server.remote, crew)
+            drained = _live_through(plan, game, server.remote, crew, watch)
         except AssertionError as failure:
             complaints.append(str(failure))
         told = reckon(plan, game, server.remote, crew, complaints)
@@ -60,7 +60,7 @@ def _stream(plan: Plan, game: Game, remote: Remote) -> str:
     return remote.create_stream(game.tables["source"], build_shards(plan.roots))
 
 
-def _live_through(plan: Plan, game: Game, remote: Remote, crew: Crew) -> float:
+def _live_through(plan: Plan, game: Game, remote: Remote, crew: Crew, watch: Callable[[Crew], None]) -> float:
     """Seconds from the calm until all was drained."""
     remote.set_options(**plan.options)
     remote.set_faults(*plan.rules)
@@ -70,6 +70,7 @@ def _live_through(plan: Plan, game: Game, remote: Remote, crew: Crew) -> float:
         while writer.busy or time.monotonic() < began + plan.seconds:
             assert time.monotonic() < began + _PATIENCE * plan.seconds, f"{writer.written} records written"
             crew.turn()
+            watch(crew)
         remote.set_faults()
         crew.calm()
         calm = time.monotonic()

@@ -8,12 +8,13 @@ _MIB = 1_024
 
 
 class Usage(NamedTuple):
-    """`cpu_seconds` of user and system since its start; memory in MiB, now and at the most."""
+    """`cpu_seconds` of user and system since its start; memory in MiB, now and at the most; `files` that are open."""
 
     cpu_seconds: float
     resident_mib: float
     peak_mib: float
     threads: int
+    files: int
 
 
 def usage(pid: int) -> Usage:
@@ -26,4 +27,5 @@ def usage(pid: int) -> Usage:
         resident_mib=int(status["VmRSS"].split()[0]) / _MIB,
         peak_mib=int(status["VmHWM"].split()[0]) / _MIB,
         threads=int(status["Threads"]),
+        files=len(list((of / "fd").iterdir())),
     )

@@ -1,0 +1,65 @@
+"""`python -m tests.soak --minutes 30`: exact after all, and no growth; exit code 1 when not."""
+
+import argparse
+import os
+import random
+import signal
+import sys
+from pathlib import Path
+
+from consumer.demo.installation import ENGINE_VARIABLE
+from tests.chaos import Chaotic, Plan, run
+from tests.soak.watch import Watch
+
+_ENGINE_PYTHON = Path(__file__).parents[2] / ".venv-engine" / "bin" / "python"
+_RECORDS_A_SECOND = 100
+_SHARDS_A_MINUTE = 20
+_WARM_SECONDS = 60.0
+"""By then pools are filled and caches warm: growth is counted from here."""
+_MOST_MIB = 15.0
+_MOST_FILES = 8
+
+
+def main() -> int:
+    """The figures are printed whatever they are."""
+    parser = argparse.ArgumentParser(prog="tests.soak", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=5.0, help="of trouble; at least 2")
+    parser.add_argument("--seed", type=int, help="none: a fresh one")
+    parser.add_argument("--keep", type=Path, help="a folder for the logs of a run that was wrong")
+    asked = parser.parse_args()
+    seed = asked.seed if asked.seed is not None else random.SystemRandom().randrange(1_000_000_000)
+    seconds = 60 * max(2.0, asked.minutes)
+    plan = Plan.drawn(
+        seed,
+        seconds=seconds,
+        records=int(seconds * _RECORDS_A_SECOND),
+        fewest_shards=max(20, int(seconds / 60 * _SHARDS_A_MINUTE)),
+        spared=1,
+    )
+    watch = Watch()
+    wrong = 0
+    try:
+        print(run(plan, asked.keep, watch), flush=True)
+    except Chaotic as chaotic:
+        print(f"WRONG: {chaotic}", flush=True)
+        wrong = 1
+    (began, first), (ended, last) = watch.after(min(_WARM_SECONDS, seconds / 2)), watch.seen[-1]
+    print(f"{'':16}{f'at {began:.0f} s':>12}{f'at {ended:.0f} s':>12}")
+    print(f"{'memory, MiB':16}{first.resident_mib:12.1f}{last.resident_mib:12.1f}")
+    print(f"{'threads':16}{first.threads:12}{last.threads:12}")
+    print(f"{'open files':16}{first.files:12}{last.files:12}")
+    print(f"{'processor, s':16}{first.cpu_seconds:12.1f}{last.cpu_seconds:12.1f}")
+    grown = (
+        last.resident_mib - first.resident_mib > _MOST_MIB
+        or last.threads > first.threads
+        or last.files - first.files > _MOST_FILES
+    )
+    print("it GREW" if grown else "no growth")
+    return 1 if wrong or grown else 0
+
+
+if __name__ == "__main__":
+    if _ENGINE_PYTHON.exists():
+        os.environ.setdefault(ENGINE_VARIABLE, os.fspath(_ENGINE_PYTHON))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    sys.exit(main())
