@@ -6,6 +6,7 @@ import pytest
 
 from consumer.domain.errors import TroubleKind
 from consumer.domain.leaderboard import Limits, cut
+from consumer.domain.leases import Adoption
 from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.records import Entry
 from consumer.worker import events
@@ -137,6 +138,19 @@ def test_a_commit_is_one_line_at_debug_and_each_quarantined_record_a_warning() -
             ("error", "shard.halted", {"shard_id": BOUND["shard_id"], "reason": "row_missing", "checkpoint": "5"}),
         ),
         (
+            events.ShardHalted(shard(), "5", row_missing=False),
+            ("error", "shard.halted", {"shard_id": BOUND["shard_id"], "reason": "poison_flood", "checkpoint": "5"}),
+        ),
+        (
+            events.ResumeFound(row()),
+            ("info", "shard.resumed", {"shard_id": BOUND["shard_id"], "free_to": None}),
+        ),
+        (
+            events.ShardsAdopted(Adoption(row(), (row(1, parent=0),))),
+            ("info", "shard.found_late", {"shard_ids": [str(shard(1))], "parent_shard_id": "shard-0"}),
+        ),
+        (events.RowForgotten(shard()), ("info", "lease.forgotten", {"shard_id": BOUND["shard_id"]})),
+        (
             events.StreamPinned(ARN, 5.0, ("a", "b")),
             ("info", "stream.pinned", {"stream_arn": ARN, "floor": 5.0, "roots": 2}),
         ),
@@ -204,3 +218,14 @@ def test_a_line_at_info_holds_nothing_of_a_players_data() -> None:
     lines, _ = tell(committed(game(1, "secret-player"), poison(2)))
     assert "secret-player" not in repr(lines)
     assert "foo" not in repr(lines)
+
+
+def test_the_gap_that_a_successor_of_a_stream_leaves_is_an_error_and_counted() -> None:
+    lines, told = tell(events.StreamPinned(ARN, None, ("a",), "before"))
+    assert lines[1:] == [("error", "stream.gap", {"stream_arn": ARN, "predecessor": "before", "certain": False})]
+    assert told == [("gap",)]
+
+
+@pytest.mark.parametrize("event", [events.StreamGone(ARN), events.LedgerSurprised()])
+def test_what_is_for_the_machines_alone_is_no_line(event: events.Event) -> None:
+    assert tell(event) == ([], [])
