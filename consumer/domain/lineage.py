@@ -1,7 +1,7 @@
 """Which shards the ledger must know: the pins' roots, the children of finished shards, and those found late."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,13 +17,21 @@ FORGET_SECONDS: Final = 48 * 3600
 """For how long listings must not have shown a finished shard: a stale one must not make it start again."""
 
 
-def roots(listing: StreamListing) -> tuple[str, ...]:
+def roots(listing: StreamListing, hidden: Collection[str] = ()) -> tuple[str, ...]:
     """The shards to begin a stream with: all listed ones without a listed parent.
 
-    Parents that are not listed at first sight lie before the beginning: no gap.
+    A parent that is not listed at first sight lies before the beginning: no gap. One that is only `hidden`, and can be
+    read, is a root itself; its children come after it.
     """
     listed = {shard.shard_id for shard in listing.shards}
-    return tuple(sorted(shard.shard_id for shard in listing.shards if shard.parent not in listed))
+    tops = {shard.shard_id for shard in listing.shards if shard.parent not in listed and shard.parent not in hidden}
+    return tuple(sorted(tops | set(hidden)))
+
+
+def unlisted_parents(listing: StreamListing) -> tuple[str, ...]:
+    """Parents that a listing names and does not show: trimmed, or hidden."""
+    listed = {shard.shard_id for shard in listing.shards}
+    return tuple(sorted({shard.parent for shard in listing.shards if shard.parent is not None} - listed))
 
 
 def missing(ledger: Ledger) -> frozenset[Shard]:
@@ -46,12 +54,14 @@ class Latecomers:
     orphans: dict[str, tuple[str, ...]]
 
 
-def latecomers(listing: StreamListing, ledger: Ledger, seen_at: float | None, gone: Iterable[str] = ()) -> Latecomers:
+def latecomers(
+    listing: StreamListing, ledger: Ledger, unseen: Mapping[str, float], gone: Iterable[str] = ()
+) -> Latecomers:
     """Shards that became visible after their parent ended, or after the stream was pinned.
 
-    `seen_at`: the last listing before this one, in the server's unix seconds; `gone`: parents proven gone. A shard that
-    pin, lists or children know is never a latecomer, also when its row is missing. Ancestors of known shards lie before
-    the beginning.
+    `unseen`: by shard id, the last listing that did not show it, in the server's unix seconds; `gone`: parents proven
+    gone. A shard that pin, lists or children know is never a latecomer, also when its row is missing. Ancestors of
+    known shards lie before the beginning.
     """
     arn = listing.stream_arn
     pin = next((pin for pin in ledger.pins if pin.stream_arn == arn), None)
@@ -83,8 +93,11 @@ def latecomers(listing: StreamListing, ledger: Ledger, seen_at: float | None, go
     adoptions = []
     for parent, shard_ids in joining.items():
         into: LeaseRow | Pin = rows[parent] if parent is not None else pin
-        created = max(seen_at or 0.0, into.created or 0.0 if isinstance(into, LeaseRow) else 0.0)
-        found = (new_row(Shard(arn, each), parent, listing.served_at, created) for each in shard_ids[:ADOPTED_AT_ONCE])
+        born = into.created or 0.0 if isinstance(into, LeaseRow) else 0.0
+        found = (
+            new_row(Shard(arn, each), parent, listing.served_at, max(born, unseen.get(each, 0.0)))
+            for each in shard_ids[:ADOPTED_AT_ONCE]
+        )
         adoptions.append(Adoption(into, tuple(found)))
     return Latecomers(tuple(adoptions), {parent: tuple(shard_ids) for parent, shard_ids in orphans.items()})
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from consumer.domain.errors import DataTrimmed, IteratorExpired, Trouble
+from consumer.domain.errors import DataTrimmed, IteratorExpired, Trouble, TroubleKind
 from consumer.domain.leaderboard import Unit
 from consumer.domain.leases import Adoption, Lease, LeaseRow, Members, Origin, Pin, Shard, Vouch
 from consumer.domain.outcomes import (
@@ -187,7 +187,7 @@ class FindLate:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Is there such a shard? Asked of a parent that no listing shows."""
+    """Can the shard be read? Asked of one that no listing shows, or that only a listing shows."""
 
     shard: Shard
 
@@ -218,9 +218,9 @@ class Forget:
 
 
 MemberCall = Beat | Look | Bury | Leave
-PinCall = FindOrigin | ListShards | PinStream | Plant | CompletePin
+PinCall = FindOrigin | ListShards | Probe | PinStream | Plant | CompletePin
 CoordinatorCall = MemberCall | PinCall | Load | Claim
-SurveyCall = FindStream | ListShards | FindLate | Probe | RecordLoss | Adopt | Mark | Forget | PinCall
+SurveyCall = FindStream | FindLate | RecordLoss | Adopt | Mark | Forget | PinCall
 Call = ShardCall | CoordinatorCall | SurveyCall
 
 Reply = (
@@ -311,7 +311,7 @@ def _perform(call: Call, world: World) -> Reply:
         case FindLate(parent):
             return world.streams.find_children(parent.shard)
         case Probe(shard):
-            return world.streams.open(shard, TRIM_HORIZON)
+            return _is_there(shard, world.streams)
         case RecordLoss(shard, found_at):
             return world.commits.record_gap(shard, TRIM_HORIZON, found_at)
         case Adopt(adoption):
@@ -320,6 +320,19 @@ def _perform(call: Call, world: World) -> Reply:
             return world.ledgers.mark(row, unlisted_since)
         case Forget(row, pin):
             return world.ledgers.forget(row, pin)
+
+
+def _is_there(shard: Shard, streams: Streams) -> bool:
+    """Whether a shard can be read, whatever listings show."""
+    try:
+        streams.open(shard, TRIM_HORIZON)
+    except DataTrimmed:
+        return True
+    except Trouble as trouble:
+        if trouble.kind is TroubleKind.MISSING:
+            return False
+        raise
+    return True
 
 
 Perform = Callable[[Call], Reply]

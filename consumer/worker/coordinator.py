@@ -25,6 +25,7 @@ from consumer.worker.calls import (
     Look,
     PinStream,
     Plant,
+    Probe,
     Reply,
 )
 from consumer.worker.errand import Errand
@@ -195,7 +196,7 @@ class Coordinator:
                 return self._take_look(reply, now)
             case Claim():
                 return self._take_claim(call, reply, now)
-            case Load() | FindOrigin() | ListShards() | PinStream() | Plant() | CompletePin():
+            case Load() | FindOrigin() | ListShards() | Probe() | PinStream() | Plant() | CompletePin():
                 return self._take_step(call, reply, now)
             case Bury():
                 self._holdings.buried(call)
@@ -259,7 +260,7 @@ class Coordinator:
         if isinstance(reply, Trouble):
             return [self._retry(errand, call, reply, now)]
         if not isinstance(reply, Ledger):
-            assert isinstance(call, FindOrigin | ListShards | PinStream | Plant | CompletePin)
+            assert isinstance(call, FindOrigin | ListShards | Probe | PinStream | Plant | CompletePin)
             errand.succeed(now)
             return self.pinning.take(call, reply)
         errand.succeed(now + LOAD_INTERVAL_SECONDS)

@@ -15,7 +15,7 @@ from consumer.domain.leases import LeaseRow, Origin, Pin, Shard, label_of
 from consumer.domain.outcomes import Done, Lost, Refused, StreamListing
 from consumer.domain.position import TRIM_HORIZON
 from consumer.worker import events
-from consumer.worker.calls import CompletePin, FindOrigin, ListShards, PinCall, PinStream, Plant, Reply
+from consumer.worker.calls import CompletePin, FindOrigin, ListShards, PinCall, PinStream, Plant, Probe, Reply
 
 StartPosition = Literal["TRIM_HORIZON", "LATEST"] | datetime
 
@@ -28,6 +28,7 @@ class Stage(Enum):
 
     ORIGIN = "origin"
     LISTING = "listing"
+    PROBING = "probing"
     PINNING = "pinning"
     PLANTING = "planting"
 
@@ -46,6 +47,9 @@ class Pinning:
         self._draft: Pin | None = None
         self._predecessor: Pin | None = None
         self._listed_at = 0.0
+        self._listing: StreamListing | None = None
+        self._unprobed: list[Shard] = []
+        self._hidden: set[str] = set()
         self._unplanted: list[str] = []
 
     @property
@@ -65,6 +69,8 @@ class Pinning:
                 return FindOrigin(self._stream_arn)
             case Stage.LISTING:
                 return ListShards(self._stream_arn)
+            case Stage.PROBING:
+                return Probe(self._unprobed[0])
             case Stage.PINNING:
                 assert self._draft is not None
                 before = self._predecessor
@@ -86,10 +92,14 @@ class Pinning:
             case ListShards(), StreamListing():
                 self._listed_at = reply.served_at
                 if self.pin is None:
-                    self._draft = Pin(self._stream_arn, self._floor(reply), lineage.roots(reply), complete=False)
-                    self._stage = Stage.PINNING
+                    self._begin(reply)
                 else:
                     self._start_planting(self.pin)
+            case Probe(shard), bool():
+                self._unprobed.remove(shard)
+                if reply:
+                    self._hidden.add(shard.shard_id)
+                self._draw()
             case PinStream(pin, predecessor), Done():
                 self._start_planting(pin)
                 return [events.StreamPinned(pin.stream_arn, pin.floor, pin.roots, predecessor)]
@@ -105,6 +115,22 @@ class Pinning:
             case _:
                 raise AssertionError(f"{type(reply).__name__} is no answer to {type(call).__name__}")
         return []
+
+    def _begin(self, listing: StreamListing) -> None:
+        """A listing may leave out what can still be read: a parent that it does not show is asked for."""
+        self._listing = listing
+        self._hidden.clear()
+        unlisted = lineage.unlisted_parents(listing) if self._start != "LATEST" or self._predecessor else ()
+        self._unprobed = [Shard(self._stream_arn, parent) for parent in unlisted]
+        self._draw()
+
+    def _draw(self) -> None:
+        """The pin, once all is known: a hidden parent is a root in its children's place."""
+        assert self._listing is not None
+        self._stage = Stage.PROBING if self._unprobed else Stage.PINNING
+        if not self._unprobed:
+            roots = lineage.roots(self._listing, self._hidden)
+            self._draft = Pin(self._stream_arn, self._floor(self._listing), roots, complete=False)
 
     def _start_planting(self, pin: Pin) -> None:
         self.pin = pin

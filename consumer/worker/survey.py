@@ -11,7 +11,7 @@ from math import inf
 from typing import Final
 
 from consumer.domain import lineage
-from consumer.domain.errors import DataTrimmed, Trouble, TroubleKind
+from consumer.domain.errors import Trouble, TroubleKind
 from consumer.domain.leases import Adoption, LeaseRow, Pin, Shard
 from consumer.domain.outcomes import Children, Done, Ledger, Lost, StreamListing
 from consumer.domain.ports import Backoff
@@ -69,6 +69,7 @@ class Surveyor:
         self._listed_at: dict[str, float] = {}
         self._absences: dict[Shard, Absence] = {}
         self._there: set[Shard] = set()
+        self._unseen: dict[str, dict[str, float]] = {}
 
     def ready(self, now: float, ledger: Ledger, workers: int) -> list[SurveyCall]:
         """The call to start now, if any. `ledger` is the last one read, `workers` how many there are."""
@@ -171,11 +172,9 @@ class Surveyor:
             case ListShards(arn), Trouble(kind=TroubleKind.MISSING) if self._newest not in (None, arn):
                 self._gone_streams.add(arn)
                 return [events.StreamGone(arn)]
-            case Probe(shard), Trouble(kind=TroubleKind.MISSING) if absence := self._absences.get(shard):
-                absence.refused()
-            case Probe(shard), str() | DataTrimmed() if absence := self._absences.get(shard):
-                absence.found()
-            case Probe(shard), str() | DataTrimmed():
+            case Probe(shard), bool() if absence := self._absences.get(shard):
+                (absence.found if reply else absence.refused)()
+            case Probe(shard), True:
                 self._there.add(shard)
                 self.soon(now)
             case RecordLoss(shard), bool():
@@ -214,8 +213,7 @@ class Surveyor:
         for absence in absences.values():
             absence.stream_answered(now)
         gone = [shard_id for shard_id, absence in absences.items() if absence.proven]
-        late = lineage.latecomers(listing, self._ledger, self._listed_at.get(arn), gone)
-        self._listed_at[arn] = listing.served_at
+        late = lineage.latecomers(listing, self._ledger, self._remember(listing), gone)
         for adoption in late.adoptions:
             self._steps.extend(self._adopt(adoption, listing, gone))
         for parent in late.orphans:
@@ -225,6 +223,17 @@ class Surveyor:
         self._steps.extend(Mark(row, since) for row, since in marks)
         for row in lineage.forgettable(listing, self._ledger)[:MOST_NOTES]:
             self._steps.append(Forget(row, None))
+
+    def _remember(self, listing: StreamListing) -> dict[str, float]:
+        """By unknown shard, the last listing that did not show it: it may wait for a probe, or for its parent."""
+        arn = listing.stream_arn
+        known = {row.shard.shard_id for row in self._ledger.rows if row.shard.stream_arn == arn}
+        before = self._listed_at.get(arn, listing.served_at - lineage.RETENTION_SECONDS)
+        shown = self._unseen.get(arn, {})
+        ids = {each.shard_id for each in listing.shards} | shown.keys()
+        self._unseen[arn] = {shard_id: shown.get(shard_id, before) for shard_id in ids - known}
+        self._listed_at[arn] = listing.served_at
+        return self._unseen[arn]
 
     def _adopt(self, adoption: Adoption, listing: StreamListing, gone: list[str]) -> list[SurveyCall]:
         """A shard that would be a root is asked for first: an old listing may show what has long been forgotten."""

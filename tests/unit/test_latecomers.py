@@ -9,6 +9,7 @@ from consumer.domain.position import TRIM_HORIZON
 from tests.builders import ARN, CREATED, build_shards, finished, row, shard
 
 SEEN = CREATED - 60
+UNSEEN = {f"shard-{number}": SEEN for number in range(10)}
 
 
 def pin(*roots: int, complete: bool = True) -> Pin:
@@ -32,20 +33,20 @@ def joined(adoption: Adoption) -> tuple[str | None, list[str]]:
 
 
 def found(listing: StreamListing, ledger: Ledger, *gone: int) -> list[tuple[str | None, list[str]]]:
-    late = latecomers(listing, ledger, SEEN, [f"shard-{each}" for each in gone])
+    late = latecomers(listing, ledger, UNSEEN, [f"shard-{each}" for each in gone])
     return [joined(adoption) for adoption in late.adoptions]
 
 
 def test_what_everybody_knows_is_not_late() -> None:
     ledger = Ledger((finished(0, 1, 2), row(1, parent=0), row(2, parent=0), row(3)), (pin(0, 3),))
-    late = latecomers(build_shards(4, {0: [1, 2]}), ledger, SEEN)
+    late = latecomers(build_shards(4, {0: [1, 2]}), ledger, UNSEEN)
     assert late.adoptions == ()
     assert late.orphans == {}
 
 
 def test_a_sibling_that_was_hidden_joins_its_finished_parents_list() -> None:
     ledger = Ledger((finished(0, 1), row(1, parent=0)), (pin(0),))
-    (adoption,) = latecomers(build_shards(3, {0: [1, 2]}), ledger, SEEN).adoptions
+    (adoption,) = latecomers(build_shards(3, {0: [1, 2]}), ledger, UNSEEN).adoptions
     assert adoption == Adoption(
         finished(0, 1), (LeaseRow(shard(2), None, int(CREATED), TRIM_HORIZON, "shard-0", created=SEEN),)
     )
@@ -63,7 +64,7 @@ def test_children_of_an_unfinished_parent_wait_for_its_end() -> None:
 
 
 def test_an_incomplete_listing_that_omits_a_readable_parent_starts_nothing() -> None:
-    late = latecomers(listed((0, None), (2, 1)), Ledger((row(0),), (pin(0),)), SEEN)
+    late = latecomers(listed((0, None), (2, 1)), Ledger((row(0),), (pin(0),)), UNSEEN)
     assert late.adoptions == ()
     assert late.orphans == {"shard-1": ("shard-2",)}, "1 may be a hidden child of 0"
 
@@ -117,7 +118,8 @@ def test_since_when_a_latecomer_may_have_been_there(
     seen_at: float | None, parents: float | None, expected: float
 ) -> None:
     parent = row(0, checkpoint="SHARD_END", created=parents)
-    (adoption,) = latecomers(build_shards(2, {0: 1}), Ledger((parent,), (pin(0),)), seen_at).adoptions
+    unseen = {} if seen_at is None else {"shard-1": seen_at}
+    (adoption,) = latecomers(build_shards(2, {0: 1}), Ledger((parent,), (pin(0),)), unseen).adoptions
     assert adoption.rows[0].created == expected
 
 

@@ -7,7 +7,7 @@ from consumer.domain.leases import Birth, LeaseRow, Origin, Pin, Shard
 from consumer.domain.outcomes import Done, ListedShard, Lost, Refused, StreamListing
 from consumer.domain.position import TRIM_HORIZON
 from consumer.worker import events
-from consumer.worker.calls import CompletePin, FindOrigin, ListShards, PinStream, Plant, Reply
+from consumer.worker.calls import CompletePin, FindOrigin, ListShards, PinStream, Plant, Probe, Reply
 from consumer.worker.pinning import PLANTED_AT_ONCE, Pinning, StartPosition
 from tests.builders import ARN, CREATED, build_shards
 
@@ -128,10 +128,25 @@ def test_the_floor_is_the_servers_date_or_the_time_given_rounded_down(
     assert pinning.next_call() == PinStream(Pin(ARN, floor, ("shard-0",), complete=False), None, CREATED + 90.7)
 
 
-def test_a_parent_that_is_not_listed_lies_before_the_beginning() -> None:
+CHILD = StreamListing(ARN, True, (ListedShard("child", "above"), ListedShard("sibling", "above")), CREATED)
+
+
+def test_a_parent_that_is_trimmed_at_first_sight_lies_before_the_beginning() -> None:
     pinning = begun()
-    converse(pinning, UNKNOWN, StreamListing(ARN, True, (ListedShard("child", "gone"),), CREATED))
-    assert pinning.next_call() == PinStream(Pin(ARN, None, ("child",), complete=False), None, CREATED)
+    assert converse(pinning, UNKNOWN, CHILD, False)[2] == Probe(Shard(ARN, "above"))
+    assert pinning.next_call() == PinStream(Pin(ARN, None, ("child", "sibling"), complete=False), None, CREATED)
+
+
+def test_a_parent_that_only_the_first_listing_does_not_show_is_a_root_in_its_childrens_place() -> None:
+    pinning = begun()
+    converse(pinning, UNKNOWN, CHILD, True)
+    assert pinning.next_call() == PinStream(Pin(ARN, None, ("above",), complete=False), None, CREATED)
+
+
+def test_from_the_latest_record_on_parents_do_not_matter() -> None:
+    pinning = begun("LATEST")
+    converse(pinning, UNKNOWN, CHILD)
+    assert pinning.next_call() == PinStream(Pin(ARN, CREATED, ("child", "sibling"), complete=False), None, CREATED)
 
 
 PIN = Pin(ARN, None, ("shard-0",), complete=True)

@@ -5,9 +5,9 @@ from math import inf
 
 import pytest
 
-from consumer.domain.errors import DataTrimmed, Trouble, TroubleKind, UnsafeRefused
+from consumer.domain.errors import Trouble, TroubleKind, UnsafeRefused
 from consumer.domain.leases import Birth, LeaseRow, Origin, Pin
-from consumer.domain.lineage import FORGET_SECONDS
+from consumer.domain.lineage import FORGET_SECONDS, RETENTION_SECONDS
 from consumer.domain.outcomes import Children, Done, Ledger, ListedShard, Lost, StreamListing
 from consumer.domain.position import SHARD_END, TRIM_HORIZON
 from consumer.worker import events
@@ -203,18 +203,18 @@ def test_it_wakes_for_its_next_step_and_never_while_a_call_is_under_way() -> Non
 # --- roots and orphans ---
 
 
-@pytest.mark.parametrize("there", ["an iterator", DataTrimmed()], ids=["iterator", "trimmed"])
-def test_a_root_that_was_hidden_is_adopted_when_it_has_been_found_there(there: Reply) -> None:
+def test_a_root_that_was_hidden_is_adopted_when_it_has_been_found_there() -> None:
     enquiry = Enquiry(row(0))
     began = enquiry.now
     enquiry.survey(build_shards(2, {}))
-    assert enquiry.answer(Probe, there) == []
+    assert enquiry.answer(Probe, True) == []
     assert not enquiry.look()
     assert enquiry.machine.wake_at() == began + 1.0
     enquiry.survey(build_shards(2, {}))
     adopt = enquiry.call(Adopt)
     assert adopt.adoption.into == pin(0)
     assert [each.shard for each in adopt.adoption.rows] == [shard(1)]
+    assert adopt.adoption.rows[0].created == CREATED - RETENTION_SECONDS, "it was there at the first listing already"
     enquiry.tell(adopt, Done())
     assert not enquiry.look()
     enquiry.survey(build_shards(2, {}))
@@ -226,7 +226,7 @@ def test_a_root_that_only_an_old_listing_shows_is_not_adopted() -> None:
     for _ in range(3):
         enquiry.survey(build_shards(2, {}))
         assert enquiry.call(Probe) == Probe(shard(1))
-        enquiry.tell(Probe(shard(1)), MISSING)
+        enquiry.tell(Probe(shard(1)), False)
         assert not enquiry.look()
 
 
@@ -242,11 +242,11 @@ def test_an_orphan_is_adopted_when_its_parent_was_refused_three_times_over_ten_m
         if probe.shard == shard(2):
             break
         assert probe.shard == shard(1)
-        enquiry.tell(probe, MISSING)
+        enquiry.tell(probe, False)
     assert enquiry.now == began + SURVEY_SECONDS + GONE_SECONDS, (
         "counted from the first refusal that a listing followed"
     )
-    enquiry.tell(Probe(shard(2)), "an iterator")
+    enquiry.tell(Probe(shard(2)), True)
     enquiry.survey(ORPHAN)
     loss = enquiry.call(RecordLoss)
     assert loss == RecordLoss(shard(1), CREATED)
@@ -256,7 +256,7 @@ def test_an_orphan_is_adopted_when_its_parent_was_refused_three_times_over_ten_m
     assert adopt.adoption.into == pin(0)
 
 
-@pytest.mark.parametrize("reply", ["an iterator", Trouble(TroubleKind.DENIED, "no"), NO_ANSWER], ids=str)
+@pytest.mark.parametrize("reply", [True, Trouble(TroubleKind.DENIED, "no"), NO_ANSWER], ids=str)
 def test_nothing_but_a_refusal_proves_that_a_parent_is_gone(reply: Reply) -> None:
     """Trouble that lasts, as throttling or a missing permission, says nothing of the shard."""
     enquiry = Enquiry(row(0))
