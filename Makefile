@@ -4,6 +4,7 @@
 PYTHON ?= python3
 UV ?= uv
 SEEDS ?= 1000
+BASE ?= 0
 NAMES ?=
 MINUTES ?= 5
 
@@ -21,7 +22,7 @@ export CONSUMER_DEMO_ENGINE := $(CURDIR)/.venv-engine/bin/python
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test proof check simulate coverage chaos soak measure lock clean dynamodb-local
+.PHONY: help demo test proof check simulate guards coverage chaos soak measure lock clean dynamodb-local
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "make %-15s %s\n", $$1, $$2 }'
@@ -41,8 +42,11 @@ check: $(DEV) ## format, lint, types, the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-simulate: $(DEV) ## the simulation with SEEDS=1000 seeds
-	SIMULATION_SEEDS=$(SEEDS) $(PYTEST) tests/simulation
+simulate: $(DEV) ## SEEDS=1000 simulated runs from BASE=0 on, on all cores; exit code 1 with the seeds that fail
+	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) --base $(BASE)
+
+guards: $(DEV) ## every clause and rule that exactly-once stands on, and the seed that fails without it
+	@$(BIN)/python -m tests.simulation.guards
 
 coverage: $(DEV) ## branches of domain and worker that unit tests and simulation reach; at least 95 %
 	@$(BIN)/coverage erase

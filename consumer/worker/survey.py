@@ -7,6 +7,7 @@ shows any more go. Every step is conditional, so all workers may survey; the mor
 import heapq
 from collections import deque
 from collections.abc import Callable
+from itertools import count
 from math import inf
 from typing import Final
 
@@ -59,7 +60,8 @@ class Surveyor:
         self._pinning: Pinning | None = None
         self._began_at = -inf
         self._survey_at = 0.0
-        self._rechecks: list[tuple[float, Shard, LeaseRow]] = []
+        self._rechecks: list[tuple[float, int, LeaseRow]] = []
+        self._tie = count()
         self._rechecked: deque[Shard] = deque(maxlen=1000)
         self._ledger = Ledger((), ())
         self._pins: dict[str, Pin] = {}
@@ -126,7 +128,7 @@ class Surveyor:
     def _recheck(self, parent: LeaseRow, now: float) -> None:
         self._rechecked.append(parent.shard)
         for delay in RECHECK_SECONDS:
-            heapq.heappush(self._rechecks, (now + delay, parent.shard, parent))
+            heapq.heappush(self._rechecks, (now + delay, next(self._tie), parent))
 
     def troubles(self) -> set[str]:
         """What has failed for a while."""

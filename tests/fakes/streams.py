@@ -150,7 +150,9 @@ class FakeStreams:
             if followed:
                 return Children((), leaf=True, served_at=self._date())
             raise
-        children = tuple(sorted(each.shard_id for each in stream.listed() if each.parent == shard.shard_id))
+        fresh = StreamListing(shard.stream_arn, stream.enabled, stream.listed(), self._date())
+        listed = self.listing_of(shard.stream_arn, fresh).shards
+        children = tuple(sorted(each.shard_id for each in listed if each.parent == shard.shard_id))
         over = followed or not stream.enabled
         return Children(children, leaf=over and not children, served_at=self._date())
 

@@ -74,10 +74,10 @@ class FakeTables(FakeLedgers):
     def commit(self, lease: Lease, unit: Unit, later: frozenset[str], *, fills_gap: bool) -> CommitReply:
         """See ports.Commits."""
         row = self.rows.get(lease.shard)
-        if row is None or not self._may_advance(row, lease, unit.previous):
+        if row is None or not self._may_advance("commit", row, lease, unit.previous):
             return Lost(row)
         refused = self._refused_dates(unit, later)
-        if refused is not None and "date" not in self.off:
+        if refused is not None and self._guards("commit_date", holds=False):
             return refused
         try:
             scores = {player: self._added(player, unit, later) for player in unit.deltas}
@@ -86,11 +86,12 @@ class FakeTables(FakeLedgers):
         self.board |= scores
         for poison in unit.poison:
             key = (lease.shard.shard_id, poison.sequence_number)
-            if key not in self.quarantine or "quarantine_not_reset" in self.off:
+            if not self._guards("quarantine_once", key not in self.quarantine):
                 self.quarantine[key] = Quarantined(poison, "pending", unit.cut_at)
         if fills_gap:
             gap = self.gaps.setdefault((lease.shard, unit.previous), Gap(unit.cut_at, None))
-            gap.to = gap.to or unit.first
+            if not self._guards("gap_filled_once", gap.to is None):
+                gap.to = unit.first
         circuit = replace(unit.circuit, halted_at=row.circuit.halted_at, resumes=row.circuit.resumes)
         if unit.circuit.free_to is not None:
             circuit = replace(circuit, free_to=row.circuit.free_to)
@@ -101,9 +102,9 @@ class FakeTables(FakeLedgers):
     def halt(self, lease: Lease, previous: str, resumes: int, halted_at: float) -> Done | Lost:
         """See ports.Commits."""
         row = self.rows.get(lease.shard)
-        if row is None or not self._may_advance(row, lease, previous):
+        if row is None or not self._may_advance("halt", row, lease, previous):
             return Lost(row)
-        if row.circuit.resumes != resumes and "halt_unresumed" not in self.off:
+        if self._guards("halt_unresumed", row.circuit.resumes == resumes):
             return Lost(row)
         self.rows[lease.shard] = replace(row, circuit=replace(row.circuit, halted_at=halted_at))
         return Done()
@@ -111,10 +112,10 @@ class FakeTables(FakeLedgers):
     def end(self, lease: Lease, previous: str, children: tuple[str, ...], rows: tuple[LeaseRow, ...]) -> CommitReply:
         """See ports.Commits."""
         row = self.rows.get(lease.shard)
-        if row is None or not self._may_advance(row, lease, previous):
+        if row is None or not self._may_advance("end", row, lease, previous):
             return Lost(row)
         existing = frozenset(child.shard.shard_id for child in rows if child.shard in self.rows)
-        if existing and "child_if_absent" not in self.off:
+        if self._guards("end_if_absent", not existing):
             return Refused(existing=existing)
         self.rows |= {child.shard: child for child in rows}
         self.rows[lease.shard] = replace(row, checkpoint=SHARD_END, children=children)
@@ -123,7 +124,7 @@ class FakeTables(FakeLedgers):
 
     def record_gap(self, shard: Shard, checkpoint: str, found_at: float) -> bool:
         """See ports.Commits."""
-        if (shard, checkpoint) in self.gaps:
+        if self._guards("gap_if_absent", (shard, checkpoint) not in self.gaps):
             return False
         self.gaps[shard, checkpoint] = Gap(found_at, None)
         return True
@@ -145,8 +146,8 @@ class FakeTables(FakeLedgers):
         """See ports.Commits."""
         return sum(row.state == "pending" for row in self.quarantine.values())
 
-    def _may_advance(self, row: LeaseRow, lease: Lease, previous: str) -> bool:
-        return self._fenced(row, lease) and (row.checkpoint == previous or "previous" in self.off)
+    def _may_advance(self, write: str, row: LeaseRow, lease: Lease, previous: str) -> bool:
+        return self._fenced(write, row, lease) and not self._guards(f"{write}_previous", row.checkpoint == previous)
 
     def _refused_dates(self, unit: Unit, later: frozenset[str]) -> Refused | None:
         """The condition is that none is stored, or one that sorts before; what is stored instead may be no date."""

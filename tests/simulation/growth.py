@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from consumer.domain.leases import Shard
 from consumer.domain.outcomes import StreamListing
 from consumer.domain.position import TRIM_HORIZON
 from tests.fakes import FakeShard, FakeStreams
+from tests.simulation.scale import HIDDEN_SECONDS, LIFE_SECONDS
 
 if TYPE_CHECKING:
     from tests.simulation.world import Simulation
@@ -20,43 +20,48 @@ ARN = TABLE + "2026-01-01T00:00:00.000"
 LATER_ARN = TABLE + "2026-01-02T00:00:00.000"
 RECORDS = 60
 SHARDS = 8
-HIDDEN_SECONDS = 8.0
-LIFE_SECONDS = 16.0
-"""A record of a shard that nobody has read yet lives at least this long."""
+LISTINGS_KEPT = 3
+"""An old listing is one of the last few; in a world of `ancient` listings it may be any."""
 
 
 class Growth:
-    """Plans what happens to `streams` in the troubled time, from the run's one random source."""
+    """Plans what happens to `streams` in the troubled time. Every event draws from a source of its own."""
 
     def __init__(self, simulation: Simulation, streams: FakeStreams) -> None:
-        self.random: Random = simulation.random
-        self.happened: Counter[str] = Counter()
+        self.random: Random = simulation.dice.source("growth")
+        self._plans: Random = self.random
         self._simulation = simulation
         self._streams = streams
         self._numbers: dict[str, int] = {}
         self._big_games = self.random.choice((0, 0, 0.2))
         self._stale = self.random.choice((0, 0, 0.3))
+        self._ancient = self.random.random() < 0.1
         self._listings: dict[str, list[StreamListing]] = {}
         streams.listing_of = self._listing
-        for _ in range(self.random.choice((1, 1, 2))):
-            self.grow()
+        roots = [self.grow() for _ in range(self.random.choice((1, 1, 2, 3)))]
+        for root in roots[1:]:
+            if self.random.random() < 0.5:
+                self._hide(root)
 
     def plan(self, seconds: float) -> None:
         """Over so many seconds."""
-        random = self.random
+        random = self._plans
         for _ in range(RECORDS):
-            self._at(0, seconds * 0.9, self._write)
-        for _ in range(random.choice((0, 1, 2, 3))):
-            self._at(1, seconds * 0.9, self._split)
+            self._at("write", 0, seconds * 0.9, self._write)
+        for _ in range(random.choice((0, 1, 2, 3, 4))):
+            self._at("split", 1, seconds * 0.9, self._split)
         if random.random() < 0.35:
             for _ in range(random.choice((1, 3))):
-                self._at(5, seconds * 1.2, self._trim)
+                self._at("trim", 5, seconds * 1.2, self._trim)
         if random.random() < 0.3:
-            self._at(5, seconds, self._streams.expire_iterators)
-        if random.random() < 0.15:
-            self._at(3, seconds * 0.8, self._enable_again)
-        if random.random() < 0.02:
-            self._at(3, seconds * 0.8, self._remove)
+            self._at("expiry", 5, seconds, self._streams.expire_iterators)
+        if random.random() < 0.25:
+            self._at("enable again", 3, seconds * 0.8, self._enable_again)
+        if random.random() < 0.05:
+            self._at("gone", 3, seconds * 0.8, self._remove)
+        if random.random() < 0.5:
+            for _ in range(3):
+                self._at("vanish", 5, seconds, self._vanish)
 
     def grow(self, parent: str | None = None) -> FakeShard:
         """A shard opens. Ids are unique within a stream only."""
@@ -71,21 +76,30 @@ class Growth:
             for shard in stream.shards.values():
                 shard.hidden = False
 
-    def _at(self, first: float, last: float, action: Callable[[], None]) -> None:
-        self._simulation.at(self.random.uniform(first, last), action)
+    def _at(self, what: str, first: float, last: float, action: Callable[[], None]) -> None:
+        at = self._plans.uniform(first, last)
+        name = f"stream {what} {at:.3f}"
+
+        def happen() -> None:
+            if self._simulation.dice.takes_place(name):
+                self.random = self._simulation.dice.source(name)
+                action()
+
+        self._simulation.at(at, happen)
 
     def _note(self, what: str, sentence: str) -> None:
-        self.happened[what] += 1
+        self._simulation.happened[what] += 1
         self._simulation.note("stream", sentence)
 
     def _listing(self, arn: str, fresh: StreamListing) -> StreamListing:
         """Sometimes an older one, with a Date of now."""
         known = self._listings.setdefault(arn, [])
         known.append(fresh)
-        if self.random.random() >= self._stale:
+        random = self._simulation.dice.source("listings")
+        if random.random() >= self._stale:
             return fresh
-        self.happened["stale listing"] += 1
-        old = self.random.choice(known[-3:])
+        self._simulation.happened["stale listing"] += 1
+        old = random.choice(known if self._ancient else known[-LISTINGS_KEPT:])
         return StreamListing(arn, old.enabled, old.shards, fresh.served_at)
 
     def _open_shards(self) -> list[str]:
@@ -116,7 +130,7 @@ class Growth:
         self._streams.close(parent)
         for _ in range(self.random.choice((1, 2, 2))):
             child = self.grow(parent)
-            if self.random.random() < 0.3:
+            if self.random.random() < 0.5:
                 self._hide(child)
         self._note("split", f"{parent} ends")
 
@@ -136,6 +150,9 @@ class Growth:
         row = self._simulation.tables.rows.get(Shard(stream.arn, shard.shard_id))
         most = self.random.randrange(1, 6)
         if row is None or row.checkpoint == TRIM_HORIZON:
+            pin = self._simulation.tables.pins.get(stream.arn)
+            if self._ancient or pin is None or not pin.complete:
+                return  # what is trimmed before the first sight was never owed
             dead = stream.clock() - LIFE_SECONDS
             old = [wire for wire in shard.records if wire["dynamodb"]["ApproximateCreationDateTime"] < dead]
             most = max(0, min(most, len(old) - shard.trimmed))
@@ -145,7 +162,7 @@ class Growth:
 
     def _enable_again(self) -> None:
         """The stream is switched off and on: another ARN, the same shard ids."""
-        if len(self._streams.streams) > 1:
+        if len(self._streams.streams) > 1 or self._streams.arn not in self._simulation.tables.pins:
             return
         self._streams.enable(LATER_ARN)
         for _ in range(self.random.choice((1, 2))):
@@ -168,3 +185,18 @@ class Growth:
         shard.trimmed = len(shard.records)
         shard.gone = True
         self._note("gone", f"{shard.shard_id} is gone")
+
+    def _vanish(self) -> None:
+        """A shard of which everything was read long ago: the stream forgets it."""
+        rows = self._simulation.tables.rows
+        finished = [
+            shard
+            for stream in self._streams.streams.values()
+            for shard in stream.shards.values()
+            if not shard.gone and (row := rows.get(Shard(stream.arn, shard.shard_id))) is not None and row.finished
+        ]
+        if finished:
+            shard = self.random.choice(finished)
+            shard.trimmed = len(shard.records)
+            shard.gone = True
+            self._note("vanished", f"{shard.shard_id} is forgotten")

@@ -1,5 +1,6 @@
-"""What must hold after every step, checked against the stream's own truth."""
+"""What must hold after every step of the ledger and the board, checked against the stream's own truth."""
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal
@@ -7,19 +8,13 @@ from decimal import Context, Decimal
 from consumer.domain.leaderboard import Unit
 from consumer.domain.leases import Adoption, Lease, LeaseRow, Shard
 from consumer.domain.position import SHARD_END, TRIM_HORIZON, rank
-from consumer.domain.records import Entry, Game, Poison, Rules, decode
-from tests.fakes import FakeShard, FakeStreams, FakeTables
-from tests.fakes.streams import number
+from consumer.domain.records import Entry, Game, Poison
+from tests.fakes import FakeTables
+from tests.fakes.tables import Gap
+from tests.simulation.truth import Truth
+from tests.simulation.violation import Violation
 
 _WIDE = Context(prec=400)
-
-
-class Violation(AssertionError):
-    """An invariant is broken: its name, and the smallest facts needed to see it."""
-
-    def __init__(self, name: str, facts: str) -> None:
-        super().__init__(f"{name}: {facts}")
-        self.name = name
 
 
 @dataclass
@@ -32,110 +27,115 @@ class Expected:
 
 
 class Oracle:
-    """Follows every effect on the tables, whoever caused it."""
+    """Follows every effect on the tables, whoever caused it. `deleted`: shards whose row was deleted by hand."""
 
-    def __init__(self, streams: FakeStreams, tables: FakeTables, rules: Rules) -> None:
-        self._streams = streams
+    def __init__(self, truth: Truth, tables: FakeTables) -> None:
+        self.truth = truth
+        self.deleted: set[Shard] = set()
+        self.ends: Counter[str] = Counter()
+        self.lost: set[int] = set()
         self._tables = tables
-        self._rules = rules
-        self._entries: dict[str, Entry] = {}
-        self._ended: dict[str, str] = {}
+        self._ended: dict[int, str] = {}
         self._changed = True
         self._done = False
-        self.deleted: set[Shard] = set()
-        """Shards whose row was deleted by hand."""
         self._checkpoints: dict[Shard, str] = {}
         self._committers: dict[tuple[Shard, int], str] = {}
         self._expected: dict[str, Expected] = {}
-        self.lost: set[tuple[Shard, str]] = set()
-        self.ends: dict[str, int] = {}
+        self._gaps: dict[tuple[Shard, str], Gap] = {}
         tables.on_commit = self._on_commit
         tables.on_end = self._on_end
         tables.on_adopt = self._on_adopt
+        tables.on_plant = self._put_once
+
+    # --- after every step ---
 
     def _on_commit(self, lease: Lease, unit: Unit, fills_gap: bool) -> None:
         self._one_committer(lease)
         self._forward(lease.shard, unit.last)
         self._after_parent(lease.shard)
-        truth = self._between(lease.shard, unit.previous, unit.last)
+        truth = self.truth.between(lease.shard, unit.previous, unit.last)
         if fills_gap:
-            self._lose([seq for seq in truth if rank(seq) < rank(unit.first)], lease.shard, unit.previous)
-            truth = [seq for seq in truth if rank(seq) >= rank(unit.first)]
+            first = int(unit.first)
+            self._lose([each for each in truth if each < first], lease.shard, unit.previous)
+            truth = [each for each in truth if each >= first]
         if len(truth) != unit.records:
             raise Violation(
                 "a unit is a run of consecutive records",
                 f"{lease.shard.shard_id} {unit.previous}..{unit.last}: {unit.records} records, {len(truth)} written",
             )
-        for seq in truth:
-            if seq in self._ended:
-                raise Violation("a record ends once", f"{seq} was committed before, in {self._ended[seq]}")
-            self._ended[seq] = f"{lease.shard.shard_id} epoch {lease.epoch}"
-        self._compare(truth, {poison.sequence_number for poison in unit.poison})
+        for each in truth:
+            if each in self._ended:
+                raise Violation("a record ends once", f"{each} was committed before, in {self._ended[each]}")
+            self._ended[each] = f"{lease.shard.shard_id} epoch {lease.epoch}"
+        poison = {poison.sequence_number for poison in unit.poison}
+        self._compare(self.truth.entries(lease.shard, truth), poison)
+        self._conserve()
 
-    def _compare(self, committed: Sequence[str], quarantined: Collection[str]) -> None:
+    def _compare(self, committed: Sequence[Entry], quarantined: Collection[str]) -> None:
         """Totals are the fold of the committed records, less the quarantined ones, which lie in the quarantine."""
-        touched = set()
-        for seq in committed:
-            entry = self._entry(seq)
-            if seq in quarantined and isinstance(entry, Game):
+        touched: dict[str, Expected] = {}
+        for entry in committed:
+            if isinstance(entry, Game) and entry.sequence_number in quarantined:
                 self._refused_rightly(entry)
                 continue
-            kind = type(entry).__name__
-            self.ends[kind] = self.ends.get(kind, 0) + 1
+            self.ends[type(entry).__name__] += 1
             if isinstance(entry, Game):
-                touched.add(entry.player)
-                expected = self._expected.setdefault(entry.player, Expected())
+                expected = touched[entry.player] = self._expected.setdefault(entry.player, Expected())
                 expected.games += 1
                 expected.total = _WIDE.add(expected.total, entry.score)
                 expected.date = max(expected.date, entry.date)
-            elif isinstance(entry, Poison) and not any(key[1] == seq for key in self._tables.quarantine):
-                raise Violation("poison is quarantined", f"{seq} is not in the quarantine")
-        for player in sorted(touched):
-            expected, score = self._expected[player], self._tables.board[player]
+            elif isinstance(entry, Poison) and entry.sequence_number not in quarantined:
+                raise Violation("poison is quarantined", f"{entry.sequence_number} is not in the quarantine")
+        for player, expected in touched.items():
+            score = self._tables.board[player]
             if (score.games, score.total, score.date) != (expected.games, expected.total, expected.date):
                 raise Violation("totals are the fold of the committed records", f"{player}: {score} not {expected}")
 
+    def _conserve(self) -> None:
+        """Applied, quarantined and ignored records are all that ended, and what the tables hold."""
+        ends = self.ends
+        games = sum(score.games for score in self._tables.board.values())
+        quarantined = len(self._tables.quarantine)
+        told = (ends["Game"], ends["Poison"] + ends["Refused"])
+        if (games, quarantined) != told or ends.total() != len(self._ended):
+            facts = f"{games} games, {quarantined} in quarantine; {dict(ends)} of {len(self._ended)}"
+            raise Violation("what ended is what the tables hold", facts)
+
     def _refused_rightly(self, game: Game) -> None:
         """At apply only what the board cannot hold is poison (another shard may have made room since)."""
-        self.ends["Refused"] = self.ends.get("Refused", 0) + 1
+        self.ends["Refused"] += 1
         if abs(game.score) < Decimal("1e125"):
             raise Violation("only what is refused alone is poison", f"{game.sequence_number} of {game.player}")
 
     def _on_end(self, lease: Lease, rows: Sequence[LeaseRow]) -> None:
         self._one_committer(lease)
-        shard = self._fake(lease.shard)
+        self._after_parent(lease.shard)
         at = self._checkpoints.get(lease.shard, TRIM_HORIZON)
-        left = [seq for seq in self._between(lease.shard, at, SHARD_END) if (lease.shard, seq) not in self.lost]
-        self._lose([seq for seq in left if int(seq) <= self._trimmed_to(lease.shard)], lease.shard, at)
-        left = [seq for seq in left if int(seq) > self._trimmed_to(lease.shard)]
-        if left or not shard.closed:
-            raise Violation("a shard ends after its last record", f"{shard.shard_id} ended with {left} left")
+        behind = self.truth.between(lease.shard, at, SHARD_END)
+        trimmed_to = self.truth.trimmed_to(lease.shard)
+        self._lose([each for each in behind if each <= trimmed_to and each not in self.lost], lease.shard, at)
+        left = [each for each in behind if each > trimmed_to]
+        if left or not self.truth.shard(lease.shard).closed:
+            raise Violation("a shard ends after its last record", f"{lease.shard.shard_id} ended with {left} left")
         self._forward(lease.shard, SHARD_END)
         self._put_once(rows)
 
     def _on_adopt(self, adoption: Adoption) -> None:
         self._put_once(adoption.rows)
         if isinstance(adoption.into, LeaseRow) and not self._tables.rows[adoption.into.shard].finished:
-            raise Violation("a child comes after its parent", f"{adoption}")
+            raise Violation("a child comes after its parent", f"{adoption.into.shard} is not finished")
 
     def _put_once(self, rows: Sequence[LeaseRow]) -> None:
         for row in rows:
             if self._checkpoints.get(row.shard) or row.shard in self.deleted:
                 raise Violation("a row is put once", f"{row.shard} had one")
 
-    def _lose(self, seqs: Sequence[str], shard: Shard, checkpoint: str) -> None:
+    def _lose(self, numbers: Sequence[int], shard: Shard, checkpoint: str) -> None:
         """What is passed over must be trimmed and have a gap row."""
-        for seq in seqs:
-            if int(seq) > self._trimmed_to(shard) or (shard, checkpoint) not in self._tables.gaps:
-                raise Violation("nothing is lost silently", f"{seq} of {shard.shard_id} was passed over")
-            self.lost.add((shard, seq))
-
-    def _fake(self, shard: Shard) -> FakeShard:
-        return self._streams.streams[shard.stream_arn].shards[shard.shard_id]
-
-    def _trimmed_to(self, name: Shard) -> int:
-        shard = self._fake(name)
-        return int(number(shard.records[shard.trimmed - 1])) if shard.trimmed else -1
+        for each in numbers:
+            if each > self.truth.trimmed_to(shard) or (shard, checkpoint) not in self._tables.gaps:
+                raise Violation("nothing is lost silently", f"{each} of {shard.shard_id} was passed over")
+            self.lost.add(each)
 
     def _one_committer(self, lease: Lease) -> None:
         owner = self._committers.setdefault((lease.shard, lease.epoch), lease.owner)
@@ -150,24 +150,20 @@ class Oracle:
         self._checkpoints[shard] = checkpoint
 
     def _after_parent(self, shard: Shard) -> None:
-        parent = self._fake(shard).parent
+        parent = self.truth.shard(shard).parent
         if parent:
             row = self._tables.rows.get(Shard(shard.stream_arn, parent))
             if row is not None and not row.finished:
                 raise Violation("a child comes after its parent", f"{shard.shard_id} before {parent}")
 
-    def _between(self, shard: Shard, previous: str, last: str) -> list[str]:
-        numbers = [number(wire) for wire in self._fake(shard).records]
-        return [seq for seq in numbers if rank(previous) < rank(seq) <= rank(last)]
-
-    def _entry(self, seq: str) -> Entry:
-        if seq not in self._entries:
-            floor = next(iter(self._tables.pins.values())).floor
-            for stream in self._streams.streams.values():
-                for wire in (wire for shard in stream.shards.values() for wire in shard.records):
-                    if number(wire) not in self._entries:
-                        self._entries[number(wire)] = decode(wire, self._rules, floor)
-        return self._entries[seq]
+    def check_gaps(self) -> None:
+        """A gap's row stays as it was first written, but for its end, which is filled once."""
+        for key, gap in self._tables.gaps.items():
+            known = self._gaps.get(key)
+            if known is not None and (known.found_at != gap.found_at or known.to not in (None, gap.to)):
+                raise Violation("a gap row stays", f"{key[0]} after {key[1]}: {known} became {gap}")
+            if known is None or known.to != gap.to:
+                self._gaps[key] = Gap(gap.found_at, gap.to)
 
     # --- at the end ---
 
@@ -180,28 +176,26 @@ class Oracle:
 
     def undone(self) -> list[str]:
         """Records that have not ended anywhere yet, and closed shards that have not ended."""
-        left = []
+        left: list[str] = []
         stuck = set(self.deleted)
-        for stream in self._streams.streams.values():
-            for shard in stream.shards.values():  # parents come before their children
-                name = Shard(stream.arn, shard.shard_id)
-                if shard.parent and Shard(stream.arn, shard.parent) in stuck:
-                    stuck.add(name)
-                if name not in stuck:
-                    left += self._undone(name, shard)
+        for name, shard in self.truth.shards():
+            if shard.parent and Shard(name.stream_arn, shard.parent) in stuck:
+                stuck.add(name)
+            if name not in stuck:
+                left += self._undone(name, closed=shard.closed)
+        if not left and not stuck and len(self._ended) + len(self.lost - self._ended.keys()) != self.truth.written():
+            facts = f"{len(self._ended)} and {len(self.lost)} lost of {self.truth.written()}"
+            raise Violation("applied, quarantined, ignored and lost is all that was written", facts)
         return left
 
-    def _undone(self, name: Shard, shard: FakeShard) -> list[str]:
+    def _undone(self, name: Shard, *, closed: bool) -> list[str]:
         at = self._checkpoints.get(name, TRIM_HORIZON)
         if (name, at) in self._tables.gaps:
-            behind = self._between(name, at, SHARD_END)
-            self._lose([seq for seq in behind if int(seq) <= self._trimmed_to(name)], name, at)
-        left = [
-            f"{name}:{number(wire)}"
-            for wire in shard.records
-            if number(wire) not in self._ended and (name, number(wire)) not in self.lost
-        ]
-        row = self._tables.rows.get(name)
-        if shard.closed and (row is None or not row.finished):
+            behind = self.truth.between(name, at, SHARD_END)
+            trimmed_to = self.truth.trimmed_to(name)
+            self._lose([each for each in behind if each <= trimmed_to], name, at)
+        numbers = self.truth.numbers(name)
+        left = [f"{name}:{each}" for each in numbers if each not in self._ended and each not in self.lost]
+        if closed and self._checkpoints.get(name) != SHARD_END:
             left.append(f"{name} has not ended")
         return left

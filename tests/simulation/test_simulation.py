@@ -1,53 +1,60 @@
-"""Seeds: fixed ones, fresh ones whose base is printed, and guards taken away."""
+"""Fresh seeds, whose base is printed; a seed is a run; a failing one is made small."""
 
 import os
+import subprocess
+import sys
+from collections.abc import Collection
 
 import pytest
 
-from tests.simulation.oracle import Violation
+from tests.simulation.runs import run
+from tests.simulation.shrink import shrink
 from tests.simulation.world import Simulation
 
 SEEDS = int(os.environ.get("SIMULATION_SEEDS", "300"))
 BASE = int(os.environ["SIMULATION_BASE"])
-"""Fresh seeds every time (see conftest); to run one again: SIMULATION_BASE=<seed> SIMULATION_SEEDS=1."""
+"""Fresh seeds every time (see conftest)."""
 
 BATCH = 50
 
 
-def run(seed: int) -> Simulation:
-    """One run; a violation tells its story."""
-    simulation = Simulation(seed)
-    try:
-        return simulation.run()
-    except Exception as error:  # noqa: BLE001 - whatever it is, its story is told
-        story = "\n".join(simulation.story()[-60:])
-        again = f"SIMULATION_BASE={seed} SIMULATION_SEEDS=1 make simulate"
-        pytest.fail(f"seed {seed}: {error}\n{story}\nrun it again: {again}", pytrace=not isinstance(error, Violation))
-
-
 @pytest.mark.parametrize("first", range(BASE, BASE + SEEDS, BATCH), ids=lambda _: "fresh")
 def test_fresh_seeds(first: int) -> None:
-    print(f"seeds {first} to {min(first + BATCH, BASE + SEEDS) - 1}")
-    for seed in range(first, min(first + BATCH, BASE + SEEDS)):
-        run(seed)
+    seeds = range(first, min(first + BATCH, BASE + SEEDS))
+    print(f"seeds {seeds.start} to {seeds.stop - 1}")
+    failures = run(seeds).failures
+    told = "\n".join(f"seed {failure.seed}: {failure.name}: {failure.facts}" for failure in failures)
+    again = "".join(f"\npython -m tests.simulation --base {seed} --seeds 1 --shrink" for seed, _, _ in failures[:3])
+    assert not failures, f"{told}\nthe story of each:{again}"
 
 
 def test_a_seed_is_a_run() -> None:
     assert Simulation(7).run().story() == Simulation(7).run().story()
 
 
-@pytest.mark.parametrize(
-    ("guard", "seeds", "invariant"),
-    [
-        ("previous", range(20), "a checkpoint never goes back"),
-        ("date", range(5), "totals are the fold of the committed records"),
-    ],
-)
-def test_without_a_guard_an_invariant_breaks(guard: str, seeds: range, invariant: str) -> None:
-    broken = set()
-    for seed in seeds:
-        try:
-            Simulation(seed, off=(guard,)).run()
-        except Violation as violation:
-            broken.add(violation.name)
-    assert invariant in broken
+def test_a_seed_is_the_same_run_whatever_a_process_hashes() -> None:
+    stories = {
+        subprocess.run(
+            [sys.executable, "-m", "tests.simulation", "--base", "12", "--seeds", "1", "--story"],
+            env={**os.environ, "PYTHONHASHSEED": hashes},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for hashes in ("1", "2")
+    }
+    assert len(stories) == 1
+
+
+def test_a_failing_seed_is_made_small() -> None:
+    """Without the condition on the checkpoint a late repetition of a unit counts twice: some decisions are enough."""
+
+    def build(only: Collection[str] | None) -> Simulation:
+        return Simulation(0, off=("commit_previous",), only=only)
+
+    shrunk = shrink(build)
+
+    assert shrunk is not None
+    assert shrunk.violation.name == "a checkpoint never goes back"
+    assert len(shrunk.decisions) * 4 < shrunk.before
+    print(f"{len(shrunk.decisions)} of {shrunk.before} decisions are left:", *shrunk.decisions, sep="\n  ")
+    print(*shrunk.simulation.story(brief=True)[-15:], shrunk.violation, sep="\n")

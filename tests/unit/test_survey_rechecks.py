@@ -67,3 +67,11 @@ def test_an_answer_that_leaves_out_known_children_calls_for_a_listing(shown: tup
     (call,) = surveyor.ready(1003.0, LEDGER, 1)
     surveyor.take(call, Children(shown, leaf=False, served_at=CREATED), 1003.0)
     assert isinstance(surveyor.ready(1003.0, LEDGER, 1)[0], FindStream)
+
+
+def test_a_shard_that_ends_twice_at_one_moment_is_asked_for_like_any_other() -> None:
+    """Its end, answered late, and a row that says so."""
+    surveyor = surveyed()
+    surveyor.ended(LEDGER.rows[0].shard, ("shard-1",), CREATED, 1000.0)
+    surveyor.ended(LEDGER.rows[0].shard, ("shard-1",), None, 1000.0)
+    assert surveyor.wake_at() == 1000.0 + RECHECK_SECONDS[0]

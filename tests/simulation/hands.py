@@ -1,0 +1,136 @@
+"""What people do in a simulation: stop workers, set clocks, delete rows that nobody should."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from consumer.domain.leases import Pin
+from tests.simulation.scale import TROUBLED_SECONDS
+
+if TYPE_CHECKING:
+    from tests.simulation.world import Simulation
+
+
+class Hands:
+    """Operators' commands (redrive, replay, discard, resume, set a checkpoint) have their place here.
+
+    `ruined`: the ledger is lost, so nothing can be finished; nothing may be counted twice all the same.
+    """
+
+    def __init__(self, simulation: Simulation) -> None:
+        self.ruined = False
+        self._simulation = simulation
+        self._plans = self.random = simulation.dice.source("hands")
+
+    def plan(self) -> None:
+        """Over the troubled time."""
+        random = self._plans
+        if random.random() < 0.4:
+            for _ in range(random.choice((1, 2, 4))):
+                self._at("SIGTERM", self._stop)
+        if random.random() < 0.35:
+            first = random.uniform(3, 8)
+            for turn in range(8):
+                self._do("flap", first + turn * random.uniform(1.5, 4), self._flap)
+        if random.random() < 0.4:
+            for _ in range(4):
+                self._at("passer-by", self._pass_by)
+        if random.random() < 0.3:
+            for _ in range(2):
+                self._at("clock", self._set_clock)
+        if random.random() < 0.1:
+            self._at("delete row", self._delete_row)
+        if random.random() < 0.03:
+            self._at("delete pin", self._delete_pin)
+        if random.random() < 0.03:
+            self._at("empty table", self._empty_table)
+
+    def _at(self, what: str, action: Callable[[], None]) -> None:
+        self._do(what, self._plans.uniform(3, TROUBLED_SECONDS), action)
+
+    def _do(self, what: str, at: float, action: Callable[[], None]) -> None:
+        name = f"hand {what} {at:.3f}"
+
+        def happen() -> None:
+            if self._simulation.dice.takes_place(name):
+                self.random = self._simulation.dice.source(name)
+                action()
+
+        self._simulation.at(at, happen)
+
+    def _note(self, what: str, sentence: str) -> None:
+        self._simulation.happened[what] += 1
+        self._simulation.note("hand", sentence)
+
+    def _stop(self) -> None:
+        """SIGTERM; it starts again after it has left."""
+        self._term(lambda _: True)
+
+    def _flap(self) -> None:
+        """Always the same one, so that the others lose shards and get them back."""
+        self._term(lambda name: name == "w1")
+
+    def _term(self, wanted: Callable[[str], bool]) -> None:
+        living = [worker for worker in self._simulation.workers if worker.alive and wanted(worker.name)]
+        if living:
+            worker = self.random.choice(living)
+            self._note("SIGTERM", f"stops {worker.owner}")
+            worker.worker.drain()
+            worker.turn()
+
+    def _pass_by(self) -> None:
+        """A worker that nobody else has seen claims a shard, reads nothing, and gives it back."""
+        tables = self._simulation.tables
+        held = sorted(shard for shard, row in tables.rows.items() if not row.finished and row.owner is not None)
+        if held:
+            row = tables.rows[self.random.choice(held)]
+            tables.rows[row.shard] = replace(row, owner=None, epoch=row.epoch + 1)
+            tables.changes += 1
+            self._note("passer-by", f"claims {row.shard} from {row.owner} and gives it back")
+
+    def _set_clock(self) -> None:
+        if not self._simulation.workers:
+            return
+        worker = self.random.choice(self._simulation.workers)
+        self._note("clock set", f"sets the clock of {worker.owner}")
+        worker.set_clock()
+
+    def _delete_row(self) -> None:
+        """Nobody knows how far the shard is, so it and what comes after it must stand still."""
+        tables = self._simulation.tables
+        complete = {pin.stream_arn for pin in tables.pins.values() if pin.complete}
+        unfinished = sorted(
+            shard for shard, row in tables.rows.items() if not row.finished and shard.stream_arn in complete
+        )
+        if unfinished:
+            shard = self.random.choice(unfinished)
+            del tables.rows[shard]
+            self._simulation.oracle.deleted.add(shard)
+            self._note("row deleted", f"deletes the row of {shard}")
+
+    def _delete_pin(self) -> None:
+        if self._pin is not None:
+            self._ruin()
+            del self._simulation.tables.pins[self._pin.stream_arn]
+            self._note("pin deleted", "deletes the newest stream's row")
+
+    def _empty_table(self) -> None:
+        """The whole lease table: deleted, and made again."""
+        if self._pin is not None:
+            tables = self._simulation.tables
+            self._ruin()
+            self._simulation.oracle.deleted.update(tables.rows)
+            tables.pins.clear()
+            tables.rows.clear()
+            tables.workers.clear()
+            self._note("table emptied", "empties the lease table")
+
+    @property
+    def _pin(self) -> Pin | None:
+        return self._simulation.tables.pins.get(self._simulation.streams.arn)
+
+    def _ruin(self) -> None:
+        self.ruined = True
+        self._simulation.oracle.truth.remember_floor()

@@ -1,0 +1,165 @@
+"""Rules between workers, and of what the ledger knows, taken away; see mutations."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+from unittest.mock import patch
+
+from consumer.domain import lineage
+from consumer.domain.leases import LeaseRow, Members
+from consumer.domain.membership import Observer
+from consumer.domain.outcomes import Ledger, StreamListing
+from consumer.domain.position import SHARD_END
+from consumer.worker.calls import Adopt, Claim, ShardCall
+from consumer.worker.coordinator import Coordinator
+from consumer.worker.holdings import Holdings
+from consumer.worker.pinning import Pinning
+from consumer.worker.shard import ShardMachine
+from consumer.worker.survey import Surveyor
+from consumer.worker.worker import Worker
+from tests.simulation.mutations import mutation
+
+
+@mutation
+def answer_of_this_epoch() -> Iterator[None]:
+    """An answer to an earlier epoch's question is taken for one to ours."""
+    original = Worker.take
+
+    def take(self: Worker, call: Any, reply: Any, now: float) -> Any:
+        machine = self.shards.get(call.lease.shard) if isinstance(call, ShardCall) else None
+        return original(self, replace(call, lease=machine.lease) if machine else call, reply, now)
+
+    with patch.object(Worker, "take", take):
+        yield
+
+
+@mutation
+def parent_first() -> Iterator[None]:
+    """A child gets its row while its parent is read (adopting it must be allowed by the table, too)."""
+    original = lineage.latecomers
+
+    def latecomers(listing: StreamListing, ledger: Ledger, *given: Any) -> Any:
+        rows = tuple(replace(row, checkpoint=SHARD_END) for row in ledger.rows)
+        return original(listing, Ledger(rows, ledger.pins), *given)
+
+    with patch.object(lineage, "latecomers", latecomers):
+        yield
+
+
+@mutation
+def commit_only_vouched() -> Iterator[None]:
+    """A worker whose beat cannot be written commits on."""
+    with patch.object(Coordinator, "may_commit", lambda *_: True):
+        yield
+
+
+@mutation
+def claim_raises_epoch() -> Iterator[None]:
+    """A claim keeps the epoch that it finds."""
+    original = Holdings.decide
+
+    def decide(self: Holdings, *given: Any) -> Any:
+        told, calls = original(self, *given)
+        same = [
+            replace(call, lease=call.lease._replace(epoch=call.row.epoch)) if isinstance(call, Claim) else call
+            for call in calls
+        ]
+        self._claims |= {call.row.shard: call for call in same if isinstance(call, Claim)}
+        return told, same
+
+    with patch.object(Holdings, "decide", decide):
+        yield
+
+
+@mutation
+def epoch_starts_at_seconds() -> Iterator[None]:
+    """A new row begins with epoch 0."""
+    end, row, new = ShardMachine._end, Pinning._row, lineage.new_row
+
+    def first(found: LeaseRow) -> LeaseRow:
+        return replace(found, epoch=0)
+
+    def ended(self: ShardMachine, *given: Any) -> Any:
+        call = end(self, *given)
+        return replace(call, rows=tuple(map(first, call.rows)))
+
+    with (
+        patch.object(ShardMachine, "_end", ended),
+        patch.object(Pinning, "_row", lambda *given: first(row(*given))),
+        patch.object(lineage, "new_row", lambda *given: first(new(*given))),
+    ):
+        yield
+
+
+@mutation
+def plan_after_load() -> Iterator[None]:
+    """A plan is made from a look of before the ledger was read."""
+    original = Coordinator._take_step
+
+    def take_step(self: Coordinator, call: Any, reply: Any, now: float) -> Any:
+        told = original(self, call, reply, now)
+        if isinstance(reply, Ledger):
+            self._plan_after = -1.0
+        return told
+
+    with patch.object(Coordinator, "_take_step", take_step):
+        yield
+
+
+@mutation
+def silence_of_a_ttl() -> Iterator[None]:
+    """Whoever has not beaten for a while is dead."""
+
+    def dead(self: Observer) -> frozenset[str]:
+        now = self._asked_at or 0.0
+        return frozenset(owner for owner, watch in self._watches.items() if now - watch.since >= self._ttl / 8)
+
+    with patch.object(Observer, "dead", dead):
+        yield
+
+
+@mutation
+def observes_anew_after_hole() -> Iterator[None]:
+    """What was seen before a pause counts on."""
+    original = Observer.see
+
+    def see(self: Observer, members: Members, asked_at: float, answered_at: float) -> None:
+        self._asked_at = None
+        original(self, members, asked_at, answered_at)
+
+    with patch.object(Observer, "see", see):
+        yield
+
+
+@mutation
+def probe_before_adoption() -> Iterator[None]:
+    """A listing alone is enough to take up a root."""
+    with patch.object(Surveyor, "_adopt", lambda _, adoption, *__: [Adopt(adoption)]):
+        yield
+
+
+@mutation
+def tables_belong_together() -> Iterator[None]:
+    """Nobody compares pin and birth row."""
+    with patch.object(Pinning, "_refuse_mismatch", lambda *_: None):
+        yield
+
+
+@mutation
+def begins_as_claimed() -> Iterator[None]:
+    """A shard is begun where it was when the ledger was read."""
+    original = Holdings.claimed
+
+    def claimed(self: Holdings, call: Claim, reply: Any) -> LeaseRow | None:
+        row = original(self, call, reply)
+        return replace(row, checkpoint=call.row.checkpoint) if row is not None else None
+
+    with patch.object(Holdings, "claimed", claimed):
+        yield
+
+
+@mutation
+def floor_in_every_shard() -> Iterator[None]:
+    """Records of before the start position count."""
+    with patch.object(Coordinator, "floor_of", lambda *_: None):
+        yield
