@@ -24,7 +24,7 @@ GUARDS: Final = (
         "aws/commit.py DynamoCommits.commit: leaseOwner = :me AND leaseEpoch = :epoch",
         "a zombie's unit does not count: the new holder reads from where it took over",
         "what is committed is not read again",
-        157,
+        248,
         off=(
             "commit_owner",
             "commit_epoch",
@@ -51,7 +51,7 @@ GUARDS: Final = (
         "aws/commit.py DynamoCommits.end: checkpoint = :previous",
         "a late repetition does not end a shard twice, and make its children's rows anew",
         "a checkpoint never goes back",
-        6,
+        13,
         off=("end_previous",),
     ),
     Guard(
