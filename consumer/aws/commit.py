@@ -1,8 +1,8 @@
 """The commit: one transaction moves the checkpoint, adds the deltas and quarantines the poison, or nothing happens."""
 
-from decimal import Decimal
 from typing import Any, Final
 
+from consumer.aws.deltas import add, is_later
 from consumer.aws.errors import translated
 from consumer.aws.examine import examine
 from consumer.aws.gaps import fill, gap
@@ -11,7 +11,6 @@ from consumer.aws.items import (
     NEW_ROW,
     fence_values,
     gap_key,
-    is_date,
     iso,
     lease_item,
     lease_key,
@@ -24,7 +23,7 @@ from consumer.aws.items import (
 )
 from consumer.aws.transaction import Action, Cancelled, transact
 from consumer.aws.update import update
-from consumer.domain.leaderboard import Delta, Unit
+from consumer.domain.leaderboard import Unit
 from consumer.domain.leases import Lease, LeaseRow, Shard
 from consumer.domain.outcomes import CommitReply, Committed, Done, Lost, Refused
 from consumer.domain.position import SHARD_END
@@ -32,7 +31,6 @@ from consumer.domain.records import Game, Poison, Verdict
 
 COMPARE_AND_SET: Final = "checkpoint = :previous"
 """Makes it exact: a unit counts only where the one before it ended, once."""
-DATE_GROWS: Final = "attribute_not_exists(lastPlayedDate) OR lastPlayedDate <= :date"
 
 
 class DynamoCommits:
@@ -60,7 +58,9 @@ class DynamoCommits:
         advance = self._advance(lease, unit.previous, expression)
         advance["Update"]["ExpressionAttributeValues"] |= values
         actions = [advance]
-        actions += [self._add(player, unit.deltas[player], dated=player not in later) for player in players]
+        actions += [
+            add(self._leaderboard, player, unit.deltas[player], dated=player not in later) for player in players
+        ]
         for poison in unit.poison:
             actions += self._quarantined(lease.shard, poison, unit.cut_at)
         if fills_gap:
@@ -144,21 +144,6 @@ class DynamoCommits:
             }
         }
 
-    def _add(self, player: str, delta: Delta, *, dated: bool) -> Action:
-        """One player's delta. A player whose stored date is a later one keeps it."""
-        update: dict[str, Any] = {
-            "TableName": self._leaderboard,
-            "Key": {"playerId": {"S": player}},
-            "UpdateExpression": "ADD gamesPlayed :games, totalScore :total",
-            "ExpressionAttributeValues": {":games": number(delta.games), ":total": _exact(delta.total)},
-        }
-        if dated:
-            update["UpdateExpression"] += " SET lastPlayedDate = :date"
-            update["ExpressionAttributeValues"][":date"] = {"S": delta.date}
-            update["ConditionExpression"] = DATE_GROWS
-            update["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
-        return {"Update": update}
-
     def _quarantined(self, shard: Shard, poison: Poison, at: float) -> list[Action]:
         """Head row and part rows. An existing head is never reset: a person may have dealt with it."""
         names = {"#state": "state"}
@@ -204,7 +189,7 @@ class DynamoCommits:
         later = {
             player: stored
             for player, stored in failed.items()
-            if stored is not None and stored > unit.deltas[player].date and is_date(stored)
+            if stored is not None and is_later(stored, unit.deltas[player].date)
         }
         suspects = failed.keys() - later.keys()
         suspects |= {players[index - 1] for index in cancelled.invalid_at if 0 < index <= len(players)}
@@ -218,11 +203,6 @@ def _lost(cancelled: Cancelled) -> Lost | None:
         return None
     item = cancelled.failed[0]
     return Lost(lease_row(item) if item else None)
-
-
-def _exact(total: Decimal) -> dict[str, str]:
-    """Every digit. Zero without its exponent: a sum may leave 0E-167, which an engine may take for too small."""
-    return {"N": str(total or 0)}
 
 
 def _quarantine_key(shard: Shard, sort: str) -> dict[str, Any]:

@@ -2,9 +2,12 @@
 
 import typer
 
+from consumer.cli.audit_log import audit_log
 from consumer.cli.demo import demo
 from consumer.cli.healthcheck import healthcheck
 from consumer.cli.init import init
+from consumer.cli.quarantine import quarantine
+from consumer.cli.resume import resume
 from consumer.cli.run import run
 from consumer.cli.top import top
 
@@ -32,5 +35,6 @@ def _options(
     """An exactly-once leaderboard consumer for DynamoDB Streams."""
 
 
-for command in (run, init, top, healthcheck, demo):
+for command in (run, init, top, resume, audit_log, healthcheck, demo):
     app.command()(command)
+app.add_typer(quarantine)

@@ -5,19 +5,17 @@ from collections.abc import Sequence
 from decimal import Decimal
 from functools import partial
 from io import TextIOWrapper
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
 from consumer.cli.document import print_array
 from consumer.cli.flags import LOGS, with_settings
 from consumer.cli.progress import watched
+from consumer.cli.text import WIDEST, visible
 from consumer.domain.board import BoardRow
 from consumer.operations.top import By
 from consumer.settings import Settings
-
-WIDEST: Final = 100_000
-"""Columns where stdout is no terminal: no line is ever folded."""
 
 
 @with_settings("leaderboard_table", *LOGS)
@@ -74,8 +72,8 @@ def _print_table(rows: Sequence[BoardRow], table_name: str) -> None:
     for name in ("gamesPlayed", "totalScore", "lastPlayedDate"):
         table.add_column(name, justify="right", overflow="fold")
     for place, row in enumerate(rows, start=1):
-        date = _visible(row.date) if row.date is not None else "-"
-        table.add_row(str(place), _visible(row.player), _digits(row.games, pretty), _digits(row.total, pretty), date)
+        date = visible(row.date) if row.date is not None else "-"
+        table.add_row(str(place), visible(row.player), _digits(row.games, pretty), _digits(row.total, pretty), date)
     console.print(table)
 
 
@@ -83,8 +81,3 @@ def _digits(number: Decimal | None, grouped: bool) -> str:
     if number is None:
         return "-"
     return f"{number:,f}" if grouped else f"{number:f}"
-
-
-def _visible(text: str) -> str:
-    """Without what could move a cursor or hide letters: anybody may choose a player's name."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

@@ -4,12 +4,14 @@ Every method may raise Trouble, which leaves open whether a write took effect.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
+from consumer.domain.audit import Trace
 from consumer.domain.board import BoardRow
 from consumer.domain.leaderboard import Unit
 from consumer.domain.leases import Adoption, Lease, LeaseRow, Members, Origin, Pin, Shard, Vouch
 from consumer.domain.outcomes import Children, CommitReply, Done, Ledger, Lost, RawPage, Refused, Removed, StreamListing
+from consumer.domain.quarantine import Act, Application, Head, Taken
 from consumer.domain.records import Game, Verdict
 
 
@@ -144,6 +146,41 @@ class Boards(Protocol):
 
     def about(self) -> int:
         """About how many rows it has: the table's own count, which may be hours old."""
+        ...
+
+
+class Quarantine(Protocol):
+    """The quarantine, read and dealt with by a person. An act is one transaction and leaves a trace."""
+
+    def heads(self, shard_id: str | None = None) -> Iterator[Head]:
+        """The heads of all quarantined records, or of one shard id's, in no order."""
+        ...
+
+    def head(self, shard_id: str, sequence_number: str) -> Head | None:
+        """One record's head."""
+        ...
+
+    def record(self, head: Head) -> Mapping[str, Any]:
+        """The whole record in wire form. ValueError when a part of it is missing or damaged."""
+        ...
+
+    def apply(self, application: Application) -> Done | Taken | Refused:
+        """Counts the record and marks it applied, while it is pending; Done also when this very act did so before."""
+        ...
+
+    def discard(self, act: Act, why: str) -> Done | Taken:
+        """Marks the record discarded, while it is pending; Done also when this very act did so before."""
+        ...
+
+
+class Circuits(Protocol):
+    """The circuits of halted shards."""
+
+    def resume(self, row: LeaseRow, free_to: str | None, token: str, trace: Trace) -> Done | Lost:
+        """Closes the circuit if it is open and was not closed since `row` was read, and lets all up to `free_to` pass.
+
+        Done also when this very act (`token`) did so before. Raises the members' counter, so that the owner looks.
+        """
         ...
 
 

@@ -19,5 +19,5 @@ def find_shard(name: str, known: Collection[Shard]) -> Shard:
         raise NotFound(f"{name!r} is a shard of {len(exact)} streams: name {ways}")
     names = sorted({shard.shard_id for shard in known} | {str(shard) for shard in known})
     near = get_close_matches(name, names, n=OFFERED, cutoff=0.3)
-    hint = f": the nearest ones are {', '.join(near)}" if near else ", and the lease table knows none like it"
+    hint = f": the nearest ones are {', '.join(near)}" if near else ", and none like it is known"
     raise NotFound(f"there is no shard {name!r}{hint}")

@@ -8,13 +8,17 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from consumer.aws.audit import DynamoAudit
+from consumer.aws.circuits import DynamoCircuits
 from consumer.aws.clients import Clients
 from consumer.aws.commit import DynamoCommits
 from consumer.aws.leases import DynamoLeases
 from consumer.aws.membership import DynamoMembership
 from consumer.aws.pace import Pace
+from consumer.aws.redrive import DynamoRedrives
 from consumer.aws.stream import DynamoStreams
 from consumer.aws.tables import LEADERBOARD_KEYS, LEASE_KEYS, QUARANTINE_KEYS, DynamoTables
+from consumer.domain.audit import Trace
 from consumer.domain.leases import Shard
 from consumer.domain.parcel import unpack
 from consumer.domain.position import is_sequence_number
@@ -48,6 +52,8 @@ class DynamoSubject(Subject):
         self.ledgers = DynamoLeases(clients.dynamodb, *self.names)
         self.membership = DynamoMembership(clients.dynamodb, self.leases)
         self.commits = DynamoCommits(clients.dynamodb, *self.names)
+        self.ward = DynamoRedrives(clients.dynamodb, self.leaderboard, self.quarantined, threading.Event())
+        self.circuits = DynamoCircuits(clients.dynamodb, self.leases, self.quarantined)
 
     # --- looking ---
 
@@ -90,6 +96,19 @@ class DynamoSubject(Subject):
             for item in self.items(self.quarantined)
             if item["shardId"]["S"] == "#gap" and "shard" not in item
         }
+
+    def audit(self) -> list[Trace]:
+        rows = DynamoAudit(self.clients.dynamodb, self.quarantined, threading.Event()).rows(newest_first=False)
+        return [
+            Trace(
+                row.pop("who"),
+                datetime.fromisoformat(row.pop("at")).timestamp(),
+                row.pop("act"),
+                row.pop("target"),
+                row,
+            )
+            for row in rows
+        ]
 
     def everything(self) -> object:
         return {table: sorted(map(repr, self.items(table))) for table in self.names}

@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from consumer.domain.audit import Trace
 from consumer.domain.leases import Shard, label_of
 from consumer.domain.parcel import unpack
 from tests.builders import ARN
 from tests.contract.subject import Quarantined, Score, Subject
-from tests.fakes import FakeStreams, FakeTables, tables
+from tests.fakes import FakeOperators, FakeStreams, FakeTables, tables
 
 _SHARD = "shardId-00000001769860800000-00000000"
 
@@ -27,6 +28,7 @@ class FakeSubject(Subject):
         self.names = (self._tables.names.leases, self._tables.names.leaderboard, "consumer-quarantine")
         self.streams = self._streams
         self.ledgers = self.membership = self.commits = self._tables
+        self._operators = self.ward = self.circuits = FakeOperators(self._tables)
 
     def board(self) -> dict[str, Score]:
         return {player: _as_stored(score) for player, score in self._tables.board.items()}
@@ -51,6 +53,9 @@ class FakeSubject(Subject):
     def stream_gaps(self) -> dict[tuple[str, str], float]:
         return {(arn, label_of(before)): found_at for (arn, before), found_at in self._tables.stream_gaps.items()}
 
+    def audit(self) -> list[Trace]:
+        return sorted(self._operators.audit, key=lambda trace: trace.at)
+
     def everything(self) -> object:
         held = self._tables
         return copy.deepcopy(
@@ -64,6 +69,8 @@ class FakeSubject(Subject):
                 held.quarantine,
                 held.gaps,
                 held.stream_gaps,
+                self._operators.audit,
+                self._operators.acts,
             )
         )
 

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from consumer.domain.audit import Trace
 from consumer.domain.leaderboard import Limits, Unit, cut
 from consumer.domain.leases import LeaseRow, Pin, Shard
 from consumer.domain.outcomes import Done
-from consumer.domain.ports import Commits, Ledgers, Membership, Streams
+from consumer.domain.ports import Circuits, Commits, Ledgers, Membership, Quarantine, Streams
 from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.records import Entry
 from tests.builders import ARN, CREATED
@@ -47,6 +48,8 @@ class Subject(abc.ABC):
     ledgers: Ledgers
     membership: Membership
     commits: Commits
+    ward: Quarantine
+    circuits: Circuits
 
     def has(self, difference: Difference) -> bool:
         """Whether this subject is known to differ from AWS in this."""
@@ -69,6 +72,10 @@ class Subject(abc.ABC):
     @abc.abstractmethod
     def stream_gaps(self) -> dict[tuple[str, str], float]:
         """Gaps between streams, by the newer one's ARN and the older one's label: when each was found."""
+
+    @abc.abstractmethod
+    def audit(self) -> list[Trace]:
+        """What operators did, oldest first."""
 
     @abc.abstractmethod
     def everything(self) -> object:

@@ -1,8 +1,9 @@
 """In-memory fakes of the ports, held to the real engines by the contract suite."""
 
 from tests.fakes.ledgers import Names
+from tests.fakes.operators import FakeOperators
 from tests.fakes.stream import FakeShard, FakeStream
 from tests.fakes.streams import FakeStreams
 from tests.fakes.tables import FakeTables
 
-__all__ = ["FakeShard", "FakeStream", "FakeStreams", "FakeTables", "Names"]
+__all__ = ["FakeOperators", "FakeShard", "FakeStream", "FakeStreams", "FakeTables", "Names"]

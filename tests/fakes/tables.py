@@ -48,6 +48,7 @@ class Quarantined:
     poison: Poison
     state: str
     at: float
+    stream_arn: str = ""
 
 
 @dataclass
@@ -76,18 +77,14 @@ class FakeTables(FakeLedgers):
         row = self.rows.get(lease.shard)
         if row is None or not self._may_advance("commit", row, lease, unit.previous):
             return Lost(row)
-        refused = self._refused_dates(unit, later)
-        if refused is not None and self._guards("commit_date", holds=False):
+        refused = self.refusal(unit, later)
+        if refused is not None:
             return refused
-        try:
-            scores = {player: self._added(player, unit, later) for player in unit.deltas}
-        except (ArithmeticError, TypeError):
-            return Refused(invalid="Number overflow or wrong type")  # without saying where, as DynamoDB Local does
-        self.board |= scores
+        self.add(unit, later)
         for poison in unit.poison:
             key = (lease.shard.shard_id, poison.sequence_number)
             if not self._guards("quarantine_once", key not in self.quarantine):
-                self.quarantine[key] = Quarantined(poison, "pending", unit.cut_at)
+                self.quarantine[key] = Quarantined(poison, "pending", unit.cut_at, lease.shard.stream_arn)
         if fills_gap:
             gap = self.gaps.setdefault((lease.shard, unit.previous), Gap(unit.cut_at, None))
             if not self._guards("gap_filled_once", gap.to is None):
@@ -145,6 +142,22 @@ class FakeTables(FakeLedgers):
     def pending(self) -> int:
         """See ports.Commits."""
         return sum(row.state == "pending" for row in self.quarantine.values())
+
+    def refusal(self, unit: Unit, later: frozenset[str]) -> Refused | None:
+        """What the board says against a unit's deltas."""
+        refused = self._refused_dates(unit, later)
+        if refused is not None and self._guards("commit_date", holds=False):
+            return refused
+        try:
+            for player in unit.deltas:
+                self._added(player, unit, later)
+        except (ArithmeticError, TypeError):
+            return Refused(invalid="Number overflow or wrong type")  # without saying where, as DynamoDB Local does
+        return None
+
+    def add(self, unit: Unit, later: frozenset[str]) -> None:
+        """Adds deltas against which nothing speaks."""
+        self.board |= {player: self._added(player, unit, later) for player in unit.deltas}
 
     def _may_advance(self, write: str, row: LeaseRow, lease: Lease, previous: str) -> bool:
         return self._fenced(write, row, lease) and not self._guards(f"{write}_previous", row.checkpoint == previous)

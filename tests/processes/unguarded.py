@@ -3,7 +3,7 @@
 import secrets
 import sys
 
-from consumer.aws import commit, transaction
+from consumer.aws import commit, redrive, transaction
 from consumer.cli import main
 
 if __name__ == "__main__":
@@ -12,4 +12,6 @@ if __name__ == "__main__":
         transaction.token_of = lambda actions: secrets.token_hex(16)  # noqa: ARG005
     if "compare-and-set" in guards:  # always true; both engines refuse a value that no expression uses
         commit.COMPARE_AND_SET = "(checkpoint = :previous OR attribute_exists(checkpoint))"  # type: ignore[misc]
+    if "pending" in guards:
+        redrive.STILL_PENDING = "(#state = :pending OR attribute_exists(#state))"  # type: ignore[misc]
     main()

@@ -1,0 +1,181 @@
+"""`consumer quarantine redrive`: count what was quarantined, once."""
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from consumer.cli.choose import (
+    NumberArgument,
+    PlayerFilter,
+    ReasonFilter,
+    ShardArgument,
+    ShardFilter,
+    SinceFilter,
+    UntilFilter,
+    addressed,
+    chosen,
+    spread,
+)
+from consumer.cli.confirm import Yes, confirm
+from consumer.cli.document import document, print_array
+from consumer.cli.flags import LOGS, TABLES, with_settings
+from consumer.cli.progress import watched
+from consumer.cli.text import many, print_columns, visible
+from consumer.domain.errors import UnsafeRefused
+from consumer.domain.quarantine import Head
+from consumer.domain.records import Game
+from consumer.domain.repairs import parse_repairs
+from consumer.settings import Settings
+
+if TYPE_CHECKING:
+    from consumer.operations.redrive import Repair, Result
+    from consumer.operations.ward import Ward
+
+
+@with_settings(*TABLES, "player_attribute", "score_attribute", "timestamp_attribute", "max_future_seconds", *LOGS)
+def redrive(
+    settings: Settings,
+    shard_name: ShardArgument = None,
+    sequence_number: NumberArgument = None,
+    shard: ShardFilter = None,
+    player: PlayerFilter = None,
+    reason: ReasonFilter = None,
+    since: SinceFilter = None,
+    until: UntilFilter = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="Repair player, score or timestamp; can be repeated."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what each player would get, and change nothing.")
+    ] = False,
+    yes: Yes = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout and nothing else.")] = False,
+) -> int:
+    """Counts pending records, each once: one by SHARD SEQ, or all that match the filters.
+
+    A record is decoded again, by the settings of now. One that is still poison stays pending, and why is told. Its
+    delta, its new state and the audit row are one transaction, so that two operators, a kill or a lost answer never
+    count it twice; run it again after an interruption. With --set, of many records only those are changed whose field
+    is what is wrong; the record that is kept in quarantine stays as it came.
+
+    \b
+    Example:
+      consumer quarantine redrive --reason score_type --set score=12 --dry-run
+
+    \b
+    Exit codes:
+      0  all were counted       4  some stayed pending, or were not pending any more
+    """
+    filters = {"shard": shard, "player": player, "reason": reason, "since": since, "until": until}
+    one = addressed(shard_name, sequence_number, filters)
+    choice = chosen(shard=shard, player=player, reason=reason, since=since, until=until)
+    values = parse_repairs(set_ or [])
+    from consumer.bootstrap import ward
+    from consumer.operations.redrive import Repair
+    from consumer.operations.ward import require_pending
+
+    with ward(settings, acting=True) as open_ward:
+        if one is not None:
+            heads = [open_ward.find(*one)]
+            require_pending(heads[0], "it cannot be redriven")
+        else:
+            heads = open_ward.pick(choice, partial(watched, what=f"reading {settings.quarantine_table}"))
+        repair = Repair(values, only_wrong=one is None)
+        if dry_run:
+            return _foresee(open_ward, heads, repair, json=json)
+        if heads:
+            repairs = f", with {', '.join(f'{field}={value}' for field, value in values.items())}" if values else ""
+            confirm(f"Count {spread(heads)} in {settings.leaderboard_table}{repairs}?", yes=yes)
+        return _redrive(open_ward, heads, repair, one=one is not None, json=json)
+
+
+def _redrive(ward: "Ward", heads: list[Head], repair: "Repair", *, one: bool, json: bool) -> int:
+    from consumer.operations.redrive import Applied, Faster, Stayed
+    from consumer.operations.ward import require_pending
+
+    applied, faster, stayed = 0, 0, Counter[str]()
+    last: Result | None = None
+    ended = False
+
+    def results() -> "Iterator[Result]":
+        for head in heads:
+            yield ward.redrive(head, repair)
+
+    try:
+        for last in watched(results(), len(heads), "redriving"):
+            match last:
+                case Applied():
+                    applied += 1
+                case Stayed(head, code, detail):
+                    stayed[code] += 1
+                    print(f"still poison: {head}: {code}: {visible(detail)}", file=sys.stderr)
+                case Faster():
+                    faster += 1
+        ended = True
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        if not ended:
+            done = applied + faster + stayed.total()
+            print(
+                f"Stopped: {applied:,} counted, {len(heads) - done:,} of {many(len(heads), 'record')} not tried; "
+                "run it again for the rest.",
+                file=sys.stderr,
+            )
+    if one and isinstance(last, Faster):
+        require_pending(last.now, "somebody was faster")
+        raise UnsafeRefused("somebody was faster")
+    if json:
+        print(document({"applied": applied, "stillPoison": dict(sorted(stayed.items())), "takenByOthers": faster}))
+    else:
+        print(f"{many(applied, 'record')} counted" + _rest(stayed, faster))
+    return 4 if stayed or faster else 0
+
+
+def _foresee(ward: "Ward", heads: list[Head], repair: "Repair", *, json: bool) -> int:
+    from consumer.operations.redrive import Stayed
+    from consumer.operations.ward import folded
+
+    games: list[Game] = []
+    stayed = Counter[str]()
+    for seen in watched((ward.foresee(head, repair) for head in heads), len(heads), "looking"):
+        if isinstance(seen, Stayed):
+            stayed[seen.reason] += 1
+            print(f"would stay: {seen.head}: {seen.reason}: {visible(seen.detail)}", file=sys.stderr)
+        else:
+            games.append(seen)
+    rows = folded(games)
+    if json:
+        print_array(
+            [
+                {
+                    "playerId": player,
+                    "gamesPlayed": delta.games,
+                    "totalScore": delta.total,
+                    "lastPlayedDate": delta.date,
+                }
+                for player, delta in rows.items()
+            ]
+        )
+    else:
+        if rows:
+            names = ("playerId", "gamesPlayed", "totalScore", "lastPlayedDate")
+            print_columns(names, [(name, f"+{row.games}", f"{row.total:+f}", row.date) for name, row in rows.items()])
+        print(f"{many(len(games), 'record')} would be counted" + _rest(stayed, 0), file=sys.stderr)
+    return 4 if stayed else 0
+
+
+def _rest(stayed: Counter[str], faster: int) -> str:
+    words = ""
+    if stayed:
+        words += (
+            f"; {stayed.total():,} still poison ({', '.join(f'{code} {n:,}' for code, n in sorted(stayed.items()))})"
+        )
+    if faster:
+        words += f"; {faster:,} not pending any more: somebody was faster"
+    return words

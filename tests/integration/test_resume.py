@@ -1,0 +1,120 @@
+"""A producer's bug as a person meets it: the shard halts before the flood, says so, survives a restart, is let through
+by `resume --quarantine-all`, and `quarantine redrive --set` puts every game where it belongs."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.engines import TableEngine
+from tests.processes import Game, consumer, until
+from tests.processes.game import Item
+
+
+@pytest.fixture
+def game(engine: TableEngine) -> Iterator[Game]:
+    with Game(engine) as game:
+        yield game
+
+
+def ended(game: Game, *arguments: str) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr."""
+    done = consumer(*arguments, environment=game.environment())
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+def bug(game: Game, records: int) -> list[Item]:
+    """Games whose score is written as a string: 12, whatever it was."""
+    items = [game.make(f"player-{number % 7}", "12") for number in range(records)]
+    game.put([item | {"score": {"S": "12"}} for item in items])
+    return items
+
+
+def test_an_incident(game: Game) -> None:
+    game.play(40, 7)
+    first = game.worker(poll_interval_seconds="0.05", lease_ttl_seconds="1")
+    game.wait_until_consumed()
+    spoiled = bug(game, 150)
+    game.play(30, 7)
+
+    halted = first.wait_for_event("shard.halted")
+    pending = len(game.quarantined())
+    assert 0 < pending < 100, "nothing of the flood is skipped, and most of it is not quarantined"
+    sentence = "most of its last records are poison. Mend the producer, then: consumer resume"
+    until(lambda: sentence in first.get("/readyz")[1], "readiness says it")
+    assert first.get("/readyz")[0] == 503
+    shard = halted["shard_id"]
+    first.kill()
+
+    second = game.worker(poll_interval_seconds="0.05", lease_ttl_seconds="1", idle_poll_interval_seconds="0.1")
+    until(lambda: "consumer resume" in second.get("/readyz")[1], "the halt survives a restart")
+    checkpoint = game.checkpoint()
+
+    code, said, complained = ended(game, "resume", shard)
+    assert (code, said) == (4, "")
+    assert "add --yes" in complained
+    code, said, complained = ended(game, "resume", shard + "0", "--yes")
+    assert (code, said) == (5, "")
+    assert shard in complained
+
+    code, said, complained = ended(game, "resume", shard, "--quarantine-all", "--yes", "--json")
+    assert (code, complained) == (0, "")
+    last = game.played()[-1].sequence_number
+    bare = shard.rpartition("/")[2]
+    assert json.loads(said) == {"shardId": bare, "checkpoint": checkpoint, "freeTo": last}
+    second.wait_for_event("shard.resumed", 5.0)
+    game.wait_until_consumed()
+    assert len(game.quarantined()) == 150
+    assert game.checkpoint() == last
+    until(lambda: second.get("/readyz")[0] == 200, "ready again")
+    lease = game.lease()
+    assert lease is not None
+    assert "freeTo" not in lease, "the breaker is armed again"
+
+    code, said, complained = ended(game, "resume", shard, "--yes")
+    assert (code, said) == (4, "")
+    assert "is not halted: nothing to resume" in complained
+
+    code, said, complained = ended(
+        game, "quarantine", "redrive", "--reason", "score_type", "--set", "score=12", "--yes"
+    )
+    assert (code, said, complained) == (0, "150 records counted\n", "")
+    for item in spoiled:
+        game.tally.count(item)
+    assert game.board() == game.tally.rows
+
+    code, said, complained = ended(game, "audit-log", "--json")
+    assert (code, complained) == (0, "")
+    acts = [row["act"] for row in json.loads(said)]
+    assert acts == ["redrive"] * 150 + ["resume"]
+    assert second.terminate().code == 0
+
+
+def test_a_plain_resume_halts_again_where_the_flood_goes_on(game: Game) -> None:
+    bug(game, 250)
+    worker = game.worker(poll_interval_seconds="0.05", lease_ttl_seconds="1")
+    shard = worker.wait_for_event("shard.halted")["shard_id"]
+    assert len(game.quarantined()) == 99
+    code, said, complained = ended(game, "resume", shard, "--yes")
+    assert (code, complained) == (0, "")
+    assert said.startswith(f"Shard {shard} goes on behind ")
+    worker.wait_for_event("shard.halted", count=2)
+    assert len(game.quarantined()) == 198
+    ended(game, "resume", shard, "--yes")
+    game.wait_until_consumed()
+    assert len(game.quarantined()) == 250
+
+
+def test_a_shard_without_a_row_is_for_checkpoint_set(game: Game) -> None:
+    game.play(3, 2)
+    worker = game.worker(lease_ttl_seconds="1")
+    game.wait_until_consumed()
+    lease = game.lease()
+    assert lease is not None
+    worker.kill()
+    game.client.delete_item(TableName=game.tables["lease"], Key={"leaseKey": lease["leaseKey"]})
+    code, said, complained = ended(game, "resume", lease["shardId"]["S"], "--yes")
+    assert (code, said) == (4, "")
+    assert "has no row in the lease table" in complained
+    assert "`consumer checkpoint set`" in complained
