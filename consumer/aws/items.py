@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 from typing import Any, Final
 
 from consumer.domain.breaker import Circuit
-from consumer.domain.leases import Birth, Lease, LeaseRow, Pin, Shard, Vouch, label_of
+from consumer.domain.leases import Birth, Lease, LeaseRow, Members, Pin, Shard, Vouch, label_of
 
 Item = Mapping[str, Any]
 
@@ -167,6 +167,16 @@ def vouch_of(value: Item) -> Vouch:
         lag_seconds=float(told["lagSeconds"]["N"]),
         as_of=float(told["asOf"]["N"]),
     )
+
+
+def members_of(item: Item) -> Members:
+    """The `members` item."""
+    workers = {
+        name.removeprefix(WORKER_PREFIX): vouch_of(value)
+        for name, value in item.items()
+        if name.startswith(WORKER_PREFIX)
+    }
+    return Members(int(text(item, "changes", "N") or 0), workers)
 
 
 def fence_values(lease: Lease) -> dict[str, Any]:

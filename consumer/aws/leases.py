@@ -59,8 +59,9 @@ class DynamoLeases:
     def pin(self, pin: Pin, predecessor: str | None, found_at: float) -> Done | Lost:
         """Pin and birth row in one transaction, each only if absent; with them the gap that a predecessor leaves."""
         birth = Birth(pin.stream_arn, self._leases, self._leaderboard)
+        # When it was found makes it a request of its own: after `init --adopt` the one before may be minutes old.
         actions = [
-            _put(self._leases, pin_item(pin), NEW_ROW),
+            _put(self._leases, {**pin_item(pin), "pinnedAt": seconds(found_at)}, NEW_ROW),
             _put(self._quarantine, birth_item(birth), "attribute_not_exists(shardId)"),
         ]
         if predecessor is not None:

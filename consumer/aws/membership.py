@@ -3,7 +3,7 @@
 from typing import Any
 
 from consumer.aws.errors import translated
-from consumer.aws.items import MEMBERS_KEY, WORKER_PREFIX, Item, lease_key, number, vouch_of, vouch_value
+from consumer.aws.items import MEMBERS_KEY, WORKER_PREFIX, lease_key, members_of, number, vouch_value
 from consumer.aws.update import update
 from consumer.domain.leases import Members, Vouch
 from consumer.domain.outcomes import Done, Removed
@@ -30,13 +30,7 @@ class DynamoMembership:
     def look(self) -> Members:
         """One consistent read."""
         answer = self._client.get_item(TableName=self._leases, Key=lease_key(MEMBERS_KEY), ConsistentRead=True)
-        item: Item = answer.get("Item", {})
-        workers = {
-            name.removeprefix(WORKER_PREFIX): vouch_of(value)
-            for name, value in item.items()
-            if name.startswith(WORKER_PREFIX)
-        }
-        return Members(int(item.get("changes", {"N": "0"})["N"]), workers)
+        return members_of(answer.get("Item", {}))
 
     def leave(self, owner: str) -> Done:
         """Takes the worker out, once."""

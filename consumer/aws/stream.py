@@ -127,11 +127,11 @@ class DynamoStreams:
     def _describe(self, stream_arn: str, **more: Any) -> tuple[Mapping[str, Any], float]:
         self._pace.wait()
         answer = self._client.describe_stream(StreamArn=stream_arn, **more)
-        return answer["StreamDescription"], _date_of(answer)
+        return answer["StreamDescription"], date_of(answer)
 
     def _describe_source(self) -> tuple[Mapping[str, Any], float]:
         answer = self._dynamodb.describe_table(TableName=self._source_table)
-        return answer["Table"], _date_of(answer)
+        return answer["Table"], date_of(answer)
 
     def _followed_at(self, stream_arn: str) -> float | None:
         """When the source table was seen to have a newer stream; None: it has none, or is not known.
@@ -184,7 +184,7 @@ def _children(listed: list[ListedShard] | tuple[ListedShard, ...], shard: Shard)
     return tuple(sorted(child.shard_id for child in listed if child.parent == shard.shard_id))
 
 
-def _date_of(answer: Mapping[str, Any]) -> float:
+def date_of(answer: Mapping[str, Any]) -> float:
     """The server's Date in unix seconds."""
     try:
         return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp()

@@ -3,12 +3,14 @@
 import typer
 
 from consumer.cli.audit_log import audit_log
+from consumer.cli.checkpoint import checkpoint
 from consumer.cli.demo import demo
 from consumer.cli.healthcheck import healthcheck
 from consumer.cli.init import init
 from consumer.cli.quarantine import quarantine
 from consumer.cli.resume import resume
 from consumer.cli.run import run
+from consumer.cli.status import status
 from consumer.cli.top import top
 
 app = typer.Typer(
@@ -35,6 +37,7 @@ def _options(
     """An exactly-once leaderboard consumer for DynamoDB Streams."""
 
 
-for command in (run, init, top, resume, audit_log, healthcheck, demo):
+for command in (run, init, status, top, resume, audit_log, healthcheck, demo):
     app.command()(command)
 app.add_typer(quarantine)
+app.add_typer(checkpoint, name="checkpoint")

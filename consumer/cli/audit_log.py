@@ -25,7 +25,7 @@ def audit_log(
     Example:
       consumer audit-log --limit 20
     """
-    from consumer.bootstrap import audit_log as log_of
+    from consumer.bootstrap.quarantine import audit_log as log_of
 
     rows = log_of(settings, limit)
     if json:

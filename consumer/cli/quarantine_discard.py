@@ -66,7 +66,7 @@ def discard(
         raise UsageFault("--reason is missing: say why these records shall never count; it is kept with them")
     if len(why) > 1000:
         raise UsageFault("--reason has more than 1,000 characters: say it shorter")
-    from consumer.bootstrap import ward
+    from consumer.bootstrap.quarantine import ward
     from consumer.operations.ward import require_pending
 
     with ward(settings, acting=False) as open_ward:

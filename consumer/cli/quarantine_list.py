@@ -46,7 +46,7 @@ def list_records(
     """
     states = None if state is Shown.ALL else State(state.value)
     choice = chosen(shard=shard, player=player, reason=reason, since=since, until=until, state=states)
-    from consumer.bootstrap import ward
+    from consumer.bootstrap.quarantine import ward
 
     with ward(settings, acting=False) as open_ward:
         heads = open_ward.pick(choice, partial(watched, what=f"reading {settings.quarantine_table}"))

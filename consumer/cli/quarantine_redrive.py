@@ -75,7 +75,7 @@ def redrive(
     one = addressed(shard_name, sequence_number, filters)
     choice = chosen(shard=shard, player=player, reason=reason, since=since, until=until)
     values = parse_repairs(set_ or [])
-    from consumer.bootstrap import ward
+    from consumer.bootstrap.quarantine import ward
     from consumer.operations.redrive import Repair
     from consumer.operations.ward import require_pending
 

@@ -27,7 +27,7 @@ def show(
       consumer quarantine show shardId-00000001769860800000-00000000 100000000000000000000042
     """
     require_number(sequence_number)
-    from consumer.bootstrap import ward
+    from consumer.bootstrap.quarantine import ward
 
     with ward(settings, acting=False) as open_ward:
         head = open_ward.find(shard, sequence_number)

@@ -37,7 +37,7 @@ def resume(
     Example:
       consumer resume shardId-00000001769860800000-00000000 --quarantine-all
     """
-    from consumer.bootstrap import resume_shard
+    from consumer.bootstrap.quarantine import resume_shard
 
     def agree(row: "LeaseRow") -> None:
         what = "let everything that it holds now into quarantine or the board" if quarantine_all else "let it go on"

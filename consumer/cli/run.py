@@ -23,6 +23,6 @@ def run(settings: Settings) -> int:
       2  wrong flags or settings        7  second signal
       3  AWS refuses or is not there
     """
-    from consumer.bootstrap import run as run_worker
+    from consumer.bootstrap.worker import run as run_worker
 
     return run_worker(settings)

@@ -34,7 +34,7 @@ def top(
     Example:
       consumer top --limit 3 --by gamesPlayed
     """
-    from consumer.bootstrap import top as top_of
+    from consumer.bootstrap.tables import top as top_of
 
     rows = top_of(settings, by, limit, partial(watched, what=f"reading {settings.leaderboard_table}"))
     if json:

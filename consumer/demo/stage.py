@@ -8,11 +8,11 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Final
 
-from consumer import bootstrap
 from consumer.aws.board import DynamoBoard
 from consumer.aws.clients import connect
 from consumer.aws.quarantine import DynamoQuarantine
 from consumer.aws.source import DynamoSource
+from consumer.bootstrap.tables import init
 from consumer.demo.engine import Engine
 from consumer.demo.games import poison_of, season
 from consumer.demo.show import Pulse, Scene, Show, many
@@ -100,7 +100,7 @@ class Stage:
         client = connect(settings.pool_size).dynamodb
         source = DynamoSource(client, SOURCE_TABLE, self._stop)
         source.create()
-        names = [report.name for report in bootstrap.init(settings)]
+        names = [report.name for report in init(settings)]
         self._show.tell("tables", f"{SOURCE_TABLE}, {', '.join(names)}")
         self._leaderboard = DynamoBoard(client, settings.leaderboard_table, self._stop)
         self._quarantine = DynamoQuarantine(client, settings.quarantine_table, self._stop)

@@ -115,6 +115,19 @@ class Adoption:
 
 
 @dataclass(frozen=True, slots=True)
+class Amendment:
+    """What a person does to a stream's birth row: `before` becomes `after`; None: there is none.
+
+    `pinned`: whether the lease table has the stream's pin.
+    """
+
+    stream_arn: str
+    before: Birth | None
+    after: Birth | None
+    pinned: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Vouch:
     """What a beat tells: a count that grows, the shards the worker owns, how many of them are behind, the worst lag.
 

@@ -9,8 +9,9 @@ from typing import Any, Protocol
 from consumer.domain.audit import Trace
 from consumer.domain.board import BoardRow
 from consumer.domain.leaderboard import Unit
-from consumer.domain.leases import Adoption, Lease, LeaseRow, Members, Origin, Pin, Shard, Vouch
+from consumer.domain.leases import Adoption, Amendment, Birth, Lease, LeaseRow, Members, Origin, Pin, Shard, Vouch
 from consumer.domain.outcomes import Children, CommitReply, Done, Ledger, Lost, RawPage, Refused, Removed, StreamListing
+from consumer.domain.overview import Gap, LeaseTable
 from consumer.domain.quarantine import Act, Application, Head, Taken
 from consumer.domain.records import Game, Verdict
 
@@ -181,6 +182,49 @@ class Circuits(Protocol):
 
         Done also when this very act (`token`) did so before. Raises the members' counter, so that the owner looks.
         """
+        ...
+
+
+class Overviews(Protocol):
+    """Lease and quarantine table, read for a person. No call is made per shard."""
+
+    def lease_table(self) -> LeaseTable:
+        """Every row of the lease table, each read consistently."""
+        ...
+
+    def gaps(self) -> tuple[Gap, ...]:
+        """Every gap row."""
+        ...
+
+    def pending(self) -> int:
+        """How many quarantine rows are pending. Costs a scan."""
+        ...
+
+
+class Placements(Protocol):
+    """A person's hand in the ledger: where a shard stands."""
+
+    def look(self) -> tuple[Members, float]:
+        """The `members` item, read consistently, and the server's time in unix seconds."""
+        ...
+
+    def place(self, before: LeaseRow | None, after: LeaseRow, trace: Trace) -> Done | Lost:
+        """Makes `before` (None: no row) into `after`, writes the trace and bumps the members' counter, all or nothing.
+
+        Lost when owner, epoch or checkpoint are not those of `before` any more, or a row exists. `after` has no owner.
+        """
+        ...
+
+
+class Births(Protocol):
+    """A person's hand in what belongs together: birth rows and pins."""
+
+    def births(self) -> tuple[Birth, ...]:
+        """Every birth row."""
+        ...
+
+    def amend(self, amendment: Amendment, trace: Trace) -> Done | Lost:
+        """Does it and writes the trace, all or nothing. Lost when birth row or pin are not as they were read."""
         ...
 
 

@@ -33,6 +33,7 @@ def test_a_pinned_stream(dynamo: DynamoSubject) -> None:
         "floor": {"N": "1769860800.5"},
         "rootShardIds": {"L": [{"S": "shard-0"}, {"S": "shard-1"}]},
         "pinComplete": {"BOOL": False},
+        "pinnedAt": {"N": "1769860800"},
     }
     assert dynamo.items(dynamo.leases) == [pin]
     assert dynamo.items(dynamo.quarantined) == [

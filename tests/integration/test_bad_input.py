@@ -184,7 +184,7 @@ def test_a_table_that_is_missing_or_has_another_key(game: Game, role: str) -> No
     told.assert_says(4, f"table {other} ({variable}) exists with the key id (S) + when (N)", "name a new one")
 
 
-COMMANDS = ("run", "init", "top")
+COMMANDS = ("run", "init", "top", "status")
 
 
 @pytest.fixture

@@ -39,7 +39,8 @@ class House:
         self.settings: list[Settings] = []
         self.result: Any = 0
         module = SimpleNamespace(run=self.take, init=self.take)
-        monkeypatch.setitem(sys.modules, "consumer.bootstrap", module)
+        for room in ("worker", "tables"):
+            monkeypatch.setitem(sys.modules, f"consumer.bootstrap.{room}", module)
         monkeypatch.setattr("consumer.telemetry.logs.configure", lambda *_: None)
 
     def take(self, settings: Settings) -> Any:
@@ -188,9 +189,9 @@ def test_help_of_run_lists_every_setting_with_its_variable_and_default(capsys: p
     assert "consumer run --source-table GameEvents" in text
 
 
-@pytest.mark.parametrize("command", ["init", "demo", "top"])
+@pytest.mark.parametrize("command", ["init", "demo", "top", "status", "checkpoint show", "checkpoint set"])
 def test_every_help_shows_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert end(command, "--help") == 0
+    assert end(*command.split(), "--help") == 0
     text = capsys.readouterr().out
     assert f"Example:\n    consumer {command} " in text
     assert "--http-port" not in text

@@ -114,7 +114,7 @@ class House:
             BoardRow("b\x1b[2J\u202eé", None, BIG, None),
         ]
         self.asked: list[tuple[Settings, By, int]] = []
-        monkeypatch.setitem(sys.modules, "consumer.bootstrap", SimpleNamespace(top=self.top))
+        monkeypatch.setitem(sys.modules, "consumer.bootstrap.tables", SimpleNamespace(top=self.top))
         monkeypatch.setattr("consumer.telemetry.logs.configure", lambda *_: None)
         for name in [name for name in os.environ if name.startswith("CONSUMER_")]:
             monkeypatch.delenv(name)

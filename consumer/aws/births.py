@@ -1,0 +1,74 @@
+"""Birth rows as a person amends them: each in one transaction with its audit row and a look at the pin."""
+
+from threading import Event
+from typing import Any
+
+from consumer.aws.audit import audit_put
+from consumer.aws.errors import translated
+from consumer.aws.items import BIRTH, birth_item, birth_key, birth_row, lease_key, stream_key
+from consumer.aws.pages import ask, query
+from consumer.aws.transaction import Action, transact
+from consumer.domain.audit import Trace
+from consumer.domain.leases import Amendment, Birth
+from consumer.domain.outcomes import Done, Lost
+
+
+class DynamoBirths:
+    """The Births port over a boto3 client; calls that must be tried again wait on `stop`."""
+
+    def __init__(self, client: Any, leases: str, quarantine: str, stop: Event) -> None:
+        self._client = client
+        self._leases = leases
+        self._quarantine = quarantine
+        self._stop = stop
+
+    @translated()
+    def births(self) -> tuple[Birth, ...]:
+        """One partition; see ports.Births."""
+        rows = query(
+            self._client,
+            self._stop,
+            TableName=self._quarantine,
+            KeyConditionExpression="shardId = :birth",
+            ExpressionAttributeValues={":birth": {"S": BIRTH}},
+        )
+        return tuple(map(birth_row, rows))
+
+    def amend(self, amendment: Amendment, trace: Trace) -> Done | Lost:
+        """See ports.Births. A repetition after a lost answer is the same request to DynamoDB."""
+        actions = [self._birth(amendment), self._pin(amendment), audit_put(self._quarantine, trace)]
+
+        def write() -> Done | Lost:
+            cancelled = transact(self._client, actions)
+            if cancelled is None:
+                return Done()
+            cancelled.only_conditions()
+            return Lost(None)
+
+        return ask(write, self._stop)
+
+    def _birth(self, amendment: Amendment) -> Action:
+        """Under the condition that it is as it was read."""
+        condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(shardId)"}
+        if (before := amendment.before) is not None:
+            condition = {
+                "ConditionExpression": "leaseTable = :lease AND leaderboardTable = :leaderboard",
+                "ExpressionAttributeValues": {
+                    ":lease": {"S": before.lease_table},
+                    ":leaderboard": {"S": before.leaderboard_table},
+                },
+            }
+        if amendment.after is None:
+            return {"Delete": {"TableName": self._quarantine, "Key": birth_key(amendment.stream_arn), **condition}}
+        return {"Put": {"TableName": self._quarantine, "Item": birth_item(amendment.after), **condition}}
+
+    def _pin(self, amendment: Amendment) -> Action:
+        """A worker may have begun in the meantime, or the table may have been restored."""
+        exists = "attribute_exists" if amendment.pinned else "attribute_not_exists"
+        return {
+            "ConditionCheck": {
+                "TableName": self._leases,
+                "Key": lease_key(stream_key(amendment.stream_arn)),
+                "ConditionExpression": f"{exists}(leaseKey)",
+            }
+        }

@@ -1,0 +1,94 @@
+"""An operator's look at lease and quarantine table: one scan, one query and a count, however many shards there are."""
+
+from collections.abc import Mapping
+from threading import Event
+from typing import Any, Final
+
+from consumer.aws.errors import translated
+from consumer.aws.items import (
+    GAP,
+    MEMBERS_KEY,
+    SHARD_PREFIX,
+    STREAM_PREFIX,
+    Item,
+    lease_row,
+    members_of,
+    pin_row,
+    text,
+)
+from consumer.aws.pages import query, scan
+from consumer.domain.leases import LeaseRow, Members, Pin
+from consumer.domain.outcomes import Ledger
+from consumer.domain.overview import Gap, LeaseTable
+
+REPLAY_PREFIX: Final = "replay#"
+
+
+class DynamoOverviews:
+    """The Overviews port over a boto3 client; calls that must be tried again wait on `stop`."""
+
+    def __init__(self, client: Any, leases: str, quarantine: str, stop: Event) -> None:
+        self._client = client
+        self._leases = leases
+        self._quarantine = quarantine
+        self._stop = stop
+
+    @translated()
+    def lease_table(self) -> LeaseTable:
+        """Every row in one scan; see ports.Overviews."""
+        rows: list[LeaseRow] = []
+        pins: list[Pin] = []
+        replays: list[Mapping[str, str]] = []
+        members = Members(0, {})
+        for item in scan(self._client, self._stop, TableName=self._leases):
+            key = item["leaseKey"]["S"]
+            if key.startswith(SHARD_PREFIX):
+                rows.append(lease_row(item))
+            elif key.startswith(STREAM_PREFIX):
+                pins.append(pin_row(item))
+            elif key.startswith(REPLAY_PREFIX):
+                replays.append(_plain(item))
+            elif key == MEMBERS_KEY:
+                members = members_of(item)
+        return LeaseTable(Ledger(tuple(rows), tuple(pins)), members, tuple(replays))
+
+    @translated()
+    def gaps(self) -> tuple[Gap, ...]:
+        """One partition; see ports.Overviews."""
+        rows = query(
+            self._client,
+            self._stop,
+            TableName=self._quarantine,
+            KeyConditionExpression="shardId = :gap",
+            ExpressionAttributeValues={":gap": {"S": GAP}},
+        )
+        return tuple(
+            Gap(
+                item["streamArn"]["S"],
+                text(item, "shard"),
+                item["from"]["S"],
+                text(item, "to"),
+                text(item, "loss") or "possible",
+                text(item, "foundAt") or "",
+            )
+            for item in rows
+        )
+
+    def pending(self) -> int:
+        """A scan that answers keys alone; see ports.Overviews."""
+        heads = scan(
+            self._client,
+            self._stop,
+            TableName=self._quarantine,
+            ProjectionExpression="sequenceNumber",
+            FilterExpression="#state = :pending",
+            ExpressionAttributeNames={"#state": "state"},
+            ExpressionAttributeValues={":pending": {"S": "pending"}},
+        )
+        return sum(1 for _ in heads)
+
+
+def _plain(item: Item) -> dict[str, str]:
+    """What an item has of text, numbers and truths."""
+    told = {name: next(iter(value.items())) for name, value in sorted(item.items())}
+    return {name: str(value) for name, (tag, value) in told.items() if tag in ("S", "N", "BOOL")}

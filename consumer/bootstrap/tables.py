@@ -1,0 +1,57 @@
+"""The tables: made, matched with what belongs to them, and the board read."""
+
+import threading
+import time
+from collections.abc import Callable
+
+from consumer.aws.births import DynamoBirths
+from consumer.aws.board import DynamoBoard
+from consumer.aws.clients import connect
+from consumer.aws.errors import refusal_of
+from consumer.aws.identity import caller
+from consumer.aws.overview import DynamoOverviews
+from consumer.aws.tables import (
+    LEADERBOARD_KEYS,
+    DynamoTables,
+    TableReport,
+)
+from consumer.bootstrap.common import check_tables, own_tables, refused
+from consumer.domain.board import BoardRow
+from consumer.domain.errors import Trouble
+from consumer.operations import adopt as adoption
+from consumer.operations import top as board
+from consumer.settings import Settings, variable
+
+
+def init(settings: Settings) -> list[TableReport]:
+    """Makes the leaderboard, lease and quarantine tables, or finds them as they should be."""
+    clients = connect(settings.pool_size)
+    tables = DynamoTables(clients.dynamodb, clients.streams, threading.Event())
+    return [tables.ensure(*table) for table in own_tables(settings)]
+
+
+def adopt(settings: Settings, agree: Callable[[tuple[str, ...]], None]) -> list[str]:
+    """Makes birth rows match the lease table, once `agree` has not raised; the ARNs of their streams."""
+    clients, stop = connect(settings.pool_size), threading.Event()
+    check_tables(clients, stop, settings, "leaderboard_table", "lease_table", "quarantine_table")
+    names = (settings.lease_table, settings.quarantine_table, stop)
+    births, tables = DynamoBirths(clients.dynamodb, *names), (settings.lease_table, settings.leaderboard_table)
+    with refused():
+        pins = DynamoOverviews(clients.dynamodb, *names).lease_table().ledger.pins
+        planned = adoption.amendments(births.births(), pins, tables)
+        if planned:
+            agree(tuple(adoption.sentence(amendment, tables) for amendment in planned))
+            adoption.carry_out(births, planned, caller(clients.dynamodb), time.time())
+    return [amendment.stream_arn for amendment in planned]
+
+
+def top(settings: Settings, by: board.By, limit: int, watch: board.Watch) -> list[BoardRow]:
+    """The best of the leaderboard. Raises StartRefused for what a person must mend."""
+    stop = threading.Event()
+    clients = connect(settings.pool_size)
+    tables = DynamoTables(clients.dynamodb, clients.streams, stop)
+    tables.check(settings.leaderboard_table, LEADERBOARD_KEYS, variable("leaderboard_table"))
+    try:
+        return board.top(DynamoBoard(clients.dynamodb, settings.leaderboard_table, stop), by, limit, watch)
+    except Trouble as trouble:
+        raise refusal_of(trouble) from trouble

@@ -1,0 +1,96 @@
+"""`consumer checkpoint show` and `set`: a shard's row of the ledger."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from consumer.cli.confirm import Yes, confirm
+from consumer.cli.document import document
+from consumer.cli.flags import LOGS, with_settings
+from consumer.domain.leases import LeaseRow
+from consumer.settings import Settings
+
+checkpoint = typer.Typer(help="Shows or sets a shard's row of the ledger.", no_args_is_help=True, rich_markup_mode=None)
+
+ShardName = Annotated[str, typer.Argument(metavar="SHARD", help="A shard's id, or LABEL/ID.", show_default=False)]
+Position = Annotated[
+    str,
+    typer.Argument(
+        metavar="POSITION",
+        help="What counts as done: a sequence number, TRIM_HORIZON (nothing) or, for a missing row, SHARD_END.",
+        show_default=False,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout and nothing else.")]
+
+
+@checkpoint.command()
+@with_settings("lease_table", *LOGS)
+def show(settings: Settings, shard: ShardName, json: Json = False) -> int:
+    """Shows a shard's row: how far it is committed, who owns it, and its lineage.
+
+    \b
+    Example:
+      consumer checkpoint show shardId-00000001769860800000-1a2b3c4d
+    """
+    from consumer.bootstrap.ledger import show_checkpoint
+
+    fields = _fields(show_checkpoint(settings, shard))
+    if json:
+        print(document(fields))
+    else:
+        for name, value in fields.items():
+            told = ", ".join(value) if isinstance(value, list) else value
+            print(f"{name:<20} {'-' if told in (None, '') else told}")
+    return 0
+
+
+@checkpoint.command("set")
+@with_settings("lease_table", "quarantine_table", "lease_ttl_seconds", *LOGS)
+def set_(settings: Settings, shard: ShardName, position: Position, yes: Yes = False) -> int:
+    """Sets how far a shard counts as done, for a row that is halted or was lost; a worker then takes it up.
+
+    Asks first. Refuses while a living worker owns the shard. Moving back counts games a second time, moving forward
+    skips games: nobody but you knows which position is right. Leaves an audit row. Pass the workers' LEASE_TTL_SECONDS.
+
+    \b
+    Example:
+      consumer checkpoint set shardId-00000001769860800000-1a2b3c4d 1234500000000000123456789
+
+    \b
+    Exit codes:
+      0  done                           4  refused, or not confirmed
+      2  no position                    5  no such shard
+      3  AWS refuses or is not there
+    """
+    from consumer.bootstrap.ledger import set_checkpoint
+
+    def agree(sentences: tuple[str, ...]) -> None:
+        for sentence in sentences:
+            print(sentence, file=sys.stderr)
+        confirm("Set it?", yes=yes)
+
+    placement = set_checkpoint(settings, shard, position, agree)
+    after = placement.after
+    print(f"set {after.shard} to {after.checkpoint}, epoch {after.epoch}")
+    return 0
+
+
+def _fields(row: LeaseRow) -> dict[str, object]:
+    """Keys as in the table."""
+    return {
+        "shardId": row.shard.shard_id,
+        "streamArn": row.shard.stream_arn,
+        "checkpoint": row.checkpoint,
+        "checkpointCreatedAt": row.created,
+        "leaseOwner": row.owner,
+        "leaseEpoch": row.epoch,
+        "parentShardId": row.parent,
+        "childShardIds": list(row.children),
+        "unlistedSince": row.unlisted_since,
+        "haltedAt": row.circuit.halted_at,
+        "recentPoison": row.circuit.recent.bit_count(),
+        "freeTo": row.circuit.free_to,
+        "resumes": row.circuit.resumes,
+    }

@@ -1,0 +1,44 @@
+"""Where `status` looks from: one scan of the lease table, gaps, a count, and the listings of the streams in use."""
+
+import time
+from collections.abc import Callable
+
+from consumer.domain.errors import StartRefused, Trouble, TroubleKind
+from consumer.domain.outcomes import StreamListing
+from consumer.domain.ports import Overviews, Streams
+from consumer.operations.standing import Status
+from consumer.operations.status import status
+
+
+class Observatory:
+    """`newest` finds the stream to read, and raises StartRefused when there is none."""
+
+    def __init__(
+        self, overviews: Overviews, streams: Streams, newest: Callable[[], str], lease_ttl_seconds: float
+    ) -> None:
+        self._overviews = overviews
+        self._streams = streams
+        self._newest = newest
+        self._ttl = lease_ttl_seconds
+
+    def look(self) -> Status:
+        """How things stand. The stream may be off by now: what the tables know of it is told. Raises Trouble."""
+        table = self._overviews.lease_table()
+        in_use = {row.shard.stream_arn for row in table.ledger.rows if not row.finished}
+        try:
+            in_use.add(self._newest())
+        except StartRefused:
+            if not table.ledger.pins:
+                raise
+        listings = [listing for arn in sorted(in_use) if (listing := self._listing(arn)) is not None]
+        now = max((listing.served_at for listing in listings), default=time.time())
+        return status(table, listings, self._overviews.gaps(), self._overviews.pending(), now, self._ttl)
+
+    def _listing(self, stream_arn: str) -> StreamListing | None:
+        """None for a stream that is gone, or that has no shards yet."""
+        try:
+            return self._streams.list_shards(stream_arn)
+        except Trouble as trouble:
+            if trouble.kind is TroubleKind.MISSING:
+                return None
+            raise

@@ -1,0 +1,88 @@
+"""What a person's commands read and write, over the fakes of the tables, with the conditions of the real ones."""
+
+from collections.abc import Callable
+
+from consumer.domain.audit import Trace
+from consumer.domain.leases import Amendment, Birth, LeaseRow, Members
+from consumer.domain.outcomes import Done, Lost
+from consumer.domain.overview import Gap, LeaseTable
+from tests.fakes.tables import FakeTables
+
+
+class FakeOverviews:
+    """The Overviews port."""
+
+    def __init__(self, tables: FakeTables) -> None:
+        self._tables = tables
+
+    def lease_table(self) -> LeaseTable:
+        """See ports.Overviews."""
+        return LeaseTable(self._tables.load(), self._tables.look())
+
+    def gaps(self) -> tuple[Gap, ...]:
+        """See ports.Overviews."""
+        return tuple(
+            Gap(shard.stream_arn, shard.shard_id, checkpoint, gap.to, "possible", "")
+            for (shard, checkpoint), gap in self._tables.gaps.items()
+        )
+
+    def pending(self) -> int:
+        """See ports.Overviews."""
+        return self._tables.pending()
+
+
+class FakePlacements:
+    """The Placements port; `trail` are the audit rows. Guards in `tables.off`: place_owner, place_epoch,
+    place_checkpoint, place_if_absent."""
+
+    def __init__(self, tables: FakeTables, clock: Callable[[], float]) -> None:
+        self.trail: list[Trace] = []
+        self._tables = tables
+        self._clock = clock
+
+    def look(self) -> tuple[Members, float]:
+        """See ports.Placements."""
+        return self._tables.look(), self._clock()
+
+    def place(self, before: LeaseRow | None, after: LeaseRow, trace: Trace) -> Done | Lost:
+        """See ports.Placements."""
+        rows, off = self._tables.rows, self._tables.off
+        stored = rows.get(after.shard)
+        if before is None:
+            if stored is not None and "place_if_absent" not in off:
+                return Lost(stored)
+        elif (
+            stored is None
+            or (stored.owner != before.owner and "place_owner" not in off)
+            or (stored.epoch != before.epoch and "place_epoch" not in off)
+            or (stored.checkpoint != before.checkpoint and "place_checkpoint" not in off)
+        ):
+            return Lost(stored)
+        rows[after.shard] = after
+        self._tables.changes += 1
+        self.trail.append(trace)
+        return Done()
+
+
+class FakeBirths:
+    """The Births port; `trail` are the audit rows."""
+
+    def __init__(self, tables: FakeTables) -> None:
+        self.trail: list[Trace] = []
+        self._tables = tables
+
+    def births(self) -> tuple[Birth, ...]:
+        """See ports.Births."""
+        return tuple(self._tables.births.values())
+
+    def amend(self, amendment: Amendment, trace: Trace) -> Done | Lost:
+        """See ports.Births."""
+        births, arn = self._tables.births, amendment.stream_arn
+        if births.get(arn) != amendment.before or (arn in self._tables.pins) is not amendment.pinned:
+            return Lost(None)
+        if amendment.after is None:
+            births.pop(arn, None)
+        else:
+            births[arn] = amendment.after
+        self.trail.append(trace)
+        return Done()

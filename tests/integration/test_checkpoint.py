@@ -1,0 +1,157 @@
+"""`consumer checkpoint` as a process: a lost row is made again and its worker goes on; what is refused, and how."""
+
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from consumer.aws.audit import DynamoAudit
+from tests.engines import TableEngine
+from tests.processes import Game, consumer, until
+
+TTL = "1"
+
+
+@pytest.fixture
+def game(engine: TableEngine) -> Iterator[Game]:
+    with Game(engine) as game:
+        yield game
+
+
+@pytest.fixture
+def counted(game: Game) -> Game:
+    """A game whose worker has counted it and is gone."""
+    game.play(30, 5)
+    worker = game.worker(lease_ttl_seconds=TTL)
+    game.wait_until_consumed()
+    assert worker.terminate().code == 0
+    return game
+
+
+def ask(game: Game, *arguments: str) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of `consumer checkpoint`, where nobody can be asked."""
+    ended = consumer("checkpoint", *arguments, environment=game.environment(lease_ttl_seconds=TTL))
+    assert "Traceback" not in ended.stderr
+    return ended.returncode, ended.stdout, ended.stderr
+
+
+def told(game: Game) -> tuple[int, Any]:
+    ended = consumer("status", "--json", environment=game.environment(lease_ttl_seconds=TTL))
+    return ended.returncode, json.loads(ended.stdout)
+
+
+def shard_of(game: Game) -> str:
+    lease = game.lease()
+    assert lease is not None
+    return str(lease["shardId"]["S"])
+
+
+def delete_row(game: Game) -> None:
+    lease = game.lease()
+    assert lease is not None
+    game.client.delete_item(TableName=game.tables["lease"], Key={"leaseKey": lease["leaseKey"]})
+
+
+def trail(game: Game) -> list[dict[str, str]]:
+    return list(DynamoAudit(game.client, game.tables["quarantine"], threading.Event()).rows())
+
+
+def test_a_lost_row_is_made_again_and_its_worker_takes_it_up_without_a_restart(game: Game) -> None:
+    game.play(60, 7)
+    worker = game.worker(lease_ttl_seconds=TTL)
+    game.wait_until_consumed()
+    shard, last = shard_of(game), str(game.checkpoint())
+    delete_row(game)
+    game.play(40, 7)
+    halted = worker.wait_for_event("shard.halted")
+    assert (halted["shard_id"].rpartition("/")[2], halted["checkpoint"]) == (shard, last)
+
+    code, document = told(game)
+    assert (code, document["verdict"]) == (12, "halted")
+    (shown,) = document["shards"]
+    assert (shown["shardId"], shown["state"], shown["checkpoint"], shown["lagSeconds"]) == (
+        shard,
+        "missing",
+        None,
+        None,
+    )
+    assert document["halted"] == [f"{document['shards'][0]['streamArn'].rpartition('/')[2]}/{shard}"]
+    code, said, complained = ask(game, "show", shard)
+    assert (code, said) == (5, "")
+    assert "is missing" in complained
+    assert "consumer checkpoint set" in complained
+
+    code, said, complained = ask(game, "set", shard, last, "--yes")
+    assert code == 0, complained
+    assert f"{shard} to {last}, epoch " in said
+    assert "counted again" in complained
+    game.wait_until_consumed()
+    game.assert_exact()
+    until(lambda: told(game)[0] == 0, "status is healthy again")
+    (row,) = trail(game)
+    assert (row["act"], row["target"].rpartition("/")[2], row["to"]) == ("checkpoint set", shard, last)
+    assert worker.terminate().code == 0
+
+
+def test_a_position_set_back_counts_the_games_again(counted: Game) -> None:
+    """A leaderboard that was emptied, say."""
+    shard, before = shard_of(counted), counted.lease()
+    for row in counted.rows("leaderboard"):
+        counted.client.delete_item(TableName=counted.tables["leaderboard"], Key={"playerId": row["playerId"]})
+    code, _, complained = ask(counted, "set", shard, "TRIM_HORIZON", "--yes")
+    assert code == 0, complained
+    assert "a step back: the games in between are counted a second time" in complained
+    after = counted.lease()
+    assert before is not None
+    assert after is not None
+    assert int(after["leaseEpoch"]["N"]) > int(before["leaseEpoch"]["N"])
+    worker = counted.worker(lease_ttl_seconds=TTL)
+    counted.wait_until_consumed()
+    assert worker.terminate().code == 0
+    counted.assert_exact()
+
+
+def test_show(counted: Game) -> None:
+    shard = shard_of(counted)
+    code, said, complained = ask(counted, "show", shard, "--json")
+    assert (code, complained) == (0, "")
+    shown = json.loads(said)
+    assert (shown["shardId"], shown["checkpoint"], shown["leaseOwner"]) == (shard, counted.checkpoint(), None)
+    label = shown["streamArn"].rpartition("/")[2]
+    assert ask(counted, "show", f"{label}/{shard}", "--json")[1] == said
+    assert f"checkpoint           {shown['checkpoint']}" in ask(counted, "show", shard)[1]
+
+
+def test_a_living_owner_is_refused(game: Game) -> None:
+    game.play(10, 2)
+    worker = game.worker(lease_ttl_seconds=TTL)
+    game.wait_until_consumed()
+    shard, owner = shard_of(game), worker.wait_for_event("worker.joined")["owner"]
+    code, said, complained = ask(game, "set", shard, "TRIM_HORIZON", "--yes")
+    assert (code, said) == (4, "")
+    assert f"worker {owner} is alive and owns shard" in complained
+    assert worker.kill() != 0
+    code, _, complained = ask(game, "set", shard, str(game.checkpoint()), "--yes")
+    assert code == 0, complained
+    game.assert_exact()
+
+
+def test_what_is_refused_changes_nothing(counted: Game) -> None:
+    shard, lease = shard_of(counted), counted.rows("lease")
+    for arguments, code, words in (
+        ((f"{shard}x", "TRIM_HORIZON", "--yes"), 5, ("there is no shard", "the nearest ones are", shard)),
+        ((shard, "yesterday", "--yes"), 2, ("'yesterday' is no checkpoint: TRIM_HORIZON, a sequence number",)),
+        ((shard, "1" * 41, "--yes"), 2, ("is no checkpoint",)),
+        ((shard, "SHARD_END", "--yes"), 4, ("Set the last sequence number",)),
+        ((shard, "TRIM_HORIZON"), 4, ("counted a second time", "add --yes")),
+        ((shard, "TRIM_HORIZON", "--yes", "--lease-table", "nowhere"), 3, ("nowhere (CONSUMER_LEASE_TABLE)",)),
+        ((shard, "TRIM_HORIZON", "--yes", "--quarantine-table", "nowhere"), 3, ("CONSUMER_QUARANTINE_TABLE",)),
+        ((shard,), 2, ("Missing argument 'POSITION'",)),
+    ):
+        ended, said, complained = ask(counted, "set", *arguments)
+        assert (ended, said) == (code, ""), complained
+        assert [word for word in words if word not in complained] == [], complained
+    assert ask(counted, "show", "nothing like it")[0] == 5
+    assert (counted.rows("lease"), trail(counted)) == (lease, [])

@@ -1,0 +1,145 @@
+"""The status as a person and as a machine see it."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from consumer.cli.document import document
+from consumer.cli.status_view import print_status, span, status_fields
+from consumer.domain.breaker import Circuit
+from consumer.domain.leases import Members, Pin, Vouch
+from consumer.domain.outcomes import Ledger
+from consumer.domain.overview import Gap, LeaseTable
+from consumer.operations.standing import Limits, Status
+from consumer.operations.status import status
+from tests.builders import ARN, ME, OTHER, build_shards, finished, row, sequence_number, shard
+
+NOW = 1_769_900_000.0
+
+
+def incident() -> Status:
+    """0 is finished; of its children 1 is halted, 2 is missing and 3 is worked; 4 waits for 3; 5 is alone."""
+    rows = (
+        replace(finished(0, 1, 2, 3), created=NOW - 9),
+        replace(row(1, owner=ME, parent=0, created=NOW - 9), circuit=Circuit(halted_at=NOW - 5.25)),
+        row(3, owner=ME, parent=0, created=NOW - 9, checkpoint=sequence_number(7)),
+        row(5, created=NOW - 5000),
+    )
+    members = Members(3, {ME: Vouch(5, 2, 1, 8.0, NOW - 1.5), OTHER: Vouch(9, 0, 0, 0.0, NOW - 100)})
+    gaps = (Gap(ARN, "shard-5", "77", None, "possible", "2026-01-31T12:00:00.000Z"),)
+    table = LeaseTable(
+        Ledger(rows, (Pin(ARN, None, ("shard-0", "shard-5"), complete=True),)),
+        members,
+        ({"leaseKey": "replay#x", "to": "9"},),
+    )
+    return status(table, [build_shards(6, {0: [1, 2, 3], 3: 4})], gaps, 12, NOW, 5)
+
+
+def test_a_tree_with_finished_shards_folded(capsys: pytest.CaptureFixture[str]) -> None:
+    print_status(incident(), Limits(), all_shards=False)
+    assert capsys.readouterr().out.splitlines() == [
+        "halted",
+        "lag         unknown, at most 1 h 23 min",
+        "data loss   in 22 h 36 min at the earliest",
+        "quarantine  12 pending",
+        "gaps        1",
+        f"  shard {shard(5)}: from 77 to not known yet, loss possible, found 2026-01-31T12:00:00.000Z",
+        f"halted      {shard(1)}: most of its last records are poison; the way on is `consumer resume`",
+        f"halted      {shard(2)}: its row is missing; the way on is `consumer checkpoint set`",
+        "replay      leaseKey=replay#x, to=9",
+        "worker      w1/a: owns 2, 1 behind by up to 8 s, beat 1 s ago",
+        "worker      w2/b: owns 0, 0 behind, beat 1 min 40 s ago: no longer believed",
+        "stream 2026-01-01T00:00:00.000 (1 finished shards not shown: --all)",
+        "├── shard-1  halted  owner w1/a, epoch 7, at TRIM_HORIZON  lag 9 s",
+        "├── shard-2  missing  lag unknown, at most 9 s",
+        f"├── shard-3  running  owner w1/a, epoch 7, at {sequence_number(7)}  lag 9 s",
+        "│   └── shard-4  waiting",
+        "└── shard-5  unowned  owner none, epoch 7, at TRIM_HORIZON  lag unknown, at most 1 h 23 min",
+    ]
+
+
+def test_all_of_the_tree(capsys: pytest.CaptureFixture[str]) -> None:
+    print_status(incident(), Limits(), all_shards=True)
+    drawn = capsys.readouterr().out.splitlines()
+    assert drawn[11:14] == [
+        "stream 2026-01-01T00:00:00.000",
+        "├── shard-0  finished",
+        "│   ├── shard-1  halted  owner w1/a, epoch 7, at TRIM_HORIZON  lag 9 s",
+    ]
+
+
+def test_a_long_line_of_descent_is_drawn(capsys: pytest.CaptureFixture[str]) -> None:
+    """A thousand roll-overs: nothing recurses here; rich draws as deep as it can."""
+    told = status(
+        LeaseTable(Ledger((), ()), Members(0, {})),
+        [build_shards(60, {number: number + 1 for number in range(59)})],
+        (),
+        0,
+        NOW,
+        5,
+    )
+    print_status(told, Limits(), all_shards=False)
+    assert len([line for line in capsys.readouterr().out.splitlines() if "waiting" in line]) == 60
+
+
+def test_the_shape_for_machines() -> None:
+    told = json.loads(document(status_fields(incident(), Limits())))
+    assert told["verdict"] == "halted"
+    assert (told["lagSeconds"], told["lagAtMostSeconds"], told["retentionHeadroomSeconds"]) == (None, 5000.0, 81_400.0)
+    assert (told["quarantinePending"], told["halted"], told["unreadStreams"]) == (
+        12,
+        [str(shard(1)), str(shard(2))],
+        [],
+    )
+    assert told["replays"] == [{"leaseKey": "replay#x", "to": "9"}]
+    assert told["gaps"] == [
+        {
+            "streamArn": ARN,
+            "shardId": "shard-5",
+            "from": "77",
+            "to": None,
+            "loss": "possible",
+            "foundAt": "2026-01-31T12:00:00.000Z",
+        }
+    ]
+    assert told["workers"][0] == {
+        "owner": ME,
+        "workerId": "w1",
+        "shards": 2,
+        "behind": 1,
+        "lagSeconds": 8.0,
+        "beat": 5,
+        "beatSecondsAgo": 1.5,
+        "fresh": True,
+    }
+    assert told["shards"][1] == {
+        "shardId": "shard-1",
+        "streamArn": ARN,
+        "state": "halted",
+        "owner": ME,
+        "epoch": 7,
+        "checkpoint": "TRIM_HORIZON",
+        "lagSeconds": 9.0,
+        "atMostSeconds": None,
+        "parentShardId": "shard-0",
+        "childShardIds": [],
+        "haltedAt": NOW - 5.25,
+    }
+    assert [each["state"] for each in told["shards"]] == [
+        "finished",
+        "halted",
+        "missing",
+        "running",
+        "waiting",
+        "unowned",
+    ]
+    assert told["shards"][3]["childShardIds"] == ["shard-4"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(0.9, "0 s"), (59, "59 s"), (61, "1 min 1 s"), (3600, "1 h 0 min"), (90_000, "25 h 0 min"), (-61, "-1 min 1 s")],
+)
+def test_a_span(seconds: float, told: str) -> None:
+    assert span(seconds) == told
