@@ -13,9 +13,10 @@ from consumer.domain.outcomes import Done, Ledger
 from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.records import Rules
 from consumer.worker import events
-from consumer.worker.calls import Beat, Call, CoordinatorCall, Load, Look, Read, Reply, ShardCall, World, perform
+from consumer.worker.calls import Beat, Call, CoordinatorCall, Load, Look, Read, Reply, ShardCall
 from consumer.worker.common import Common
 from consumer.worker.coordinator import Coordinator, Identity
+from consumer.worker.perform import World, perform
 from consumer.worker.pinning import Pinning
 from consumer.worker.shard import ShardMachine
 from consumer.worker.tuning import Tuning

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from consumer.domain.errors import Trouble, WorkerStalled
 from consumer.domain.ports import Commits
-from consumer.worker.calls import Perform
 from consumer.worker.narrator import Narrator
+from consumer.worker.perform import Perform
 from consumer.worker.pool import Pool
 from consumer.worker.stop import Stop
 from consumer.worker.worker import Worker

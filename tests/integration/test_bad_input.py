@@ -7,7 +7,6 @@ An endpoint where nobody listens, and tables that were counted and then mistyped
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -100,7 +99,7 @@ def test_no_settings_at_all(game: Game) -> None:
         ("poll_interval_seconds", "nan", "it must be a number of seconds from 0.05 to 60"),
         ("http_host", "", "it must be an address or a host name"),
         ("worker_id", "a/b", "it must be 1 to 128 characters"),
-        ("start_position", f"{datetime.now(UTC) + timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}", "it lies in the future"),
+        ("start_position", "2999-01-01T00:00:00Z", "it lies in the future"),
         ("start_position", "2026-01-31T12:00:00", "it has no zone"),
         ("start_position", "soon", "it must be TRIM_HORIZON, LATEST or a past time with a zone"),
         ("source_table", "Game Events", "it must be 3 to 255 characters of A-Z a-z 0-9 _ . -"),

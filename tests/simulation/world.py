@@ -8,7 +8,8 @@ from itertools import count
 from consumer.domain.leases import Shard
 from consumer.domain.outcomes import Refused
 from consumer.domain.records import Rules
-from consumer.worker.calls import Beat, Call, Claim, Commit, Look, Open, Probe, Read, RecordGap, Reply, World, perform
+from consumer.worker.calls import Beat, Call, Claim, Commit, Look, Open, Probe, Read, RecordGap, Reply
+from consumer.worker.perform import World, perform
 from consumer.worker.pinning import StartPosition
 from tests.fakes import FakeStreams, FakeTables, Names
 from tests.simulation.dice import Dice

@@ -7,7 +7,8 @@ import pytest
 from consumer.domain.lineage import RETENTION_SECONDS
 from consumer.domain.position import TRIM_HORIZON, rank
 from consumer.worker import events
-from consumer.worker.calls import Claim, Commit, Open, Read, perform
+from consumer.worker.calls import Claim, Commit, Open, Read
+from consumer.worker.perform import perform
 from tests.builders import ARN, CREATED, ME, OTHER, shard
 from tests.crews import BEGAN, Crew, alone
 from tests.talks import NO_ANSWER

@@ -8,7 +8,8 @@ import pytest
 from consumer.aws.membership import DynamoMembership
 from consumer.domain.errors import UnsafeRefused
 from consumer.domain.leases import Vouch
-from consumer.worker.calls import Beat, Claim, Commit, perform
+from consumer.worker.calls import Beat, Claim, Commit
+from consumer.worker.perform import perform
 from consumer.worker.shard import State
 from tests.builders import ME, OTHER, shard
 from tests.crews import Crew, alone

@@ -31,10 +31,9 @@ from consumer.worker.calls import (
     RecordGap,
     Release,
     Reply,
-    World,
     lane_of,
-    perform,
 )
+from consumer.worker.perform import World, perform
 from tests.builders import ARN, CREATED, ME, OTHER, game, lease, sequence_number, shard
 from tests.fakes import FakeTables
 from tests.fakes.tables import Score

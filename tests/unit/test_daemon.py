@@ -9,9 +9,10 @@ import pytest
 from consumer.domain.errors import Trouble, TroubleKind
 from consumer.domain.ports import Commits
 from consumer.worker import daemon as daemon_room
-from consumer.worker.calls import Call, Commit, Load, Release, Reply, perform
+from consumer.worker.calls import Call, Commit, Load, Release, Reply
 from consumer.worker.daemon import Daemon
 from consumer.worker.narrator import Narrator
+from consumer.worker.perform import perform
 from consumer.worker.stop import Stop
 from tests.fakes import FakeTables
 from tests.talks import Shift, stream

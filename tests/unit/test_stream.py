@@ -10,7 +10,8 @@ from consumer.domain.errors import Trouble, TroubleKind
 from consumer.domain.outcomes import Page, RawPage
 from consumer.domain.position import is_sequence_number
 from consumer.domain.records import Rules, decode
-from consumer.worker.calls import PAGE_RECORDS, Read, World, perform
+from consumer.worker.calls import PAGE_RECORDS, Read
+from consumer.worker.perform import World, perform
 from tests.builders import lease, wire
 from tests.fakes import FakeStreams, FakeTables, Names
 

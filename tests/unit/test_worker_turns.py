@@ -4,7 +4,8 @@ import pytest
 
 from consumer.domain.errors import Trouble, TroubleKind
 from consumer.domain.outcomes import Committed, Refused
-from consumer.worker.calls import Call, Commit, Release, perform
+from consumer.worker.calls import Call, Commit, Release
+from consumer.worker.perform import perform
 from tests.builders import shard
 from tests.talks import IMAGE, Shift, stream
 
