@@ -3,7 +3,8 @@
 from typing import Any
 
 from consumer.aws.audit import audit_put
-from consumer.aws.items import MEMBERS_KEY, lease_key, lease_row, number, shard_key, text
+from consumer.aws.items import lease_key, lease_row, number, shard_key, text
+from consumer.aws.membership import bump
 from consumer.aws.transaction import Action, transact
 from consumer.domain.audit import Trace
 from consumer.domain.leases import LeaseRow
@@ -21,7 +22,7 @@ class DynamoCircuits:
     def resume(self, row: LeaseRow, free_to: str | None, token: str, trace: Trace) -> Done | Lost:
         """The row, the trace, and the members' counter of changes; see ports.Circuits."""
         cancelled = transact(
-            self._client, [self._close(row, free_to, token), audit_put(self._quarantine, trace), self._bump()]
+            self._client, [self._close(row, free_to, token), audit_put(self._quarantine, trace), bump(self._leases)]
         )
         if cancelled is None:
             return Done()
@@ -48,16 +49,6 @@ class DynamoCircuits:
                 "ConditionExpression": f"attribute_exists(haltedAt) AND {unresumed(resumes)}",
                 "ExpressionAttributeValues": values,
                 "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-            }
-        }
-
-    def _bump(self) -> Action:
-        return {
-            "Update": {
-                "TableName": self._leases,
-                "Key": lease_key(MEMBERS_KEY),
-                "UpdateExpression": "ADD changes :one",
-                "ExpressionAttributeValues": {":one": number(1)},
             }
         }
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from consumer.aws.errors import translated
 from consumer.aws.items import MEMBERS_KEY, WORKER_PREFIX, lease_key, members_of, number, vouch_value
+from consumer.aws.transaction import Action
 from consumer.aws.update import update
 from consumer.domain.leases import Members, Vouch
 from consumer.domain.outcomes import Done, Removed
@@ -52,3 +53,15 @@ class DynamoMembership:
             self._client, self._leases, MEMBERS_KEY, expression, condition, values, names, returning=False
         )
         return failed
+
+
+def bump(leases: str) -> Action:
+    """Part of a person's act: workers read the ledger when the counter has changed."""
+    return {
+        "Update": {
+            "TableName": leases,
+            "Key": lease_key(MEMBERS_KEY),
+            "UpdateExpression": "ADD changes :one",
+            "ExpressionAttributeValues": {":one": number(1)},
+        }
+    }

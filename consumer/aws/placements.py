@@ -15,6 +15,7 @@ from consumer.aws.items import (
     seconds,
     shard_key,
 )
+from consumer.aws.membership import bump
 from consumer.aws.pages import ask
 from consumer.aws.stream import date_of
 from consumer.aws.transaction import Action, transact
@@ -47,7 +48,7 @@ class DynamoPlacements:
     def place(self, before: LeaseRow | None, after: LeaseRow, trace: Trace) -> Done | Lost:
         """See ports.Placements. A repetition after a lost answer is the same request to DynamoDB."""
         row = self._put(after) if before is None else self._move(before, after)
-        actions = [row, audit_put(self._quarantine, trace), self._bump()]
+        actions = [row, audit_put(self._quarantine, trace), bump(self._leases)]
 
         def write() -> Done | Lost:
             cancelled = transact(self._client, actions)
@@ -90,16 +91,5 @@ class DynamoPlacements:
                 "ConditionExpression": f"{held} AND {UNCHANGED}",
                 "ExpressionAttributeValues": values,
                 "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-            }
-        }
-
-    def _bump(self) -> Action:
-        """Workers look at the ledger when the counter has changed."""
-        return {
-            "Update": {
-                "TableName": self._leases,
-                "Key": lease_key(MEMBERS_KEY),
-                "UpdateExpression": "ADD changes :one",
-                "ExpressionAttributeValues": {":one": number(1)},
             }
         }

@@ -1,8 +1,10 @@
 """DynamoDB Streams: which one, listings, shard iterators and pages of records in wire form."""
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
+from math import inf
 from typing import Any, Final
 
 from botocore.exceptions import ClientError
@@ -17,6 +19,8 @@ from consumer.domain.position import TRIM_HORIZON, is_sequence_number
 
 MAX_LISTING_PAGES: Final = 1000
 """A listing has at most 100 shards a page; past this many pages it is not believed."""
+LAST_LISTING_SECONDS: Final = 10.0
+"""For how long a full listing of a stream that is off says which of its shards have no children."""
 DESCRIBES_PER_SECOND: Final = 8
 """DynamoDB takes 10 DescribeStream calls a second. Source: API reference of DescribeStream."""
 DESCRIBES_AT_ONCE: Final = 2
@@ -41,6 +45,7 @@ class DynamoStreams:
         self._source_table = source_table
         self._stream_arn = stream_arn
         self._pace = pace or Pace(DESCRIBES_PER_SECOND, DESCRIBES_AT_ONCE)
+        self._last: dict[str, tuple[float, StreamListing]] = {}
         keep_bodies(client, "GetRecords")
 
     @translated()
@@ -100,9 +105,17 @@ class DynamoStreams:
         followed = _is_enabled(description) and self._followed_at(shard.stream_arn) is not None
         if _is_enabled(description) and not followed:
             return Children((), leaf=False, served_at=served_at)
-        listing = self._listing(shard.stream_arn)
+        listing = self._last_listing(shard.stream_arn)
         children = _children(listing.shards, shard)
         return Children(children, not children and (followed or not listing.enabled), served_at)
+
+    def _last_listing(self, stream_arn: str) -> StreamListing:
+        """Of a stream that has come to its end, for all of its shards at once: no more are born."""
+        listed_at, listing = self._last.get(stream_arn, (-inf, None))
+        if listing is None or time.monotonic() - listed_at > LAST_LISTING_SECONDS:
+            listing = self._listing(stream_arn)
+            self._last[stream_arn] = (time.monotonic(), listing)
+        return listing
 
     def _listing(self, stream_arn: str) -> StreamListing:
         shards: list[ListedShard] = []

@@ -88,8 +88,6 @@ class Coordinator:
         self._known_dead: frozenset[str] = frozenset()
         self._outbox: list[CoordinatorCall] = []
 
-    # --- what to do next ---
-
     def ready(self, now: float) -> list[CoordinatorCall]:
         """The calls to start now; the caller owes a reply for each."""
         calls: list[CoordinatorCall] = []
@@ -184,8 +182,6 @@ class Coordinator:
     def rescan(self, now: float) -> None:
         """Read the ledger soon: something about it surprised a shard."""
         self._stepping.at = min(self._stepping.at, now)
-
-    # --- what an answer means ---
 
     def take(self, call: CoordinatorCall, reply: Reply, now: float) -> list[events.Event]:
         """Learns what became of a call it named. Raises UnsafeRefused, see Pinning."""

@@ -5,7 +5,7 @@ from typing import Any, Final
 from consumer.domain.leases import Lease
 from consumer.domain.ports import Meters
 from consumer.worker import events
-from consumer.worker.worker import Standing
+from consumer.worker.standing import Standing
 
 SUMMARY_SECONDS: Final = 60.0
 """How often a summary is logged at INFO while records are committed."""

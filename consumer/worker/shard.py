@@ -11,10 +11,9 @@ from math import inf
 from consumer.domain.breaker import Circuit
 from consumer.domain.errors import Trouble, TroubleKind
 from consumer.domain.leaderboard import Unit
-from consumer.domain.leases import Lease, LeaseRow, Shard
+from consumer.domain.leases import Lease, LeaseRow
 from consumer.domain.outcomes import Children, Committed, Done, Lost, Refused, StreamListing
 from consumer.domain.ports import Backoff
-from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.records import Poison
 from consumer.worker import events
 from consumer.worker.attempt import Attempt
@@ -32,6 +31,7 @@ from consumer.worker.calls import (
     ShardCall,
 )
 from consumer.worker.common import Common
+from consumer.worker.ending import Ending
 from consumer.worker.errand import Errand
 from consumer.worker.reader import Reader
 from consumer.worker.tuning import Tuning
@@ -63,10 +63,7 @@ class ShardMachine:
         self._reader = Reader(row, floor, tuning, common.allowance)
         self._committing = Errand()
         self._attempt = Attempt(common.dates, tuning.breaker, row.circuit)
-        self._children: Children | None = None
-        self._existing: frozenset[str] = frozenset()
-
-    # --- what to do next ---
+        self._ending = Ending(lease.shard)
 
     def ready(self, now: float, *, vouched: bool = True) -> list[ShardCall]:
         """The calls to start now; the caller owes a reply for each. Without a written beat nothing is committed."""
@@ -125,12 +122,8 @@ class ShardMachine:
     def hear(self, listing: StreamListing, now: float) -> None:
         """A listing of the stream: it shows children that the filter did not, and that the stream itself answers."""
         self._reader.absence.stream_answered(now)
-        if self.state is State.ENDING and self._children is None:
-            me = self.lease.shard.shard_id
-            children = tuple(sorted(each.shard_id for each in listing.shards if each.parent == me))
-            if children:
-                self._children = Children(children, leaf=False, served_at=listing.served_at)
-                self._committing.succeed(now)
+        if self.state is State.ENDING and self._ending.hear(listing):
+            self._committing.succeed(now)
 
     def miss_stream(self, now: float) -> None:
         """The stream is gone, and a later one answers in its place."""
@@ -153,7 +146,7 @@ class ShardMachine:
     @property
     def hides_children(self) -> bool:
         """Whether its end waits for children that nobody has shown yet."""
-        return self.state is State.ENDING and self._children is None and self._committing.failures > 0
+        return self.state is State.ENDING and self._ending.children is None and self._committing.failures > 0
 
     def lag_seconds(self, unix_now: float) -> float | None:
         """Age of the oldest record known and not committed; 0 after two empty pages running; None: not known yet."""
@@ -191,26 +184,11 @@ class ShardMachine:
             return attempt.next_call(self.lease, reader.buffer, self.checkpoint, reader.gap, now, self._unix(now))
         if self.state is State.RUNNING:
             self.state = State.ENDING
-        return FindChildren(self.lease) if self._children is None else self._end(self._children)
-
-    def _end(self, children: Children) -> EndShard:
-        """A new row's epoch starts at the seconds since 1970, so that a row made again is above all before it."""
-        shard = self.lease.shard
-        epoch = int(children.served_at)
-        created = self._created if self._reader.lossy else self._reader.since
-        rows = tuple(
-            LeaseRow(
-                Shard(shard.stream_arn, child), self.lease.owner, epoch, TRIM_HORIZON, shard.shard_id, created=created
-            )
-            for child in children.shard_ids
-            if child not in self._existing
-        )
-        return EndShard(self.lease, self.checkpoint, children.shard_ids, rows)
+        created = self._created if reader.lossy else reader.since
+        return self._ending.next_call(self.lease, self.checkpoint, created)
 
     def _unix(self, now: float) -> float:
         return now + self._tuning.wall_offset_seconds
-
-    # --- what an answer means ---
 
     def take(self, call: ShardCall, reply: Reply, now: float) -> list[events.Event]:
         """Learns what became of a call it named."""
@@ -251,7 +229,7 @@ class ShardMachine:
                 self.state = State.GONE
                 return [events.ShardEnded(self.lease, call.children, call.rows)]
             case EndShard(), Refused():
-                self._existing |= reply.existing
+                self._ending.leave_out(reply.existing)
                 kind = TroubleKind.CONFLICT if reply.conflict else TroubleKind.REJECTED if reply.invalid else None
                 return self._refused(call, reply, kind, now)
             case Release(), Done():
@@ -289,7 +267,7 @@ class ShardMachine:
         self.checkpoint = row.checkpoint
         self._reader.since = row.created
         self._attempt.circuit = row.circuit
-        self._children = None
+        self._ending.children = None
         if self.state is not State.DRAINING:
             self.state = State.RUNNING if row.circuit.halted_at is None else State.HALTED
         self._attempt.forget()
@@ -308,10 +286,7 @@ class ShardMachine:
 
     def _take_children(self, children: Children, now: float) -> None:
         """None visible yet: look again soon; a listing may show them before that."""
-        if self._children is not None:
-            self._committing.succeed(now)
-        elif children.shard_ids or children.leaf or self._reader.gone:
-            self._children = children
+        if self._ending.take(children, gone=self._reader.gone):
             self._committing.succeed(now)
         else:
             self._committing.fail(now, self._backoff.delay(min(self._committing.failures + 1, 4)))

@@ -1,9 +1,7 @@
 """The worker as one machine: the coordinator and the shards it works, without I/O. A pool or a simulation runs it."""
 
 import heapq
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import count
 from math import inf
 
@@ -18,23 +16,10 @@ from consumer.worker.coordinator import Coordinator, Identity
 from consumer.worker.outlook import Outlook
 from consumer.worker.pinning import Pinning
 from consumer.worker.shard import ShardMachine, State
+from consumer.worker.standing import SHOWN_TROUBLES, Standing, by_state, halts
 from consumer.worker.survey import Surveyor
 from consumer.worker.tuning import Tuning
 from consumer.worker.turns import Turns
-
-SHOWN_TROUBLES = 10
-"""Troubles that readiness names; a thousand shards would have as many."""
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """How things stand: what metrics and readiness show. `not_ready`: why not, a sentence each."""
-
-    lag_seconds: float
-    headroom_seconds: float
-    shards: dict[str, int]
-    leases_owned: int
-    not_ready: tuple[str, ...]
 
 
 class Worker:
@@ -64,8 +49,6 @@ class Worker:
         self._agenda: list[tuple[float, int, Shard]] = []
         self._due: dict[Shard, float] = {}
         self._tie = count()
-
-    # --- what to do next ---
 
     def ready(self, now: float) -> list[Call]:
         """The calls to start now; the caller owes a reply for each."""
@@ -163,8 +146,6 @@ class Worker:
         waiting, freed = self._turns.withdraw(lease)
         self._outbox += freed
         return waiting is not None
-
-    # --- what an answer means ---
 
     def take(self, call: Call, reply: Reply, now: float) -> list[events.Event]:
         """Tells the machine that named `call`. A reply to an earlier epoch's call finds no machine and is dropped."""
@@ -273,8 +254,6 @@ class Worker:
         self._vouch(now)
         self._schedule(machine)
 
-    # --- what others may see ---
-
     def standing(self, now: float) -> Standing:
         """How things stand, with the lag of the whole stream. A shard whose lag is not known yet is not behind."""
         coordinator = self.coordinator
@@ -286,9 +265,8 @@ class Worker:
             coordinator.ledger, coordinator.vouches, self.shards.keys(), coordinator.halted, now, unix_now
         )
         lag = max(mine, others)
-        states = Counter(machine.state.value for machine in self.shards.values())
-        states[State.HALTED.value] += len(coordinator.halted - self.shards.keys())
-        return Standing(lag, RETENTION_SECONDS - lag, dict(states), len(self.shards), tuple(self._not_ready(now)))
+        states = by_state(self.shards, coordinator.halted)
+        return Standing(lag, RETENTION_SECONDS - lag, states, len(self.shards), tuple(self._not_ready(now)))
 
     def _not_ready(self, now: float) -> list[str]:
         reasons = []
@@ -298,13 +276,7 @@ class Worker:
             reasons.append("starting: the ledger has not been read and planned yet")
         if not self.coordinator.may_commit(now):
             reasons.append("no beat could be written for a lease TTL: nothing is committed until one can")
-        halted = {shard: machine for shard, machine in self.shards.items() if machine.state is State.HALTED}
-        lost = self.coordinator.halted | {shard for shard, machine in halted.items() if machine.row_missing}
-        reasons += [f"shard {shard} is halted: its row is missing from the lease table" for shard in sorted(lost)]
-        reasons += [
-            f"shard {shard} is halted: most of its last records are poison. Mend the producer, then: consumer resume"
-            for shard in sorted(halted.keys() - lost)
-        ]
+        reasons += halts(self.shards, self.coordinator.halted)
         side = self.coordinator.troubles() | self._surveyor.troubles()
         troubles = side.union(*(machine.troubles() for machine in self.shards.values()))
         return reasons + sorted(troubles)[:SHOWN_TROUBLES]

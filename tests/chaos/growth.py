@@ -20,7 +20,7 @@ class Growth:
         self._remote = remote
         births: list[int] = []
         while len(roots) + sum(births) < plan.shards:
-            births.append(self._random.choices((2, 1, 3), (70, 24, 6))[0])
+            births.append(self._random.choices((2, 1, 3), plan.births)[0])
         moments = sorted(self._random.uniform(0, _UNTIL * plan.records) for _ in births)
         self._due = list(zip(moments, births, strict=True))
 

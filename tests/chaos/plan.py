@@ -41,6 +41,8 @@ class Plan:
     """Of the streams server."""
     spared: int = 0
     """So many worker slots, the first ones, meet no signal before the end."""
+    births: tuple[int, int, int] = (70, 24, 6)
+    """How often a shard splits in two, rolls over, splits in three."""
 
     @classmethod
     def drawn(
@@ -53,6 +55,7 @@ class Plan:
         fewest_shards: int = FEWEST_SHARDS,
         but: Collection[Fault] = (),
         spared: int = 0,
+        births: tuple[int, int, int] = (70, 24, 6),
     ) -> "Plan":
         """From a seed, and from how much is to be done."""
         draw = random.Random(f"{seed} plan")
@@ -88,6 +91,7 @@ class Plan:
                 "iterator_seconds": draw.choice((5.0, 900.0)),
             },
             spared=spared,
+            births=births,
         )
 
     def random(self, purpose: str) -> random.Random:

@@ -10,11 +10,11 @@ from consumer.domain.leases import LeaseRow, Members
 from consumer.domain.membership import Observer
 from consumer.domain.outcomes import Ledger, StreamListing
 from consumer.domain.position import SHARD_END
+from consumer.worker import ending
 from consumer.worker.calls import Adopt, Claim, ShardCall
 from consumer.worker.coordinator import Coordinator
 from consumer.worker.holdings import Holdings
 from consumer.worker.pinning import Pinning
-from consumer.worker.shard import ShardMachine
 from consumer.worker.survey import Surveyor
 from consumer.worker.worker import Worker
 from tests.simulation.mutations import mutation
@@ -74,17 +74,13 @@ def claim_raises_epoch() -> Iterator[None]:
 @mutation
 def epoch_starts_at_seconds() -> Iterator[None]:
     """A new row begins with epoch 0."""
-    end, row, new = ShardMachine._end, Pinning._row, lineage.new_row
+    born, row, new = ending.new_row, Pinning._row, lineage.new_row
 
     def first(found: LeaseRow) -> LeaseRow:
         return replace(found, epoch=0)
 
-    def ended(self: ShardMachine, *given: Any) -> Any:
-        call = end(self, *given)
-        return replace(call, rows=tuple(map(first, call.rows)))
-
     with (
-        patch.object(ShardMachine, "_end", ended),
+        patch.object(ending, "new_row", lambda *given: first(born(*given))),
         patch.object(Pinning, "_row", lambda *given: first(row(*given))),
         patch.object(lineage, "new_row", lambda *given: first(new(*given))),
     ):

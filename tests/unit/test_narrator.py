@@ -11,7 +11,7 @@ from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.records import Entry
 from consumer.worker import events
 from consumer.worker.narrator import SUMMARY_SECONDS, Narrator
-from consumer.worker.worker import Standing
+from consumer.worker.standing import Standing
 from tests.builders import ARN, ME, OTHER, game, ignored, lease, poison, row, sequence_number, shard
 
 NOW = 1_769_860_800.0

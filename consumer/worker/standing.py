@@ -1,0 +1,46 @@
+"""How a worker stands: what metrics and readiness show."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from consumer.domain.leases import Shard
+from consumer.worker.shard import ShardMachine, State
+
+SHOWN_TROUBLES: Final = 10
+"""Troubles that readiness names; a thousand shards would have as many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """`shards` are counted by state. `not_ready`: why not, a sentence each."""
+
+    lag_seconds: float
+    headroom_seconds: float
+    shards: dict[str, int]
+    leases_owned: int
+    not_ready: tuple[str, ...]
+
+
+def by_state(shards: Mapping[Shard, ShardMachine], missing: Collection[Shard]) -> dict[str, int]:
+    """How many shards are in which state; `missing` are those whose row is gone, worked or not."""
+    states = Counter(machine.state.value for machine in shards.values())
+    states[State.HALTED.value] += len(set(missing) - shards.keys())
+    return dict(states)
+
+
+def halts(shards: Mapping[Shard, ShardMachine], missing: Collection[Shard]) -> list[str]:
+    """What is halted, and what can be done about it."""
+    halted = {shard: machine for shard, machine in shards.items() if machine.state is State.HALTED}
+    lost = {*missing, *(shard for shard, machine in halted.items() if machine.row_missing)}
+    return [
+        *(
+            f"shard {shard} is halted: its row is missing from the lease table. The way on: consumer checkpoint set"
+            for shard in sorted(lost)
+        ),
+        *(
+            f"shard {shard} is halted: most of its last records are poison. Mend the producer, then: consumer resume"
+            for shard in sorted(halted.keys() - lost)
+        ),
+    ]
