@@ -35,6 +35,7 @@ def own_tables(settings: Settings) -> list[tuple[str, Keys, str]]:
 
 
 def check_tables(clients: Clients, stop: threading.Event, settings: Settings, *names: str) -> None:
+    """Those of our own tables that these settings name are there, with their keys. Raises StartRefused."""
     tables = DynamoTables(clients.dynamodb, clients.streams, stop)
     for table, keys, told in own_tables(settings):
         if told in map(variable, names):
@@ -56,6 +57,7 @@ def asking(perform: Callable[[C], R], stop: threading.Event) -> Callable[[C], R]
 
 
 def rules_of(settings: Settings) -> Rules:
+    """What a game looks like."""
     return Rules(
         settings.player_attribute, settings.score_attribute, settings.timestamp_attribute, settings.max_future_seconds
     )

@@ -12,7 +12,6 @@ from consumer.aws.audit import DynamoAudit
 from consumer.aws.circuits import DynamoCircuits
 from consumer.aws.clients import connect
 from consumer.aws.commit import DynamoCommits
-from consumer.aws.errors import refusal_of
 from consumer.aws.identity import caller
 from consumer.aws.leases import DynamoLeases
 from consumer.aws.pace import Pace
@@ -23,7 +22,6 @@ from consumer.aws.tables import (
     DynamoTables,
 )
 from consumer.bootstrap.common import asking, own_tables, refused, rules_of
-from consumer.domain.errors import Trouble
 from consumer.operations import acts, resume
 from consumer.operations.ward import Ward
 from consumer.settings import Settings, variable
@@ -42,7 +40,7 @@ def ward(settings: Settings, *, acting: bool) -> Iterator[Ward]:
     quarantine = DynamoRedrives(clients.dynamodb, settings.leaderboard_table, settings.quarantine_table, stop)
     commits = DynamoCommits(clients.dynamodb, *names)
     ledgers = DynamoLeases(clients.dynamodb, *names)
-    try:
+    with refused():
         yield Ward(
             quarantine,
             asking(partial(acts.perform, quarantine=quarantine, commits=commits), stop),
@@ -52,8 +50,6 @@ def ward(settings: Settings, *, acting: bool) -> Iterator[Ward]:
             token=partial(secrets.token_hex, 16),
             rules=rules_of(settings),
         )
-    except Trouble as trouble:
-        raise refusal_of(trouble) from trouble
 
 
 def resume_shard(
@@ -71,15 +67,13 @@ def resume_shard(
     streams = cache(lambda arn: DynamoStreams(connect(settings.pool_size, arn).streams, stream_arn=arn, pace=pace))
     load = asking(lambda _: DynamoLeases(clients.dynamodb, *names).load(), stop)
     ask = asking(partial(resume.perform, circuits=circuits, streams=streams), stop)
-    try:
+    with refused():
         row = resume.find_halted(name, load(None))
         agree(row)
         machine = resume.Resume(
             row, caller(clients.dynamodb), time.time(), secrets.token_hex(16), quarantine_all=quarantine_all
         )
         resume.drive(machine, ask, watch)
-    except Trouble as trouble:
-        raise refusal_of(trouble) from trouble
     return machine
 
 

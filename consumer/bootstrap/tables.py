@@ -7,7 +7,6 @@ from collections.abc import Callable
 from consumer.aws.births import DynamoBirths
 from consumer.aws.board import DynamoBoard
 from consumer.aws.clients import connect
-from consumer.aws.errors import refusal_of
 from consumer.aws.identity import caller
 from consumer.aws.overview import DynamoOverviews
 from consumer.aws.tables import (
@@ -17,7 +16,6 @@ from consumer.aws.tables import (
 )
 from consumer.bootstrap.common import check_tables, own_tables, refused
 from consumer.domain.board import BoardRow
-from consumer.domain.errors import Trouble
 from consumer.operations import adopt as adoption
 from consumer.operations import top as board
 from consumer.settings import Settings, variable
@@ -51,7 +49,5 @@ def top(settings: Settings, by: board.By, limit: int, watch: board.Watch) -> lis
     clients = connect(settings.pool_size)
     tables = DynamoTables(clients.dynamodb, clients.streams, stop)
     tables.check(settings.leaderboard_table, LEADERBOARD_KEYS, variable("leaderboard_table"))
-    try:
+    with refused():
         return board.top(DynamoBoard(clients.dynamodb, settings.leaderboard_table, stop), by, limit, watch)
-    except Trouble as trouble:
-        raise refusal_of(trouble) from trouble
