@@ -241,15 +241,14 @@ class Surveyor:
         """A shard that would be a root is asked for first: an old listing may show what has long been forgotten."""
         if isinstance(adoption.into, LeaseRow):
             return [Adopt(adoption)]
-        unseen = [row.shard for row in adoption.rows if row.shard not in self._there]
-        if unseen:
-            return [Probe(shard) for shard in unseen]
-        ids = {row.shard.shard_id for row in adoption.rows}
+        probes = [Probe(row.shard) for row in adoption.rows if row.shard not in self._there]
+        rows = tuple(row for row in adoption.rows if row.shard in self._there)
+        ids = {row.shard.shard_id for row in rows}
         lost = {each.parent for each in listing.shards if each.shard_id in ids and each.parent in gone}
         losses = [
             RecordLoss(Shard(listing.stream_arn, parent), listing.served_at) for parent in sorted(filter(None, lost))
         ]
-        return [*losses, Adopt(adoption)]
+        return [*losses, *([Adopt(Adoption(adoption.into, rows))] if rows else []), *probes]
 
     def _next_step(self) -> SurveyCall:
         """A row is forgotten together with its place among the roots as they are then."""

@@ -3,9 +3,9 @@
 import pytest
 
 from consumer.domain.leases import LeaseRow, Pin
-from consumer.domain.outcomes import Children, Ledger
+from consumer.domain.outcomes import Children, Done, Ledger
 from consumer.domain.position import TRIM_HORIZON
-from consumer.worker.calls import FindLate, FindStream, ListShards
+from consumer.worker.calls import Adopt, FindLate, FindStream, ListShards, Probe
 from consumer.worker.pinning import Pinning
 from consumer.worker.survey import RECHECK_SECONDS, YOUNG_SECONDS, Surveyor
 from tests.builders import ARN, CREATED, build_shards, finished, row
@@ -75,3 +75,25 @@ def test_a_shard_that_ends_twice_at_one_moment_is_asked_for_like_any_other() -> 
     surveyor.ended(LEDGER.rows[0].shard, ("shard-1",), CREATED, 1000.0)
     surveyor.ended(LEDGER.rows[0].shard, ("shard-1",), None, 1000.0)
     assert surveyor.wake_at() == 1000.0 + RECHECK_SECONDS[0]
+
+
+def test_a_root_that_is_not_there_does_not_hold_up_one_that_is() -> None:
+    """An old listing shows one that is long forgotten beside one that was hidden at first sight."""
+    surveyor = surveyed()
+    now, asked = 1060.0, list[object]()
+    for _ in range(2):
+        while calls := surveyor.ready(now, LEDGER, 1):
+            (call,) = calls
+            asked.append(call)
+            match call:
+                case FindStream():
+                    surveyor.take(call, ARN, now)
+                case ListShards():
+                    surveyor.take(call, build_shards(5, {0: [1, 2]}), now)
+                case Probe(root):
+                    surveyor.take(call, root.shard_id == "shard-3", now)
+                case _:
+                    surveyor.take(call, Done(), now)
+        now = surveyor.wake_at()
+    adopted = [row.shard.shard_id for call in asked if isinstance(call, Adopt) for row in call.adoption.rows]
+    assert adopted == ["shard-3"]
