@@ -15,6 +15,7 @@ TOO_RARE = {
     "RecordLoss": "a parent that nobody ever knew is gone for good in hardly any run",
     "Adopt": "a shard is found late in a third of the runs, once",
     "Probe": "only roots that are found late are asked for",
+    "EndShard": "struck three times in four already; three ends a run, ten fates: some 60 a cell, by chance fewer",
     "Leave": "a worker leaves once in its life",
     "Examine": "only runs with scores that no sum can hold ask",
 }
