@@ -22,7 +22,7 @@ export CONSUMER_DEMO_ENGINE := $(CURDIR)/.venv-engine/bin/python
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test proof check simulate guards coverage chaos soak measure lock clean dynamodb-local
+.PHONY: help demo test proof deploy-test check simulate guards coverage chaos soak measure lock clean dynamodb-local
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "make %-15s %s\n", $$1, $$2 }'
@@ -31,10 +31,13 @@ demo: $(DEV) $(ENGINE) ## a worker killed and started again on an embedded engin
 	@$(BIN)/consumer demo
 
 test: $(DEV) $(ENGINE) dynamodb-local ## all tests but the long ones
-	$(PYTEST) -m "not proof"
+	$(PYTEST) -m "not proof and not deploy"
 
 proof: $(DEV) $(ENGINE) dynamodb-local ## the long ones: kills and chaos on real engines
-	$(PYTEST) -m proof -rP
+	$(PYTEST) -m "proof and not deploy" -rP
+
+deploy-test: $(DEV) $(ENGINE) dynamodb-local ## what deploy/ promises, against the real things
+	$(PYTEST) -m deploy
 
 check: $(DEV) ## format, lint, types, the direction of imports
 	$(BIN)/ruff format --check

@@ -1,0 +1,1 @@
+"""What `deploy/` and a container in the open promise."""
