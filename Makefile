@@ -22,7 +22,7 @@ export CONSUMER_DEMO_ENGINE := $(CURDIR)/.venv-engine/bin/python
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test proof deploy-test check simulate guards coverage chaos soak measure lock clean dynamodb-local
+.PHONY: help demo test proof deploy-test sbom check simulate guards coverage chaos soak measure lock clean dynamodb-local
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "make %-15s %s\n", $$1, $$2 }'
@@ -38,6 +38,9 @@ proof: $(DEV) $(ENGINE) dynamodb-local ## the long ones: kills and chaos on real
 
 deploy-test: $(DEV) $(ENGINE) dynamodb-local ## what deploy/ promises, against the real things
 	$(PYTEST) -m deploy
+
+sbom: $(DEV) ## an SBOM and the licences of what the worker is made of, into dist/
+	$(BIN)/python deploy/sbom.py requirements.txt dist
 
 check: $(DEV) ## format, lint, types, the direction of imports
 	$(BIN)/ruff format --check
