@@ -38,9 +38,9 @@ class Growth:
         self._ancient = self.random.random() < 0.1
         self._listings: dict[str, list[StreamListing]] = {}
         streams.listing_of = self._listing
-        roots = [self.grow() for _ in range(self.random.choice((1, 1, 2, 3)))]
+        roots = [self.grow() for _ in range(self.random.choice((1, 2, 3, 3)))]
         for root in roots[1:]:
-            if self.random.random() < 0.5:
+            if self.random.random() < 0.8:
                 self._hide(root)
 
     def plan(self, seconds: float) -> None:
@@ -59,9 +59,9 @@ class Growth:
             self._at("enable again", 3, seconds * 0.8, self._enable_again)
         if random.random() < 0.05:
             self._at("gone", 3, seconds * 0.8, self._remove)
-        if random.random() < 0.5:
-            for _ in range(3):
-                self._at("vanish", 5, seconds, self._vanish)
+        if random.random() < 0.95:
+            for _ in range(20):
+                self._at("vanish", 3, seconds * 0.9, self._vanish)
 
     def grow(self, parent: str | None = None) -> FakeShard:
         """A shard opens. Ids are unique within a stream only."""

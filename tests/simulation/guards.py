@@ -16,7 +16,7 @@ GUARDS: Final = (
         "aws/commit.py DynamoCommits.commit: checkpoint = :previous",
         "a unit counts once, and only where the one before it ended",
         "a checkpoint never goes back",
-        0,
+        7,
         off=("commit_previous",),
     ),
     Guard(
@@ -24,7 +24,7 @@ GUARDS: Final = (
         "aws/commit.py DynamoCommits.commit: leaseOwner = :me AND leaseEpoch = :epoch",
         "a zombie's unit does not count: the new holder reads from where it took over",
         "what is committed is not read again",
-        248,
+        42,
         off=(
             "commit_owner",
             "commit_epoch",
@@ -51,7 +51,7 @@ GUARDS: Final = (
         "aws/commit.py DynamoCommits.end: checkpoint = :previous",
         "a late repetition does not end a shard twice, and make its children's rows anew",
         "a checkpoint never goes back",
-        13,
+        1,
         off=("end_previous",),
     ),
     Guard(
@@ -67,7 +67,7 @@ GUARDS: Final = (
         "aws/leases.py DynamoLeases.release: leaseEpoch = :epoch",
         "a late release does not give back what the same worker has claimed again",
         "nobody living is robbed",
-        67,
+        34,
         off=("release_epoch",),
     ),
     Guard(
@@ -75,7 +75,7 @@ GUARDS: Final = (
         "aws/leases.py DynamoLeases.pin: attribute_not_exists(shardId)",
         "a late repetition does not pin a stream again whose ledger was lost",
         "a lost ledger is refused",
-        274,
+        56,
         off=("birth_if_absent",),
     ),
     Guard(
@@ -94,7 +94,7 @@ GUARDS: Final = (
         "aws/leases.py DynamoLeases.plant: pinComplete = :no",
         "a late repetition does not bring back a row that was deleted",
         "a row is put once",
-        2,
+        60,
         off=("plant_while_incomplete",),
     ),
     Guard(
@@ -102,7 +102,7 @@ GUARDS: Final = (
         "aws/leases.py DynamoLeases.plant: attribute_not_exists(leaseKey)",
         "a root that is read already keeps its row",
         "a row is put once",
-        13,
+        212,
         off=("plant_if_absent",),
     ),
     Guard(
@@ -137,7 +137,7 @@ GUARDS: Final = (
         "worker/worker.py Worker.take: machine.lease != call.lease",
         "an answer to an earlier life of the shard here is dropped",
         "after faults heal, all drains",
-        124,
+        107,
         rules=("answer_of_this_epoch",),
     ),
     Guard(

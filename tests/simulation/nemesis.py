@@ -78,6 +78,8 @@ _HAUNTED_RUNS: Final[Mapping[str, float]] = {
     "Release": 1.0,
     "Adopt": 1.0,
     "Probe": 1.0,
+    "Mark": 1.0,
+    "Forget": 1.0,
 }
 _MOST_HAUNTED_RUNS: Final = 0.85
 _HAUNTED: Final = 0.75

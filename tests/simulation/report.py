@@ -13,7 +13,7 @@ TOO_RARE = {
     "Forget": "a row is forgotten only after its shard has vanished for long, in few runs",
     "Mark": "a finished shard vanishes in few runs",
     "RecordLoss": "a parent that nobody ever knew is gone for good in hardly any run",
-    "Adopt": "a shard is found late in a third of the runs, once",
+    "Adopt": "a shard is found late in part of the runs, once: some 50 a cell, by chance fewer",
     "Probe": "only roots that are found late are asked for",
     "EndShard": "struck three times in four already; three ends a run, ten fates: some 60 a cell, by chance fewer",
     "Leave": "a worker leaves once in its life",
