@@ -22,7 +22,7 @@ export CONSUMER_DEMO_ENGINE := $(CURDIR)/.venv-engine/bin/python
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test proof deploy-test sbom check simulate guards coverage chaos soak measure lock clean dynamodb-local
+.PHONY: help demo test proof wheel-test deploy-test sbom check simulate guards coverage chaos soak measure lock clean dynamodb-local
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "make %-15s %s\n", $$1, $$2 }'
@@ -35,6 +35,9 @@ test: $(DEV) $(ENGINE) dynamodb-local ## all tests but the long ones
 
 proof: $(DEV) $(ENGINE) dynamodb-local ## the long ones: kills and chaos on real engines
 	$(PYTEST) -m "proof and not deploy" -rP
+
+wheel-test: $(DEV) ## wheel and sdist in clean environments, without the repository (proof has it too)
+	$(PYTEST) tests/proof/test_wheel.py
 
 deploy-test: $(DEV) $(ENGINE) dynamodb-local ## what deploy/ promises, against the real things
 	$(PYTEST) -m deploy
