@@ -36,7 +36,7 @@ def connect(threads: int, stream_arn: str | None = None) -> Clients:
         retries={"total_max_attempts": 1},
         connect_timeout=CONNECT_SECONDS,
         read_timeout=READ_SECONDS,
-        max_pool_connections=threads + 2,
+        max_pool_connections=threads + 3,
         tcp_keepalive=True,
         user_agent_extra=f"leaderboard-consumer/{__version__}",
     )

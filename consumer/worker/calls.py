@@ -24,12 +24,15 @@ PAGE_RECORDS = 1000
 
 
 class Lane(Enum):
-    """Who waits for whom: beats for nobody, commits before reads, and listings, which AWS wants slow, aside."""
+    """Who waits for whom: beats for nobody, commits before reads; aside are listings, which AWS wants slow, and the
+    ledger, which is large.
+    """
 
     DATA = "data"
     READ = "read"
     BEAT = "beat"
     LIST = "list"
+    LOAD = "load"
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,4 +238,6 @@ def lane_of(call: Call) -> Lane:
             return Lane.LIST
         case Open() | Read():
             return Lane.READ
+        case Load():
+            return Lane.LOAD
     return Lane.DATA

@@ -1,4 +1,4 @@
-"""The pool: daemon threads that run calls and queue their replies. Data, beats and listings have their own threads.
+"""The pool: daemon threads that run calls and queue their replies. Each lane has threads of its own.
 
 Own, small threads rather than an executor of the standard library: that one waits at exit for calls under way, and a
 worker that has been told to stop must not wait for a read of five seconds.
@@ -41,15 +41,19 @@ class _Queue:
 
 
 class Pool:
-    """At most `data_threads` calls at once, two of the beats' lane and one listing. Reads wait for all else."""
+    """At most `data_threads` calls at once, two of the beats' lane, one listing and one load. Reads wait for all else.
+
+    One thread loads the ledger: each thread keeps for good the memory that its largest answer took.
+    """
 
     def __init__(self, perform: Perform, data_threads: int) -> None:
         self._perform = perform
-        data, beats, listings = _Queue(), _Queue(), _Queue()
-        self._queues = {Lane.DATA: data, Lane.READ: data, Lane.BEAT: beats, Lane.LIST: listings}
+        data, beats, listings, loads = _Queue(), _Queue(), _Queue(), _Queue()
+        self._queues = {Lane.DATA: data, Lane.READ: data, Lane.BEAT: beats, Lane.LIST: listings, Lane.LOAD: loads}
         self._replies: SimpleQueue[tuple[Call, Reply | Defect] | None] = SimpleQueue()
         self._running: dict[str, Call | None] = {}
-        for queue, name, threads in ((data, "data", data_threads), (beats, "beat", 2), (listings, "list", 1)):
+        crews = ((data, "data", data_threads), (beats, "beat", 2), (listings, "list", 1), (loads, "load", 1))
+        for queue, name, threads in crews:
             for number in range(threads):
                 thread = threading.Thread(target=self._run, args=(queue,), name=f"{name}-{number}", daemon=True)
                 self._running[thread.name] = None

@@ -59,14 +59,14 @@ def shift() -> Shift:
         (Look(), Lane.BEAT),
         (Bury(OTHER, 3), Lane.BEAT),
         (Leave(ME), Lane.BEAT),
-        (Load(), Lane.DATA),
+        (Load(), Lane.LOAD),
         (Open(lease(), TRIM_HORIZON), Lane.READ),
         (ListShards(ARN), Lane.LIST),
         (FindChildren(lease()), Lane.LIST),
         (FindStream(), Lane.LIST),
     ],
 )
-def test_beats_and_listings_have_lanes_of_their_own_and_reads_wait(call: Call, lane: Lane) -> None:
+def test_beats_listings_and_the_ledger_have_lanes_of_their_own_and_reads_wait(call: Call, lane: Lane) -> None:
     assert lane_of(call) is lane
 
 

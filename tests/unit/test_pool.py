@@ -4,9 +4,9 @@ import time
 import pytest
 
 from consumer.domain.errors import Trouble, TroubleKind
-from consumer.domain.leases import Members, Vouch
+from consumer.domain.leases import Lease, Members, Shard, Vouch
 from consumer.domain.outcomes import Done, Ledger
-from consumer.worker.calls import Beat, Call, Load, Look, Reply
+from consumer.worker.calls import Beat, Call, Load, Look, Release, Reply
 from consumer.worker.pool import Pool
 
 LONG_SECONDS = 30.0
@@ -72,22 +72,36 @@ def test_slow_shards_starve_no_beat() -> None:
     gate = threading.Event()
 
     def stuck(call: Call) -> Reply:
-        if isinstance(call, Load):
+        if isinstance(call, Release):
             gate.wait(LONG_SECONDS)
         return Done()
 
     pool = Pool(stuck, data_threads=1)
     for _ in range(5):
-        pool.start(Load())
+        pool.start(Release(Lease(Shard("arn", "shard"), "w1/a", 1)))
     pool.start(Look())
     assert gather(pool, 1) == [(Look(), Done())]
     gate.set()
     assert len(gather(pool, 5)) == 5
 
 
+def test_one_thread_loads_the_ledger() -> None:
+    names = set()
+
+    def where(_: Call) -> Reply:
+        names.add(threading.current_thread().name)
+        return Ledger((), ())
+
+    pool = Pool(where, data_threads=4)
+    for _ in range(20):
+        pool.start(Load())
+    gather(pool, 20)
+    assert names == {"load-0"}
+
+
 def test_its_threads_do_not_hold_up_the_end_of_the_process() -> None:
     before = set(threading.enumerate())
     Pool(answer, data_threads=3)
     mine = set(threading.enumerate()) - before
-    assert len(mine) == 3 + 2 + 1
+    assert len(mine) == 3 + 2 + 1 + 1
     assert all(thread.daemon for thread in mine)
