@@ -24,7 +24,7 @@ class DynamoBirths:
 
     @translated()
     def births(self) -> tuple[Birth, ...]:
-        """One partition; see ports.Births."""
+        """One partition; see operator_ports.Births."""
         rows = query(
             self._client,
             self._stop,
@@ -35,7 +35,7 @@ class DynamoBirths:
         return tuple(map(birth_row, rows))
 
     def amend(self, amendment: Amendment, trace: Trace) -> Done | Lost:
-        """See ports.Births. A repetition after a lost answer is the same request to DynamoDB."""
+        """See operator_ports.Births. A repetition after a lost answer is the same request to DynamoDB."""
         actions = [self._birth(amendment), self._pin(amendment), audit_put(self._quarantine, trace)]
 
         def write() -> Done | Lost:

@@ -20,7 +20,7 @@ class DynamoCircuits:
         self._quarantine = quarantine
 
     def resume(self, row: LeaseRow, free_to: str | None, token: str, trace: Trace) -> Done | Lost:
-        """The row, the trace, and the members' counter of changes; see ports.Circuits."""
+        """The row, the trace, and the members' counter of changes; see operator_ports.Circuits."""
         cancelled = transact(
             self._client, [self._close(row, free_to, token), audit_put(self._quarantine, trace), bump(self._leases)]
         )

@@ -35,7 +35,7 @@ class DynamoOverviews:
 
     @translated()
     def lease_table(self) -> LeaseTable:
-        """Every row in one scan; see ports.Overviews."""
+        """Every row in one scan; see operator_ports.Overviews."""
         rows: list[LeaseRow] = []
         pins: list[Pin] = []
         replays: list[Mapping[str, str]] = []
@@ -54,7 +54,7 @@ class DynamoOverviews:
 
     @translated()
     def gaps(self) -> tuple[Gap, ...]:
-        """One partition; see ports.Overviews."""
+        """One partition; see operator_ports.Overviews."""
         rows = query(
             self._client,
             self._stop,
@@ -75,7 +75,7 @@ class DynamoOverviews:
         )
 
     def pending(self) -> int:
-        """A scan that answers keys alone; see ports.Overviews."""
+        """A scan that answers keys alone; see operator_ports.Overviews."""
         heads = scan(
             self._client,
             self._stop,

@@ -37,7 +37,7 @@ class DynamoPlacements:
         self._stop = stop
 
     def look(self) -> tuple[Members, float]:
-        """One consistent read; see ports.Placements."""
+        """One consistent read; see operator_ports.Placements."""
 
         def read() -> tuple[Members, float]:
             answer = self._client.get_item(TableName=self._leases, Key=lease_key(MEMBERS_KEY), ConsistentRead=True)
@@ -46,7 +46,7 @@ class DynamoPlacements:
         return ask(read, self._stop)
 
     def place(self, before: LeaseRow | None, after: LeaseRow, trace: Trace) -> Done | Lost:
-        """See ports.Placements. A repetition after a lost answer is the same request to DynamoDB."""
+        """See operator_ports.Placements. A repetition after a lost answer is the same request to DynamoDB."""
         row = self._put(after) if before is None else self._move(before, after)
         actions = [row, audit_put(self._quarantine, trace), bump(self._leases)]
 

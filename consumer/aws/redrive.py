@@ -24,7 +24,7 @@ class DynamoRedrives(DynamoQuarantine):
         self._leaderboard = leaderboard
 
     def apply(self, application: Application) -> Done | Taken | Refused:
-        """The player's delta, the row's new state and the trace; see ports.Quarantine."""
+        """The player's delta, the row's new state and the trace; see operator_ports.Quarantine."""
         act, player, delta = application.act, application.player, application.delta
         more: dict[str, Any] = {}
         if application.repairs:
@@ -47,7 +47,7 @@ class DynamoRedrives(DynamoQuarantine):
         return Refused(invalid=cancelled.invalid, suspects=frozenset([player]))
 
     def discard(self, act: Act, why: str) -> Done | Taken:
-        """The row's new state and the trace; see ports.Quarantine."""
+        """The row's new state and the trace; see operator_ports.Quarantine."""
         settle = self._settle(act, State.DISCARDED, {"discardReason": {"S": why}})
         cancelled = transact(self._client, [settle, self._traced(act)])
         if cancelled is None:

@@ -1,18 +1,16 @@
-"""What the worker needs of the world. `consumer.aws` is the real thing; tests hold in-memory fakes to the same suite.
+"""What the worker needs of the world; what people's commands need is in `operator_ports`.
+
+`consumer.aws` is the real thing; tests hold in-memory fakes to the same suite.
 
 Every method may raise Trouble, which leaves open whether a write took effect.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Protocol
 
-from consumer.domain.audit import Trace
-from consumer.domain.board import BoardRow
 from consumer.domain.leaderboard import Unit
-from consumer.domain.leases import Adoption, Amendment, Birth, Lease, LeaseRow, Members, Origin, Pin, Shard, Vouch
+from consumer.domain.leases import Adoption, Lease, LeaseRow, Members, Origin, Pin, Shard, Vouch
 from consumer.domain.outcomes import Children, CommitReply, Done, Ledger, Lost, RawPage, Refused, Removed, StreamListing
-from consumer.domain.overview import Gap, LeaseTable
-from consumer.domain.quarantine import Act, Application, Head, Taken
 from consumer.domain.records import Game, Verdict
 
 
@@ -135,96 +133,6 @@ class Commits(Protocol):
 
     def pending(self) -> int:
         """How many quarantine rows are pending. Costs a scan: ask rarely."""
-        ...
-
-
-class Boards(Protocol):
-    """The leaderboard, read for a person."""
-
-    def rows(self) -> Iterator[BoardRow]:
-        """The whole board, in no order, each page as it is when it is read."""
-        ...
-
-    def about(self) -> int:
-        """About how many rows it has: the table's own count, which may be hours old."""
-        ...
-
-
-class Quarantine(Protocol):
-    """The quarantine, read and dealt with by a person. An act is one transaction and leaves a trace."""
-
-    def heads(self, shard_id: str | None = None) -> Iterator[Head]:
-        """The heads of all quarantined records, or of one shard id's, in no order."""
-        ...
-
-    def head(self, shard_id: str, sequence_number: str) -> Head | None:
-        """One record's head."""
-        ...
-
-    def record(self, head: Head) -> Mapping[str, Any]:
-        """The whole record in wire form. ValueError when a part of it is missing or damaged."""
-        ...
-
-    def apply(self, application: Application) -> Done | Taken | Refused:
-        """Counts the record and marks it applied, while it is pending; Done also when this very act did so before."""
-        ...
-
-    def discard(self, act: Act, why: str) -> Done | Taken:
-        """Marks the record discarded, while it is pending; Done also when this very act did so before."""
-        ...
-
-
-class Circuits(Protocol):
-    """The circuits of halted shards."""
-
-    def resume(self, row: LeaseRow, free_to: str | None, token: str, trace: Trace) -> Done | Lost:
-        """Closes the circuit if it is open and was not closed since `row` was read, and lets all up to `free_to` pass.
-
-        Done also when this very act (`token`) did so before. Raises the members' counter, so that the owner looks.
-        """
-        ...
-
-
-class Overviews(Protocol):
-    """Lease and quarantine table, read for a person. No call is made per shard."""
-
-    def lease_table(self) -> LeaseTable:
-        """Every row of the lease table, each read consistently."""
-        ...
-
-    def gaps(self) -> tuple[Gap, ...]:
-        """Every gap row."""
-        ...
-
-    def pending(self) -> int:
-        """How many quarantine rows are pending. Costs a scan."""
-        ...
-
-
-class Placements(Protocol):
-    """A person's hand in the ledger: where a shard stands."""
-
-    def look(self) -> tuple[Members, float]:
-        """The `members` item, read consistently, and the server's time in unix seconds."""
-        ...
-
-    def place(self, before: LeaseRow | None, after: LeaseRow, trace: Trace) -> Done | Lost:
-        """Makes `before` (None: no row) into `after`, writes the trace and bumps the members' counter, all or nothing.
-
-        Lost when owner, epoch or checkpoint are not those of `before` any more, or a row exists. `after` has no owner.
-        """
-        ...
-
-
-class Births(Protocol):
-    """A person's hand in what belongs together: birth rows and pins."""
-
-    def births(self) -> tuple[Birth, ...]:
-        """Every birth row."""
-        ...
-
-    def amend(self, amendment: Amendment, trace: Trace) -> Done | Lost:
-        """Does it and writes the trace, all or nothing. Lost when birth row or pin are not as they were read."""
         ...
 
 

@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from consumer.domain.operator_ports import Quarantine
 from consumer.domain.outcomes import Done, Refused
-from consumer.domain.ports import Commits, Quarantine
+from consumer.domain.ports import Commits
 from consumer.domain.quarantine import Act, Application, Head, Taken
 from consumer.domain.records import Game, Verdict
 

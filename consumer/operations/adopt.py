@@ -6,8 +6,8 @@ from typing import Final
 from consumer.domain.audit import Trace
 from consumer.domain.errors import UnsafeRefused
 from consumer.domain.leases import Amendment, Birth, Pin
+from consumer.domain.operator_ports import Births
 from consumer.domain.outcomes import Done
-from consumer.domain.ports import Births
 
 ACT: Final = "init --adopt"
 

@@ -12,8 +12,8 @@ from consumer.domain.audit import Trace
 from consumer.domain.breaker import Circuit
 from consumer.domain.errors import NotFound, UnsafeRefused, UsageFault
 from consumer.domain.leases import LeaseRow, Shard
+from consumer.domain.operator_ports import Placements
 from consumer.domain.outcomes import Done, Ledger
-from consumer.domain.ports import Placements
 from consumer.domain.position import SHARD_END, rank
 from consumer.operations.address import find_shard
 from consumer.operations.liveness import is_alive

@@ -4,8 +4,9 @@ import time
 from collections.abc import Callable
 
 from consumer.domain.errors import StartRefused, Trouble, TroubleKind
+from consumer.domain.operator_ports import Overviews
 from consumer.domain.outcomes import StreamListing
-from consumer.domain.ports import Overviews, Streams
+from consumer.domain.ports import Streams
 from consumer.operations.standing import Status
 from consumer.operations.status import status
 

@@ -10,8 +10,9 @@ from typing import Final
 from consumer.domain.audit import Trace
 from consumer.domain.errors import DataTrimmed, IteratorExpired, NotFound, UnsafeRefused
 from consumer.domain.leases import LeaseRow, Shard
+from consumer.domain.operator_ports import Circuits
 from consumer.domain.outcomes import Done, Ledger, Lost, RawPage
-from consumer.domain.ports import Circuits, Streams
+from consumer.domain.ports import Streams
 from consumer.domain.position import TRIM_HORIZON
 from consumer.operations.address import find_shard
 

@@ -6,7 +6,7 @@ from enum import StrEnum
 from heapq import nsmallest
 
 from consumer.domain.board import BoardRow
-from consumer.domain.ports import Boards
+from consumer.domain.operator_ports import Boards
 
 Watch = Callable[[Iterator[BoardRow], int], Iterable[BoardRow]]
 """Hands the rows through, and may show how far they are: the number says about how many there will be."""

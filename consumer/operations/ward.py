@@ -8,7 +8,7 @@ from typing import Any, Final
 from consumer.domain.errors import NotFound, UnsafeRefused
 from consumer.domain.leaderboard import Delta
 from consumer.domain.leases import Shard
-from consumer.domain.ports import Quarantine
+from consumer.domain.operator_ports import Quarantine
 from consumer.domain.position import is_sequence_number
 from consumer.domain.quarantine import Choice, Head, State
 from consumer.domain.records import Game, Reason, Rules

@@ -12,15 +12,16 @@ from consumer.worker.calls import Commit
 
 
 class Turns:
-    """Commits under way and those that wait for them, in the order in which they came."""
+    """Commits under way, those that wait for them in the order in which they came, and those whose turn has come."""
 
     def __init__(self) -> None:
         self._queues: dict[str, deque[Lease]] = {}
         self._blocked: dict[Lease, int] = {}
         self._commits: dict[Lease, Commit] = {}
+        self._called: list[Commit] = []
 
     def enter(self, commit: Commit) -> bool:
-        """Whether it may be sent now; if not, `leave` or `withdraw` of another one hands it out."""
+        """Whether it may be sent now; if not, it is called when others have left."""
         blocked = 0
         for player in commit.unit.deltas:
             queue = self._queues.setdefault(player, deque())
@@ -30,13 +31,25 @@ class Turns:
         self._blocked[commit.lease] = blocked
         return not blocked
 
-    def leave(self, commit: Commit) -> list[Commit]:
-        """It was answered: those whose turn it is now."""
-        return self._remove(commit.lease) if commit.lease in self._commits else []
+    @property
+    def calls(self) -> bool:
+        """Whether somebody's turn has come."""
+        return bool(self._called)
+
+    def called(self) -> list[Commit]:
+        """Those to send now: their turn has come."""
+        called, self._called = self._called, []
+        return called
+
+    def leave(self, commit: Commit) -> None:
+        """It was answered: others may have their turn."""
+        if commit.lease in self._commits:
+            self._remove(commit.lease)
 
     def keep(self, again: Commit) -> None:
-        """The same unit is sent once more: it stays where it is."""
+        """The same unit is to be sent once more: it keeps its turn."""
         self._commits[again.lease] = again
+        self._called.append(again)
 
     def busy(self, lease: Lease) -> Collection[str]:
         """Players whom others have, or wait for, and this one does not."""
@@ -49,17 +62,18 @@ class Turns:
             self._queues[player] = deque([grown.lease])
         self._commits[grown.lease] = grown
 
-    def withdraw(self, lease: Lease) -> tuple[Commit | None, list[Commit]]:
-        """Takes out a commit that waits, if there is one: it was never sent. Also those whose turn it is now."""
-        commit = self._commits.get(lease)
-        if commit is None or not self._blocked[lease]:
-            return None, []
-        return commit, self._remove(lease)
+    def withdraw(self, lease: Lease) -> bool:
+        """Takes out a commit that has not been sent yet, if there is one."""
+        called = [commit for commit in self._called if commit.lease == lease]
+        if not called and not self._blocked.get(lease):
+            return False
+        self._called = [commit for commit in self._called if commit.lease != lease]
+        self._remove(lease)
+        return True
 
-    def _remove(self, lease: Lease) -> list[Commit]:
+    def _remove(self, lease: Lease) -> None:
         commit = self._commits.pop(lease)
         del self._blocked[lease]
-        freed = []
         for player in commit.unit.deltas:
             queue = self._queues[player]
             was_first = queue[0] == lease
@@ -69,5 +83,4 @@ class Turns:
             elif was_first:
                 self._blocked[queue[0]] -= 1
                 if not self._blocked[queue[0]]:
-                    freed.append(self._commits[queue[0]])
-        return freed
+                    self._called.append(self._commits[queue[0]])

@@ -1,8 +1,6 @@
 """The worker as one machine: the coordinator and the shards it works, without I/O. A pool or a simulation runs it."""
 
-import heapq
 from collections.abc import Callable
-from itertools import count
 from math import inf
 
 from consumer.domain.leases import Lease, LeaseRow, Shard
@@ -10,6 +8,7 @@ from consumer.domain.lineage import RETENTION_SECONDS
 from consumer.domain.outcomes import StreamListing
 from consumer.domain.ports import Backoff
 from consumer.worker import events
+from consumer.worker.agenda import Agenda
 from consumer.worker.calls import Call, Commit, CoordinatorCall, Reply, ShardCall, SurveyCall
 from consumer.worker.common import Common
 from consumer.worker.coordinator import Coordinator, Identity
@@ -41,14 +40,11 @@ class Worker:
         self._outlook = Outlook(lease_ttl_seconds)
         self._turns = Turns()
         self._common = Common(tuning.total_lookahead_bytes)
-        self._outbox: list[Commit] = []
         self._tuning = tuning
         self._backoff = backoff
         self._draining = False
         self._vouched = False
-        self._agenda: list[tuple[float, int, Shard]] = []
-        self._due: dict[Shard, float] = {}
-        self._tie = count()
+        self._agenda = Agenda()
 
     def ready(self, now: float) -> list[Call]:
         """The calls to start now; the caller owes a reply for each."""
@@ -59,16 +55,14 @@ class Worker:
         if self._surveys:
             calls += self._surveyor.ready(now, coordinator.ledger, len(coordinator.vouches))
         self._vouch(now)
-        while self._agenda and self._agenda[0][0] <= now:
-            at, _, shard = heapq.heappop(self._agenda)
-            if self._due.get(shard) == at and (machine := self.shards.get(shard)):
-                for call in machine.ready(now, vouched=self._vouched):
-                    if not isinstance(call, Commit) or self._turns.enter(call):
-                        calls.append(call)
-                self._schedule(machine)
+        for shard in self._agenda.due(now):
+            machine = self.shards[shard]
+            for call in machine.ready(now, vouched=self._vouched):
+                if not isinstance(call, Commit) or self._turns.enter(call):
+                    calls.append(call)
+            self._schedule(machine)
         if self._vouched:
-            calls += [self._grown(commit, now) for commit in self._outbox]
-            self._outbox.clear()
+            calls += [self._grown(commit, now) for commit in self._turns.called()]
         return calls
 
     def _grown(self, commit: Commit, now: float) -> Commit:
@@ -82,10 +76,10 @@ class Worker:
 
     def wake_at(self) -> float:
         """When to ask `ready` again if no reply comes before (monotonic seconds)."""
-        if self._outbox and self._vouched:
+        if self._turns.calls and self._vouched:
             return -inf
         surveys = self._surveyor.wake_at() if self._surveys else inf
-        return min(self._agenda[0][0] if self._agenda else inf, self.coordinator.wake_at(), surveys)
+        return min(self._agenda.next_at, self.coordinator.wake_at(), surveys)
 
     def drain(self) -> None:
         """Polls no more, settles the commits under way, releases the leases, leaves `members`; then `done`."""
@@ -113,39 +107,22 @@ class Worker:
         self._vouched = vouched
 
     def _schedule(self, machine: ShardMachine) -> None:
-        """The machine's place in the agenda; an older entry of it is left to be skipped."""
-        shard, at = machine.lease.shard, machine.wake_at(vouched=self._vouched)
-        if at == self._due.get(shard, inf):
-            return
-        self._due[shard] = at
-        if at < inf:
-            heapq.heappush(self._agenda, (at, next(self._tie), shard))
+        self._agenda.put(machine.lease.shard, machine.wake_at(vouched=self._vouched))
 
     def _drain(self, machine: ShardMachine) -> None:
         if machine.row_missing:
             self._drop(machine)
             return
         machine.drain()
-        if self._withdraw(machine.lease):
+        if self._turns.withdraw(machine.lease):
             machine.recall()
         self._schedule(machine)
 
     def _drop(self, machine: ShardMachine) -> None:
         machine.close()
-        self._withdraw(machine.lease)
+        self._turns.withdraw(machine.lease)
         del self.shards[machine.lease.shard]
-        self._due.pop(machine.lease.shard, None)
-
-    def _withdraw(self, lease: Lease) -> bool:
-        """Takes back a commit that has not been sent yet."""
-        for commit in self._outbox:
-            if commit.lease == lease:
-                self._outbox.remove(commit)
-                self._outbox += self._turns.leave(commit)
-                return True
-        waiting, freed = self._turns.withdraw(lease)
-        self._outbox += freed
-        return waiting is not None
+        self._agenda.forget(machine.lease.shard)
 
     def take(self, call: Call, reply: Reply, now: float) -> list[events.Event]:
         """Tells the machine that named `call`. A reply to an earlier epoch's call finds no machine and is dropped."""
@@ -178,9 +155,8 @@ class Worker:
         again = machine.again(call, now) if machine is not None else None
         if again is not None:
             self._turns.keep(again)
-            self._outbox.append(again)
         else:
-            self._outbox += self._turns.leave(call)
+            self._turns.leave(call)
 
     def _follow(self, event: events.Event, now: float) -> None:
         match event:
@@ -248,7 +224,7 @@ class Worker:
         if known is not None:
             self._drop(known)
         self.shards[row.shard] = machine
-        self._due.pop(row.shard, None)
+        self._agenda.forget(row.shard)
         if self._draining:
             machine.drain()
         self._vouch(now)

@@ -11,7 +11,7 @@ from consumer.aws.items import iso
 from consumer.aws.overview import DynamoOverviews
 from consumer.aws.placements import DynamoPlacements
 from consumer.domain.audit import Trace
-from consumer.domain.ports import Births, Overviews, Placements
+from consumer.domain.operator_ports import Births, Overviews, Placements
 from tests.contract.dynamo_subject import DynamoSubject
 from tests.contract.fake_subject import FakeSubject
 from tests.contract.subject import Subject

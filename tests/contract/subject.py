@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 from consumer.domain.audit import Trace
 from consumer.domain.leaderboard import Limits, Unit, cut
 from consumer.domain.leases import LeaseRow, Pin, Shard
+from consumer.domain.operator_ports import Circuits, Quarantine
 from consumer.domain.outcomes import Done
-from consumer.domain.ports import Circuits, Commits, Ledgers, Membership, Quarantine, Streams
+from consumer.domain.ports import Commits, Ledgers, Membership, Streams
 from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.records import Entry
 from tests.builders import ARN, CREATED

@@ -29,17 +29,17 @@ class FakeOperators:
         self.acts: dict[tuple[str, str], tuple[str, Settled]] = {}
         self.resumed: dict[object, str] = {}
 
-    # --- ports.Quarantine ---
+    # --- operator_ports.Quarantine ---
 
     def heads(self, shard_id: str | None = None) -> Iterator[Head]:
-        """See ports.Quarantine."""
+        """See operator_ports.Quarantine."""
         for key in list(self.tables.quarantine):
             head = self.head(*key)
             if head is not None and shard_id in (None, head.shard_id):
                 yield head
 
     def head(self, shard_id: str, sequence_number: str) -> Head | None:
-        """See ports.Quarantine."""
+        """See operator_ports.Quarantine."""
         row = self.tables.quarantine.get((shard_id, sequence_number))
         if row is None:
             return None
@@ -61,11 +61,11 @@ class FakeOperators:
         )
 
     def record(self, head: Head) -> Mapping[str, Any]:
-        """See ports.Quarantine."""
+        """See operator_ports.Quarantine."""
         return unpack(self.tables.quarantine[head.shard_id, head.sequence_number].poison.parts)
 
     def apply(self, application: Application) -> Done | Taken | Refused:
-        """See ports.Quarantine."""
+        """See operator_ports.Quarantine."""
         act, player = application.act, application.player
         row, settled = self._pending(act)
         if row is None:
@@ -80,7 +80,7 @@ class FakeOperators:
         return Done()
 
     def discard(self, act: Act, why: str) -> Done | Taken:
-        """See ports.Quarantine."""
+        """See operator_ports.Quarantine."""
         row, settled = self._pending(act)
         if row is None:
             return settled
@@ -106,10 +106,10 @@ class FakeOperators:
         if trace not in self.audit:
             self.audit.append(trace)
 
-    # --- ports.Circuits ---
+    # --- operator_ports.Circuits ---
 
     def resume(self, row: LeaseRow, free_to: str | None, token: str, trace: Trace) -> Done | Lost:
-        """See ports.Circuits."""
+        """See operator_ports.Circuits."""
         stored = self.tables.rows.get(row.shard)
         if stored is None:
             return Lost(None)

@@ -16,18 +16,18 @@ class FakeOverviews:
         self._tables = tables
 
     def lease_table(self) -> LeaseTable:
-        """See ports.Overviews."""
+        """See operator_ports.Overviews."""
         return LeaseTable(self._tables.load(), self._tables.look())
 
     def gaps(self) -> tuple[Gap, ...]:
-        """See ports.Overviews."""
+        """See operator_ports.Overviews."""
         return tuple(
             Gap(shard.stream_arn, shard.shard_id, checkpoint, gap.to, "possible", "")
             for (shard, checkpoint), gap in self._tables.gaps.items()
         )
 
     def pending(self) -> int:
-        """See ports.Overviews."""
+        """See operator_ports.Overviews."""
         return self._tables.pending()
 
 
@@ -41,11 +41,11 @@ class FakePlacements:
         self._clock = clock
 
     def look(self) -> tuple[Members, float]:
-        """See ports.Placements."""
+        """See operator_ports.Placements."""
         return self._tables.look(), self._clock()
 
     def place(self, before: LeaseRow | None, after: LeaseRow, trace: Trace) -> Done | Lost:
-        """See ports.Placements."""
+        """See operator_ports.Placements."""
         rows, off = self._tables.rows, self._tables.off
         stored = rows.get(after.shard)
         if before is None:
@@ -72,11 +72,11 @@ class FakeBirths:
         self._tables = tables
 
     def births(self) -> tuple[Birth, ...]:
-        """See ports.Births."""
+        """See operator_ports.Births."""
         return tuple(self._tables.births.values())
 
     def amend(self, amendment: Amendment, trace: Trace) -> Done | Lost:
-        """See ports.Births."""
+        """See operator_ports.Births."""
         births, arn = self._tables.births, amendment.stream_arn
         if births.get(arn) != amendment.before or (arn in self._tables.pins) is not amendment.pinned:
             return Lost(None)

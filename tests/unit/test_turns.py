@@ -30,9 +30,12 @@ def test_units_with_a_common_player_go_in_the_order_in_which_they_came() -> None
     assert turns.enter(first)
     assert not turns.enter(second)
     assert not turns.enter(third)
-    assert turns.leave(first) == [second]
-    assert turns.leave(second) == [third]
-    assert turns.leave(third) == []
+    turns.leave(first)
+    assert turns.called() == [second]
+    turns.leave(second)
+    assert turns.called() == [third]
+    turns.leave(third)
+    assert turns.called() == []
     assert turns.enter(first)
 
 
@@ -42,8 +45,10 @@ def test_a_unit_waits_for_all_its_players() -> None:
     assert turns.enter(left)
     assert turns.enter(right)
     assert not turns.enter(both)
-    assert turns.leave(left) == []
-    assert turns.leave(right) == [both]
+    turns.leave(left)
+    assert turns.called() == []
+    turns.leave(right)
+    assert turns.called() == [both]
 
 
 def test_one_that_waits_can_be_taken_back_and_one_under_way_cannot() -> None:
@@ -52,10 +57,12 @@ def test_one_that_waits_can_be_taken_back_and_one_under_way_cannot() -> None:
     turns.enter(first)
     turns.enter(second)
     turns.enter(third)
-    assert turns.withdraw(first.lease) == (None, [])
-    assert turns.withdraw(second.lease) == (second, [third])
-    assert turns.withdraw(second.lease) == (None, [])
-    assert turns.leave(first) == []
+    assert not turns.withdraw(first.lease)
+    assert turns.withdraw(second.lease)
+    assert turns.called() == [third]
+    assert not turns.withdraw(second.lease)
+    turns.leave(first)
+    assert turns.called() == []
 
 
 def test_one_that_is_sent_once_more_keeps_its_turn() -> None:
@@ -65,7 +72,9 @@ def test_one_that_is_sent_once_more_keeps_its_turn() -> None:
     turns.enter(second)
     again = commit(0, "hot")
     turns.keep(again)
-    assert turns.leave(again) == [second]
+    assert turns.called() == [again]
+    turns.leave(again)
+    assert turns.called() == [second]
 
 
 def test_one_whose_turn_comes_may_grow_by_players_who_are_free() -> None:
@@ -74,17 +83,32 @@ def test_one_whose_turn_comes_may_grow_by_players_who_are_free() -> None:
     turns.enter(first)
     turns.enter(second)
     turns.enter(third)
-    assert turns.leave(first) == [second, third]
+    turns.leave(first)
+    assert turns.called() == [second, third]
     assert set(turns.busy(second.lease)) == {"busy", "waiting"}
     grown = commit(1, "hot", "free")
     turns.widen(grown)
     late = commit(3, "free")
     assert not turns.enter(late)
-    assert turns.leave(grown) == [late]
+    turns.leave(grown)
+    assert turns.called() == [late]
 
 
 def test_the_answer_to_a_commit_that_never_entered_frees_nobody() -> None:
-    assert Turns().leave(commit(0, "a")) == []
+    turns = Turns()
+    turns.leave(commit(0, "a"))
+    assert not turns.calls
+
+
+def test_one_whose_turn_has_come_can_be_taken_back_before_it_is_sent() -> None:
+    turns = Turns()
+    first, second, third = commit(0, "hot"), commit(1, "hot"), commit(2, "hot")
+    for each in (first, second, third):
+        turns.enter(each)
+    turns.leave(first)
+    assert turns.calls
+    assert turns.withdraw(second.lease)
+    assert turns.called() == [third]
 
 
 @given(st.data())
@@ -99,7 +123,8 @@ def test_no_two_under_way_share_a_player_and_all_get_their_turn(data: st.DataObj
             under_way += [coming] if turns.enter(coming) else []
         elif under_way:
             answered = under_way.pop(data.draw(st.integers(0, len(under_way) - 1)))
-            under_way += turns.leave(answered)
+            turns.leave(answered)
+            under_way += turns.called()
             done += 1
         held = [player for each in under_way for player in each.unit.deltas]
         assert len(held) == len(set(held))
