@@ -6,6 +6,7 @@ UV ?= uv
 SEEDS ?= 1000
 BASE ?= 0
 NAMES ?=
+ENGINES ?=
 MINUTES ?= 5
 
 BIN := .venv/bin
@@ -22,7 +23,7 @@ export CONSUMER_DEMO_ENGINE := $(CURDIR)/.venv-engine/bin/python
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test proof wheel-test deploy-test sbom check simulate guards coverage chaos soak measure lock clean dynamodb-local
+.PHONY: help demo test proof wheel-test deploy-test sbom check simulate guards coverage chaos soak measure bench lock clean dynamodb-local
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "make %-15s %s\n", $$1, $$2 }'
@@ -72,6 +73,9 @@ soak: $(DEV) $(ENGINE) ## chaos for MINUTES=5; what a worker that is spared take
 
 measure: $(DEV) $(ENGINE) ## how fast and how frugal workers are, beside the limits; NAMES='start idle' for some
 	@$(BIN)/python -m tests.measure $(NAMES)
+
+bench: $(DEV) $(ENGINE) dynamodb-local ## the worker beside a per-record handler, as Markdown; NAMES='hot idle' and ENGINES='ministack' for some
+	@$(BIN)/python -m tests.bench $(NAMES) $(if $(ENGINES),--engines $(ENGINES))
 
 lock: ## make the requirements files anew (needs uv)
 	$(COMPILE) --upgrade pyproject.toml -o requirements.txt

@@ -148,9 +148,14 @@ class Game:
 
     # --- looking ---
 
+    @property
+    def stream_arn(self) -> str:
+        """The source table's newest stream."""
+        return str(self.client.describe_table(TableName=self.tables["source"])["Table"]["LatestStreamArn"])
+
     def played(self) -> list[Played]:
         """The whole stream, by a reader of the test's own."""
-        arn = self.client.describe_table(TableName=self.tables["source"])["Table"]["LatestStreamArn"]
+        arn = self.stream_arn
         shards = self.streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]
         assert len(shards) == 1, "neither engine splits a shard"
         iterator = self.streams.get_shard_iterator(

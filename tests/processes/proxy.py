@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -187,7 +188,7 @@ class _Handler(BaseHTTPRequestHandler):
         except (OSError, HTTPException):
             self._engine.close()
             return []
-        call.status = answer.status
+        call.status, call.answered_at = answer.status, time.time()
         return [(name, value) for name, value in answer.getheaders() if name.lower() in _KEPT_HEADERS]
 
     def _answer(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 import threading
+import time
 from collections.abc import Callable
 from enum import Enum
 from functools import cached_property
@@ -27,7 +28,10 @@ class Fate(Enum):
 
 
 class Call:
-    """One request, and the engine's answer to it. `status` is None while the engine has not answered."""
+    """One request, and the engine's answer to it. `status` is None while the engine has not answered.
+
+    `entered_at` and `answered_at` are when the proxy had the request and the engine's answer, in unix seconds.
+    """
 
     def __init__(self, number: int, operation: str, body: bytes) -> None:
         self.number = number
@@ -36,6 +40,8 @@ class Call:
         self.fate = Fate.PASS
         self.status: int | None = None
         self.answer = b""
+        self.entered_at = time.time()
+        self.answered_at: float | None = None
 
     @cached_property
     def request(self) -> dict[str, Any]:
