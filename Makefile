@@ -32,16 +32,19 @@ demo: $(DEV) $(ENGINE) ## a worker killed and started again on an embedded engin
 	@$(BIN)/consumer demo
 
 test: $(DEV) $(ENGINE) dynamodb-local ## all tests but the long ones
-	$(PYTEST) -m "not proof and not deploy"
+	$(PYTEST) -m "not proof and not deploy and not image"
 
 proof: $(DEV) $(ENGINE) dynamodb-local ## the long ones: kills and chaos on real engines
-	$(PYTEST) -m "proof and not deploy" -rP
+	$(PYTEST) -m "proof and not deploy and not image" -rP
 
 wheel-test: $(DEV) ## wheel and sdist in clean environments, without the repository (proof has it too)
 	$(PYTEST) tests/proof/test_wheel.py
 
 deploy-test: $(DEV) $(ENGINE) dynamodb-local ## what deploy/ promises, against the real things
 	$(PYTEST) -m deploy
+
+image-test: $(DEV) $(ENGINE) ## the image, built with buildah on Debian and run read-only; says why where it cannot (needs root)
+	$(BIN)/pytest -m image -rPs
 
 sbom: $(DEV) ## an SBOM and the licences of what the worker is made of, into dist/
 	$(BIN)/python deploy/sbom.py requirements.txt dist
@@ -81,6 +84,7 @@ lock: ## make the requirements files anew (needs uv)
 	$(COMPILE) --upgrade pyproject.toml -o requirements.txt
 	$(COMPILE) --upgrade pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
 	$(COMPILE) --upgrade --group engine -o requirements-engine.txt
+	$(COMPILE) --upgrade --group image -c requirements-dev.txt -o requirements-image.txt
 
 dynamodb-local: ## fetch DynamoDB Local for the tests, where Java 17 and Maven are there
 	@tests/engines/fetch-dynamodb-local .dynamodb-local

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -34,13 +34,18 @@ class Ended(NamedTuple):
 class WorkerProcess:
     """`consumer run` until it ends; use it in a `with`. Times are monotonic seconds."""
 
-    def __init__(self, environment: Mapping[str, str], entry: tuple[str, ...] = _CONSUMER) -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        entry: tuple[str, ...] = _CONSUMER,
+        *,
+        command: Sequence[str] | None = None,
+    ) -> None:
+        """`entry`: what this Python runs; `command`: a whole command line instead, that sees the environment alone."""
         self.started_at = time.monotonic()
-        self._process = spawn(
-            [sys.executable, *entry, "run"],
-            env={**environment, "PYTHONPATH": os.fspath(_ROOT)},
-            stderr=subprocess.PIPE,
-        )
+        ours = [sys.executable, *entry, "run"], {**environment, "PYTHONPATH": os.fspath(_ROOT)}
+        argv, env = ours if command is None else (command, environment)
+        self._process = spawn(argv, env=env, stderr=subprocess.PIPE)
         self._said: list[str] = []
         self._events: list[tuple[float, dict[str, Any]]] = []
         self._news = threading.Condition()

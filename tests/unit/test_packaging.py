@@ -8,7 +8,7 @@ import pytest
 from consumer.demo.installation import ENGINE_VERSION
 
 ROOT = Path(__file__).parents[2]
-LOCKS = ("requirements.txt", "requirements-dev.txt", "requirements-engine.txt")
+LOCKS = ("requirements.txt", "requirements-dev.txt", "requirements-engine.txt", "requirements-image.txt")
 
 
 def _pins(lock: str) -> set[str]:
