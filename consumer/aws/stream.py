@@ -71,15 +71,16 @@ class DynamoStreams:
 
     @translated()
     def open(self, shard: Shard, after: str) -> str:
-        """A shard iterator; see ports.Streams."""
+        """A shard iterator behind a checkpoint; see ports.Streams."""
         where: dict[str, str] = {"ShardIteratorType": TRIM_HORIZON}
         if after != TRIM_HORIZON:
             where = {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": after}
-        answer = self._client.get_shard_iterator(StreamArn=shard.stream_arn, ShardId=shard.shard_id, **where)
-        iterator = answer.get("ShardIterator")
-        if not isinstance(iterator, str):
-            raise Trouble(TroubleKind.MALFORMED, "GetShardIterator answered without an iterator")
-        return iterator
+        return self._iterator(shard, where)
+
+    @translated()
+    def open_at(self, shard: Shard, first: str) -> str:
+        """A shard iterator at a record; see ports.Streams."""
+        return self._iterator(shard, {"ShardIteratorType": "AT_SEQUENCE_NUMBER", "SequenceNumber": first})
 
     @translated()
     def read(self, iterator: str, limit: int) -> RawPage:
@@ -125,6 +126,13 @@ class DynamoStreams:
                 enabled, served_at = _is_enabled(description), date
             shards += _listed(description)
         return StreamListing(stream_arn, enabled, tuple(shards), served_at)
+
+    def _iterator(self, shard: Shard, where: Mapping[str, str]) -> str:
+        answer = self._client.get_shard_iterator(StreamArn=shard.stream_arn, ShardId=shard.shard_id, **where)
+        iterator = answer.get("ShardIterator")
+        if not isinstance(iterator, str):
+            raise Trouble(TroubleKind.MALFORMED, "GetShardIterator answered without an iterator")
+        return iterator
 
     def _pages(self, stream_arn: str) -> Iterator[tuple[Mapping[str, Any], float]]:
         start: dict[str, str] = {}

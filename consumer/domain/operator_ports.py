@@ -5,10 +5,11 @@ from typing import Any, Protocol
 
 from consumer.domain.audit import Trace
 from consumer.domain.board import BoardRow
-from consumer.domain.leases import Amendment, Birth, LeaseRow, Members
-from consumer.domain.outcomes import Done, Lost, Refused
+from consumer.domain.leases import Amendment, Birth, LeaseRow, Members, Shard
+from consumer.domain.outcomes import Committed, Done, Lost, Refused
 from consumer.domain.overview import Gap, LeaseTable
 from consumer.domain.quarantine import Act, Application, Head, Taken
+from consumer.domain.replay import Batch, Changed, Overtaken, Progress
 
 
 class Boards(Protocol):
@@ -98,4 +99,28 @@ class Births(Protocol):
 
     def amend(self, amendment: Amendment, trace: Trace) -> Done | Lost:
         """Does it and writes the trace, all or nothing. Lost when birth row or pin are not as they were read."""
+        ...
+
+
+class Replays(Protocol):
+    """A replay's progress row, and the transactions that count. A row's runner and position are its version."""
+
+    def progress(self, shard: Shard, target: str) -> Progress | None:
+        """The row, read consistently."""
+        ...
+
+    def put(self, before: Progress | None, after: Progress, trace: Trace) -> Done | Overtaken:
+        """Makes `before` (None: no row) into `after` and writes the trace, all or nothing.
+
+        Overtaken when the row is another by now; Done also when this very write was made before.
+        """
+        ...
+
+    def count(
+        self, progress: Progress, batch: Batch, later: frozenset[str]
+    ) -> Committed | Overtaken | Changed | Refused:
+        """Moves the row on to the batch's last record and adds its deltas, all or nothing.
+
+        Only while the quarantine rows have the batch's states. Players in `later` keep their stored date.
+        """
         ...

@@ -29,6 +29,10 @@ class Streams(Protocol):
         """A shard iterator that begins after the checkpoint `after`. Raises DataTrimmed."""
         ...
 
+    def open_at(self, shard: Shard, first: str) -> str:
+        """A shard iterator that begins with the record `first`. Raises DataTrimmed."""
+        ...
+
     def read(self, iterator: str, limit: int) -> RawPage:
         """The next page. Raises IteratorExpired, DataTrimmed."""
         ...

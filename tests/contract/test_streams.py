@@ -260,3 +260,13 @@ def test_two_readers_over_one_client(dynamo: DynamoSubject) -> None:
     for streams in (DynamoStreams(dynamo.clients.streams), dynamo.streams):
         page = streams.read(streams.open(shard, TRIM_HORIZON), 1000)
         assert images(list(page.records)) == [item(1)]
+
+
+def test_from_a_record_on(subject: Subject) -> None:
+    shard = subject.make_source()
+    subject.write([item(number) for number in range(5)])
+    records, _ = read_all(subject, subject.streams.open(shard, TRIM_HORIZON), 5)
+    for position in (0, 3, 4):
+        first = numbers(records)[position]
+        found, _ = read_all(subject, subject.streams.open_at(shard, first), 5 - position)
+        assert numbers(found) == numbers(records)[position:]

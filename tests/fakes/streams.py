@@ -122,6 +122,14 @@ class FakeStreams:
                 raise DataTrimmed
         return self._iterator(shard, position)
 
+    def open_at(self, shard: Shard, first: str) -> str:
+        """See ports.Streams."""
+        found = self._shard(shard)
+        position = sum(int(number(wire)) < int(first) for wire in found.records)
+        if position < found.trimmed:
+            raise DataTrimmed
+        return self._iterator(shard, position)
+
     def read(self, iterator: str, limit: int) -> RawPage:
         """See ports.Streams."""
         if iterator.count("|") != 3:
