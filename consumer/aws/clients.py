@@ -10,11 +10,15 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, NoRegionError, ProfileNotFound
 
 from consumer import __version__
+from consumer.aws.bodies import write_bodies
 from consumer.aws.wire import refuse_garbage
 from consumer.domain.errors import StartRefused
 
 CONNECT_SECONDS: Final = 1
 READ_SECONDS: Final = 5
+
+NOBODY: Final = {"aws_access_key_id": "probe", "aws_secret_access_key": "probe", "aws_account_id": "000000000000"}
+"""Credentials of a client that sends nothing: a person's own are not looked for before they are needed."""
 
 _REGION: Final = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d+")
 
@@ -30,6 +34,7 @@ class Clients:
 def connect(threads: int, stream_arn: str | None = None) -> Clients:
     """Clients with one pooled connection a thread. The streams' region is the ARN's where that is a real one.
 
+    The user agent is botocore's own, put together once: for each request anew it takes a tenth of the call's time.
     Raises StartRefused when the SDK cannot be configured.
     """
     config = Config(
@@ -42,6 +47,8 @@ def connect(threads: int, stream_arn: str | None = None) -> Clients:
     )
     try:
         session = boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
+        spare = session.client("dynamodb", config=config, **NOBODY)
+        config = config.merge(Config(user_agent=spare.meta.config.user_agent, user_agent_extra=""))
         clients = Clients(
             session.client("dynamodb", config=config),
             session.client("dynamodbstreams", config=config, region_name=_region_of(stream_arn)),
@@ -57,6 +64,7 @@ def connect(threads: int, stream_arn: str | None = None) -> Clients:
             f"the AWS SDK cannot be set up: {str(error).rstrip('.')}. Check AWS_REGION, the AWS_ENDPOINT_URL variables "
             "and the other AWS_ variables, and the files that AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE name"
         ) from None
+    write_bodies(clients.dynamodb, spare)
     refuse_garbage(clients.dynamodb)
     refuse_garbage(clients.streams)
     return clients

@@ -1,6 +1,5 @@
 """DynamoDB Streams: which one, listings, shard iterators and pages of records in wire form."""
 
-import json
 import time
 from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
@@ -9,9 +8,10 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
+from consumer.aws import notation
 from consumer.aws.errors import KIND_OF_CODE, code_of, translated
 from consumer.aws.pace import Pace
-from consumer.aws.wire import keep_bodies
+from consumer.aws.wire import as_it_came, keep_bodies
 from consumer.domain.errors import Trouble, TroubleKind
 from consumer.domain.leases import Shard, label_of
 from consumer.domain.outcomes import Children, ListedShard, RawPage, StreamListing
@@ -86,7 +86,7 @@ class DynamoStreams:
     def read(self, iterator: str, limit: int) -> RawPage:
         """The next page; see ports.Streams."""
         answer = self._client.get_records(ShardIterator=iterator, Limit=limit)
-        return raw_page(answer["Body"])
+        return raw_page(answer["Body"] if "Body" in answer else as_it_came(answer))
 
     @translated()
     def find_children(self, shard: Shard) -> Children:
@@ -169,7 +169,7 @@ class DynamoStreams:
 def raw_page(body: bytes) -> RawPage:
     """An answer of GetRecords; Trouble when it is none. A record without a sequence number has no place in a shard."""
     try:
-        answer = json.loads(body)
+        answer = notation.read(body)
         records, iterator = answer["Records"], answer.get("NextShardIterator")
         sound = isinstance(records, list) and (iterator is None or isinstance(iterator, str))
         sound = sound and all(is_sequence_number(record["dynamodb"]["SequenceNumber"]) for record in records)

@@ -5,7 +5,6 @@ all: the same content repeated is the same request to DynamoDB, other content is
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,6 +12,7 @@ from typing import Any, Final
 from botocore.exceptions import ClientError
 
 from consumer.aws.errors import KIND_OF_CODE, code_of, reasons_of, translated
+from consumer.aws.notation import write
 from consumer.domain.errors import Trouble, TroubleKind
 
 Action = dict[str, Any]
@@ -62,8 +62,7 @@ def transact(client: Any, actions: list[Action]) -> Cancelled | None:
 
 def token_of(actions: list[Action]) -> str:
     """A token (at most 36 characters) from the content: sent again with other content it would be an error."""
-    content = json.dumps(actions, sort_keys=True, separators=(",", ":"), default=bytes.hex)
-    return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(write(actions, sort_keys=True), digest_size=16).hexdigest()
 
 
 def _cancelled(error: ClientError) -> Cancelled:

@@ -3,9 +3,10 @@
 botocore's own parser takes a 200 with any body for success; a captive portal's page must not count as a commit.
 """
 
-import json
+from collections.abc import Mapping
 from typing import Any
 
+from consumer.aws import notation
 from consumer.domain.errors import Trouble, TroubleKind
 
 
@@ -16,6 +17,11 @@ def keep_bodies(client: Any, operation: str) -> None:
     """
     event = f"before-parse.{_service(client)}.{operation}"
     client.meta.events.register_first(event, _keep_body, unique_id=f"keep-body.{operation}")
+
+
+def as_it_came(answer: Mapping[str, Any]) -> bytes:
+    """An answer that botocore has parsed all the same, in wire form again, as far as botocore knows its fields."""
+    return notation.write({name: value for name, value in answer.items() if name != "ResponseMetadata"})
 
 
 def refuse_garbage(client: Any) -> None:
@@ -35,7 +41,7 @@ def _keep_body(response_dict: dict[str, Any], customized_response_dict: dict[str
 
 def _refuse_garbage(response_dict: dict[str, Any], **_: object) -> None:
     try:
-        sound = isinstance(json.loads(response_dict["body"]), dict)
+        sound = isinstance(notation.read(response_dict["body"]), dict)
     except (ValueError, RecursionError):
         sound = False
     if not sound:

@@ -1,0 +1,102 @@
+"""The short ways over the wire and boto3's own one end the same: botocore's version decides which one is taken."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+
+from consumer.aws.clients import Clients
+from consumer.aws.stream import DynamoStreams
+from consumer.domain.leaderboard import Unit
+from consumer.domain.position import TRIM_HORIZON
+from consumer.domain.records import Game
+from tests.builders import ME, OTHER, game, ignored, lease, poison, row
+from tests.contract.dynamo_subject import AT_ONCE, DynamoSubject
+from tests.contract.subject import unit
+from tests.engines import TableEngine
+
+NOBODY: frozenset[str] = frozenset()
+
+
+@pytest.fixture
+def plain(dynamo: DynamoSubject) -> Iterator[DynamoSubject]:
+    """The same engine, tables of its own, and clients on which none of our handlers is."""
+    engine = TableEngine(dynamo.name, dynamo.clients.dynamodb.meta.endpoint_url)
+    clients = Clients(engine.client("dynamodb"), engine.client("dynamodbstreams"))
+    yield DynamoSubject(dynamo.name, clients)
+    clients.dynamodb.close()
+    clients.streams.close()
+
+
+def spoilt(subject: DynamoSubject) -> Unit:
+    """A stored total is no number."""
+    subject.spoil("foo", "totalScore", "much")
+    return unit(game(1))
+
+
+def out_of_date(subject: DynamoSubject) -> Unit:
+    """A later date is stored."""
+    subject.spoil("foo", "lastPlayedDate", "2027-01-01")
+    return unit(game(1), game(2, "bar"))
+
+
+def lost(subject: DynamoSubject) -> Unit:
+    """Somebody else has the lease."""
+    subject.delete_row(row().shard)
+    subject.plant(row(owner=OTHER))
+    return unit(game(1))
+
+
+def crowd() -> list[Game]:
+    """As many players as a transaction takes."""
+    return [game(seq, f"player-{seq}") for seq in range(1, 99)]
+
+
+WHAT: list[Callable[[DynamoSubject], Unit]] = [
+    lambda _: unit(game(1, 'é\u2028😀"\\'), game(2, "bar", "-12345678901234567890.123456789012345678"), ignored(3)),
+    lambda _: unit(poison(1), game(2)),
+    lambda _: unit(*crowd()),
+    lambda _: replace(unit(game(1)), previous="1"),
+    lambda _: unit(game(1, "x" * 3_000)),
+    lambda _: replace(unit(*crowd()), poison=(poison(98), poison(99))),
+    spoilt,
+    out_of_date,
+    lost,
+]
+
+
+@pytest.mark.parametrize("make", WHAT)
+def test_transactions_end_the_same(
+    dynamo: DynamoSubject, plain: DynamoSubject, make: Callable[[DynamoSubject], Unit]
+) -> None:
+    def told(subject: DynamoSubject) -> tuple[str, object, object]:
+        subject.plant(row(owner=ME))
+        reply = subject.commits.commit(lease(), make(subject), NOBODY, fills_gap=True)
+        prefix = subject.leases.removesuffix("-leases")  # told by some errors
+        return repr(reply).replace(prefix, ""), subject.board(), subject.quarantine()
+
+    assert told(dynamo) == told(plain)
+
+
+def test_pages_are_read_the_same(dynamo: DynamoSubject) -> None:
+    values = {"S": "é\u2028😀", "N": "12345678901234567890123456789012345678", "B": "AP8=", "BS": ["AA==", "AP8="]}
+    more = {"L": [{"M": {"inner": {"NULL": True}}}, {"BOOL": False}], "NS": ["1", "-2.5"]}
+    items = [
+        {"gameId": {"S": f"m{number}"}, **{tag: {tag: value} for tag, value in (values | more).items()}}
+        for number in range(3)
+    ]
+    source = dynamo.make_source()
+    dynamo.write(items)
+    dynamo.remove("m1")
+    short = dynamo.streams.read(dynamo.streams.open(source, TRIM_HORIZON), 1000)
+    plain = TableEngine(dynamo.name, dynamo.clients.streams.meta.endpoint_url).client("dynamodbstreams")
+    streams = DynamoStreams(plain, pace=AT_ONCE)
+    plain.meta.events.unregister("before-parse.dynamodb-streams.GetRecords", unique_id="keep-body.GetRecords")
+    long = streams.read(streams.open(source, TRIM_HORIZON), 1000)
+    assert "Body" not in plain.get_records(ShardIterator=streams.open(source, TRIM_HORIZON))
+    assert len(long.records) == len(short.records) == 4
+    for own, other in zip(short.records, long.records, strict=True):
+        assert {name: own[name] for name in other} == other
+        assert other.keys() >= {"eventName", "dynamodb"}
+    assert (long.next_iterator is None) == (short.next_iterator is None)
+    plain.close()
