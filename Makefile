@@ -17,13 +17,15 @@ PYTEST := $(BIN)/pytest -n 2 --durations=15
 # Locks say nothing of this machine or its index.
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-annotate
+AUDIT := pip-audit@2.10.1
+LOCKS := requirements.txt requirements-dev.txt requirements-engine.txt requirements-image.txt
 
 # Where demo and tests find the embedded engine; without it they would install it into the user's cache.
 export CONSUMER_DEMO_ENGINE := $(CURDIR)/.venv-engine/bin/python
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test proof wheel-test deploy-test sbom check simulate guards coverage chaos soak measure bench lock clean dynamodb-local
+.PHONY: help demo test proof wheel-test deploy-test image-test sbom audit check simulate guards coverage chaos soak measure bench lock clean dynamodb-local
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "make %-15s %s\n", $$1, $$2 }'
@@ -48,6 +50,9 @@ image-test: $(DEV) $(ENGINE) ## the image, built with buildah on Debian and run 
 
 sbom: $(DEV) ## an SBOM and the licences of what the worker is made of, into dist/
 	$(BIN)/python deploy/sbom.py requirements.txt dist
+
+audit: ## known vulnerabilities of everything locked (needs uv and the network: it fails where it cannot ask)
+	for lock in $(LOCKS); do $(UV) tool run $(AUDIT) --strict --require-hashes --disable-pip -r $$lock || exit 1; done
 
 check: $(DEV) ## format, lint, types, the direction of imports
 	$(BIN)/ruff format --check
