@@ -62,6 +62,8 @@ def perform(call: Call, world: World) -> Reply:
         return _perform(call, world)
     except (Trouble, IteratorExpired, DataTrimmed) as failure:
         return failure
+    except RecursionError:
+        return Trouble(TroubleKind.MALFORMED, "a record is nested deeper than it can be written down")
 
 
 def _perform(call: Call, world: World) -> Reply:
