@@ -15,7 +15,8 @@ from consumer.domain.records import Rules
 from consumer.worker import events
 from consumer.worker.calls import Beat, Call, CoordinatorCall, Load, Look, Read, Reply, ShardCall
 from consumer.worker.common import Common
-from consumer.worker.coordinator import Coordinator, Identity
+from consumer.worker.coordinator import Coordinator
+from consumer.worker.identity import Identity
 from consumer.worker.perform import World, perform
 from consumer.worker.pinning import Pinning
 from consumer.worker.shard import ShardMachine
@@ -174,7 +175,7 @@ class Council(Conversation[CoordinatorCall]):
         while self.now < until:
             for call in list(self.look()):
                 if isinstance(call, Look):
-                    self.answer(Look, members(changes, **{**beats, mine: self.machine.vouch.beat}))
+                    self.answer(Look, members(changes, **{**beats, mine: self.machine.pulse.vouch.beat}))
                 elif isinstance(call, Beat):
                     self.answer(Beat, Done())
             self.now = min(until, self.now + TTL / 8)

@@ -27,12 +27,12 @@ from consumer.retries import JitteredBackoff
 from consumer.settings import Settings
 from consumer.telemetry.health import HealthServer
 from consumer.telemetry.metrics import PrometheusMeters
-from consumer.worker.coordinator import Identity
 from consumer.worker.daemon import Daemon
+from consumer.worker.identity import Identity
 from consumer.worker.narrator import Narrator
 from consumer.worker.perform import World, perform
 from consumer.worker.pinning import Pinning
-from consumer.worker.shard import State
+from consumer.worker.state import State
 from consumer.worker.stop import Stop
 from consumer.worker.tuning import Tuning
 from consumer.worker.worker import Worker

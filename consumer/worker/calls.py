@@ -221,6 +221,7 @@ MemberCall = Beat | Look | Bury | Leave
 PinCall = FindOrigin | ListShards | Probe | PinStream | Plant | CompletePin
 CoordinatorCall = MemberCall | PinCall | Load | Claim
 SurveyCall = FindStream | FindLate | RecordLoss | Adopt | Mark | Forget | PinCall
+LedgerCall = SurveyCall | Load | Claim
 Call = ShardCall | CoordinatorCall | SurveyCall
 
 Reply = (

@@ -1,7 +1,6 @@
-"""The coordinator machine: beat, look, load the ledger, plan, claim; leave last. It works no shard itself."""
+"""The coordinator machine: look, load the ledger, plan, claim. It works no shard itself."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from math import inf
 from typing import Final
 
@@ -9,7 +8,6 @@ from consumer.domain.errors import Trouble
 from consumer.domain.leases import Members, Pin, Shard, Vouch
 from consumer.domain.membership import Observer
 from consumer.domain.outcomes import Ledger
-from consumer.domain.outcomes import Removed as BeatFoundNobody
 from consumer.domain.ports import Backoff
 from consumer.worker import events
 from consumer.worker.calls import (
@@ -30,30 +28,12 @@ from consumer.worker.calls import (
 )
 from consumer.worker.errand import Errand
 from consumer.worker.holdings import Holdings, Work
+from consumer.worker.identity import Identity
 from consumer.worker.pinning import Pinning
+from consumer.worker.pulse import Pulse
 
 LOAD_INTERVAL_SECONDS: Final = 30.0
 """The ledger is read again this often even when nothing seems to have changed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who this worker is. `owner` is worker id + "/" + an id fresh at each start.
-
-    `stable`: a person chose the worker id, so leases of the same id are an earlier life's and taken at once.
-    """
-
-    owner: str
-    stable: bool
-
-    @property
-    def worker_id(self) -> str:
-        """The part that a person knows."""
-        return self.owner.rpartition("/")[0]
-
-    def is_earlier_life(self, owner: str) -> bool:
-        """Whether `owner` is this worker's before a restart."""
-        return self.stable and owner != self.owner and owner.rpartition("/")[0] == self.worker_id
 
 
 class Coordinator:
@@ -69,17 +49,14 @@ class Coordinator:
     ) -> None:
         self.identity = identity
         self.pinning = pinning
-        self.left = False
-        self.vouch = Vouch(0)
+        self.pulse = Pulse(identity.owner, lease_ttl_seconds, backoff)
         self._ttl = lease_ttl_seconds
         self._holdings = Holdings(identity.owner, identity.is_earlier_life, working)
         self._backoff = backoff
         self._observer = Observer(lease_ttl_seconds)
-        self._beating, self._looking, self._stepping, self._leaving = Errand(), Errand(at=inf), Errand(), Errand()
-        self._joined = False
-        self._bump = True
-        self._beats = 0
-        self._vouched_until = -inf
+        self._looking, self._stepping = Errand(at=inf), Errand()
+        if pinning.asked:
+            self.pulse.soon(0.0)
         self._draining = False
         self._changes_seen: int | None = None
         self._changes_before_load: int | None = None
@@ -90,16 +67,10 @@ class Coordinator:
 
     def ready(self, now: float) -> list[CoordinatorCall]:
         """The calls to start now; the caller owes a reply for each."""
-        calls: list[CoordinatorCall] = []
-        if self.left:
-            return calls
-        if self.pinning.asked and self._beating.ready(now):
-            self._beating.send(now)
-            self._beats += 1
-            self.vouch = replace(self.vouch, beat=self._beats)
-            calls.append(Beat(self.identity.owner, self.vouch, joining=not self._joined, bump=self._bump))
-            self._bump = False
-        if self._joined and self._looking.ready(now):
+        if self.pulse.left:
+            return []
+        calls: list[CoordinatorCall] = [*self.pulse.ready(now)]
+        if self.pulse.joined and self._looking.ready(now):
             self._looking.send(now)
             calls.append(Look())
         if self._steps and self._stepping.ready(now):
@@ -112,22 +83,20 @@ class Coordinator:
 
     def wake_at(self) -> float:
         """When to ask `ready` again if no reply comes before."""
-        if self.left:
+        if self.pulse.left:
             return inf
-        beats = self._beating.wake_at if self.pinning.asked else inf
         steps = self._stepping.wake_at if self._steps else inf
-        leaves = self._leaving.wake_at if self._leaving.failures else inf
-        looks = self._looking.wake_at if self._joined else inf
-        return -inf if self._outbox else min(beats, steps, leaves, looks)
+        looks = self._looking.wake_at if self.pulse.joined else inf
+        return -inf if self._outbox else min(self.pulse.wake_at(), steps, looks)
 
     @property
     def _steps(self) -> bool:
         """The first question comes before joining: a lease table that is not ours gets no mark of us."""
-        return not self._draining and (self._joined or not self.pinning.asked)
+        return not self._draining and (self.pulse.joined or not self.pinning.asked)
 
     def may_commit(self, now: float) -> bool:
-        """Whether a beat asked for less than a TTL ago was written: others may take a silent worker for dead."""
-        return now < self._vouched_until
+        """See Pulse."""
+        return self.pulse.may_commit(now)
 
     def drain(self) -> None:
         """Claims nothing more."""
@@ -160,24 +129,19 @@ class Coordinator:
         return {owner: vouch for owner, vouch in self._observer.members.items() if owner not in dead}
 
     def leave(self, now: float) -> None:
-        """The last thing: all leases are released. A beat under way is awaited, it could put us in again."""
-        if not self._beating.flying and not self.left and not self._leaving.flying and self._leaving.ready(now):
-            self._beating.at = self._looking.at = inf
-            self._leaving.send(now)
-            self._outbox.append(Leave(self.identity.owner))
+        """The last thing: all leases are released."""
+        self._looking.at = inf
+        self.pulse.leave(now)
 
     def troubles(self) -> set[str]:
         """What has failed for a while."""
-        return {errand.trouble for errand in (self._beating, self._looking, self._stepping) if errand.trouble}
-
-    def tell(self, shards: int, behind: int, lag_seconds: float, as_of: float) -> None:
-        """What the next beat says of this worker's shards (`as_of` in unix seconds)."""
-        self.vouch = Vouch(self._beats, shards, behind, lag_seconds, as_of)
+        mine = {errand.trouble for errand in (self._looking, self._stepping) if errand.trouble}
+        return mine | self.pulse.troubles()
 
     def announce(self, now: float) -> None:
         """A lease was given back: bump the counter at once, so that the others look."""
-        self._bump = True
-        self._beating.at = min(self._beating.at, now)
+        self.pulse.bump()
+        self.pulse.soon(now)
 
     def rescan(self, now: float) -> None:
         """Read the ledger soon: something about it surprised a shard."""
@@ -186,8 +150,11 @@ class Coordinator:
     def take(self, call: CoordinatorCall, reply: Reply, now: float) -> list[events.Event]:
         """Learns what became of a call it named. Raises UnsafeRefused, see Pinning."""
         match call:
-            case Beat():
-                return self._take_beat(call, reply, now)
+            case Beat() | Leave():
+                told = self.pulse.take(call, reply, now)
+                if any(isinstance(event, events.Joined) for event in told):
+                    self._looking.at = self._stepping.at = now
+                return told
             case Look():
                 return self._take_look(reply, now)
             case Claim():
@@ -197,39 +164,12 @@ class Coordinator:
             case Bury():
                 self._holdings.buried(call)
                 return [] if isinstance(reply, Trouble) else [events.MemberBuried(call.owner)]
-            case Leave():
-                self._leaving.land()
-                if isinstance(reply, Trouble):
-                    return [self._retry(self._leaving, call, reply, now)]
-                self.left = True
-                return []
-
-    def _take_beat(self, call: Beat, reply: Reply, now: float) -> list[events.Event]:
-        errand = self._beating
-        errand.land()
-        if isinstance(reply, Trouble):
-            self._bump |= call.bump
-            retry = self._retry(errand, call, reply, now)
-            errand.at = min(errand.at, now + self._ttl / 4)
-            return [retry]
-        if isinstance(reply, BeatFoundNobody):
-            self._joined = False
-            self._bump = True
-            errand.succeed(now)
-            return [events.Removed(self.identity.owner)]
-        self._vouched_until = errand.sent_at + self._ttl
-        errand.succeed(now if self._bump else errand.sent_at + self._ttl / 4)
-        if self._joined:
-            return []
-        self._joined = True
-        self._looking.at = self._stepping.at = now
-        return [events.Joined(self.identity.owner)]
 
     def _take_look(self, reply: Reply, now: float) -> list[events.Event]:
         errand = self._looking
         errand.land()
         if isinstance(reply, Trouble):
-            retry = self._retry(errand, Look(), reply, now)
+            retry = errand.retry(Look(), reply, self._backoff, now)
             errand.at = min(errand.at, now + self._ttl / 8)
             return [retry]
         assert isinstance(reply, Members)
@@ -254,11 +194,15 @@ class Coordinator:
         errand = self._stepping
         errand.land()
         if isinstance(reply, Trouble):
-            return [self._retry(errand, call, reply, now)]
+            return [errand.retry(call, reply, self._backoff, now)]
         if not isinstance(reply, Ledger):
             assert isinstance(call, FindOrigin | ListShards | Probe | PinStream | Plant | CompletePin)
             errand.succeed(now)
-            return self.pinning.take(call, reply)
+            asked = self.pinning.asked
+            told = self.pinning.take(call, reply)
+            if self.pinning.asked and not asked:
+                self.pulse.soon(now)
+            return told
         errand.succeed(now + LOAD_INTERVAL_SECONDS)
         self._plan_after = now  # members are in before their first claim, so a look from now on knows every owner
         self._looking.at = min(self._looking.at, now)
@@ -270,7 +214,8 @@ class Coordinator:
     def _take_claim(self, call: Claim, reply: Reply, now: float) -> list[events.Event]:
         row = self._holdings.claimed(call, reply)
         if row is not None:
-            self._bump |= call.row.owner is not None
+            if call.row.owner is not None:
+                self.pulse.bump()
             return [events.LeaseClaimed(row, call.row.owner)]
         if isinstance(reply, Trouble):
             self.rescan(now + self._backoff.delay(1))
@@ -284,8 +229,3 @@ class Coordinator:
         pin = pins[0] if pins else self.pinning.pin
         assert pin is not None
         return pin.floor
-
-    def _retry(self, errand: Errand, call: CoordinatorCall, trouble: Trouble, now: float) -> events.RetryScheduled:
-        delay = self._backoff.delay(errand.failures + 1)
-        errand.fail(now, delay, f"{type(call).__name__} fails: {trouble}")
-        return events.RetryScheduled(type(call).__name__, trouble.kind, trouble.detail, errand.failures, delay)

@@ -4,6 +4,11 @@ from dataclasses import dataclass
 from math import inf
 from typing import Final
 
+from consumer.domain.errors import Trouble
+from consumer.domain.leases import Lease
+from consumer.domain.ports import Backoff
+from consumer.worker.events import RetryScheduled
+
 LASTING_FAILURES: Final = 3
 """Failures running after which trouble is shown in readiness."""
 
@@ -41,6 +46,15 @@ class Errand:
         self.failures += 1
         self.at = now + delay
         self._trouble = trouble
+
+    def retry(
+        self, call: object, trouble: Trouble, backoff: Backoff, now: float, lease: Lease | None = None
+    ) -> RetryScheduled:
+        """The same again after a jittered wait, said in logs and metrics."""
+        name = type(call).__name__
+        delay = backoff.delay(self.failures + 1)
+        self.fail(now, delay, f"{name} fails: {trouble}")
+        return RetryScheduled(name, trouble.kind, trouble.detail, self.failures, delay, lease)
 
     @property
     def trouble(self) -> str | None:

@@ -29,10 +29,12 @@ from consumer.worker.calls import (
     Forget,
     Halt,
     Leave,
+    LedgerCall,
     ListShards,
     Load,
     Look,
     Mark,
+    MemberCall,
     Open,
     PinStream,
     Plant,
@@ -42,6 +44,7 @@ from consumer.worker.calls import (
     RecordLoss,
     Release,
     Reply,
+    ShardCall,
 )
 
 
@@ -67,6 +70,14 @@ def perform(call: Call, world: World) -> Reply:
 
 
 def _perform(call: Call, world: World) -> Reply:
+    if isinstance(call, ShardCall):
+        return _of_shard(call, world)
+    if isinstance(call, MemberCall):
+        return _of_member(call, world.membership)
+    return _of_ledger(call, world)
+
+
+def _of_shard(call: ShardCall, world: World) -> Reply:
     """Decoding happens here, on the pool's thread."""
     match call:
         case Read(_, iterator, _, floor, limit):
@@ -90,18 +101,35 @@ def _perform(call: Call, world: World) -> Reply:
             return world.commits.end(lease, previous, children, rows)
         case Release(lease):
             return world.ledgers.release(lease)
+
+
+def _of_member(call: MemberCall, membership: Membership) -> Reply:
+    match call:
         case Beat(owner, vouch, joining, bump):
-            return world.membership.beat(owner, vouch, joining=joining, bump=bump)
+            return membership.beat(owner, vouch, joining=joining, bump=bump)
         case Look():
-            return world.membership.look()
+            return membership.look()
         case Bury(owner, beat):
-            return world.membership.bury(owner, beat)
+            return membership.bury(owner, beat)
         case Leave(owner):
-            return world.membership.leave(owner)
-        case FindOrigin(stream_arn):
-            return world.ledgers.origin(stream_arn)
+            return membership.leave(owner)
+
+
+def _of_ledger(call: LedgerCall, world: World) -> Reply:
+    """What is asked of the stream and the ledger as a whole."""
+    match call:
+        case FindStream():
+            return world.streams.find_stream()
         case ListShards(stream_arn):
             return world.streams.list_shards(stream_arn)
+        case FindLate(parent):
+            return world.streams.find_children(parent.shard)
+        case Probe(shard):
+            return _is_there(shard, world.streams)
+        case RecordLoss(shard, found_at):
+            return world.commits.record_gap(shard, TRIM_HORIZON, found_at)
+        case FindOrigin(stream_arn):
+            return world.ledgers.origin(stream_arn)
         case PinStream(pin, predecessor, found_at):
             return world.ledgers.pin(pin, predecessor, found_at)
         case Plant(stream_arn, rows):
@@ -112,14 +140,6 @@ def _perform(call: Call, world: World) -> Reply:
             return world.ledgers.load()
         case Claim(row, lease):
             return world.ledgers.claim(row, lease)
-        case FindStream():
-            return world.streams.find_stream()
-        case FindLate(parent):
-            return world.streams.find_children(parent.shard)
-        case Probe(shard):
-            return _is_there(shard, world.streams)
-        case RecordLoss(shard, found_at):
-            return world.commits.record_gap(shard, TRIM_HORIZON, found_at)
         case Adopt(adoption):
             return world.ledgers.adopt(adoption)
         case Mark(row, unlisted_since):

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from consumer.domain.leases import Shard
-from consumer.worker.shard import ShardMachine, State
+from consumer.worker.shard import ShardMachine
+from consumer.worker.state import State
 
 SHOWN_TROUBLES: Final = 10
 """Troubles that readiness names; a thousand shards would have as many."""

@@ -140,10 +140,7 @@ class Surveyor:
         self._call = None
         refused = isinstance(reply, Trouble) and reply.kind is TroubleKind.MISSING
         if isinstance(reply, Trouble) and not refused and self._errand.failures < PATIENCE:
-            delay = self._backoff.delay(self._errand.failures + 1)
-            self._errand.fail(now, delay, f"{type(call).__name__} fails: {reply}")
-            name = type(call).__name__
-            return [events.RetryScheduled(name, reply.kind, reply.detail, self._errand.failures, delay)]
+            return [self._errand.retry(call, reply, self._backoff, now)]
         if self._steps:
             self._steps.popleft()
             told = self._learn(call, reply, now)

@@ -11,11 +11,13 @@ from consumer.worker import events
 from consumer.worker.agenda import Agenda
 from consumer.worker.calls import Call, Commit, CoordinatorCall, Reply, ShardCall, SurveyCall
 from consumer.worker.common import Common
-from consumer.worker.coordinator import Coordinator, Identity
+from consumer.worker.coordinator import Coordinator
+from consumer.worker.identity import Identity
 from consumer.worker.outlook import Outlook
 from consumer.worker.pinning import Pinning
-from consumer.worker.shard import ShardMachine, State
+from consumer.worker.shard import ShardMachine
 from consumer.worker.standing import SHOWN_TROUBLES, Standing, by_state, halts
+from consumer.worker.state import State
 from consumer.worker.survey import Surveyor
 from consumer.worker.tuning import Tuning
 from consumer.worker.turns import Turns
@@ -91,7 +93,7 @@ class Worker:
     @property
     def done(self) -> bool:
         """Drained, and gone from `members`."""
-        return self.coordinator.left
+        return self.coordinator.pulse.left
 
     @property
     def _surveys(self) -> bool:
@@ -236,7 +238,7 @@ class Worker:
         unix_now = now + self._tuning.wall_offset_seconds
         lags = [lag for machine in self.shards.values() if (lag := machine.lag_seconds(unix_now)) is not None]
         mine = max(lags, default=0.0)
-        coordinator.tell(len(self.shards), sum(lag > 0 for lag in lags), mine, unix_now)
+        coordinator.pulse.tell(len(self.shards), sum(lag > 0 for lag in lags), mine, unix_now)
         others = self._outlook.lag_seconds(
             coordinator.ledger, coordinator.vouches, self.shards.keys(), coordinator.halted, now, unix_now
         )

@@ -162,7 +162,7 @@ GUARDS: Final = (
     ),
     Guard(
         "end after the last unit",
-        "worker/shard.py ShardMachine._next_commit",
+        "worker/writer.py Writer.next_call",
         "a shard is finished when its last record is committed",
         "a shard ends after its last record",
         0,
@@ -170,7 +170,7 @@ GUARDS: Final = (
     ),
     Guard(
         "commit only while vouched for",
-        "worker/coordinator.py Coordinator.may_commit",
+        "worker/pulse.py Pulse.may_commit",
         "whom others may take for dead commits nothing",
         "a silent worker commits nothing",
         2,

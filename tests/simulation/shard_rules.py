@@ -10,9 +10,9 @@ from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.records import Game
 from consumer.worker.absence import Absence
 from consumer.worker.attempt import Attempt
-from consumer.worker.calls import Commit, Open, RecordGap, Release, ShardCall
+from consumer.worker.calls import Commit, Open, RecordGap, Release
 from consumer.worker.reader import Reader
-from consumer.worker.shard import ShardMachine, State
+from consumer.worker.writer import WriteCall, Writer
 from tests.fakes import FakeStreams
 from tests.simulation.mutations import mutation
 
@@ -34,42 +34,42 @@ def buffer_is_thrown_away() -> Iterator[None]:
 @mutation
 def same_unit_again() -> Iterator[None]:
     """After an answer that leaves it open another unit is cut."""
-    original = ShardMachine._retry
+    original = Writer.doubt
 
-    def retry(self: ShardMachine, *given: Any) -> Any:
-        self._attempt.forget()
-        return original(self, *given)
+    def doubt(self: Writer, call: object) -> None:
+        self.attempt.forget()
+        original(self, call)
 
-    with patch.object(ShardMachine, "_retry", retry):
+    with patch.object(Writer, "doubt", doubt):
         yield
 
 
 @mutation
 def end_after_last_unit() -> Iterator[None]:
     """A shard is ended when its last record is read, not when it is committed."""
-    original = ShardMachine._next_commit
+    original = Writer.next_call
 
-    def next_commit(self: ShardMachine, now: float) -> ShardCall:
-        if not self._reader.ended or self._attempt.unit is not None or self.state is State.DRAINING:
+    def next_call(self: Writer, now: float) -> WriteCall:
+        if not self._reader.ended or self.attempt.unit is not None or self.releasing:
             return original(self, now)
         buffer, self._reader.buffer = self._reader.buffer, type(self._reader.buffer)(self.checkpoint)
         call = original(self, now)
         self._reader.buffer = buffer
         return call
 
-    with patch.object(ShardMachine, "_next_commit", next_commit):
+    with patch.object(Writer, "next_call", next_call):
         yield
 
 
 @mutation
 def release_after_commit() -> Iterator[None]:
     """A lease is given back although an attempt may yet take effect."""
-    original = ShardMachine._next_commit
+    original = Writer.next_call
 
-    def next_commit(self: ShardMachine, now: float) -> ShardCall:
-        return Release(self.lease) if self.state is State.DRAINING else original(self, now)
+    def next_call(self: Writer, now: float) -> WriteCall:
+        return Release(self._lease) if self.releasing else original(self, now)
 
-    with patch.object(ShardMachine, "_next_commit", next_commit):
+    with patch.object(Writer, "next_call", next_call):
         yield
 
 

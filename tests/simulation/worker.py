@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from consumer.domain.errors import UnsafeRefused
 from consumer.retries import JitteredBackoff
 from consumer.worker.calls import Call, Read, Reply
-from consumer.worker.coordinator import Identity
+from consumer.worker.identity import Identity
 from consumer.worker.pinning import Pinning
 from consumer.worker.tuning import Tuning
 from consumer.worker.worker import Worker

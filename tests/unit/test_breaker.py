@@ -11,7 +11,7 @@ from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.records import Entry
 from consumer.worker import events
 from consumer.worker.calls import Commit, Halt, Open, Read, Release
-from consumer.worker.shard import State
+from consumer.worker.state import State
 from consumer.worker.tuning import Tuning
 from tests.builders import CREATED, ME, game, games, ignored, page, poison, row, sequence_number
 from tests.talks import Talk, kinds

@@ -10,7 +10,7 @@ from consumer.domain.errors import UnsafeRefused
 from consumer.domain.leases import Vouch
 from consumer.worker.calls import Beat, Claim, Commit
 from consumer.worker.perform import perform
-from consumer.worker.shard import State
+from consumer.worker.state import State
 from tests.builders import ME, OTHER, shard
 from tests.crews import Crew, alone
 from tests.talks import NO_ANSWER, TTL, kinds

@@ -38,7 +38,7 @@ def test_it_looks_every_eighth_of_a_ttl() -> None:
 
 def test_a_beat_tells_how_things_stand() -> None:
     council = Council().join()
-    council.machine.tell(3, 2, 12.5, 1e9)
+    council.machine.pulse.tell(3, 2, 12.5, 1e9)
     council.now += TTL / 4
     vouch = council.call(Beat).vouch
     assert (vouch.beat, vouch.shards, vouch.behind, vouch.lag_seconds, vouch.as_of) == (2, 3, 2, 12.5, 1e9)
@@ -152,7 +152,7 @@ def test_leaving_is_the_last_thing() -> None:
     assert not council.asks(Leave), "once"
     council.under_way.clear()
     council.tell(Leave(ME), Done())
-    assert council.machine.left
+    assert council.machine.pulse.left
     council.now += 100
     assert council.look() == []
     assert council.machine.wake_at() == inf

@@ -6,7 +6,7 @@ from consumer.domain.position import TRIM_HORIZON
 from consumer.worker import events
 from consumer.worker.attempt import UNLIMITED_RECORDS
 from consumer.worker.calls import Commit, FindChildren, Open, Read
-from consumer.worker.shard import State
+from consumer.worker.state import State
 from consumer.worker.tuning import Tuning
 from tests.builders import ME, OTHER, game, games, ignored, page, row, sequence_number
 from tests.talks import Talk, kinds
@@ -119,7 +119,7 @@ def test_no_row_halts() -> None:
 
 def test_later_dates_are_left_out_of_the_same_unit() -> None:
     talk = holding(1)
-    talk.machine.checkpoint = TRIM_HORIZON
+    talk.machine._writer.checkpoint = TRIM_HORIZON
     first = talk.call(Commit)
     assert talk.tell(first, Refused(later={"foo": "2026-12-31"})) == []
     second = talk.call(Commit)

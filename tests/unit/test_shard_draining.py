@@ -4,7 +4,7 @@ from consumer.domain.errors import Trouble, TroubleKind
 from consumer.domain.outcomes import Committed, Done, Lost, Refused
 from consumer.worker import events
 from consumer.worker.calls import Commit, Open, Read, Release
-from consumer.worker.shard import State
+from consumer.worker.state import State
 from consumer.worker.tuning import Tuning
 from tests.builders import ME, game, games, page, row, sequence_number
 from tests.talks import Talk, kinds

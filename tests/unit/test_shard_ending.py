@@ -6,7 +6,7 @@ from consumer.domain.outcomes import Children, Committed, Done, Lost, Refused
 from consumer.domain.position import SHARD_END, TRIM_HORIZON
 from consumer.worker import events
 from consumer.worker.calls import Commit, EndShard, FindChildren, Open, Read, Release
-from consumer.worker.shard import State
+from consumer.worker.state import State
 from tests.builders import CREATED, ME, OTHER, game, page, row, sequence_number, shard
 from tests.talks import Talk, kinds
 

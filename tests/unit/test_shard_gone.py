@@ -8,7 +8,7 @@ from consumer.domain.position import TRIM_HORIZON
 from consumer.worker import events
 from consumer.worker.absence import GONE_SECONDS
 from consumer.worker.calls import Commit, EndShard, FindChildren, Open, Read, RecordGap
-from consumer.worker.shard import State
+from consumer.worker.state import State
 from tests.builders import CREATED, ME, build_shards, game, page, row, sequence_number
 from tests.talks import Talk, kinds
 

@@ -6,7 +6,7 @@ from consumer.domain.position import TRIM_HORIZON
 from consumer.worker import events
 from consumer.worker.calls import PAGE_RECORDS, Commit, FindChildren, Open, Read, RecordGap, Reply
 from consumer.worker.reader import SCANT_RECORDS
-from consumer.worker.shard import State
+from consumer.worker.state import State
 from consumer.worker.tuning import Tuning
 from tests.builders import CREATED, ME, game, games, page, row, sequence_number
 from tests.talks import Talk, kinds

@@ -174,7 +174,7 @@ def test_the_memory_of_refused_players_is_bounded() -> None:
     talk = holding(game(1, "a"), game(2, "b"))
     many = frozenset(f"p{number}" for number in range(2 * APART_PLAYERS))
     talk.answer(Commit, Refused(invalid="no", suspects=many))
-    assert len(talk.machine._attempt._apart) == APART_PLAYERS
+    assert len(talk.machine._writer.attempt._apart) == APART_PLAYERS
 
 
 def test_a_rewind_forgets_the_suspect() -> None:

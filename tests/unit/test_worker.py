@@ -10,7 +10,7 @@ from consumer.domain.outcomes import Done, Lost
 from consumer.domain.position import SHARD_END
 from consumer.worker import events
 from consumer.worker.calls import Beat, Commit, EndShard, Load, Look, Read
-from consumer.worker.shard import State
+from consumer.worker.state import State
 from tests.builders import ARN, OTHER, lease, page, row, shard
 from tests.talks import IMAGE, NO_ANSWER, TTL, Shift, kinds, reading, stream, total
 
@@ -136,7 +136,7 @@ def test_readiness_names_what_has_failed_for_a_while(call: type[Look | Load | Be
             shift.now += 0.25
         shift.answer(call, NO_ANSWER)
         shift.now += 0.01
-        shift.machine.coordinator._vouched_until = inf
+        shift.machine.coordinator.pulse._vouched_until = inf
     (reason,) = shift.machine.standing(shift.now).not_ready
     assert call.__name__ in reason
     assert "no answer" in reason
@@ -165,7 +165,7 @@ def test_the_standing_is_that_of_the_shard_that_is_furthest_behind() -> None:
     assert standing.headroom_seconds == RETENTION_SECONDS - standing.lag_seconds
     assert standing.leases_owned == 2
     assert standing.shards == {"running": 2, "halted": 0}
-    vouch = shift.machine.coordinator.vouch
+    vouch = shift.machine.coordinator.pulse.vouch
     assert (vouch.shards, vouch.lag_seconds) == (2, standing.lag_seconds)
 
 
