@@ -64,8 +64,21 @@ class Narrator:
                 self._meters.progress(unix_now)
             case events.RetryScheduled():
                 self._retried(event)
-            case events.ShardRewound(lease, checkpoint):
-                self._bound(lease).info("shard.rewound", checkpoint=checkpoint)
+            case events.LeaseClaimed() | events.LeaseLost() | events.LeaseReleased() | events.HandOverDecided():
+                self._tell_lease(event)
+            case events.Joined(owner):
+                self._log.info("worker.joined", owner=owner)
+            case events.MemberBuried(owner):
+                self._log.info("worker.buried", owner=owner)
+            case events.Removed(owner):
+                self._log.warning("worker.removed", owner=owner)
+            case _:
+                self._tell_shard(event)
+
+    def _tell_lease(
+        self, event: events.LeaseClaimed | events.LeaseLost | events.LeaseReleased | events.HandOverDecided
+    ) -> None:
+        match event:
             case events.LeaseClaimed(row, previous_owner):
                 self._log.info(
                     "lease.claimed",
@@ -80,6 +93,12 @@ class Narrator:
                 self._bound(lease).info("lease.released")
             case events.HandOverDecided(shard):
                 self._log.info("lease.hand_over", shard_id=str(shard))
+
+    def _tell_shard(self, event: events.Event) -> None:
+        """What became of shards and streams. Some of it is for the worker's own ears."""
+        match event:
+            case events.ShardRewound(lease, checkpoint):
+                self._bound(lease).info("shard.rewound", checkpoint=checkpoint)
             case events.ShardEnded(lease, children):
                 self._bound(lease).info("shard.ended", children=list(children))
             case events.ShardHalted(shard, checkpoint, row_missing):
@@ -101,14 +120,8 @@ class Narrator:
                 self._log.info("shard.found_late", shard_ids=shard_ids, parent_shard_id=adoption.rows[0].parent)
             case events.RowForgotten(shard):
                 self._log.info("lease.forgotten", shard_id=str(shard))
-            case events.StreamListed() | events.StreamGone() | events.LedgerSurprised():
+            case _:
                 pass
-            case events.Joined(owner):
-                self._log.info("worker.joined", owner=owner)
-            case events.MemberBuried(owner):
-                self._log.info("worker.buried", owner=owner)
-            case events.Removed(owner):
-                self._log.warning("worker.removed", owner=owner)
 
     def _committed(self, event: events.UnitCommitted, unix_now: float) -> None:
         unit = event.unit

@@ -31,6 +31,18 @@ def by_state(shards: Mapping[Shard, ShardMachine], missing: Collection[Shard]) -
     return dict(states)
 
 
+def waits(*, draining: bool, planned: bool, vouched: bool) -> list[str]:
+    """Why the worker as a whole does not commit now."""
+    reasons = []
+    if draining:
+        reasons.append("draining: the worker is on its way out")
+    if not planned:
+        reasons.append("starting: the ledger has not been read and planned yet")
+    if not vouched:
+        reasons.append("no beat could be written for a lease TTL: nothing is committed until one can")
+    return reasons
+
+
 def halts(shards: Mapping[Shard, ShardMachine], missing: Collection[Shard]) -> list[str]:
     """What is halted, and what can be done about it."""
     halted = {shard: machine for shard, machine in shards.items() if machine.state is State.HALTED}

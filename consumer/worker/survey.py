@@ -18,20 +18,19 @@ from consumer.domain.outcomes import Children, Done, Ledger, Lost, StreamListing
 from consumer.domain.ports import Backoff
 from consumer.domain.position import SHARD_END
 from consumer.worker import events
-from consumer.worker.absence import Absence
 from consumer.worker.calls import (
     Adopt,
     FindLate,
     FindStream,
     Forget,
     ListShards,
-    Mark,
     PinCall,
     Probe,
     RecordLoss,
     Reply,
     SurveyCall,
 )
+from consumer.worker.census import Census
 from consumer.worker.errand import Errand
 from consumer.worker.pinning import Pinning
 
@@ -44,8 +43,6 @@ PATIENCE: Final = 3
 RECHECK_SECONDS: Final = (3.0, 15.0, 60.0)
 """After a shard has ended its children are asked for again: one may have been hidden when its sibling was seen."""
 YOUNG_SECONDS: Final = 180.0
-MOST_NOTES: Final = 200
-"""Rows that one survey marks or forgets."""
 
 
 class Surveyor:
@@ -68,10 +65,7 @@ class Surveyor:
         self._workers = 1
         self._newest: str | None = None
         self._gone_streams: set[str] = set()
-        self._listed_at: dict[str, float] = {}
-        self._absences: dict[Shard, Absence] = {}
-        self._there: set[Shard] = set()
-        self._unseen: dict[str, dict[str, float]] = {}
+        self._census = Census()
 
     def ready(self, now: float, ledger: Ledger, workers: int) -> list[SurveyCall]:
         """The call to start now, if any. `ledger` is the last one read, `workers` how many there are."""
@@ -166,20 +160,19 @@ class Surveyor:
                 if rows:
                     self._steps.append(Adopt(Adoption(parent, tuple(rows))))
             case ListShards(), StreamListing():
-                self._compare(reply, now)
+                self._steps.extend(self._census.compare(reply, self._ledger, now))
                 return [events.StreamListed(reply)]
             case ListShards(arn), Trouble(kind=TroubleKind.MISSING) if self._newest not in (None, arn):
                 self._gone_streams.add(arn)
                 return [events.StreamGone(arn)]
-            case Probe(shard), bool() if absence := self._absences.get(shard):
-                (absence.found if reply else absence.refused)()
-            case Probe(shard), True:
-                self._there.add(shard)
-                self.soon(now)
+            case Probe(shard), bool():
+                self._census.probed(shard, there=reply)
+                if reply:
+                    self.soon(now)
             case RecordLoss(shard), bool():
                 return [events.GapFound(shard, "TRIM_HORIZON", reply)]
             case Adopt(adoption), Done():
-                self._there.difference_update(row.shard for row in adoption.rows)
+                self._census.adopted(adoption.rows)
                 return [events.ShardsAdopted(adoption)]
             case Forget(row), Done():
                 if pin := self._pins.get(row.shard.stream_arn):
@@ -203,49 +196,6 @@ class Surveyor:
         self._newest = newest
         unread = {row.shard.stream_arn for row in self._ledger.rows if not row.finished}
         self._steps.extend(ListShards(arn) for arn in sorted(pinned.keys() - (self._gone_streams - unread)))
-
-    def _compare(self, listing: StreamListing, now: float) -> None:
-        arn = listing.stream_arn
-        for listed in listing.shards:
-            self._absences.pop(Shard(arn, listed.shard_id), None)  # nobody looks for it any more
-        absences = {shard.shard_id: absence for shard, absence in self._absences.items() if shard.stream_arn == arn}
-        for absence in absences.values():
-            absence.stream_answered(now)
-        gone = [shard_id for shard_id, absence in absences.items() if absence.proven]
-        late = lineage.latecomers(listing, self._ledger, self._remember(listing), gone)
-        for adoption in late.adoptions:
-            self._steps.extend(self._adopt(adoption, listing, gone))
-        for parent in late.orphans:
-            self._absences.setdefault(Shard(arn, parent), Absence())
-            self._steps.append(Probe(Shard(arn, parent)))
-        marks = lineage.marks(listing, self._ledger)[:MOST_NOTES]
-        self._steps.extend(Mark(row, since) for row, since in marks)
-        for row in lineage.forgettable(listing, self._ledger)[:MOST_NOTES]:
-            self._steps.append(Forget(row, None))
-
-    def _remember(self, listing: StreamListing) -> dict[str, float]:
-        """By unknown shard, the last listing that did not show it: it may wait for a probe, or for its parent."""
-        arn = listing.stream_arn
-        known = {row.shard.shard_id for row in self._ledger.rows if row.shard.stream_arn == arn}
-        before = self._listed_at.get(arn, listing.served_at - lineage.RETENTION_SECONDS)
-        shown = self._unseen.get(arn, {})
-        ids = {each.shard_id for each in listing.shards} | shown.keys()
-        self._unseen[arn] = {shard_id: shown.get(shard_id, before) for shard_id in ids - known}
-        self._listed_at[arn] = listing.served_at
-        return self._unseen[arn]
-
-    def _adopt(self, adoption: Adoption, listing: StreamListing, gone: list[str]) -> list[SurveyCall]:
-        """A shard that would be a root is asked for first: an old listing may show what has long been forgotten."""
-        if isinstance(adoption.into, LeaseRow):
-            return [Adopt(adoption)]
-        probes = [Probe(row.shard) for row in adoption.rows if row.shard not in self._there]
-        rows = tuple(row for row in adoption.rows if row.shard in self._there)
-        ids = {row.shard.shard_id for row in rows}
-        lost = {each.parent for each in listing.shards if each.shard_id in ids and each.parent in gone}
-        losses = [
-            RecordLoss(Shard(listing.stream_arn, parent), listing.served_at) for parent in sorted(filter(None, lost))
-        ]
-        return [*losses, *([Adopt(Adoption(adoption.into, rows))] if rows else []), *probes]
 
     def _next_step(self) -> SurveyCall:
         """A row is forgotten together with its place among the roots as they are then."""

@@ -16,7 +16,7 @@ from consumer.worker.identity import Identity
 from consumer.worker.outlook import Outlook
 from consumer.worker.pinning import Pinning
 from consumer.worker.shard import ShardMachine
-from consumer.worker.standing import SHOWN_TROUBLES, Standing, by_state, halts
+from consumer.worker.standing import SHOWN_TROUBLES, Standing, by_state, halts, waits
 from consumer.worker.state import State
 from consumer.worker.survey import Surveyor
 from consumer.worker.tuning import Tuning
@@ -176,7 +176,8 @@ class Worker:
                 self.coordinator.rescan(now)
                 self._surveyor.ended(lease.shard, children, rows[0].created if rows else None, now)
             case events.ResumeFound(row):
-                self._resume(row)
+                self.shards[row.shard].resume(row)
+                self._schedule(self.shards[row.shard])
             case events.StreamListed(listing):
                 self._hear(listing, now)
             case events.StreamGone(stream_arn):
@@ -187,21 +188,14 @@ class Worker:
             case events.ShardsAdopted():
                 self.coordinator.announce(now)
                 self.coordinator.rescan(now)
-            case events.LedgerSurprised():
+            case events.LedgerSurprised() | events.ShardHalted():
                 self.coordinator.rescan(now)
             case events.LeaseLost(lease):
                 if (machine := self.shards.get(lease.shard)) and machine.lease == lease:
                     self._drop(machine)
                 self.coordinator.rescan(now)
-            case events.ShardHalted():
-                self.coordinator.rescan(now)
             case _:
                 pass
-
-    def _resume(self, row: LeaseRow) -> None:
-        machine = self.shards[row.shard]
-        machine.resume(row)
-        self._schedule(machine)
 
     def _hear(self, listing: StreamListing, now: float) -> None:
         for machine in self.shards.values():
@@ -247,14 +241,10 @@ class Worker:
         return Standing(lag, RETENTION_SECONDS - lag, states, len(self.shards), tuple(self._not_ready(now)))
 
     def _not_ready(self, now: float) -> list[str]:
-        reasons = []
-        if self._draining:
-            reasons.append("draining: the worker is on its way out")
-        if not self.coordinator.planned:
-            reasons.append("starting: the ledger has not been read and planned yet")
-        if not self.coordinator.may_commit(now):
-            reasons.append("no beat could be written for a lease TTL: nothing is committed until one can")
-        reasons += halts(self.shards, self.coordinator.halted)
-        side = self.coordinator.troubles() | self._surveyor.troubles()
+        coordinator = self.coordinator
+        vouched = coordinator.may_commit(now)
+        reasons = waits(draining=self._draining, planned=coordinator.planned, vouched=vouched)
+        reasons += halts(self.shards, coordinator.halted)
+        side = coordinator.troubles() | self._surveyor.troubles()
         troubles = side.union(*(machine.troubles() for machine in self.shards.values()))
         return reasons + sorted(troubles)[:SHOWN_TROUBLES]

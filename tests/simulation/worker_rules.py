@@ -12,10 +12,10 @@ from consumer.domain.outcomes import Ledger, StreamListing
 from consumer.domain.position import SHARD_END
 from consumer.worker import ending
 from consumer.worker.calls import Adopt, Claim, ShardCall
+from consumer.worker.census import Census
 from consumer.worker.coordinator import Coordinator
 from consumer.worker.holdings import Holdings
 from consumer.worker.pinning import Pinning
-from consumer.worker.survey import Surveyor
 from consumer.worker.worker import Worker
 from tests.simulation.mutations import mutation
 
@@ -130,7 +130,7 @@ def observes_anew_after_hole() -> Iterator[None]:
 @mutation
 def probe_before_adoption() -> Iterator[None]:
     """A listing alone is enough to take up a root."""
-    with patch.object(Surveyor, "_adopt", lambda _, adoption, *__: [Adopt(adoption)]):
+    with patch.object(Census, "_adopt", lambda _, adoption, *__: [Adopt(adoption)]):
         yield
 
 
