@@ -32,6 +32,7 @@ from consumer.worker.identity import Identity
 from consumer.worker.narrator import Narrator
 from consumer.worker.perform import World, perform
 from consumer.worker.pinning import Pinning
+from consumer.worker.standing import UNOWNED
 from consumer.worker.state import State
 from consumer.worker.stop import Stop
 from consumer.worker.tuning import Tuning
@@ -48,7 +49,7 @@ def run(settings: Settings) -> int:
     identity = _identity(settings)
     log = structlog.get_logger().bind(worker_id=identity.owner)
     meters = PrometheusMeters(
-        version=__version__, worker_id=identity.worker_id, states=list(State), operations=RETRIED_OPERATIONS
+        version=__version__, worker_id=identity.worker_id, states=[*State, UNOWNED], operations=RETRIED_OPERATIONS
     )
     clients = connect(settings.pool_size, settings.stream_arn)
     try:

@@ -47,6 +47,10 @@ class Outlook:
         self._since = {shard: since for shard, since in self._since.items() if shard in known}
         return worst
 
+    def unowned(self, halted: Collection[Shard], now: float) -> int:
+        """Shards that nobody has worked for longer than a hand-over takes. A halted one has a reason of its own."""
+        return sum(now - since >= self._patience_seconds for shard, since in self._alone.items() if shard not in halted)
+
     def _note(self, shard: Shard, since: float | None) -> None:
         if since:
             self._since[shard] = max(since, self._since.get(shard, 0.0))

@@ -11,6 +11,8 @@ from consumer.worker.state import State
 
 SHOWN_TROUBLES: Final = 10
 """Troubles that readiness names; a thousand shards would have as many."""
+UNOWNED: Final = "unowned"
+"""Beside the states of a worker's own shards: those that nobody works."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +26,11 @@ class Standing:
     not_ready: tuple[str, ...]
 
 
-def by_state(shards: Mapping[Shard, ShardMachine], missing: Collection[Shard]) -> dict[str, int]:
+def by_state(shards: Mapping[Shard, ShardMachine], missing: Collection[Shard], unowned: int) -> dict[str, int]:
     """How many shards are in which state; `missing` are those whose row is gone, worked or not."""
     states = Counter(machine.state.value for machine in shards.values())
     states[State.HALTED.value] += len(set(missing) - shards.keys())
-    return dict(states)
+    return {**states, UNOWNED: unowned}
 
 
 def waits(*, draining: bool, planned: bool, vouched: bool) -> list[str]:

@@ -237,7 +237,7 @@ class Worker:
             coordinator.ledger, coordinator.vouches, self.shards.keys(), coordinator.halted, now, unix_now
         )
         lag = max(mine, others)
-        states = by_state(self.shards, coordinator.halted)
+        states = by_state(self.shards, coordinator.halted, self._outlook.unowned(coordinator.halted, now))
         return Standing(lag, RETENTION_SECONDS - lag, states, len(self.shards), tuple(self._not_ready(now)))
 
     def _not_ready(self, now: float) -> list[str]:

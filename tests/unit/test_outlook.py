@@ -38,6 +38,21 @@ def test_a_shard_between_two_owners_is_not_behind_at_once() -> None:
     assert observed.lag(0.1) == 7200 + 3 * TTL
 
 
+def test_a_shard_is_unowned_when_it_has_been_alone_for_longer_than_a_hand_over_takes() -> None:
+    observed = Observed(row(0), row(1, OTHER), row(2, OTHER), row(9, ME))
+    alive = Vouch(1, 2, 0, 0.0, CREATED)
+    observed.lag(w2_b=alive)
+    observed.lag(3 * TTL - 0.1, w2_b=alive)
+    assert observed.outlook.unowned((), observed.now) == 0
+    observed.lag(0.1)
+    assert observed.outlook.unowned((), observed.now) == 1, "the dead one's are alone since now"
+    observed.lag(3 * TTL)
+    assert observed.outlook.unowned((), observed.now) == 3
+    assert observed.outlook.unowned((shard(1),), observed.now) == 2, "a halted one is told of as such"
+    observed.lag(w2_b=alive)
+    assert observed.outlook.unowned((), observed.now) == 1
+
+
 def test_a_shard_that_stays_alone_is_behind_since_it_was_last_vouched_for() -> None:
     observed = Observed(row(0, OTHER, created=CREATED - 7200))
     assert observed.lag(w2_b=Vouch(1, 1, 0, 10.0, CREATED)) == 10.0

@@ -104,7 +104,7 @@ def test_a_missing_row_halts_the_shard_until_somebody_makes_it_again() -> None:
     shift.serve(2.0)
     assert shift.machine.shards[shard(0)].state is State.HALTED
     standing = shift.machine.standing(shift.now)
-    assert standing.shards == {"halted": 1}
+    assert standing.shards == {"halted": 1, "unowned": 0}
     assert any("is halted: its row is missing" in reason for reason in standing.not_ready)
     shift.tables.rows[shard(0)] = LeaseRow(shard(0), None, stored.epoch + 100, stored.checkpoint)
     shift.serve(40.0)
@@ -164,7 +164,7 @@ def test_the_standing_is_that_of_the_shard_that_is_furthest_behind() -> None:
     assert standing.lag_seconds == pytest.approx(shift.now - 1000.0)
     assert standing.headroom_seconds == RETENTION_SECONDS - standing.lag_seconds
     assert standing.leases_owned == 2
-    assert standing.shards == {"running": 2, "halted": 0}
+    assert standing.shards == {"running": 2, "halted": 0, "unowned": 0}
     vouch = shift.machine.coordinator.pulse.vouch
     assert (vouch.shards, vouch.lag_seconds) == (2, standing.lag_seconds)
 
@@ -174,4 +174,4 @@ def test_a_shard_that_is_missing_and_that_nobody_works_is_shown_too() -> None:
     pin = shift.tables.pins[ARN]
     shift.tables.pins[ARN] = Pin(ARN, pin.floor, (*pin.roots, "shard-9"), complete=True)
     shift.serve(70.0)
-    assert shift.machine.standing(shift.now).shards == {"running": 1, "halted": 1}
+    assert shift.machine.standing(shift.now).shards == {"running": 1, "halted": 1, "unowned": 0}
