@@ -1,0 +1,107 @@
+"""`docker compose up` as far as it can be had without Docker: each service of ours as a process, as it is written."""
+
+import shutil
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+from consumer.cli.app import app
+from consumer.settings import Settings, variable
+from tests.deploy.promtool import promtool
+from tests.deploy.yaml import ROOT, read_yaml, schema_faults
+from tests.engines import TableEngine
+from tests.processes import WorkerProcess, read_board, until
+
+pytestmark = pytest.mark.deploy
+
+FILE = "deploy/compose.yaml"
+HERE = ROOT / "deploy"
+SERVICES: dict[str, Any] = read_yaml(FILE)["services"]
+OURS = {name: service for name, service in SERVICES.items() if service["image"] == "leaderboard-consumer"}
+ENGINE = "http://dynamodb:8000"
+GAMES = 300
+
+
+def mounts(service: dict[str, Any]) -> dict[str, Path]:
+    """Where a service finds files of ours."""
+    pairs = [volume.split(":") for volume in service.get("volumes", [])]
+    assert all(mode == "ro" for *_, mode in pairs)
+    return {inside: (HERE / ours).resolve() for ours, inside, _ in pairs}
+
+
+def as_process(service: dict[str, Any]) -> list[str]:
+    """Its command line, outside of a container."""
+    entry = service.get("entrypoint", ["/app/bin/python", "-m", "consumer"])
+    places = mounts(service) | {"/app/bin/python": Path(sys.executable)}
+    return [str(places.get(word, word)) for word in [*entry, *service["command"]]]
+
+
+def test_it_follows_the_schema() -> None:
+    assert schema_faults("vendor.compose-spec", FILE) == ""
+
+
+def test_what_it_names_is_there() -> None:
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    known = {variable(name) for name in Settings.model_fields} | set(TableEngine("", "").variables())
+    for service in SERVICES.values():
+        assert [path for path in mounts(service).values() if not path.is_file()] == []
+        assert set(service.get("depends_on", [])) <= set(SERVICES)
+    for name, service in OURS.items():
+        assert set(service["environment"]) <= known, name
+        assert "entrypoint" in service or service["command"][0] in commands, name
+        assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"]), name
+        assert (HERE / service["build"]).resolve() == ROOT
+    assert SERVICES["worker"]["deploy"]["replicas"] == 2
+
+
+def test_images_of_others_have_a_version_and_ports_stay_on_this_machine() -> None:
+    for name, service in SERVICES.items():
+        assert name in OURS or service["image"].rpartition(":")[2][:1] in "v0123456789", name
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
+
+
+def test_its_services_keep_a_board(dynamodb_local_url: str) -> None:
+    engine = TableEngine("dynamodb-local", dynamodb_local_url)
+    plain = {name: value for name, value in engine.environment().items() if not name.startswith("AWS_")}
+
+    def environment(name: str) -> dict[str, str]:
+        said = {key: value.replace(ENGINE, engine.url) for key, value in OURS[name]["environment"].items()}
+        return plain | said | {"CONSUMER_HTTP_PORT": "0", "CONSUMER_HTTP_HOST": "127.0.0.1"}
+
+    def run(name: str, *more: str) -> None:
+        command = [*as_process(OURS[name]), *more]
+        done = subprocess.run(command, check=False, env=environment(name), capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, f"{name}: {done.stderr}"
+
+    run("source")
+    run("source")  # as `docker compose up` does the second time
+    run("tables")
+    with ExitStack() as left:
+        workers = [
+            left.enter_context(WorkerProcess(environment("worker"), command=as_process(OURS["worker"])))
+            for _ in range(OURS["worker"]["deploy"]["replicas"])
+        ]
+        run("games", "--games", str(GAMES), "--per-second", "2000")
+        client = engine.client("dynamodb")
+        left.callback(client.close)
+
+        def counted() -> int:
+            board = read_board(client, Settings.model_fields["leaderboard_table"].default)
+            pages = client.get_paginator("scan").paginate(TableName=Settings.model_fields["quarantine_table"].default)
+            heads = [item for page in pages for item in page["Items"] if "state" in item]
+            return sum(row.games for row in board.values()) + len(heads)
+
+        until(lambda: counted() == GAMES, "every game on the board or in quarantine")
+        assert [worker.terminate().code for worker in workers] == [0, 0]
+
+
+def test_prometheus_takes_its_configuration(tmp_path: Path) -> None:
+    for inside, path in mounts(SERVICES["prometheus"]).items():
+        shutil.copy(path, tmp_path / Path(inside).name)
+    done = promtool("check", "config", tmp_path / "prometheus.yml")
+    assert done.returncode == 0, done.stdout + done.stderr
