@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.engines import TableEngine
-from tests.processes import Call, Fate, Proxy, WorkerProcess, is_commit
+from tests.processes import Call, Fate, Game, Proxy, WorkerProcess, consumer, is_commit
 from tests.processes.game import Item
 from tests.processes.poison import KINDS, Matches, kinds_of
 
@@ -22,6 +22,16 @@ SCORE = "4242424242"
 DAY = "2017-"
 
 GAMES = 400
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_SESSION_TOKEN": TOKEN}
+COMMANDS = (
+    "init",
+    "status --json",
+    "top",
+    "quarantine list",
+    "quarantine redrive --set score=1 --yes",
+    "quarantine discard --since 2020-01-01T00:00:00Z --reason none --yes",
+    "audit-log --json",
+)
 
 
 @pytest.fixture
@@ -69,11 +79,7 @@ def mark(item: Item, kind: str) -> Item:
 def test_logs_keep_secrets(matches: Matches) -> None:
     matches.put(records(matches))
     with Proxy(matches.engine.url, Weather()) as proxy:
-        environment = matches.environment(proxy, poll_interval_seconds="0.05") | {
-            "AWS_ACCESS_KEY_ID": KEY_ID,
-            "AWS_SECRET_ACCESS_KEY": SECRET,
-            "AWS_SESSION_TOKEN": TOKEN,
-        }
+        environment = matches.environment(proxy, poll_interval_seconds="0.05") | CREDENTIALS
         with WorkerProcess(environment) as worker:
             matches.wait_until_consumed()
             worker.get("/readyz")
@@ -89,10 +95,31 @@ def test_logs_keep_secrets(matches: Matches) -> None:
         assert name in names
 
     for line in lines:
-        assert not [word for word in (KEY_ID, SECRET, TOKEN, *SIGNED) if word in line], line
+        assert not told(line), line
 
     totals = {f"{row.total:f}" for row in matches.tally.rows.values()}
     private = (PLAYER, SCORE, DAY, "match-", *totals)
     for line, event in zip(lines, events, strict=True):
         if event["level"] != "debug":
             assert not [word for word in private if word in line], line
+
+
+@pytest.mark.deploy
+def test_commands_keep_secrets(ministack_url: str) -> None:
+    with Game(TableEngine("ministack", ministack_url)) as game, Proxy(ministack_url) as proxy:
+        environment = game.environment(proxy) | CREDENTIALS
+        game.play(50, 5, poison=0.3)
+        with WorkerProcess(environment) as worker:
+            game.wait_until_consumed()
+            worker.terminate()
+        for fate, codes in ((Fate.PASS, {0, 4}), (Fate.DENY, {3})):  # 4: some stay poison
+            proxy.decide = lambda _, fate=fate: fate  # type: ignore[misc]
+            for command in COMMANDS:
+                done = consumer(*command.split(), environment=environment)
+                assert done.returncode in codes, (command, fate, done.stderr)
+                assert not told(done.stdout + done.stderr), command
+
+
+def told(text: str) -> list[str]:
+    """What of the credentials is in a text."""
+    return [word for word in (KEY_ID, SECRET, TOKEN, *SIGNED) if word in text]
