@@ -1,0 +1,63 @@
+"""README's commands for a real deployment, checked as far as nothing is deployed."""
+
+import inspect
+import re
+import shlex
+
+import pytest
+import typer.main
+
+from consumer.cli.app import app
+from consumer.settings import Settings, variable
+from consumer.telemetry.health import HealthServer
+from tests.deploy.yaml import ROOT
+from tests.engines import TableEngine
+
+pytestmark = pytest.mark.deploy
+
+SECTION = re.split(r"^## ", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
+REAL = next(part for part in SECTION if part.startswith("Run it for real\n"))
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+
+
+def command_lines() -> list[list[str]]:
+    """The words of each command in the section, without comments."""
+    blocks = "\n".join(re.findall(r"^```\n(.*?)^```", REAL, re.MULTILINE | re.DOTALL)).replace("\\\n", " ")
+    inline = re.findall(r"`((?:docker|consumer|aws|make) [^`]+)`", REAL.replace("\n", " "))
+    return [words for line in [*blocks.splitlines(), *inline] if (words := shlex.split(line, comments=True))]
+
+
+def test_it_runs_what_the_image_is() -> None:
+    (words,) = [words for words in command_lines() if words[:2] == ["docker", "run"]]
+    given = {words[at + 1].partition("=")[0] for at, word in enumerate(words) if word == "-e"}
+    assert given <= {variable(name) for name in Settings.model_fields} | set(TableEngine("", "").variables())
+    assert variable("source_table") in given
+    port = Settings.model_fields["http_port"].default
+    assert f"127.0.0.1:{port}:{port}" in words
+    assert f"EXPOSE {port}" in DOCKERFILE
+    assert re.findall(r"CONSUMER_\w+=\S+", DOCKERFILE) == ["CONSUMER_HTTP_HOST=0.0.0.0"]
+    assert "USER 10001:10001" in DOCKERFILE
+
+
+def test_its_commands_are_there() -> None:
+    known = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    ours = [words[words.index("consumer", 1) :] for words in command_lines() if words[:2] == ["docker", "exec"]]
+    ours = [words[1:] if words[0] == words[1] else words for words in ours]  # the container has our name
+    ours += [words for words in command_lines() if words[0] == "consumer"]
+    assert ours
+    assert {words[1] for words in ours} <= set(known)
+    assert {words[1] for words in command_lines() if words[0] == "make"} <= targets
+
+
+def test_its_files_are_there() -> None:
+    named = set(re.findall(r"(?<![\w/])(?:deploy|tests)/[\w./-]*\w", REAL))
+    assert len(named) > 3
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
+def test_the_limits_of_the_server_are_the_codes() -> None:
+    limits = inspect.signature(HealthServer).parameters
+    said = f"to {limits['max_connections'].default} clients at a time with "
+    said += f"{limits['request_timeout_seconds'].default:.0f} seconds a request"
+    assert said in " ".join(REAL.split())
