@@ -82,8 +82,8 @@ soak: $(DEV) $(ENGINE) ## chaos for MINUTES=5; what a worker that is spared take
 measure: $(DEV) $(ENGINE) ## how fast and how frugal workers are, beside the limits; NAMES='start idle' for some
 	@$(BIN)/python -m tests.measure $(NAMES)
 
-bench: $(DEV) $(ENGINE) dynamodb-local ## the worker beside a per-record handler, as Markdown; NAMES='hot idle' and ENGINES='ministack' for some
-	@$(BIN)/python -m tests.bench $(NAMES) $(if $(ENGINES),--engines $(ENGINES))
+bench: $(DEV) $(ENGINE) dynamodb-local ## the worker beside a per-record handler, as Markdown; NAMES='hot idle' and ENGINES=ministack for some
+	@$(BIN)/python -m tests.bench $(NAMES) $(if $(ENGINES),--engines $(ENGINES)) $(if $(NAMES)$(ENGINES),,--write)
 
 lock: ## make the requirements files anew (needs uv)
 	$(COMPILE) --upgrade pyproject.toml -o requirements.txt

@@ -37,6 +37,10 @@ class Report(NamedTuple):
     checks: Sequence[Check] = ()
     notes: Sequence[str] = ()
 
+    def on(self, engine: str) -> "Report":
+        """The checks say where."""
+        return self._replace(checks=[check._replace(what=f"{engine}: {check.what}") for check in self.checks])
+
     def and_then(self, other: "Report") -> "Report":
         """Both."""
         return Report([*self.runs, *other.runs], [*self.checks, *other.checks], [*self.notes, *other.notes])

@@ -5,16 +5,16 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from tests.bench.engine import fresh
-from tests.bench.floor import floor_micros
+from tests.bench.floor import Floor
 from tests.bench.handler_process import HandlerProcess
-from tests.bench.run import HANDLER, WORKER, Run
-from tests.bench.units import Sizes, is_write, item_bytes, key_text, units, written_units
+from tests.bench.run import HANDLER, Run
+from tests.bench.seen import committed_at, first_page, sizes_of, worker_run
+from tests.bench.units import units
 from tests.bench.watch import Watch
 from tests.engines import TableEngine
-from tests.processes import Call, Game, Proxy, differences, until
+from tests.processes import Game, Proxy, differences, until
 
 _DRAIN_SECONDS = 180.0
-_KEYS = {"leaderboard": ("playerId",), "lease": ("leaseKey",), "quarantine": ("shardId", "sequenceNumber")}
 
 
 def drained_by_worker(engine: str, players: Iterable[str], records: int) -> Run:
@@ -22,24 +22,13 @@ def drained_by_worker(engine: str, players: Iterable[str], records: int) -> Run:
     with fresh(engine) as tables, _filled(tables, players, records) as game, Proxy(tables.url) as proxy:
         last = game.played()[-1].sequence_number
         worker = game.worker(proxy, log_level="INFO")
-        with Watch(worker.pid) as watch:
+        with Watch(worker.pid) as watch, Floor(lambda: page.answer if (page := first_page(proxy)) else None) as floor:
             ended = until(lambda: committed_at(proxy.calls, last), f"a commit of {last}", _DRAIN_SECONDS)
         worker.terminate()
         assert not differences(game.board(), game.tally.rows), "the board is wrong"
-        pages = [call for call in proxy.of("GetRecords") if call.sequence_numbers]
-        began = pages[0].entered_at
-        writes = [call for call in proxy.matching(is_write) if began <= call.entered_at <= ended]
-        return Run(
-            WORKER,
-            engine,
-            records,
-            ended - began,
-            watch.cpu_seconds(began, ended),
-            len(writes),
-            written_units(writes, sizes_of(game)),
-            watch.peak_mib,
-            floor_micros([page.answer for page in pages]),
-        )
+        page = first_page(proxy)
+        assert page is not None
+        return worker_run(game, proxy, watch, page.entered_at, ended, floor_micros=floor.micros)
 
 
 def drained_by_handler(engine: str, players: Iterable[str], records: int, floor: float) -> Run:
@@ -55,24 +44,6 @@ def drained_by_handler(engine: str, players: Iterable[str], records: int, floor:
         cpu = watch.cpu_seconds(began, ended)
         write_units = records * units(size)
         return Run(HANDLER, engine, records, ended - began, cpu, records, write_units, watch.peak_mib, floor)
-
-
-def committed_at(calls: list[Call], last: str) -> float:
-    """When the engine had moved a checkpoint to a sequence number, in unix seconds; 0: not yet."""
-    mark = f'"{last}"'.encode()
-    for call in list(calls):
-        if call.operation == "TransactWriteItems" and call.applied and mark in call.body:
-            return call.answered_at or 0.0
-    return 0.0
-
-
-def sizes_of(game: Game) -> Sizes:
-    """Of all items that a worker writes, as they are now: none of them shrinks."""
-    return {
-        (game.tables[table], key_text({name: row[name] for name in keys})): item_bytes(row)
-        for table, keys in _KEYS.items()
-        for row in game.rows(table)
-    }
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from tests.engines.dynamodb_local import DynamoDBLocal, jar_folder, what_is_miss
 
 MINISTACK = "ministack"
 LOCAL = "dynamodb-local"
+ENGINES = (LOCAL, MINISTACK)
 
 
 @contextmanager
@@ -24,9 +25,12 @@ def missing(name: str) -> str | None:
     return what_is_missing() if name == LOCAL else None
 
 
+def title(name: str) -> str:
+    """As people write it."""
+    return {LOCAL: "DynamoDB Local"}.get(name, name)
+
+
 def version(name: str) -> str:
-    """Its name as people write it, and its version."""
-    if name == MINISTACK:
-        return f"ministack {ENGINE_VERSION}"
+    """Its name and version."""
     jars = [path.stem.partition("-")[2] for path in jar_folder().glob("DynamoDBLocal-*.jar")]
-    return f"DynamoDB Local {jars[0] if jars else ''}".strip()
+    return f"{title(name)} {ENGINE_VERSION if name == MINISTACK else ' '.join(jars)}"

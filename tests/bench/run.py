@@ -11,7 +11,8 @@ HANDLER = "handler"
 class Run:
     """`cpu_seconds` and `resident_mib` are of the client's process alone; `waits` are seconds from put to leaderboard.
 
-    `floor_micros` is what `json.loads` takes a record of the same pages; 0: not measured.
+    `write_calls` and `write_units` are of what writes the leaderboard; `beats`, the writes of a worker's own life, are
+    told a second. `floor_micros` is what `json.loads` takes a record of the same pages; 0: not measured.
     """
 
     who: str
@@ -25,6 +26,7 @@ class Run:
     floor_micros: float = 0.0
     how: str = ""
     waits: Sequence[float] = ()
+    beats: float = 0.0
 
     @property
     def rate(self) -> float:

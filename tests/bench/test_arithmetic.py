@@ -9,10 +9,11 @@ import pytest
 
 from tests.bench import markdown
 from tests.bench.check import Check
-from tests.bench.floor import floor_micros
+from tests.bench.floor import Floor
 from tests.bench.percentile import percentile
 from tests.bench.players import uniform, zipf
 from tests.bench.run import HANDLER, WORKER, Run
+from tests.bench.trickle import covered
 from tests.bench.units import item_bytes, key_text, units, written_units
 from tests.bench.watch import Sample, cpu_between
 from tests.processes import Call
@@ -76,7 +77,8 @@ def test_processor_time_covers_the_moments_it_is_asked_for() -> None:
 
 def test_the_floor_is_a_records_share_of_the_pages() -> None:
     page = json.dumps({"Records": [{"dynamodb": {"SequenceNumber": str(number)}} for number in range(1_000)]})
-    assert 0.05 < floor_micros([page.encode()]) < 50
+    with Floor(page.encode) as floor:
+        assert 0.05 < floor.micros < 50
 
 
 def test_a_limit_is_the_most_or_the_least() -> None:
@@ -89,10 +91,20 @@ def test_a_limit_is_the_most_or_the_least() -> None:
 def test_ratios_are_to_the_handler_on_the_same_engine() -> None:
     ours = Run(WORKER, "a", 1_000, 1.0, 0.02, 5, 1_100, 80.0, floor_micros=4.0, waits=[0.05, 0.1])
     others = [Run(HANDLER, engine, 100, 1.0, cpu, 100, 100, 50.0) for engine, cpu in (("a", 0.01), ("b", 0.5))]
-    row = [cell.strip() for cell in markdown.runs([ours, *others]).splitlines()[2].strip("|").split("|")]
-    assert row[:7] == ["worker, a", "1,000", "1,000", "10.0", "20.0", "5.00", "5.00"]
-    assert row[7:] == ["0.0050", "1.10", "50.0 ms", "100 ms", "80.0 MiB"]
+    lines = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in markdown.runs([ours, *others]).splitlines()
+    ]
+    row = dict(zip(lines[0], lines[2], strict=True))
+    assert [row[heading] for heading in (markdown.RATE, markdown.HANDLERS, markdown.FLOORS)] == ["10.0", "5.00", "5.00"]
+    assert [row[heading] for heading in ("write calls/record", "p50", "p99")] == ["0.0050", "50.0 ms", "100 ms"]
+    assert lines[3][1:4] == ["", "", ""]
 
 
 def call(operation: str, document: dict[str, Any]) -> Call:
     return Call(0, operation, json.dumps(document).encode())
+
+
+def test_a_record_waits_for_the_first_commit_that_covers_it() -> None:
+    commits = [(2.0, 10), (3.0, 30), (4.0, 20), (5.0, 40)]
+    put = [(1.0, 5), (1.5, 10), (2.0, 11), (2.5, 40)]
+    assert covered(put, commits) == [1.0, 0.5, 1.0, 2.5]

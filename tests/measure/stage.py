@@ -55,6 +55,10 @@ class Stage:
         environment = self.game.environment(None, **chosen, **settings) | self._server.variables()
         return self._stack.enter_context(WorkerProcess(environment))
 
+    def variables(self) -> dict[str, str]:
+        """The variables that lead a process to the server."""
+        return self._server.variables()
+
     def shares(self) -> dict[str | None, set[str]]:
         """Unfinished shards by their rows' owners; None: of nobody."""
         shares = defaultdict(set)
