@@ -15,7 +15,7 @@ from consumer.aws.wire import as_it_came, keep_bodies
 from consumer.domain.errors import Trouble, TroubleKind
 from consumer.domain.leases import Shard, label_of
 from consumer.domain.outcomes import Children, ListedShard, RawPage, StreamListing
-from consumer.domain.position import TRIM_HORIZON, is_sequence_number
+from consumer.domain.position import TRIM_HORIZON, are_sequence_numbers
 
 MAX_LISTING_PAGES: Final = 1000
 """A listing has at most 100 shards a page; past this many pages it is not believed."""
@@ -172,7 +172,7 @@ def raw_page(body: bytes) -> RawPage:
         answer = notation.read(body)
         records, iterator = answer["Records"], answer.get("NextShardIterator")
         sound = isinstance(records, list) and (iterator is None or isinstance(iterator, str))
-        sound = sound and all(is_sequence_number(record["dynamodb"]["SequenceNumber"]) for record in records)
+        sound = sound and are_sequence_numbers([record["dynamodb"]["SequenceNumber"] for record in records])
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise _NO_PAGE from None
     if not sound:

@@ -68,42 +68,34 @@ def cut(entries: Iterable[Entry], previous: str, limits: Limits, cut_at: float, 
     A sum that 38 digits or the number range cannot hold ends the unit before the record that would make it so, and so
     does a record that would trip the breaker. Whether the first one does is for the caller to ask.
     """
-    games: dict[str, int] = {}
-    totals: dict[str, Decimal] = {}
-    dates: dict[str, str] = {}
+    sums: dict[str, _Sum] = {}
     poison: list[Poison] = []
-    counts = dict.fromkeys(Outcome, 0)
+    ignored: dict[Outcome, int] = {}
     actions = size = records = 0
-    first, last, created = "", previous, 0.0
-    most = limits.records
+    first = newest = None
+    most, apart, busy = limits.records, limits.apart, limits.busy
     recent, breaker = circuit.recent, limits.breaker
     for entry in entries:
         if records == most:
             break
         if isinstance(entry, Game):
             player = entry.player
-            if player in limits.apart:
+            if player in apart:
                 if records:
                     break
                 most = 1
-            if records and player in limits.busy:
+            if records and player in busy:
                 break
-            if player in games:
-                try:
-                    totals[player] = EXACT.add(totals[player], entry.score)
-                except ArithmeticError:
-                    break
-                games[player] += 1
-                if entry.date > dates[player]:
-                    dates[player] = entry.date
-            else:
+            known = sums.get(player)
+            if known is None:
                 needed = DELTA_BYTES + 4 * len(player)
-                if records and (actions + 1 > limits.actions or size + needed > limits.size_bytes):
+                if records and (actions >= limits.actions or size + needed > limits.size_bytes):
                     break
                 actions += 1
                 size += needed
-                games[player], totals[player], dates[player] = 1, entry.score, entry.date
-            counts[Outcome.APPLIED] += 1
+                sums[player] = _Sum(entry)
+            elif not known.add(entry):
+                break
             if recent:
                 recent = breaker.after(recent, poison=False)
         elif isinstance(entry, Poison):
@@ -117,13 +109,46 @@ def cut(entries: Iterable[Entry], previous: str, limits: Limits, cut_at: float, 
             actions += rows
             size += needed
             poison.append(entry)
-            counts[Outcome.QUARANTINED] += 1
         else:
-            counts[entry.outcome] += 1
+            ignored[entry.outcome] = ignored.get(entry.outcome, 0) + 1
         records += 1
-        last, created = entry.sequence_number, entry.created
-        first = first or last
-    deltas = {player: Delta(count, totals[player], dates[player]) for player, count in games.items()}
+        first, newest = first or entry, entry
+    last, created = (newest.sequence_number, newest.created) if newest else (previous, 0.0)
+    deltas = {player: Delta(known.games, known.total, known.date) for player, known in sums.items()}
+    counts = {
+        Outcome.APPLIED: sum(delta.games for delta in deltas.values()),
+        Outcome.QUARANTINED: len(poison),
+    } | ignored
     outcomes = {outcome: count for outcome, count in counts.items() if count}
-    after = circuit.after(recent, last)
-    return Unit(previous, first, last, records, deltas, tuple(poison), outcomes, created, cut_at, after)
+    return Unit(
+        previous,
+        first.sequence_number if first else "",
+        last,
+        records,
+        deltas,
+        tuple(poison),
+        outcomes,
+        created,
+        cut_at,
+        circuit.after(recent, last),
+    )
+
+
+class _Sum:
+    """One player's games of a unit that grows."""
+
+    __slots__ = ("date", "games", "total")
+
+    def __init__(self, game: Game) -> None:
+        self.games, self.total, self.date = 1, game.score, game.date
+
+    def add(self, game: Game) -> bool:
+        """False, and nothing added, when no number can hold the sum."""
+        try:
+            self.total = EXACT.add(self.total, game.score)
+        except ArithmeticError:
+            return False
+        self.games += 1
+        if game.date > self.date:
+            self.date = game.date
+        return True

@@ -1,14 +1,12 @@
 """Decode: one stream record in wire form becomes a game, a poison record or an ignored one. Never raises."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
 from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow, Subnormal, Underflow
 from enum import StrEnum
-from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
+from consumer.domain.moments import day_by, is_shaped, moment_of
 from consumer.domain.parcel import pack
 
 EXACT: Final = Context(prec=38, Emin=-130, Emax=125, traps=[Inexact, InvalidOperation, Overflow, Subnormal, Underflow])
@@ -116,20 +114,46 @@ def decode(wire: Mapping[str, Any], rules: Rules, floor: float | None) -> Entry:
     if floor is not None and created < floor:
         return Ignored(sequence_number, created, Outcome.BEFORE_START)
     event = wire.get("eventName")
+    if event == "INSERT":
+        return _plain_game(wire, created, rules) or _game_or_poison(wire, created, rules)
     if event == "MODIFY" or event == "REMOVE":
         return Ignored(sequence_number, created, Outcome.IGNORED)
+    return poison(wire, Reason.REFUSED, f"eventName is {_short(event)}, not INSERT, MODIFY or REMOVE", rules)
+
+
+def _plain_game(wire: Mapping[str, Any], created: float, rules: Rules) -> Game | None:
+    """A game like nearly all: an ASCII player, a moment of UTC not after the record. None: it takes a closer look."""
     try:
-        if event != "INSERT":
-            raise Fault(Reason.REFUSED, f"eventName is {_short(event)}, not INSERT, MODIFY or REMOVE")
+        change = wire["dynamodb"]
+        image = change["NewImage"]
+        player, text = image[rules.player_attribute]["S"], image[rules.score_attribute]["N"]
+        score = EXACT.create_decimal(text)
+        day = day_by(image[rules.timestamp_attribute]["S"], created + rules.max_future_seconds)
+        if (
+            player.isascii()
+            and 0 < len(player) <= MAX_PLAYER_BYTES
+            and isinstance(text, str)
+            and score.is_finite()
+            and day is not None
+        ):
+            return Game(change["SequenceNumber"], created, player, score, day, wire)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        pass
+    return None
+
+
+def _game_or_poison(wire: Mapping[str, Any], created: float, rules: Rules) -> Game | Poison:
+    change = wire["dynamodb"]
+    try:
         image = change.get("NewImage")
         if not isinstance(image, Mapping):
             raise Fault(Reason.IMAGE_MISSING, "the record has no NewImage; the stream must carry new images")
         player = _player(image, rules.player_attribute)
         score = _score(image, rules.score_attribute)
-        date = _date(image, rules.timestamp_attribute, created + rules.max_future_seconds)
+        day = _date(image, rules.timestamp_attribute, created + rules.max_future_seconds)
     except Fault as fault:
         return poison(wire, fault.reason, fault.detail, rules)
-    return Game(sequence_number, created, player, score, date, wire)
+    return Game(change["SequenceNumber"], created, player, score, day, wire)
 
 
 def poison(wire: Mapping[str, Any], reason: Reason, detail: str, rules: Rules) -> Poison:
@@ -145,7 +169,7 @@ def poison(wire: Mapping[str, Any], reason: Reason, detail: str, rules: Rules) -
 def _created(change: Mapping[str, Any]) -> float:
     """Creation time in unix seconds; a record that tells none is as new as can be, so that no rule drops it."""
     created = change.get("ApproximateCreationDateTime")
-    if isinstance(created, int | float) and not isinstance(created, bool) and abs(created) < 1e12:
+    if isinstance(created, (float, int)) and abs(created) < _UNKNOWN_CREATION and not isinstance(created, bool):
         return float(created)
     return _UNKNOWN_CREATION
 
@@ -177,59 +201,18 @@ def _score(image: Mapping[str, Any], name: str) -> Decimal:
     return score
 
 
-_TIMESTAMP: Final = re.compile(
-    r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.\d+)?)?(?:Z|([+-])(\d\d)(?::?(\d\d))?)?)?", re.ASCII
-)
-
-
 def _date(image: Mapping[str, Any], name: str, latest: float) -> str:
     """The UTC date of the game."""
     text = _typed(image, name, "S", Reason.TIMESTAMP_MISSING, Reason.TIMESTAMP_TYPE)
-    match = _TIMESTAMP.fullmatch(text)
-    if match is None:
+    if not is_shaped(text):
         raise Fault(Reason.TIMESTAMP_INVALID, f"{name} is {_short(text)}; YYYY-MM-DD, with a time or without, is right")
-    day, hour, minute, second, sign, offset_hours, offset_minutes = match.groups()
     try:
-        midnight = _midnight(day)
-        if hour is None:
-            moment, date = midnight, day
-        else:
-            moment, date = _moment(day, midnight, hour, minute, second, sign, offset_hours, offset_minutes)
+        moment, day = moment_of(text)
     except (ValueError, OverflowError):
         raise Fault(Reason.TIMESTAMP_INVALID, f"{name} is {_short(text)}, no moment of the years 1 to 9999") from None
     if moment > latest:
         raise Fault(Reason.TIMESTAMP_IN_FUTURE, f"{name} is {_short(text)}, too far after the record was created")
-    return date
-
-
-@lru_cache(maxsize=4096)
-def _midnight(day: str) -> float:
-    """Unix seconds of the day's first moment in UTC; ValueError for a day that no calendar has."""
-    return datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()
-
-
-def _moment(
-    day: str,
-    midnight: float,
-    hour: str,
-    minute: str,
-    second: str | None,
-    sign: str | None,
-    offset_hours: str | None,
-    offset_minutes: str | None,
-) -> tuple[float, str]:
-    hours, minutes, seconds = int(hour), int(minute), int(second or 0)
-    if hours > 23 or minutes > 59 or seconds > 59:
-        raise ValueError("no such time of day")
-    if sign is None or offset_hours is None:
-        return midnight + hours * 3600 + minutes * 60 + seconds, day
-    if int(offset_hours) > 23 or int(offset_minutes or 0) > 59:
-        raise ValueError("no such offset")
-    offset = timedelta(hours=int(offset_hours), minutes=int(offset_minutes or 0))
-    zone = timezone(offset if sign == "+" else -offset)
-    local = datetime.fromisoformat(day).replace(hour=hours, minute=minutes, second=seconds, tzinfo=zone)
-    moment = local.astimezone(UTC)
-    return moment.timestamp(), f"{moment.year:04}-{moment.month:02}-{moment.day:02}"
+    return day
 
 
 def _typed(image: Mapping[str, Any], name: str, tag: str, missing: Reason, wrong: Reason) -> str:

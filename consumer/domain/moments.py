@@ -1,0 +1,68 @@
+"""Timestamps of games: YYYY-MM-DD, optionally a time of day and Z or an offset; without a zone in UTC."""
+
+import re
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+from typing import Final
+
+DAY_SECONDS: Final = 86_400
+
+_SHAPE: Final = re.compile(
+    r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.\d+)?)?(?:Z|([+-])(\d\d)(?::?(\d\d))?)?)?", re.ASCII
+)
+_IN_UTC: Final = re.compile(
+    r"\d{4}-\d\d-\d\d(?:[T ](?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.\d+)?)?(?:Z|\+00:00)?)?", re.ASCII
+)
+
+
+def is_shaped(text: str) -> bool:
+    """Whether it is written like a timestamp, though its numbers may be none of a calendar or a clock."""
+    return _SHAPE.fullmatch(text) is not None
+
+
+def day_by(text: str, latest: float) -> str | None:
+    """The date of a timestamp in UTC whose whole day is over by `latest` (unix seconds); None: it takes a closer look.
+
+    ValueError for a day that no calendar has.
+    """
+    if _IN_UTC.fullmatch(text) is None:
+        return None
+    day = text[:10]
+    return day if _midnight(day) + DAY_SECONDS <= latest else None
+
+
+def moment_of(text: str) -> tuple[float, str]:
+    """Unix seconds and the date, both in UTC.
+
+    ValueError for what no calendar or clock has, OverflowError for what leaves the years 1 to 9999 in UTC.
+    """
+    match = _SHAPE.fullmatch(text)
+    if match is None:
+        raise ValueError("no timestamp")
+    day, *time, sign, ahead_hours, ahead_minutes = match.groups()
+    hours, minutes, seconds = (int(part or 0) for part in time)
+    if hours > 23 or minutes > 59 or seconds > 59:
+        raise ValueError("no such time of day")
+    ahead = _offset_seconds(sign, int(ahead_hours or 0), int(ahead_minutes or 0))
+    passed = hours * 3600 + minutes * 60 + seconds - ahead
+    days = passed // DAY_SECONDS
+    return _midnight(day) + passed, _days_later(day, days) if days else day
+
+
+def _offset_seconds(sign: str | None, hours: int, minutes: int) -> int:
+    if hours > 23 or minutes > 59:
+        raise ValueError("no such offset")
+    seconds = hours * 3600 + minutes * 60
+    return -seconds if sign == "-" else seconds
+
+
+@lru_cache(maxsize=4096)
+def _midnight(day: str) -> float:
+    """Unix seconds of the day's first moment in UTC; ValueError for a day that no calendar has."""
+    return datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()
+
+
+@lru_cache(maxsize=4096)
+def _days_later(day: str, days: int) -> str:
+    """OverflowError for a day before the year 1 or after the year 9999."""
+    return (date.fromisoformat(day) + timedelta(days=days)).isoformat()
