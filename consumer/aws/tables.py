@@ -59,15 +59,15 @@ class DynamoTables:
             )
         return TableReport(name, created, self._recoverable(name))
 
-    def check(self, name: str, keys: Keys, variable: str) -> None:
-        """Raises StartRefused unless the table is there, active, and has this key."""
+    def check(self, name: str, keys: Keys, variable: str, made_by: str = "consumer init") -> None:
+        """Raises StartRefused unless the table is there, active, and has this key. `made_by`: what would make it."""
         table = self._describe(name)
         if table is None:
-            raise StartRefused(f"table {name} ({variable}) does not exist: make it with `consumer init`")
+            raise StartRefused(f"table {name} ({variable}) does not exist: make it with `{made_by}`")
         if table.keys != keys:
             raise StartRefused(
                 f"table {name} ({variable}) has the key {_show(table.keys)}; {_show(keys)} is needed. "
-                f"Correct {variable}, or make the right table with `consumer init`."
+                f"Correct {variable}, or make the right table with `{made_by}`."
             )
         if table.status not in USABLE:
             raise StartRefused(f"table {name} ({variable}) is {table.status}: wait until it is ACTIVE")

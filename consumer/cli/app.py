@@ -8,6 +8,7 @@ from consumer.cli.demo import demo
 from consumer.cli.healthcheck import healthcheck
 from consumer.cli.init import init
 from consumer.cli.quarantine import quarantine
+from consumer.cli.replay import replay
 from consumer.cli.resume import resume
 from consumer.cli.run import run
 from consumer.cli.status import status
@@ -37,7 +38,7 @@ def _options(
     """An exactly-once leaderboard consumer for DynamoDB Streams."""
 
 
-for command in (run, init, status, top, resume, audit_log, healthcheck, demo):
+for command in (run, init, status, top, replay, resume, audit_log, healthcheck, demo):
     app.command()(command)
 app.add_typer(quarantine)
 app.add_typer(checkpoint, name="checkpoint")

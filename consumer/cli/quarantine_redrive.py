@@ -21,10 +21,11 @@ from consumer.cli.choose import (
     spread,
 )
 from consumer.cli.confirm import Yes, confirm
-from consumer.cli.document import document, print_array
+from consumer.cli.deltas import print_deltas
+from consumer.cli.document import document
 from consumer.cli.flags import LOGS, TABLES, with_settings
 from consumer.cli.progress import watched
-from consumer.cli.text import many, print_columns, visible
+from consumer.cli.text import many, visible
 from consumer.domain.errors import UnsafeRefused
 from consumer.domain.quarantine import Head
 from consumer.domain.records import Game
@@ -150,22 +151,8 @@ def _foresee(ward: "Ward", heads: list[Head], repair: "Repair", *, json: bool) -
         else:
             games.append(seen)
     rows = folded(games)
-    if json:
-        print_array(
-            [
-                {
-                    "playerId": player,
-                    "gamesPlayed": delta.games,
-                    "totalScore": delta.total,
-                    "lastPlayedDate": delta.date,
-                }
-                for player, delta in rows.items()
-            ]
-        )
-    else:
-        if rows:
-            names = ("playerId", "gamesPlayed", "totalScore", "lastPlayedDate")
-            print_columns(names, [(name, f"+{row.games}", f"{row.total:+f}", row.date) for name, row in rows.items()])
+    print_deltas(rows, json=json)
+    if not json:
         print(f"{many(len(games), 'record')} would be counted" + _rest(stayed, 0), file=sys.stderr)
     return 4 if stayed else 0
 

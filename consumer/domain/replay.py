@@ -1,6 +1,6 @@
 """A replay's nouns: a range of one shard, its progress row, and the batch that one transaction counts."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -108,3 +108,14 @@ class Changed:
     """Quarantine rows have other states by now: those of these sequence numbers."""
 
     sequence_numbers: frozenset[str]
+
+
+def merged(ranges: Iterable[Range]) -> tuple[Range, ...]:
+    """The same records in as few ranges as can be, in order."""
+    found: list[Range] = []
+    for each in sorted(ranges, key=lambda each: rank(each.first)):
+        if found and found[-1].overlaps(each):
+            found[-1] = Range(found[-1].first, max(found[-1].last, each.last, key=rank))
+        else:
+            found.append(each)
+    return tuple(found)

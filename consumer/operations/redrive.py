@@ -58,14 +58,19 @@ NO_REPAIR: Final = Repair({}, only_wrong=True)
 
 
 class Redrive:
-    """The machine. `at` (unix seconds) and `token` are fixed now: what is asked again is asked unchanged."""
+    """The machine. `at` (unix seconds) and `token` are fixed now: what is asked again is asked unchanged.
 
-    def __init__(self, head: Head, repair: Repair, rules: Rules, who: str, at: float, token: str) -> None:
+    `act` is what the trace calls it.
+    """
+
+    def __init__(
+        self, head: Head, repair: Repair, rules: Rules, who: str, at: float, token: str, act: str = "redrive"
+    ) -> None:
         self.result: Result | None = None
         self._head = head
         self._repair = repair
         self._rules = rules
-        self._who, self._at, self._token = who, at, token
+        self._who, self._at, self._token, self._act = who, at, token, act
         self._game: Game | None = None
         self._application: Application | None = None
         self._refusal: str | None = None
@@ -104,7 +109,7 @@ class Redrive:
             return
         self._game, repairs = judged
         delta = Delta(1, self._game.score, self._game.date)
-        trace = Trace(self._who, self._at, "redrive", str(self._head), self._details(self._game, repairs))
+        trace = Trace(self._who, self._at, self._act, str(self._head), self._details(self._game, repairs))
         self._application = Application(Act(self._head, self._token, trace), self._game.player, delta, repairs)
 
     def _details(self, game: Game, repairs: Mapping[str, str]) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Context
+from decimal import Context, Decimal
 from typing import Any, Final
 
 from consumer.domain.errors import NotFound, UnsafeRefused
@@ -120,10 +120,11 @@ def folded(games: Iterable[Game]) -> dict[str, Delta]:
     """What each player would get, by player; exact."""
     deltas: dict[str, Delta] = {}
     for game in games:
-        sofar = deltas.get(game.player)
-        if sofar is None:
-            deltas[game.player] = Delta(1, game.score, game.date)
-        else:
-            total = _WIDE.add(sofar.total, game.score)
-            deltas[game.player] = Delta(sofar.games + 1, total, max(sofar.date, game.date))
+        fold_in(deltas, game)
     return dict(sorted(deltas.items()))
+
+
+def fold_in(deltas: dict[str, Delta], game: Game) -> None:
+    """Adds one game; exact."""
+    games, total, date = deltas.get(game.player, Delta(0, Decimal(0), game.date))
+    deltas[game.player] = Delta(games + 1, _WIDE.add(total, game.score), max(date, game.date))

@@ -1,0 +1,312 @@
+"""Recount, call by call: each record once, by its row's word, whatever the answers are."""
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from consumer.domain.audit import Trace
+from consumer.domain.leaderboard import Delta
+from consumer.domain.outcomes import Committed, Refused
+from consumer.domain.position import SHARD_END, TRIM_HORIZON
+from consumer.domain.quarantine import State
+from consumer.domain.records import Rules
+from consumer.domain.replay import Changed, Range
+from consumer.operations.replay.calls import Count, FindRows, Put
+from consumer.operations.replay.recount import Recount
+from tests.builders import ARN, shard
+from tests.replays import ID, Scene, image, images
+
+DAY = "2026-01-31"
+BAD = {"S": "12"}
+
+
+def delta(games: int, total: str, day: str = DAY) -> Delta:
+    return Delta(games, Decimal(total), day)
+
+
+def due_count(scene: Scene, machine: Recount) -> Count:
+    """Answers all calls up to the next count, which is not made yet."""
+    while (due := machine.due()) is not None and not isinstance(due.call, Count):
+        machine.take(scene.ask(due.call))
+    assert due is not None
+    assert isinstance(due.call, Count)
+    return due.call
+
+
+def test_each_record_counts_once_and_its_row_decides() -> None:
+    scene = Scene(page_records=3)
+    numbers = scene.write(*(image(score=score) for score in ("1", "2", BAD, BAD, BAD, "4")))
+    scene.settle(numbers[3], State.DISCARDED)
+    scene.settle(numbers[4], State.APPLIED, score="0.5")
+    machine = scene.recount()
+    assert machine.finished
+    assert scene.board == {"foo": delta(4, "7.5")}
+    assert (machine.progress.games, machine.progress.skipped) == (4, 0)
+    stored = scene.replays.rows[shard(), "Leaderboards"]
+    assert stored == machine.progress
+    assert (stored.running, stored.position, stored.range) == (False, numbers[-1], Range(TRIM_HORIZON, numbers[-1]))
+    assert [trace.detail["outcome"] for trace in scene.replays.trail] == ["started", "finished"]
+    checked = {
+        number: state for call in scene.calls if isinstance(call, Count) for number, state in call.batch.states.items()
+    }
+    assert checked == {numbers[2]: "pending", numbers[3]: "discarded", numbers[4]: "applied"}
+
+
+def test_changes_removals_and_what_came_before_the_start_position_count_as_nothing() -> None:
+    scene = Scene()
+    scene.write(image())
+    scene.write(image(), event="MODIFY")
+    scene.write(image(), event="REMOVE")
+    assert scene.recount().progress.games == 1
+    floored = Scene()
+    floored.write(image())
+    planned = floored.plan()
+    planned = replace(planned, order=replace(planned.order, floor=1e11))
+    machine = floored.desk.recount(planned, floored.desk.scout(planned))
+    assert list(floored.desk.steps(machine))
+    assert floored.board == {}
+
+
+def test_what_is_poison_by_the_rules_of_now_and_has_no_row_is_told() -> None:
+    scene = Scene()
+    (number,) = scene.write(image())
+    scene.rules = Rules(score_attribute="points")
+    machine = scene.begin()
+    (batch,) = scene.desk.steps(machine)
+    assert batch.skipped == {number: "score_missing: the record has no points"}
+    assert (scene.board, machine.progress.skipped) == ({}, 1)
+    assert scene.tables.quarantine == {}
+
+
+def test_a_batch_and_its_checks_fit_a_transaction() -> None:
+    scene = Scene()
+    scene.write(*images([f"p{number}" for number in range(150)]), *(image(score=BAD) for _ in range(120)))
+    machine = scene.begin()
+    batches = list(scene.desk.steps(machine))
+    assert sum(batch.unit.records for batch in batches) == 270
+    assert max(1 + len(batch.unit.deltas) + len(batch.states) for batch in batches) <= 100
+    assert sum(len(batch.states) for batch in batches) == 120
+    assert scene.board == {f"p{number}": delta(1, "1") for number in range(150)}
+
+
+def test_an_end_within_the_shard() -> None:
+    scene = Scene(page_records=2)
+    numbers = scene.write(*images("abcdefg"))
+    scene.recount(numbers[2], numbers[4])
+    assert scene.board.keys() == {"c", "d", "e"}
+
+
+def test_a_row_that_changed_meanwhile_is_asked_again() -> None:
+    scene = Scene()
+    (_, number) = scene.write(image(), image(score=BAD))
+    machine = scene.begin()
+    call = due_count(scene, machine)
+    assert call.batch.states == {number: "pending"}
+    scene.settle(number, State.APPLIED, score="5")
+    changed = scene.ask(call)
+    assert changed == Changed(frozenset([number]))
+    machine.take(changed)
+    due = machine.due()
+    assert due is not None
+    assert isinstance(due.call, FindRows)
+    assert list(scene.desk.steps(machine))
+    assert scene.board == {"foo": delta(2, "6")}
+
+
+def test_a_lost_reply_is_known_again() -> None:
+    scene = Scene()
+    scene.write(*images("abc"))
+    machine = scene.begin()
+    call = due_count(scene, machine)
+    assert scene.ask(call) == Committed()
+    machine.take(scene.ask(call))  # the first answer was lost
+    assert not list(scene.desk.steps(machine))
+    assert machine.finished
+    assert scene.board.keys() == {"a", "b", "c"}
+    assert machine.progress.games == 3
+
+
+def test_who_is_overtaken_stops() -> None:
+    scene = Scene()
+    scene.write(*images("abc"))
+    machine = scene.begin()
+    call = due_count(scene, machine)
+    other = replace(machine.progress, runner="other")
+    scene.replays.put(machine.progress, other, Trace("you", 0.0, "replay", "x"))
+    machine.take(scene.ask(call))
+    assert machine.due() is None
+    assert machine.overtaken is not None
+    assert machine.overtaken.row == other
+    assert (scene.board, machine.finished) == ({}, False)
+
+
+def test_of_two_that_begin_one_stops() -> None:
+    scene = Scene()
+    scene.write(*images("abc"))
+    one, two = scene.begin(), scene.begin()
+    for machine in (one, two):
+        due = machine.due()
+        assert due is not None
+        assert isinstance(due.call, Put)
+        machine.take(scene.ask(due.call))
+    assert (one.overtaken, two.overtaken is not None) == (None, True)
+    assert two.due() is None
+
+
+def test_it_goes_on_where_it_was_interrupted() -> None:
+    scene = Scene(page_records=2)
+    numbers = scene.write(*images("abcde"))
+    first = scene.begin()
+    call = due_count(scene, first)
+    first.take(scene.ask(call))
+    planned = scene.plan()
+    assert planned.resumes
+    assert planned.progress.position == numbers[1]
+    second = scene.recount()
+    assert second.finished
+    assert scene.board == {player: delta(1, "1") for player in "abcde"}
+    assert scene.replays.trail[-2].detail["outcome"] == "resumed"
+    first.take(scene.ask(due_count(scene, first)))
+    assert first.overtaken is not None, "it wakes, and counts nothing"
+    assert scene.board == {player: delta(1, "1") for player in "abcde"}
+
+
+def test_one_that_was_interrupted_before_its_end_only_ends() -> None:
+    scene = Scene()
+    scene.write(*images("abc"))
+    first = scene.begin()
+    first.take(scene.ask(due_count(scene, first)))
+    second = scene.recount()
+    assert second.finished
+    assert scene.board == {player: delta(1, "1") for player in "abc"}
+
+
+def test_a_later_date_is_kept() -> None:
+    scene = Scene()
+    scene.write(image(day="2026-02-01"))
+    scene.recount()
+    (number,) = scene.write(image(day="2026-01-01"))
+    scene.recount(number)
+    assert scene.board == {"foo": delta(2, "2", "2026-02-01")}
+
+
+def test_conflicts_are_waited_out_and_shorten_the_batch() -> None:
+    scene = Scene()
+    scene.write(*images("abcdefgh"))
+    machine = scene.begin()
+    records = []
+    for _ in range(3):
+        call = due_count(scene, machine)
+        records.append(call.batch.unit.records)
+        machine.take(Refused(conflict=True))
+    assert records == [8, 8, 4]
+    due = machine.due()
+    assert due is not None
+    assert due.after_seconds == 3.0
+    assert list(scene.desk.steps(machine))
+    assert scene.board.keys() == set("abcdefgh")
+
+
+@pytest.mark.parametrize("attribute", ["totalScore", "lastPlayedDate"])
+def test_what_the_database_refuses_is_left_out_alone(attribute: str) -> None:
+    scene = Scene()
+    numbers = scene.write(*images("abcde"))
+    scene.recount(numbers[2], numbers[2])
+    scene.tables.board["c"].wrong[attribute] = "what"
+    machine = scene.begin(again=True)
+    skipped: dict[str, str] = {}
+    for batch in scene.desk.steps(machine):
+        skipped |= batch.skipped
+    assert machine.finished
+    assert skipped.keys() == {numbers[2]}
+    assert (machine.progress.games, machine.progress.skipped) == (4, 1)
+    assert {player: games for player, (games, _, _) in scene.board.items()} == dict.fromkeys("abcde", 1)
+
+
+def test_a_shard_that_has_ended() -> None:
+    scene = Scene(page_records=2)
+    scene.write(*images("abc"))
+    scene.streams.close(ID)
+    scene.tables.rows[shard()] = replace(scene.tables.rows[shard()], checkpoint=SHARD_END)
+    machine = scene.recount()
+    assert machine.finished
+    assert machine.progress.range == Range(TRIM_HORIZON, SHARD_END)
+    assert scene.board.keys() == set("abc")
+
+
+def test_a_part_that_is_trimmed() -> None:
+    scene = Scene()
+    numbers = scene.write(*images("abcde"))
+    scene.streams.trim(ID, 2)
+    planned = scene.plan(numbers[0])
+    reader = scene.desk.scout(planned)
+    assert reader.trimmed
+    assert reader.first_found == numbers[2]
+    scene.recount(numbers[0])
+    assert scene.board.keys() == set("cde")
+
+
+def test_what_is_trimmed_while_it_runs() -> None:
+    scene = Scene(page_records=2)
+    scene.write(*images("abcdef"))
+    machine = scene.begin()
+    machine.take(scene.ask(due_count(scene, machine)))
+    scene.streams.trim(ID, 4)
+    assert list(scene.desk.steps(machine))
+    assert machine.finished
+    assert machine.reader.trimmed
+    assert scene.board.keys() == set("abef")
+
+
+def test_iterators_that_expire_and_empty_pages() -> None:
+    scene = Scene(page_records=2)
+    scene.streams.empty_pages = 2
+    scene.write(*images("abcde"))
+    machine = scene.begin()
+    machine.take(scene.ask(due_count(scene, machine)))
+    scene.streams.expire_iterators()
+    assert list(scene.desk.steps(machine))
+    assert scene.board == {player: delta(1, "1") for player in "abcde"}
+    assert max(scene.waited) > 0, "empty pages are not asked for at full speed"
+
+
+def test_numbers_of_different_lengths() -> None:
+    """The fakes' numbers pass from 21 to 22 digits here."""
+    scene = Scene(page_records=7)
+    numbers = scene.write(*images([f"p{number}" for number in range(60)]))
+    assert {len(number) for number in numbers} == {21, 22}
+    scene.recount(numbers[5], numbers[50])
+    assert scene.board.keys() == {f"p{number}" for number in range(5, 51)}
+
+
+def test_forty_digits() -> None:
+    scene = Scene()
+    first = 10**39 + 7
+    scene.streams.newest.numbers = iter(range(first, first + 10))
+    numbers = scene.write(*images("abcd"))
+    scene.recount(numbers[1], str(10**40 - 1))
+    assert scene.board.keys() == set("bcd")
+
+
+def test_a_range_with_nothing_in_it() -> None:
+    scene = Scene()
+    scene.streams.newest.numbers = iter(range(10**21, 10**22, 10))
+    scene.write(*images("abc"))
+    machine = scene.recount(str(10**21 + 1), str(10**21 + 9))
+    assert machine.finished
+    assert (scene.board, machine.progress.games) == ({}, 0)
+
+
+def test_another_board() -> None:
+    scene = Scene()
+    scene.write(*images("ab"))
+    other = type(scene.tables)()
+    scene.replays.boards["Other"] = other
+    machine = scene.recount(target="Other")
+    assert machine.finished
+    assert scene.board == {}
+    assert other.board.keys() == {"a", "b"}
+    assert ARN in str(machine.progress.shard.stream_arn)
+    scene.recount()
+    assert scene.board.keys() == {"a", "b"}, "another target's history does not count here"
