@@ -1,0 +1,151 @@
+"""README's runbook, played: its very commands, in a shell, over a pair of workers whose producer deploys a bug.
+
+What the runbook shows of a command's output is compared with what the command says; only moments differ.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from consumer.demo.lifeline import spawn
+from tests.engines import TableEngine
+from tests.processes import Game, WorkerProcess, until
+from tests.processes.game import Item
+from tests.streams_server import StreamsServer, build_shards, shard_id
+
+README = Path(__file__).parents[2] / "README.md"
+HEADING = "## Runbook: a producer went wrong"
+LABEL = "2026-01-31T12:00:00.000"
+QUICK = {"poll_interval_seconds": "0.05", "idle_poll_interval_seconds": "0.1", "lease_ttl_seconds": "1"}
+SPOILED = 180
+
+
+class Step(NamedTuple):
+    """A command of the runbook, and the lines that it is said to print; `...` stands for any."""
+
+    command: str
+    shown: list[str]
+
+
+class Incident:
+    """Two shards, a worker on each; what is played goes right into a shard."""
+
+    def __init__(self, game: Game, server: StreamsServer) -> None:
+        self.game = game
+        self._server = server
+        self.environment = game.environment(None, **QUICK) | server.variables()
+        self.environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+    def play(self, shard: int, *scores: str) -> None:
+        """Games that count."""
+        self._append(shard, [self._game(number, score) for number, score in enumerate(scores)])
+
+    def spoil(self, shard: int, *scores: str) -> None:
+        """Games whose scores came as strings: a person will count them with the scores that they had."""
+        items = [self._game(number, score) for number, score in enumerate(scores)]
+        self._append(shard, [item | {"score": {"S": item["score"]["N"]}} for item in items])
+
+    def _game(self, number: int, score: str) -> Item:
+        item = self.game.make(f"player-{number % 7}", score)
+        self.game.tally.count(item)
+        return item
+
+    def _append(self, shard: int, items: list[Item]) -> None:
+        self._server.remote.append({shard: items})
+
+    def checkpoint(self, shard: int) -> str | None:
+        """How far the ledger says the shard is."""
+        rows = {row["shardId"]["S"]: row for row in self.game.rows("lease") if "checkpoint" in row}
+        return str(rows[shard_id(shard)]["checkpoint"]["S"]) if shard_id(shard) in rows else None
+
+    def wait_until_consumed(self, *shards: int) -> None:
+        """Until all that is in these shards is committed."""
+        last = {each.shard_id: each.last for each in self._server.remote.shards()}
+        until(
+            lambda: all(self.checkpoint(shard) == last[shard_id(shard)] for shard in shards), f"{shards} are consumed"
+        )
+
+    def owners(self) -> set[str]:
+        """Who has a lease."""
+        return {row["leaseOwner"]["S"] for row in self.game.rows("lease") if "leaseOwner" in row}
+
+    def run(self, command: str) -> list[str]:
+        """What a person sees of it."""
+        with spawn(["sh", "-c", command], env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as sh:
+            said, _ = sh.communicate(timeout=60)
+        return said.decode().splitlines()
+
+
+@pytest.fixture
+def incident(ministack_url: str) -> Iterator[Incident]:
+    with StreamsServer(ministack_url) as server:
+        game = Game(TableEngine("ministack", server.calm_url))
+        tree = build_shards(2)
+        server.remote.create_stream(game.tables["source"], tree, label=LABEL, keys=("playerId", "timestamp"))
+        with game:
+            yield Incident(game, server)
+
+
+@pytest.fixture
+def pair(incident: Incident) -> Iterator[list[WorkerProcess]]:
+    with ExitStack() as stack:
+        names = ("w1", "w2")
+        pair = [WorkerProcess(incident.environment | {"CONSUMER_WORKER_ID": name}) for name in names]
+        for worker in pair:
+            stack.enter_context(worker)
+        until(lambda: len(incident.owners()) == len(pair), "each has a shard", 60)
+        yield pair
+
+
+def steps(block: str) -> Iterator[Step]:
+    """Its commands with what each prints."""
+    for told in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+        command, *shown = told.splitlines()
+        yield Step(command, shown)
+
+
+def masked(line: str) -> str:
+    """Without moments and the width of columns, which differ each time."""
+    return re.sub(r" +", " ", re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "WHEN", line)).strip()
+
+
+def assert_shown(step: Step, said: list[str]) -> None:
+    """The runbook's lines are those that came; `...` stands for any number of lines."""
+    pattern = "".join("(?:.*\n)*?" if line.strip() == "..." else f"{re.escape(masked(line))}\n" for line in step.shown)
+    came = "".join(f"{masked(line)}\n" for line in said)
+    assert re.fullmatch(pattern, came), f"$ {step.command}\n" + "\n".join(said)
+
+
+@pytest.mark.timeout(120)
+def test_the_runbook(incident: Incident, pair: list[WorkerProcess]) -> None:
+    section = README.read_text().partition(f"\n{HEADING}\n")[2].partition("\n## ")[0]
+    halted, resumed, mended = re.findall(r"^```console\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
+    game = incident.game
+    for shard in (0, 1):
+        incident.play(shard, *map(str, range(40)))
+    incident.wait_until_consumed(0, 1)
+
+    incident.spoil(0, "2.5", *["12"] * (SPOILED - 1))
+    until(lambda: any(worker.events("shard.halted") for worker in pair), "a shard halts")
+    incident.play(1, *map(str, range(30)))
+    incident.wait_until_consumed(1)
+    for step in steps(halted):
+        assert_shown(step, incident.run(step.command))
+
+    incident.play(0, *map(str, range(20)))  # the producer is mended
+    for step in steps(resumed):
+        assert_shown(step, incident.run(step.command))
+    incident.wait_until_consumed(0, 1)
+    assert len(game.quarantined()) == SPOILED
+    for step in steps(mended):
+        assert_shown(step, incident.run(step.command))
+
+    assert game.board() == game.tally.rows
+    assert [worker.terminate().code for worker in pair] == [0, 0]
