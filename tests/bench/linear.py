@@ -4,7 +4,8 @@ from tests.bench.check import Check, Report
 from tests.bench.players import zipf
 from tests.bench.served import served_to_worker
 
-_PLAYERS = 1_000
+_PLAYERS = 150
+"""So few that a unit holds some 400 records: half a million of them are to be drained in a minute or two."""
 _RECORDS = (20_000, 100_000, 500_000)
 
 

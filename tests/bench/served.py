@@ -33,6 +33,7 @@ def served_to_worker(engine: str, shards: int, players: Iterable[str], records: 
     with fresh(engine) as tables, Stage(tables.url, shards) as stage:
         _fill(stage, shards, players, records)
         page = _page(stage, 0)
+        before = len(stage.remote.deliveries())
         worker = stage.start()
         pause = threading.Event()
 
@@ -45,7 +46,7 @@ def served_to_worker(engine: str, shards: int, players: Iterable[str], records: 
         worker.terminate()
         assert not differences(stage.game.board(), stage.game.tally.rows), "the board is wrong"
         commits = stage.commits()
-        began, ended = stage.remote.deliveries()[0].at, commits[-1].at
+        began, ended = stage.remote.deliveries(before)[0].at, commits[-1].at
         return Run(
             WORKER,
             engine,
