@@ -7,7 +7,7 @@ from consumer.domain.audit import Trace
 from consumer.domain.errors import UnsafeRefused
 from consumer.domain.leases import Amendment, Birth, Pin
 from consumer.domain.operator_ports import Births
-from consumer.domain.outcomes import Done
+from consumer.domain.outcomes import Done, Lost
 
 ACT: Final = "init --adopt"
 
@@ -55,13 +55,22 @@ def sentence(amendment: Amendment, tables: tuple[str, str]) -> str:
 def carry_out(births: Births, planned: Iterable[Amendment], who: str, at: float) -> None:
     """One transaction each. Raises UnsafeRefused when something is not as it was read; those before it are done."""
     for amendment in planned:
-        before, after = amendment.before, amendment.after
-        detail = {"birth": "removed" if after is None else "written"}
-        if before is not None:
-            detail |= {"leaseTable": before.lease_table, "leaderboardTable": before.leaderboard_table}
-        trace = Trace(who, at, ACT, amendment.stream_arn, detail)
-        if not isinstance(births.amend(amendment, trace), Done):
-            raise UnsafeRefused(
-                f"somebody was faster: what belongs to stream {amendment.stream_arn} is not as it was read. "
-                "Run it again to see what is left to adopt"
-            )
+        judge(amendment, births.amend(amendment, trace(amendment, who, at)))
+
+
+def trace(amendment: Amendment, who: str, at: float) -> Trace:
+    """What the audit trail keeps of it."""
+    before, after = amendment.before, amendment.after
+    detail = {"birth": "removed" if after is None else "written"}
+    if before is not None:
+        detail |= {"leaseTable": before.lease_table, "leaderboardTable": before.leaderboard_table}
+    return Trace(who, at, ACT, amendment.stream_arn, detail)
+
+
+def judge(amendment: Amendment, reply: Done | Lost) -> None:
+    """Raises UnsafeRefused when something is not as it was read."""
+    if not isinstance(reply, Done):
+        raise UnsafeRefused(
+            f"somebody was faster: what belongs to stream {amendment.stream_arn} is not as it was read. "
+            "Run it again to see what is left to adopt"
+        )

@@ -13,7 +13,7 @@ from consumer.domain.breaker import Circuit
 from consumer.domain.errors import NotFound, UnsafeRefused, UsageFault
 from consumer.domain.leases import LeaseRow, Shard
 from consumer.domain.operator_ports import Placements
-from consumer.domain.outcomes import Done, Ledger
+from consumer.domain.outcomes import Done, Ledger, Lost
 from consumer.domain.position import SHARD_END, rank
 from consumer.operations.address import find_shard
 from consumer.operations.liveness import is_alive
@@ -92,20 +92,36 @@ def refuse_alive(
     """Raises UnsafeRefused while a living worker owns the shard."""
     owner = placement.before.owner if placement.before is not None else None
     if owner is not None and is_alive(owner, lambda: placements.look()[0], lease_ttl_seconds, wait):
-        raise UnsafeRefused(
-            f"worker {owner} is alive and owns shard {placement.after.shard}: stop it first. (A shard that its circuit "
-            "breaker halted is resumed with `consumer resume`, which needs no stop.) Nothing was changed"
-        )
+        raise still_owned(placement)
+
+
+def still_owned(placement: Placement) -> UnsafeRefused:
+    """Why a shard that a living worker owns is not placed."""
+    before = placement.before
+    owner = before.owner if before is not None else None
+    return UnsafeRefused(
+        f"worker {owner} is alive and owns shard {placement.after.shard}: stop it first. (A shard that its circuit "
+        "breaker halted is resumed with `consumer resume`, which needs no stop.) Nothing was changed"
+    )
 
 
 def carry_out(placement: Placement, placements: Placements, who: str, at: float) -> None:
     """Writes it, with its audit row. Raises UnsafeRefused when the row has changed since it was read."""
+    judge(placement, placements.place(placement.before, placement.after, trace(placement, who, at)))
+
+
+def trace(placement: Placement, who: str, at: float) -> Trace:
+    """What the audit trail keeps of it."""
     before, after = placement.before, placement.after
     detail = {"to": after.checkpoint, "leaseEpoch": str(after.epoch)}
     if before is not None:
         detail["from"] = before.checkpoint
-    reply = placements.place(before, after, Trace(who, at, ACT, str(after.shard), detail))
-    if not isinstance(reply, Done) and reply.row != after:  # if it is, an earlier attempt of ours went through
+    return Trace(who, at, ACT, str(after.shard), detail)
+
+
+def judge(placement: Placement, reply: Done | Lost) -> None:
+    """Raises UnsafeRefused when the row has changed since it was read."""
+    if not isinstance(reply, Done) and reply.row != placement.after:  # if it is, an earlier attempt of ours went in
         raise UnsafeRefused(FASTER)
 
 

@@ -1,6 +1,6 @@
 """Whether a worker lives, as a person's command finds out: a beat that grows is alive, whatever any clock says."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Final
 
 from consumer.domain.leases import Members
@@ -15,12 +15,24 @@ def is_alive(
     owner: str, look: Callable[[], Members], lease_ttl_seconds: float, wait: Callable[[float], object]
 ) -> bool:
     """Looks again until the owner's beat has grown, or a TTL is over. Who is not a member is dead at once."""
-    first = look().workers.get(owner)
+    vigil = watching(owner, lease_ttl_seconds)
+    pause = next(vigil)
+    while True:
+        if pause:
+            wait(pause)
+        try:
+            pause = vigil.send(look())
+        except StopIteration as end:
+            return bool(end.value)
+
+
+def watching(owner: str, lease_ttl_seconds: float) -> Generator[float, Members, bool]:
+    """The same step by step: says how long to wait before the next look, is told what that has seen."""
+    first = (yield 0.0).workers.get(owner)
     for _ in range(LOOKS):
         if first is None:
             return False
-        wait(lease_ttl_seconds * PAUSE_TTLS)
-        now = look().workers.get(owner)
+        now = (yield lease_ttl_seconds * PAUSE_TTLS).workers.get(owner)
         if now is None:
             return False
         if now.beat != first.beat:

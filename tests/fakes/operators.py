@@ -1,6 +1,6 @@
 """What operators do to the tables in memory, with the conditions of the real thing."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,8 @@ NOBODY: frozenset[str] = frozenset()
 
 
 class FakeOperators:
-    """The Quarantine and Circuits ports over FakeTables, whose `off` names guards that are taken away.
+    """The Quarantine and Circuits ports over FakeTables. Guards in its `off`: apply_pending, discard_pending,
+    act_token, resume_halted, resume_unresumed.
 
     `audit` has the traces as they came; `acts` who dealt with a record, by its key; `resumed` who closed a circuit.
     """
@@ -28,6 +29,8 @@ class FakeOperators:
         self.audit: list[Trace] = []
         self.acts: dict[tuple[str, str], tuple[str, Settled]] = {}
         self.resumed: dict[object, str] = {}
+        self.on_settle: Callable[[Act, Application | None], None] = lambda *_: None
+        self.on_resume: Callable[[LeaseRow, LeaseRow, str | None], None] = lambda *_: None
 
     # --- operator_ports.Quarantine ---
 
@@ -67,7 +70,7 @@ class FakeOperators:
     def apply(self, application: Application) -> Done | Taken | Refused:
         """See operator_ports.Quarantine."""
         act, player = application.act, application.player
-        row, settled = self._pending(act)
+        row, settled = self._pending(act, "apply_pending")
         if row is None:
             return settled
         unit = Unit(TRIM_HORIZON, "", "", 1, {player: application.delta}, (), {}, 0.0, act.trace.at)
@@ -77,22 +80,24 @@ class FakeOperators:
             return replace(refused, suspects=refused.suspects or (frozenset([player]) if refused.invalid else NOBODY))
         self.tables.add(unit, later)
         self._settle(act, row, State.APPLIED, Settled(act.trace.who, iso(act.trace.at), dict(application.repairs)))
+        self.on_settle(act, application)
         return Done()
 
     def discard(self, act: Act, why: str) -> Done | Taken:
         """See operator_ports.Quarantine."""
-        row, settled = self._pending(act)
+        row, settled = self._pending(act, "discard_pending")
         if row is None:
             return settled
         self._settle(act, row, State.DISCARDED, Settled(act.trace.who, iso(act.trace.at), why=why))
+        self.on_settle(act, None)
         return Done()
 
-    def _pending(self, act: Act) -> tuple[Quarantined | None, Done | Taken]:
+    def _pending(self, act: Act, guard: str) -> tuple[Quarantined | None, Done | Taken]:
         """The row, if this act may deal with it; else what it is told."""
         key = (act.head.shard_id, act.head.sequence_number)
         row = self.tables.quarantine.get(key)
-        if row is None or (row.state != State.PENDING and "pending" not in self.tables.off):
-            mine = self.acts.get(key, ("", None))[0] == act.token
+        if row is None or (row.state != State.PENDING and guard not in self.tables.off):
+            mine = self.acts.get(key, ("", None))[0] == act.token and "act_token" not in self.tables.off
             return None, Done() if mine else Taken(self.head(*key))
         return row, Done()
 
@@ -114,9 +119,11 @@ class FakeOperators:
         if stored is None:
             return Lost(None)
         circuit = stored.circuit
-        changed = circuit.resumes != row.circuit.resumes and "resumes" not in self.tables.off
-        if circuit.halted_at is None or changed:
-            return Done() if self.resumed.get(row.shard) == token else Lost(stored)
+        running = circuit.halted_at is None and "resume_halted" not in self.tables.off
+        changed = circuit.resumes != row.circuit.resumes and "resume_unresumed" not in self.tables.off
+        if running or changed:
+            mine = self.resumed.get(row.shard) == token and "act_token" not in self.tables.off
+            return Done() if mine else Lost(stored)
         closed = replace(
             circuit,
             halted_at=None,
@@ -128,4 +135,5 @@ class FakeOperators:
         self.tables.changes += 1
         self.resumed[row.shard] = token
         self._trace(trace)
+        self.on_resume(row, stored, free_to)
         return Done()

@@ -37,6 +37,7 @@ class FakePlacements:
 
     def __init__(self, tables: FakeTables, clock: Callable[[], float]) -> None:
         self.trail: list[Trace] = []
+        self.on_place: Callable[[LeaseRow | None, LeaseRow | None, LeaseRow], None] = lambda *_: None
         self._tables = tables
         self._clock = clock
 
@@ -61,14 +62,16 @@ class FakePlacements:
         rows[after.shard] = after
         self._tables.changes += 1
         self.trail.append(trace)
+        self.on_place(before, stored, after)
         return Done()
 
 
 class FakeBirths:
-    """The Births port; `trail` are the audit rows."""
+    """The Births port; `trail` are the audit rows. Guards in `tables.off`: amend_unchanged, amend_pinned."""
 
     def __init__(self, tables: FakeTables) -> None:
         self.trail: list[Trace] = []
+        self.on_amend: Callable[[Amendment], None] = lambda *_: None
         self._tables = tables
 
     def births(self) -> tuple[Birth, ...]:
@@ -77,12 +80,15 @@ class FakeBirths:
 
     def amend(self, amendment: Amendment, trace: Trace) -> Done | Lost:
         """See operator_ports.Births."""
-        births, arn = self._tables.births, amendment.stream_arn
-        if births.get(arn) != amendment.before or (arn in self._tables.pins) is not amendment.pinned:
+        births, arn, off = self._tables.births, amendment.stream_arn, self._tables.off
+        if births.get(arn) != amendment.before and "amend_unchanged" not in off:
+            return Lost(None)
+        if (arn in self._tables.pins) is not amendment.pinned and "amend_pinned" not in off:
             return Lost(None)
         if amendment.after is None:
             births.pop(arn, None)
         else:
             births[arn] = amendment.after
         self.trail.append(trace)
+        self.on_amend(amendment)
         return Done()

@@ -69,6 +69,7 @@ class FakeTables(FakeLedgers):
         self.gaps: dict[tuple[Shard, str], Gap] = {}
         self.on_commit: Callable[[Lease, Unit, bool], None] = lambda *_: None
         self.on_end: Callable[[Lease, tuple[LeaseRow, ...]], None] = lambda *_: None
+        self.on_halt: Callable[[LeaseRow, int], None] = lambda *_: None
 
     # --- ports.Commits ---
 
@@ -104,6 +105,7 @@ class FakeTables(FakeLedgers):
         if self._guards("halt_unresumed", row.circuit.resumes == resumes):
             return Lost(row)
         self.rows[lease.shard] = replace(row, circuit=replace(row.circuit, halted_at=halted_at))
+        self.on_halt(row, resumes)
         return Done()
 
     def end(self, lease: Lease, previous: str, children: tuple[str, ...], rows: tuple[LeaseRow, ...]) -> CommitReply:

@@ -13,8 +13,8 @@ EXPLAINED: Final[dict[str, str]] = {
         "previous checkpoint lets it be said once"
     ),
     "end_if_absent": (
-        "a child is adopted only into a finished parent, so none has a row before the end; with "
-        "`checkpoint set` one can"
+        "a child is adopted only into a finished parent, and `checkpoint set` makes only rows that a list knows, so "
+        "none has a row before its parent's end"
     ),
     "complete_if_there": (
         "matters when the lease table was emptied and a CompletePin comes late: found in no search yet"
@@ -24,14 +24,15 @@ EXPLAINED: Final[dict[str, str]] = {
         "a survey proposes finished parents only, and a finished row stays so; shown with parent first"
     ),
     "adopt_if_pinned": ("a survey proposes nothing before the pin is complete, and it stays so"),
-    "quarantine_once, gap_filled_once": (
-        "a unit counts once, so it meets no row of its own; it does after `checkpoint set` back, and a "
-        "redriven or discarded record must stay so: comes with the operators"
-    ),
     "mark_finished, mark_first, mark_unchanged": (
         "a wrong note only makes a row be forgotten later or not at all: forgetting asks for its own conditions"
     ),
-    "forget_finished": ("a finished row stays so; `checkpoint set` may change that: comes with the operators"),
+    "forget_finished": ("a finished row stays so, `checkpoint set` refuses it"),
+    "resume_halted": ("only a resume closes a circuit, or a set, and both raise `resumes`, whose condition is shown"),
+    "halt_owner, halt_epoch, halt_previous": (
+        "who takes a shard over meets the same flood at the same checkpoint; after a resume or a set the condition on "
+        "`resumes` stops a late halt"
+    ),
     "forget_unchanged, forget_roots_unchanged": (
         "a late child has its own row, so only the list is lost by which its deletion by hand would be noticed"
     ),
@@ -48,7 +49,10 @@ EXPLAINED: Final[dict[str, str]] = {
         "after a release the row has no owner, so an attempt still under way fails; the rule spares the "
         "next owner nothing but the records of that attempt"
     ),
-    "epoch_starts_at_seconds": ("matters when a row is made again by `checkpoint set`: comes with the operators"),
+    "epoch_starts_at_seconds": (
+        "the first epoch of a shard may be any; what counts is that a row made again starts above all before, which is "
+        "shown (epoch of a row made again)"
+    ),
     "observes_anew_after_hole": (
         "who is silent may be taken for dead at any time, the fence holds; the rule spares moves after "
         "all workers were paused together"
@@ -70,6 +74,12 @@ NOT_FOUND_YET: Final[dict[str, str]] = {
     "page_follows_buffer, buffer_is_thrown_away": (
         "a rewind needs an earlier, larger attempt that comes late after the unit was cut smaller: rare. "
         "Without both checks of a page a seed breaks (late page)"
+    ),
+    "gap_filled_once": (
+        "needs `checkpoint set` back to the very checkpoint of a gap, and a trim between the two units that fill it"
+    ),
+    "place_checkpoint": (
+        "needs a crashed worker's late unit between a person's last look and the write; the epoch stays then"
     ),
     "gap_row_first": ("the unit that fills the gap writes the row too, so it is missing only where no record follows"),
     "plan_after_load": ("a claim from who has joined since needs the two reads to cross within milliseconds"),

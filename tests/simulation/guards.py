@@ -8,6 +8,7 @@ import sys
 from typing import Final
 
 from tests.simulation.explained import EXPLAINED, NOT_FOUND_YET
+from tests.simulation.operator_guards import OPERATOR_GUARDS
 from tests.simulation.proving import Guard, find, verify
 
 GUARDS: Final = (
@@ -59,7 +60,7 @@ GUARDS: Final = (
         "aws/leases.py DynamoLeases.claim: leaseEpoch = :epoch",
         "a late claim does not take the epoch back",
         "an epoch is never used again",
-        16,
+        13,
         off=("claim_epoch",),
     ),
     Guard(
@@ -94,7 +95,7 @@ GUARDS: Final = (
         "aws/leases.py DynamoLeases.plant: pinComplete = :no",
         "a late repetition does not bring back a row that was deleted",
         "a row is put once",
-        60,
+        81,
         off=("plant_while_incomplete",),
     ),
     Guard(
@@ -129,7 +130,7 @@ GUARDS: Final = (
         "aws/membership.py DynamoMembership.bury: #worker.beat = :beat",
         "a late burial does not take out who lives",
         "nobody living is buried",
-        60,
+        75,
         off=("bury_unchanged",),
     ),
     Guard(
@@ -249,6 +250,7 @@ GUARDS: Final = (
         11,
         rules=("floor_in_every_shard",),
     ),
+    *OPERATOR_GUARDS,
 )
 """`invariant` is what broke first when the seed was found."""
 

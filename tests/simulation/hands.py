@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Hands:
-    """Operators' commands (redrive, replay, discard, resume, set a checkpoint) have their place here.
+    """Not the commands (see Operators): what befalls an installation by hands that ought to know better.
 
     `ruined`: the ledger is lost, so nothing can be finished; nothing may be counted twice all the same.
     """

@@ -34,12 +34,17 @@ FAULTS = tuple(fate for fate in Fate if fate is not Fate.FINE)
 READS: Final = frozenset(
     ("Open", "Read", "Look", "Load", "FindOrigin", "FindStream", "ListShards", "FindChildren", "FindLate", "Probe")
 ) | {"Examine"}
+PERSONS_READS: Final = frozenset(("Fetch", "Examine", "AskMoment", "Open", "Read", "Load", "Look", "Heads", "Births"))
+OPERATOR: Final = "op "
+"""Before the kinds of people's calls."""
 _OF_WRITES: Final = frozenset((Fate.LOST_REPLY, Fate.LATE, Fate.DUPLICATE, Fate.CONFLICT, Fate.CRASH_AFTER))
 """To a call without effect these are the same as others, or cannot be."""
 
 
 def why_not(fate: Fate, kind: str) -> str | None:
     """Why a fate makes no sense for calls of a kind; None: it does."""
+    if kind.startswith(OPERATOR):
+        return _why_no_person(fate, kind.removeprefix(OPERATOR))
     if fate in _OF_WRITES and kind in READS:
         return "reads have no effect"
     if fate is Fate.EXPIRED and kind != "Read":
@@ -49,9 +54,20 @@ def why_not(fate: Fate, kind: str) -> str | None:
     return None
 
 
+def _why_no_person(fate: Fate, kind: str) -> str | None:
+    """Iterators of people expire too, but nobody draws it."""
+    if fate is Fate.PAUSE:
+        return "to a person a pause is a late reply"
+    if fate in _OF_WRITES and kind in PERSONS_READS:
+        return "reads have no effect"
+    if fate in (Fate.EXPIRED, Fate.MISSING):
+        return "workers meet it often enough"
+    return None
+
+
 _WRITES: Final = frozenset(
     ("Beat", "Bury", "Leave", "PinStream", "Plant", "CompletePin", "Claim", "Release", "Commit", "RecordGap")
-) | {"EndShard", "RecordLoss", "Adopt", "Mark", "Forget"}
+) | {"EndShard", "RecordLoss", "Adopt", "Mark", "Forget", "Halt"}
 _FATES: Final = {
     kind: tuple(fate for fate in FAULTS if why_not(fate, kind) is None) for kind in sorted(READS | _WRITES)
 }
@@ -114,9 +130,11 @@ class Schedule:
         """A schedule for one run."""
         faults = frozenset(fate for fate in FAULTS if random.random() < 0.6)
         chance = random.choice((0.02, 0.05, 0.1, 0.2))
-        rare = [kind for kind in _FATES if kind not in _FREQUENT]
+        rare = [kind for kind in _FATES if kind not in _FREQUENT and kind != "Halt"]
         haunted = frozenset(kind for kind in rare if random.random() < _HAUNTED_RUNS.get(kind, _MOST_HAUNTED_RUNS))
-        return cls(faults, chance, haunted, random.choice((0.0, 0.0, 0.0, 0.2)))
+        slow_pages = random.choice((0.0, 0.0, 0.0, 0.2))
+        halting = {"Halt"} if random.random() < _MOST_HAUNTED_RUNS else set()
+        return cls(faults, chance, haunted | halting, slow_pages)
 
 
 CALM = Schedule(frozenset(), 0.0)

@@ -1,13 +1,14 @@
 """What must hold after every step of the ledger and the board, checked against the stream's own truth."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal
 
 from consumer.domain.leaderboard import Unit
 from consumer.domain.leases import Adoption, Lease, LeaseRow, Shard
 from consumer.domain.position import SHARD_END, TRIM_HORIZON, rank
+from consumer.domain.quarantine import State
 from consumer.domain.records import Entry, Game, Poison
 from tests.fakes import FakeTables
 from tests.fakes.tables import Gap
@@ -27,13 +28,20 @@ class Expected:
 
 
 class Oracle:
-    """Follows every effect on the tables, whoever caused it. `deleted`: shards whose row was deleted by hand."""
+    """Follows every effect on the tables, whoever caused it. `deleted`: shards whose row was deleted by hand.
+
+    What people asked for is told it (see Oversight): `states` of quarantined records, `skipped` ones, and `again`: how
+    many are to end a second time.
+    """
 
     def __init__(self, truth: Truth, tables: FakeTables) -> None:
         self.truth = truth
         self.deleted: set[Shard] = set()
         self.ends: Counter[str] = Counter()
         self.lost: set[int] = set()
+        self.skipped: set[int] = set()
+        self.states: dict[str, str] = {}
+        self._again = 0
         self._tables = tables
         self._ended: dict[int, str] = {}
         self._changed = True
@@ -69,6 +77,7 @@ class Oracle:
             self._ended[each] = f"{lease.shard.shard_id} epoch {lease.epoch}"
         poison = {poison.sequence_number for poison in unit.poison}
         self._compare(self.truth.entries(lease.shard, truth), poison)
+        self._keep(lease.shard, poison)
         self._conserve()
 
     def _compare(self, committed: Sequence[Entry], quarantined: Collection[str]) -> None:
@@ -80,12 +89,19 @@ class Oracle:
                 continue
             self.ends[type(entry).__name__] += 1
             if isinstance(entry, Game):
-                expected = touched[entry.player] = self._expected.setdefault(entry.player, Expected())
-                expected.games += 1
-                expected.total = _WIDE.add(expected.total, entry.score)
-                expected.date = max(expected.date, entry.date)
+                touched[entry.player] = self._count(entry)
             elif isinstance(entry, Poison) and entry.sequence_number not in quarantined:
                 raise Violation("poison is quarantined", f"{entry.sequence_number} is not in the quarantine")
+        self._match(touched)
+
+    def _count(self, game: Game) -> Expected:
+        expected = self._expected.setdefault(game.player, Expected())
+        expected.games += 1
+        expected.total = _WIDE.add(expected.total, game.score)
+        expected.date = max(expected.date, game.date)
+        return expected
+
+    def _match(self, touched: Mapping[str, Expected]) -> None:
         for player, expected in touched.items():
             score = self._tables.board[player]
             if (score.games, score.total, score.date) != (expected.games, expected.total, expected.date):
@@ -96,10 +112,42 @@ class Oracle:
         ends = self.ends
         games = sum(score.games for score in self._tables.board.values())
         quarantined = len(self._tables.quarantine)
-        told = (ends["Game"], ends["Poison"] + ends["Refused"])
-        if (games, quarantined) != told or ends.total() != len(self._ended):
+        told = (ends["Game"] + ends["Redriven"], len(self.states))
+        if (games, quarantined) != told or ends.total() - ends["Redriven"] != len(self._ended) + self._again:
             facts = f"{games} games, {quarantined} in quarantine; {dict(ends)} of {len(self._ended)}"
             raise Violation("what ended is what the tables hold", facts)
+
+    def _keep(self, shard: Shard, poison: Collection[str]) -> None:
+        """A row that is there already stays as it is: what was redriven or discarded is not pending again."""
+        for sequence_number in poison:
+            state = self._tables.quarantine[shard.shard_id, sequence_number].state
+            if state != self.states.setdefault(sequence_number, State.PENDING):
+                raise Violation("a quarantine row stays", f"{sequence_number} is {state} again")
+
+    # --- what people ask for ---
+
+    def checkpoint(self, shard: Shard) -> str:
+        """How far it was counted, also when its row is gone."""
+        return self._checkpoints.get(shard, TRIM_HORIZON)
+
+    def redrive(self, game: Game) -> None:
+        """A quarantined record counts."""
+        self.ends["Redriven"] += 1
+        self._match({game.player: self._count(game)})
+        self._conserve()
+
+    def move(self, shard: Shard, checkpoint: str) -> None:
+        """A shard is placed: back, so that records end again; or forward, so that some never do."""
+        self._changed = True
+        self.deleted.discard(shard)
+        before = self._checkpoints.get(shard, TRIM_HORIZON)
+        self._checkpoints[shard] = checkpoint
+        for each in self.truth.between(shard, checkpoint, before):
+            self._again += self._ended.pop(each, None) is not None
+            self.skipped.discard(each)
+        for each in self.truth.between(shard, before, checkpoint):
+            if each not in self._ended and each not in self.lost:
+                self.skipped.add(each)
 
     def _refused_rightly(self, game: Game) -> None:
         """At apply only what the board cannot hold is poison (another shard may have made room since)."""
@@ -183,8 +231,9 @@ class Oracle:
                 stuck.add(name)
             if name not in stuck:
                 left += self._undone(name, closed=shard.closed)
-        if not left and not stuck and len(self._ended) + len(self.lost - self._ended.keys()) != self.truth.written():
-            facts = f"{len(self._ended)} and {len(self.lost)} lost of {self.truth.written()}"
+        known = self._ended.keys() | self.lost | self.skipped
+        if not left and not stuck and len(known) != self.truth.written():
+            facts = f"{len(self._ended)}, {len(self.lost)} lost, {len(self.skipped)} skipped of {self.truth.written()}"
             raise Violation("applied, quarantined, ignored and lost is all that was written", facts)
         return left
 
@@ -195,7 +244,8 @@ class Oracle:
             trimmed_to = self.truth.trimmed_to(name)
             self._lose([each for each in behind if each <= trimmed_to], name, at)
         numbers = self.truth.numbers(name)
-        left = [f"{name}:{each}" for each in numbers if each not in self._ended and each not in self.lost]
+        known = (self._ended, self.lost, self.skipped)
+        left = [f"{name}:{each}" for each in numbers if not any(each in ends for ends in known)]
         if closed and self._checkpoints.get(name) != SHARD_END:
             left.append(f"{name} has not ended")
         return left

@@ -6,15 +6,16 @@ from collections.abc import Collection, Iterable
 from contextlib import nullcontext
 from multiprocessing import get_context
 from os import cpu_count
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from tests.simulation import shard_rules, worker_rules
+from tests.simulation import operator_rules, shard_rules, worker_rules
 from tests.simulation.mutations import MUTATIONS, taken_away
 from tests.simulation.shrink import attempt
 from tests.simulation.violation import Violation
 from tests.simulation.world import Simulation
 
-assert {MUTATIONS[name].__module__ for name in MUTATIONS} == {shard_rules.__name__, worker_rules.__name__}
+_ROOMS: Final = {room.__name__ for room in (operator_rules, shard_rules, worker_rules)}
+assert {MUTATIONS[name].__module__ for name in MUTATIONS} == _ROOMS
 
 
 class Guard(NamedTuple):

@@ -17,7 +17,12 @@ TOO_RARE = {
     "Probe": "only roots that are found late are asked for",
     "EndShard": "struck three times in four already; three ends a run, ten fates: some 60 a cell, by chance fewer",
     "Leave": "a worker leaves once in its life",
+    "Halt": "only a flood trips a breaker, in a fifth of the runs, and one halt ends it",
     "Examine": "only runs with scores that no sum can hold ask",
+    **dict.fromkeys(("op Apply", "op Drop", "op Place"), "a few people a run, in half of the runs: some 40 a cell"),
+    "op Close": "only what a flood has halted is resumed: some 20 a cell",
+    **dict.fromkeys(("op AskMoment", "op Open", "op Look"), "once an act, in part of the acts"),
+    "op Examine": "only what the board cannot hold is asked about",
 }
 """Calls that are so rare that even a high rate does not reach it, and why."""
 _SHORT = {

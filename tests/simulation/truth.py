@@ -1,7 +1,8 @@
 """The stream's own truth: what was written where, what is trimmed, and what each record means."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from consumer.domain.leases import Shard
 from consumer.domain.position import SHARD_END, TRIM_HORIZON
@@ -36,7 +37,7 @@ class Truth:
     def between(self, name: Shard, previous: str, last: str) -> list[int]:
         """Sequence numbers after `previous`, up to and including `last`."""
         numbers = self.numbers(name)
-        if previous == SHARD_END:
+        if previous == SHARD_END or last == TRIM_HORIZON:
             return []
         first = 0 if previous == TRIM_HORIZON else bisect_right(numbers, int(previous))
         end = len(numbers) if last == SHARD_END else bisect_right(numbers, int(last))
@@ -63,6 +64,10 @@ class Truth:
         first = bisect_right(self.numbers(name), numbers[0]) - 1
         records = self.shard(name).records[first : first + len(numbers)]
         return [decode(wire, self._rules, self._floor[0]) for wire in records]
+
+    def wire(self, name: Shard, sequence_number: str) -> Mapping[str, Any]:
+        """One record as it came."""
+        return self.shard(name).records[bisect_right(self.numbers(name), int(sequence_number)) - 1]
 
     def remember_floor(self) -> None:
         """The first stream's start position is that of all; its row may be deleted later."""

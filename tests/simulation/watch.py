@@ -32,7 +32,7 @@ class Watch:
             if self._clock() - self._vouched.get(owner, 0.0) > TTL_SECONDS + 1e-6:
                 raise Violation("a silent worker commits nothing", f"{owner} has not beaten for a TTL: {call.lease}")
         elif isinstance(call, Claim):
-            self._nobody_robbed(call.row, owner)
+            self.nobody_robbed(call.row, owner)
 
     def told(self, owner: str, call: Call, reply: Reply, sent_at: float) -> None:
         """A reply arrives."""
@@ -83,7 +83,7 @@ class Watch:
             facts = f"{claimed.owner} claims {claimed.shard} with {claimed.epoch} after {before.epoch}"
             raise Violation("an epoch is never used again", facts)
 
-    def _nobody_robbed(self, row: LeaseRow, claimant: str) -> None:
+    def nobody_robbed(self, row: LeaseRow, claimant: str) -> None:
         """Whoever has beaten all the time keeps what it has, unless it left or is the claimant's earlier life."""
         owner = row.owner
         if owner is None or owner == claimant or owner in self._silent or owner not in self._beats:

@@ -43,6 +43,7 @@ class SimulatedWorker:
             lookahead_bytes=random.choice((400, 1500, 100_000)),
             total_lookahead_bytes=random.choice((800, 200_000)),
             stale_after_seconds=STALE_AFTER_SECONDS,
+            breaker=simulation.operators.breaker,
         )
         self.set_clock()
         backoff = JitteredBackoff(random, first_seconds=0.05, most_seconds=2.0)

@@ -16,6 +16,7 @@ from tests.simulation.dice import Dice
 from tests.simulation.growth import ARN, Growth
 from tests.simulation.hands import Hands
 from tests.simulation.nemesis import CALM, Fate, Nemesis, refusal
+from tests.simulation.operators import Operators
 from tests.simulation.oracle import Oracle
 from tests.simulation.scale import GROWING_SECONDS, HEALING_SECONDS, REFUSED_SECONDS, TROUBLED_SECONDS, scaled
 from tests.simulation.story import told
@@ -62,6 +63,7 @@ class Simulation:
         self._stopping = False
         self.growth = Growth(self, self.streams)
         self.hands = Hands(self)
+        self.operators = Operators(self)
         self.workers: list[SimulatedWorker] = []
 
     # --- running ---
@@ -195,6 +197,7 @@ class Simulation:
                 self.at(at, lambda name=name: self._start(name))  # type: ignore[misc]
         self.growth.plan(GROWING_SECONDS)
         self.hands.plan()
+        self.operators.plan()
 
     def _start(self, name: str) -> SimulatedWorker:
         self._lives[name] += 1
@@ -214,6 +217,7 @@ class Simulation:
         self.nemesis.schedule = CALM
         self.note("world", "heals")
         self.growth.heal()
+        self.operators.tend()
         if not any(worker.alive for worker in self.workers):
             self._start("w0")
 

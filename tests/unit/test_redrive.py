@@ -174,6 +174,6 @@ def test_two_operators_between_each_other_count_once() -> None:
 
 
 def test_without_the_guard_of_the_pending_state_it_would_count_twice() -> None:
-    tables, operators = stocked("pending")
+    tables, operators = stocked("apply_pending")
     redrive_all(operators, "me", twice(tables, operators))
     assert tables.board["foo"].games == 16

@@ -1,0 +1,112 @@
+"""Clauses and rules that people's acts stand on, and the seed that fails without each; see guards."""
+
+from typing import Final
+
+from tests.simulation.proving import Guard
+
+OPERATOR_GUARDS: Final = (
+    Guard(
+        "pending state of a redrive",
+        "aws/redrive.py STILL_PENDING in DynamoRedrives.apply: state = :pending",
+        "of two operators, two attempts and a late repetition one counts",
+        "a quarantined record is dealt with once",
+        3,
+        off=("apply_pending",),
+    ),
+    Guard(
+        "pending state of a discard",
+        "aws/redrive.py STILL_PENDING in DynamoRedrives.discard: state = :pending",
+        "what was redriven is not discarded",
+        "a quarantined record is dealt with once",
+        16,
+        off=("discard_pending",),
+    ),
+    Guard(
+        "token of an act",
+        "aws/redrive.py _settled_before and aws/circuits.py DynamoCircuits.resume: act = :token",
+        "an act whose reply was lost knows itself again and does not blame somebody else",
+        "an act knows itself again",
+        3,
+        off=("act_token",),
+    ),
+    Guard(
+        "quarantine row if absent",
+        "aws/commit.py DynamoCommits: if_not_exists(state, :pending)",
+        "after a step back what was redriven or discarded is not pending again",
+        "a quarantine row stays",
+        50,
+        off=("quarantine_once",),
+    ),
+    Guard(
+        "resume of the halt that was seen",
+        "aws/circuits.py unresumed: resumes = :resumes",
+        "a late repetition does not close a circuit that has opened again since",
+        "a circuit is closed by who saw it open",
+        114,
+        off=("resume_unresumed",),
+    ),
+    Guard(
+        "halt of before a resume",
+        "aws/commit.py DynamoCommits.halt: resumes = :resumes",
+        "a late halt does not undo what a person did since",
+        "a circuit that was closed stays closed",
+        41,
+        off=("halt_unresumed",),
+    ),
+    Guard(
+        "flood halts",
+        "domain/breaker.py Breaker.trips",
+        "a flood of poison stays outside",
+        "a flood is not quarantined",
+        3,
+        rules=("flood_halts",),
+    ),
+    Guard(
+        "set if absent",
+        "aws/placements.py DynamoPlacements._put: attribute_not_exists(leaseKey)",
+        "a late repetition does not take a row back to where it was made again",
+        "a shard is placed as it was seen",
+        60,
+        off=("place_if_absent",),
+    ),
+    Guard(
+        "owner of a set row",
+        "aws/placements.py DynamoPlacements._move: leaseOwner = :owner, or none",
+        "who was asked about a shard with an owner does not place one without, nor the reverse",
+        "a shard is placed as it was seen",
+        107,
+        off=("place_owner",),
+    ),
+    Guard(
+        "epoch of a set row",
+        "aws/placements.py UNCHANGED: leaseEpoch = :epoch",
+        "a late repetition does not take a shard back",
+        "a shard is placed as it was seen",
+        233,
+        off=("place_epoch",),
+    ),
+    Guard(
+        "set only when nobody lives",
+        "operations/checkpoint.py refuse_alive",
+        "a shard is not taken from a worker that beats",
+        "nobody living is robbed",
+        3,
+        rules=("set_only_when_nobody_lives",),
+    ),
+    Guard(
+        "set raises the epoch",
+        "operations/checkpoint.py _moved: row.epoch + 1",
+        "who had the shard before is fenced off",
+        "an epoch is never used again",
+        3,
+        rules=("placed_above_all_epochs",),
+    ),
+    Guard(
+        "epoch of a row made again",
+        "operations/checkpoint.py _missing: the seconds since 1970",
+        "it is above all before, which nobody knows any more",
+        "an epoch is never used again",
+        57,
+        rules=("made_above_all_epochs",),
+    ),
+)
