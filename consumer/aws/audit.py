@@ -6,7 +6,7 @@ from threading import Event
 from typing import Any, Final
 
 from consumer.aws.items import Item, iso, text
-from consumer.aws.pages import query
+from consumer.aws.pages import partition
 from consumer.aws.transaction import Action
 from consumer.domain.audit import Trace
 
@@ -41,15 +41,7 @@ class DynamoAudit:
 
     def rows(self, *, newest_first: bool = True) -> Iterator[dict[str, str]]:
         """All acts: `at`, `who`, `act`, `target` and the act's own details, as text. Raises Trouble."""
-        for item in query(
-            self._client,
-            self._stop,
-            TableName=self._quarantine,
-            KeyConditionExpression="shardId = :audit",
-            ExpressionAttributeValues={":audit": {"S": AUDIT}},
-            ScanIndexForward=not newest_first,
-        ):
-            yield _row(item)
+        return map(_row, partition(self._client, self._stop, self._quarantine, AUDIT, newest_first=newest_first))
 
 
 def _row(item: Item) -> dict[str, str]:

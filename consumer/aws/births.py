@@ -6,7 +6,7 @@ from typing import Any
 from consumer.aws.audit import audit_put
 from consumer.aws.errors import translated
 from consumer.aws.items import BIRTH, birth_item, birth_key, birth_row, lease_key, stream_key
-from consumer.aws.pages import ask, query
+from consumer.aws.pages import ask, partition
 from consumer.aws.transaction import Action, transact
 from consumer.domain.audit import Trace
 from consumer.domain.leases import Amendment, Birth
@@ -25,14 +25,7 @@ class DynamoBirths:
     @translated()
     def births(self) -> tuple[Birth, ...]:
         """One partition; see operator_ports.Births."""
-        rows = query(
-            self._client,
-            self._stop,
-            TableName=self._quarantine,
-            KeyConditionExpression="shardId = :birth",
-            ExpressionAttributeValues={":birth": {"S": BIRTH}},
-        )
-        return tuple(map(birth_row, rows))
+        return tuple(map(birth_row, partition(self._client, self._stop, self._quarantine, BIRTH)))
 
     def amend(self, amendment: Amendment, trace: Trace) -> Done | Lost:
         """See operator_ports.Births. A repetition after a lost answer is the same request to DynamoDB."""

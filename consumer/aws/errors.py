@@ -104,10 +104,13 @@ def may_pass(error: BaseException) -> bool:
 def refusal_of(trouble: Trouble) -> StartRefused:
     """Why a person's command, or a worker's start, ends here, and what that person can do."""
     advice = {
+        TroubleKind.THROTTLED: "AWS throttles this: try again later, or give the tables more capacity",
+        TroubleKind.CONFLICT: "others write to the same rows all the time: try again",
+        TroubleKind.MISSING: "a table or stream that was there is gone: check whether it was deleted",
         TroubleKind.DENIED: "AWS refuses: check the credentials and the permissions of this role",
         TroubleKind.NETWORK: "AWS cannot be reached: check the region, the network and the AWS_ENDPOINT_URL variables",
         TroubleKind.MALFORMED: "what answers does not speak DynamoDB: check the AWS_ENDPOINT_URL variables",
-    }.get(trouble.kind, "AWS does not do what is needed at start")
+    }.get(trouble.kind, "AWS does not do what it is asked")
     return StartRefused(f"{advice} ({trouble.detail})")
 
 

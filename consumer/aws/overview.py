@@ -6,18 +6,20 @@ from typing import Any, Final
 
 from consumer.aws.errors import translated
 from consumer.aws.items import (
+    BIRTH,
     GAP,
     MEMBERS_KEY,
     SHARD_PREFIX,
     STREAM_PREFIX,
     Item,
+    birth_row,
     lease_row,
     members_of,
     pin_row,
     text,
 )
-from consumer.aws.pages import query, scan
-from consumer.domain.leases import LeaseRow, Members, Pin
+from consumer.aws.pages import partition, scan
+from consumer.domain.leases import Birth, LeaseRow, Members, Pin
 from consumer.domain.outcomes import Ledger
 from consumer.domain.overview import Gap, LeaseTable
 
@@ -55,13 +57,6 @@ class DynamoOverviews:
     @translated()
     def gaps(self) -> tuple[Gap, ...]:
         """One partition; see operator_ports.Overviews."""
-        rows = query(
-            self._client,
-            self._stop,
-            TableName=self._quarantine,
-            KeyConditionExpression="shardId = :gap",
-            ExpressionAttributeValues={":gap": {"S": GAP}},
-        )
         return tuple(
             Gap(
                 item["streamArn"]["S"],
@@ -71,8 +66,13 @@ class DynamoOverviews:
                 text(item, "loss") or "possible",
                 text(item, "foundAt") or "",
             )
-            for item in rows
+            for item in partition(self._client, self._stop, self._quarantine, GAP)
         )
+
+    @translated()
+    def births(self) -> tuple[Birth, ...]:
+        """One partition; see operator_ports.Overviews."""
+        return tuple(map(birth_row, partition(self._client, self._stop, self._quarantine, BIRTH)))
 
     def pending(self) -> int:
         """A scan that answers keys alone; see operator_ports.Overviews."""

@@ -34,6 +34,18 @@ def query(client: Any, stop: Event, **request: Any) -> Iterator[Item]:
     return _pages(client.query, stop, request)
 
 
+def partition(client: Any, stop: Event, quarantine: str, name: str, *, newest_first: bool = False) -> Iterator[Item]:
+    """A partition of the quarantine table, by its sort key. Raises Trouble."""
+    return query(
+        client,
+        stop,
+        TableName=quarantine,
+        KeyConditionExpression="shardId = :name",
+        ExpressionAttributeValues={":name": {"S": name}},
+        ScanIndexForward=not newest_first,
+    )
+
+
 def _pages(read: Callable[..., dict[str, Any]], stop: Event, request: Mapping[str, Any]) -> Iterator[Item]:
     start: dict[str, Any] = {}
 

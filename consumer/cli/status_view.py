@@ -28,6 +28,7 @@ def status_fields(status: Status, limits: Limits) -> dict[str, object]:
         "quarantinePending": status.pending,
         "halted": [str(each.shard) for each in status.halted],
         "unreadStreams": list(status.unread),
+        "strangeStreams": [birth.stream_arn for birth in status.strange],
         "workers": [_worker_fields(worker) for worker in status.workers],
         "shards": [_shard_fields(shard) for shard in status.shards],
         "gaps": [_gap_fields(gap) for gap in status.gaps],
@@ -108,6 +109,11 @@ def _summary(status: Status, limits: Limits) -> Iterable[str]:
         yield f"  {where}: from {gap.start} to {gap.end or 'not known yet'}, loss {gap.loss}, found {gap.found_at}"
     for stream_arn in status.unread:
         yield f"unread      no worker has begun with {stream_arn}"
+    for birth in status.strange:
+        yield (
+            f"halted      stream {label_of(birth.stream_arn)}: lease table {birth.lease_table} began it, and the one "
+            "that was looked at does not know it; the way on is `consumer init --adopt`"
+        )
     for each in status.halted:
         way = "consumer checkpoint set" if each.state is State.MISSING else "consumer resume"
         why = "its row is missing" if each.state is State.MISSING else "most of its last records are poison"

@@ -70,6 +70,10 @@ class Overviews(Protocol):
         """Every gap row."""
         ...
 
+    def births(self) -> tuple[Birth, ...]:
+        """Every birth row."""
+        ...
+
     def pending(self) -> int:
         """How many quarantine rows are pending. Costs a scan."""
         ...

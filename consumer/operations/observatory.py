@@ -24,16 +24,17 @@ class Observatory:
 
     def look(self) -> Status:
         """How things stand. The stream may be off by now: what the tables know of it is told. Raises Trouble."""
-        table = self._overviews.lease_table()
+        table, births = self._overviews.lease_table(), self._overviews.births()
         in_use = {row.shard.stream_arn for row in table.ledger.rows if not row.finished}
         try:
             in_use.add(self._newest())
         except StartRefused:
-            if not table.ledger.pins:
+            if not table.ledger.pins and not births:
                 raise
         listings = [listing for arn in sorted(in_use) if (listing := self._listing(arn)) is not None]
         now = max((listing.served_at for listing in listings), default=time.time())
-        return status(table, listings, self._overviews.gaps(), self._overviews.pending(), now, self._ttl)
+        gaps, pending = self._overviews.gaps(), self._overviews.pending()
+        return status(table, listings, gaps, pending, now, self._ttl, births)
 
     def _listing(self, stream_arn: str) -> StreamListing | None:
         """None for a stream that is gone, or that has no shards yet."""

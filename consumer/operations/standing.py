@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
-from consumer.domain.leases import Shard, Vouch
+from consumer.domain.leases import Birth, Shard, Vouch
 from consumer.domain.lineage import RETENTION_SECONDS
 from consumer.domain.overview import Gap
 
@@ -74,7 +74,10 @@ class WorkerStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """`now` is the server's, in unix seconds. `unread`: streams (ARNs) that no worker has begun with."""
+    """`now` is the server's, in unix seconds. `unread`: streams (ARNs) that no worker has begun with.
+
+    `strange`: streams that were begun, and of which this lease table knows nothing: it was emptied, or is another one.
+    """
 
     now: float
     shards: tuple[ShardStatus, ...]
@@ -83,6 +86,7 @@ class Status:
     pending: int
     replays: tuple[Mapping[str, str], ...]
     unread: tuple[str, ...] = ()
+    strange: tuple[Birth, ...] = ()
 
     @property
     def halted(self) -> tuple[ShardStatus, ...]:
@@ -91,7 +95,9 @@ class Status:
 
     @property
     def at_most_seconds(self) -> float:
-        """The stream's lag, at most."""
+        """The stream's lag, at most. Where the ledger is lost, nothing that the stream has is known to be committed."""
+        if self.strange:
+            return float(RETENTION_SECONDS)
         return max((each.worst_seconds for each in self.shards), default=0.0)
 
     @property
@@ -99,9 +105,9 @@ class Status:
         """The stream's lag; None while that of a shard is not known. Who waits for its parent is not older than it."""
         unknown = [each for each in self.shards if each.lag_seconds is None]
         known = all(each.state is State.WAITING and each.at_most_seconds is None for each in unknown)
-        return (
-            max((each.lag_seconds or 0.0 for each in self.shards), default=0.0) if known and not self.unread else None
-        )
+        if not known or self.unread or self.strange:
+            return None
+        return max((each.lag_seconds or 0.0 for each in self.shards), default=0.0)
 
     @property
     def headroom_seconds(self) -> float:
@@ -110,7 +116,7 @@ class Status:
 
     def verdict(self, limits: Limits) -> Verdict:
         """The worst that is true."""
-        if self.halted:
+        if self.halted or self.strange:
             return Verdict.HALTED
         if self.headroom_seconds < limits.headroom_seconds:
             return Verdict.DATA_LOSS_NEAR

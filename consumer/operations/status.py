@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from consumer.domain import lineage
-from consumer.domain.leases import LeaseRow, Members, Shard
+from consumer.domain.leases import Birth, LeaseRow, Members, Shard
 from consumer.domain.lineage import RETENTION_SECONDS
 from consumer.domain.outcomes import Ledger, StreamListing
 from consumer.domain.overview import Gap, LeaseTable
@@ -28,6 +28,7 @@ def status(
     pending: int,
     now: float,
     lease_ttl_seconds: float,
+    births: tuple[Birth, ...] = (),
 ) -> Status:
     """How things stand at `now`, the server's unix seconds."""
     listings = tuple(listings)
@@ -42,6 +43,7 @@ def status(
     shards += [_lost(shard, ledger, now) for shard in lineage.missing(ledger)]
     shards += _waiting(parents, {each.shard for each in shards}, ledger, now)
     pinned = {pin.stream_arn for pin in ledger.pins}
+    born = {birth.stream_arn for birth in births}
     return Status(
         now,
         tuple(sorted(_related(shards, parents), key=lambda each: each.shard)),
@@ -49,7 +51,8 @@ def status(
         gaps,
         pending,
         table.replays,
-        tuple(listing.stream_arn for listing in listings if listing.stream_arn not in pinned),
+        tuple(listing.stream_arn for listing in listings if listing.stream_arn not in pinned | born),
+        tuple(birth for birth in births if birth.stream_arn not in pinned),
     )
 
 

@@ -12,7 +12,16 @@ def test_empty_tables(subject: Subject) -> None:
     desk = desk_of(subject)
     table = desk.overviews.lease_table()
     assert (table.ledger, table.members.workers, table.replays) == (Ledger((), ()), {}, ())
-    assert (desk.overviews.gaps(), desk.overviews.pending()) == ((), 0)
+    assert (desk.overviews.gaps(), desk.overviews.births(), desk.overviews.pending()) == ((), (), 0)
+
+
+def test_births_outlive_a_lease_table_that_was_emptied(subject: Subject) -> None:
+    pin = Pin(ARN, None, (), complete=False)
+    assert subject.ledgers.pin(pin, None, CREATED) == Done()
+    (birth,) = desk_of(subject).overviews.births()
+    assert birth.stream_arn == ARN
+    assert birth == subject.ledgers.origin(ARN).birth
+    assert desk_of(subject).births.births() == (birth,)
 
 
 def test_ledger_members_gaps_and_pending(subject: Subject) -> None:

@@ -26,6 +26,10 @@ class FakeOverviews:
             for (shard, checkpoint), gap in self._tables.gaps.items()
         )
 
+    def births(self) -> tuple[Birth, ...]:
+        """See operator_ports.Overviews."""
+        return tuple(self._tables.births.values())
+
     def pending(self) -> int:
         """See operator_ports.Overviews."""
         return self._tables.pending()

@@ -47,6 +47,9 @@ def test_a_lost_ledger_counts_again_once_a_person_says_so(counted: Game) -> None
     for row in counted.rows("lease"):
         counted.client.delete_item(TableName=counted.tables["lease"], Key={"leaseKey": row["leaseKey"]})
     refused(counted)
+    status = consumer("status", environment=counted.environment())
+    assert (status.returncode, status.stderr) == (12, "")
+    assert "the way on is `consumer init --adopt`" in status.stdout
     code, said, complained = adopt(counted)
     assert (code, said) == (4, "")
     assert "up to 24 hours of games, is counted a second time" in complained

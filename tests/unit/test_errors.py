@@ -14,7 +14,7 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
-from consumer.aws.errors import code_of, may_pass, translated, trouble_of
+from consumer.aws.errors import code_of, may_pass, refusal_of, translated, trouble_of
 from consumer.domain.errors import DataTrimmed, IteratorExpired, Trouble, TroubleKind
 
 THROTTLED, CONFLICT, DENIED = TroubleKind.THROTTLED, TroubleKind.CONFLICT, TroubleKind.DENIED
@@ -146,3 +146,11 @@ def test_a_defect_is_not_trouble() -> None:
 )
 def test_what_a_persons_command_waits_out(error: Exception, passes: bool) -> None:
     assert may_pass(error) is passes
+
+
+@pytest.mark.parametrize("kind", TroubleKind)
+def test_what_a_person_is_told_is_right_in_the_middle_of_a_command_too(kind: TroubleKind) -> None:
+    refusal = refusal_of(Trouble(kind, "Scan: Code: message"))
+    assert refusal.exit_code == 3
+    assert str(refusal).endswith("(Scan: Code: message)")
+    assert "start" not in str(refusal)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from consumer.domain.breaker import Circuit
-from consumer.domain.leases import LeaseRow, Members, Pin, Vouch
+from consumer.domain.leases import Birth, LeaseRow, Members, Pin, Vouch
 from consumer.domain.lineage import RETENTION_SECONDS
 from consumer.domain.outcomes import Ledger, StreamListing
 from consumer.domain.overview import LeaseTable
@@ -26,10 +26,11 @@ def stand(
     listing: StreamListing | None = None,
     pin: Pin | None = PIN,
     pending: int = 0,
+    births: tuple[Birth, ...] = (),
 ) -> Status:
     ledger = Ledger(rows, (pin,) if pin else ())
     table = LeaseTable(ledger, Members(1, workers or {}))
-    return status(table, [listing or build_shards(len(rows), {})], (), pending, NOW, 5)
+    return status(table, [listing or build_shards(len(rows), {})], (), pending, NOW, 5, births)
 
 
 def only(told: Status) -> ShardStatus:
@@ -171,3 +172,14 @@ def test_rows_that_no_listing_shows_are_told() -> None:
     told = stand(row(checkpoint=sequence_number(7), created=NOW - 5, parent=9), listing=build_shards(0, {}))
     each = only(told)
     assert (each.checkpoint, each.parent, each.epoch) == (sequence_number(7), "shard-9", 7)
+
+
+def test_a_ledger_that_was_lost_is_no_stream_that_was_never_begun() -> None:
+    """By the birth row there should be a pin: the lease table was emptied, or another one is looked at."""
+    birth = Birth(ARN, "leases", "board")
+    told = stand(pin=None, births=(birth,), listing=build_shards(1, {}))
+    assert (told.strange, told.unread) == ((birth,), ())
+    assert told.verdict(Limits()) is Verdict.HALTED
+    assert (told.lag_seconds, told.headroom_seconds) == (None, 0.0)
+    known = stand(row(owner=ME, created=NOW - 20), workers={ME: CAUGHT_UP}, births=(birth,))
+    assert (known.strange, known.verdict(Limits())) == ((), Verdict.HEALTHY)

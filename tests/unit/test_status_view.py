@@ -8,7 +8,7 @@ import pytest
 from consumer.cli.document import document
 from consumer.cli.status_view import print_status, span, status_fields
 from consumer.domain.breaker import Circuit
-from consumer.domain.leases import Members, Pin, Vouch
+from consumer.domain.leases import Birth, Members, Pin, Vouch
 from consumer.domain.outcomes import Ledger
 from consumer.domain.overview import Gap, LeaseTable
 from consumer.operations.standing import Limits, Status
@@ -143,3 +143,17 @@ def test_the_shape_for_machines() -> None:
 )
 def test_a_span(seconds: float, told: str) -> None:
     assert span(seconds) == told
+
+
+def test_a_lost_ledger(capsys: pytest.CaptureFixture[str]) -> None:
+    table, birth = LeaseTable(Ledger((), ()), Members(0, {})), Birth(ARN, "leases", "board")
+    told = status(table, [build_shards(1, {})], (), 0, NOW, 5, (birth,))
+    assert status_fields(told, Limits())["strangeStreams"] == [ARN]
+    print_status(told, Limits(), all_shards=False)
+    first, lag, loss, *_ = lines = capsys.readouterr().out.splitlines()
+    assert (first, lag) == ("halted", "lag         unknown, at most 24 h 0 min")
+    assert loss == "data loss   in 0 s at the earliest"
+    assert (
+        "halted      stream 2026-01-01T00:00:00.000: lease table leases began it, and the one that was looked at does "
+        "not know it; the way on is `consumer init --adopt`"
+    ) in lines
