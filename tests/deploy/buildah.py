@@ -47,7 +47,8 @@ class Buildah:
         index.touch(mode=0o600)
         index.write_text("".join(f"{key}={shlex.quote(value)}\n" for key, value in _index().items()))
         given = [f"--build-arg={key}={value}" for key, value in arguments.items()]
-        secrets = [f"--secret=id=ca,src={_bundle()}", f"--secret=id=index,src={index}"]
+        files = {"index": str(index), "ca": _bundle()}
+        secrets = [f"--secret=id={key},src={file}" for key, file in files.items() if Path(file).is_file()]
         self._run("build", "--layers=false", "--format=docker", "--tag", name, *given, *secrets, str(context))
 
     def config(self, name: str) -> dict[str, Any]:

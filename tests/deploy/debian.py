@@ -9,6 +9,7 @@ from typing import Final
 
 PACKAGES: Final = ("python3", "python3-venv", "ca-certificates")
 """What the Dockerfile asks of its base."""
+_LEFT_OUT: Final = ("usr/share/doc", "usr/share/locale", "usr/share/man", "var/cache/apt", "var/lib/apt/lists")
 _NEEDED: Final = ("buildah", "debootstrap", "apt-get", "unshare")
 
 
@@ -28,6 +29,9 @@ def what_is_missing() -> str | None:
 def make_base(folder: Path) -> None:
     """Installs this machine's release, and no more of it than the image needs, from where apt has its packages."""
     codename = _release()["VERSION_CODENAME"]
+    hasty = folder / "etc" / "dpkg" / "dpkg.cfg.d" / "hasty"
+    hasty.parent.mkdir(parents=True)
+    hasty.write_text("force-unsafe-io\n")  # it need not survive a power cut
     command = ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", codename, str(folder)]
     done = subprocess.run(
         [*command, _mirror(codename)],
@@ -37,7 +41,8 @@ def make_base(folder: Path) -> None:
         env=os.environ | _proxy(),
     )
     assert done.returncode == 0, done.stdout.decode(errors="replace")[-3000:]
-    shutil.rmtree(folder / "var" / "cache" / "apt" / "archives")
+    for each in _LEFT_OUT:
+        shutil.rmtree(folder / each)
 
 
 def _release() -> dict[str, str]:

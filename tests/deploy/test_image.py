@@ -20,7 +20,7 @@ from tests.processes import Game, WorkerProcess
 MISSING = debian.what_is_missing()
 pytestmark = [
     pytest.mark.image,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(900),
     pytest.mark.skipif(MISSING is not None, reason=f"no image can be built and run here: {MISSING}"),
 ]
 
