@@ -105,3 +105,13 @@ def test_prometheus_takes_its_configuration(tmp_path: Path) -> None:
         shutil.copy(path, tmp_path / Path(inside).name)
     done = promtool("check", "config", tmp_path / "prometheus.yml")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_grafana_finds_prometheus_and_the_dashboard() -> None:
+    (datasource,) = read_yaml("deploy/compose/grafana-datasource.yml")["datasources"]
+    host, port = datasource["url"].removeprefix("http://").split(":")
+    assert any(each.endswith(f":{port}") for each in SERVICES[host]["ports"])
+    (provider,) = read_yaml("deploy/compose/grafana-dashboards.yml")["providers"]
+    dashboard = SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    assert Path(dashboard).parent == Path(provider["options"]["path"])
+    assert dashboard in mounts(SERVICES["grafana"])
