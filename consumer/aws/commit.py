@@ -105,15 +105,16 @@ class DynamoCommits:
         )
         return Lost(lease_row(item) if item else None) if failed else Done()
 
-    def record_gap(self, shard: Shard, checkpoint: str, found_at: float) -> bool:
+    def record_gap(self, shard: Shard, checkpoint: str, found_at: float, lease: Lease | None = None) -> bool | Lost:
         """Puts the gap's row if it is absent; see ports.Commits."""
         item = {**gap_key(shard, checkpoint), **gap(shard, checkpoint, found_at)}
         put = {"TableName": self._quarantine, "Item": item, "ConditionExpression": "attribute_not_exists(shardId)"}
-        cancelled = transact(self._client, [{"Put": put}])
+        held = [] if lease is None else [{"ConditionCheck": self._held(lease, checkpoint)}]
+        cancelled = transact(self._client, [*held, {"Put": put}])
         if cancelled is None:
             return True
         cancelled.only_conditions()
-        return False
+        return (_lost(cancelled) if held else None) or False
 
     def examine(self, game: Game) -> Verdict | None:
         """Why a game was refused alone; see ports.Commits."""
@@ -133,15 +134,15 @@ class DynamoCommits:
 
     def _advance(self, lease: Lease, previous: str, update: str) -> Action:
         """The first action of every transaction of a shard: its row moves on, if it is ours and where we left it."""
+        return {"Update": {**self._held(lease, previous), "UpdateExpression": update}}
+
+    def _held(self, lease: Lease, checkpoint: str) -> dict[str, Any]:
         return {
-            "Update": {
-                "TableName": self._leases,
-                "Key": lease_key(shard_key(lease.shard)),
-                "UpdateExpression": update,
-                "ConditionExpression": f"{FENCE} AND {COMPARE_AND_SET}",
-                "ExpressionAttributeValues": {**fence_values(lease), ":previous": {"S": previous}},
-                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-            }
+            "TableName": self._leases,
+            "Key": lease_key(shard_key(lease.shard)),
+            "ConditionExpression": f"{FENCE} AND {COMPARE_AND_SET}",
+            "ExpressionAttributeValues": {**fence_values(lease), ":previous": {"S": checkpoint}},
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
 
     def _quarantined(self, shard: Shard, poison: Poison, at: float) -> list[Action]:

@@ -124,8 +124,12 @@ class Commits(Protocol):
         """Finishes a shard: its row to SHARD_END with `children`, and the children's new rows."""
         ...
 
-    def record_gap(self, shard: Shard, checkpoint: str, found_at: float) -> bool:
-        """A durable row that says data after `checkpoint` may be lost; True when it is new."""
+    def record_gap(self, shard: Shard, checkpoint: str, found_at: float, lease: Lease | None = None) -> bool | Lost:
+        """A durable row that says data after `checkpoint` may be lost; True when it is new.
+
+        Lost, and nothing is written, when `lease` does not hold the shard there any more: what is behind the checkpoint
+        is for its holder to miss. None: nobody works the shard.
+        """
         ...
 
     def examine(self, game: Game) -> Verdict | None:

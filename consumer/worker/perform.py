@@ -91,7 +91,7 @@ def _of_shard(call: ShardCall, world: World) -> Reply:
         case Open(lease, after):
             return world.streams.open(lease.shard, after)
         case RecordGap(lease, checkpoint, found_at):
-            return world.commits.record_gap(lease.shard, checkpoint, found_at)
+            return world.commits.record_gap(lease.shard, checkpoint, found_at, lease)
         case Examine(_, game, detail, final):
             verdict = world.commits.examine(game) or ((Reason.REFUSED, detail) if final else None)
             return poison(game.wire, *verdict, world.rules) if verdict else Done()

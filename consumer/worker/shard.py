@@ -175,6 +175,8 @@ class ShardMachine:
                 writer.doubt(call)
             return [errand.retry(call, reply, self._backoff, now, self.lease)]
         match call, reply:
+            case RecordGap(), Lost():
+                return self._lose(reply.row, now)
             case ((Open() | Read() | RecordGap()), _):
                 return reader.take(call, reply, now)
             case Commit(), Committed():

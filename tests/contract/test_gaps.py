@@ -2,9 +2,10 @@
 
 import pytest
 
-from consumer.domain.outcomes import Committed
+from consumer.domain.leases import LeaseRow
+from consumer.domain.outcomes import Committed, Lost
 from consumer.domain.position import TRIM_HORIZON
-from tests.builders import CREATED, ME, game, ignored, lease, row, sequence_number, shard
+from tests.builders import CREATED, ME, OTHER, game, ignored, lease, row, sequence_number, shard
 from tests.contract.subject import Subject, unit
 
 NOBODY: frozenset[str] = frozenset()
@@ -59,3 +60,30 @@ def test_a_gap_row_that_was_deleted_is_made_whole_again(subject: Subject) -> Non
     subject.delete_gap(shard(), TRIM_HORIZON)
     assert subject.commits.commit(lease(), unit(game(1)), NOBODY, fills_gap=True) == Committed()
     assert subject.gaps() == {(shard(), TRIM_HORIZON): sequence_number(1)}
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        None,
+        row(owner=None),
+        row(owner=OTHER, epoch=8),
+        row(owner=ME, epoch=8),
+        row(owner=ME, checkpoint=sequence_number(5)),
+    ],
+)
+def test_only_the_holder_misses_what_is_behind_a_checkpoint(subject: Subject, stored: LeaseRow | None) -> None:
+    """A worker that was paused may find trimmed what another one has long committed."""
+    subject.plant(row(9))
+    if stored is not None:
+        subject.plant(stored)
+    before = subject.everything()
+    assert subject.commits.record_gap(shard(), TRIM_HORIZON, CREATED, lease()) == Lost(stored)
+    assert subject.everything() == before
+
+
+def test_the_holder_tells_of_a_gap_once(subject: Subject) -> None:
+    subject.plant(row(owner=ME))
+    assert subject.commits.record_gap(shard(), TRIM_HORIZON, CREATED, lease()) is True
+    assert subject.commits.record_gap(shard(), TRIM_HORIZON, CREATED + 1, lease()) is False
+    assert subject.gaps() == {(shard(), TRIM_HORIZON): None}

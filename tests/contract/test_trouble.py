@@ -40,7 +40,7 @@ CALLS: dict[str, Ask] = {
     "release": lambda leases, _: leases.release(lease()),
     "commit": lambda _, commits: commits.commit(lease(), unit(game(1)), frozenset(), fills_gap=False),
     "end": lambda _, commits: commits.end(lease(), TRIM_HORIZON, (), ()),
-    "record_gap": lambda _, commits: commits.record_gap(shard(), TRIM_HORIZON, CREATED),
+    "record_gap": lambda _, commits: commits.record_gap(shard(), TRIM_HORIZON, CREATED, lease()),
     "pending": lambda _, commits: commits.pending(),
     "examine": lambda _, commits: commits.examine(game(1)),
 }

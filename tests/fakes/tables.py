@@ -121,8 +121,11 @@ class FakeTables(FakeLedgers):
         self.on_end(lease, rows)
         return Committed()
 
-    def record_gap(self, shard: Shard, checkpoint: str, found_at: float) -> bool:
+    def record_gap(self, shard: Shard, checkpoint: str, found_at: float, lease: Lease | None = None) -> bool | Lost:
         """See ports.Commits."""
+        row = self.rows.get(shard)
+        if lease is not None and (row is None or not self._may_advance("gap", row, lease, checkpoint)):
+            return Lost(row)
         if self._guards("gap_if_absent", (shard, checkpoint) not in self.gaps):
             return False
         self.gaps[shard, checkpoint] = Gap(found_at, None)

@@ -134,7 +134,7 @@ def calls(portal: Portal) -> Iterator[dict[str, Callable[[], object]]]:
             "look": members.look,
             "commit": lambda: commits.commit(LEASE, UNIT, frozenset(), fills_gap=False),
             "end": lambda: commits.end(LEASE, "1", ("a",), (ROW,)),
-            "record_gap": lambda: commits.record_gap(SHARD, "1", 0.0),
+            "record_gap": lambda: commits.record_gap(SHARD, "1", 0.0, LEASE),
             "pending": commits.pending,
         }
 

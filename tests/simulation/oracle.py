@@ -210,6 +210,9 @@ class Oracle:
             known = self._gaps.get(key)
             if known is not None and (known.found_at != gap.found_at or known.to not in (None, gap.to)):
                 raise Violation("a gap row stays", f"{key[0]} after {key[1]}: {known} became {gap}")
+            stands = self._tables.rows.get(key[0])
+            if known is None and gap.to is None and stands is not None and stands.checkpoint != key[1]:
+                raise Violation("a gap is where its shard stands", f"{key[0]} after {key[1]}, not {stands.checkpoint}")
             if known is None or known.to != gap.to:
                 self._gaps[key] = Gap(gap.found_at, gap.to)
 

@@ -8,7 +8,7 @@ from consumer.worker.calls import PAGE_RECORDS, Commit, FindChildren, Open, Read
 from consumer.worker.reader import SCANT_RECORDS
 from consumer.worker.state import State
 from consumer.worker.tuning import Tuning
-from tests.builders import CREATED, ME, game, games, page, row, sequence_number
+from tests.builders import CREATED, ME, OTHER, game, games, page, row, sequence_number
 from tests.talks import Talk, kinds
 
 
@@ -207,6 +207,22 @@ def test_a_late_gap_row_of_before_a_rewind_is_dropped() -> None:
     gap = talk.call(RecordGap)
     talk.machine._reader.rewind(sequence_number(40), talk.now)
     assert talk.tell(gap, True) == []
+    assert talk.call(Open).after == sequence_number(40)
+
+
+def test_a_gap_behind_what_another_worker_has_committed_is_not_told() -> None:
+    talk = opened()
+    talk.answer(Read, DataTrimmed())
+    told = talk.answer(RecordGap, Lost(row(owner=OTHER, epoch=8, checkpoint=sequence_number(40))))
+    assert told == [events.LeaseLost(talk.lease, OTHER)]
+    assert talk.machine.state is State.GONE
+
+
+def test_a_gap_is_told_from_where_the_row_stands() -> None:
+    talk = opened()
+    talk.answer(Read, DataTrimmed())
+    told = talk.answer(RecordGap, Lost(row(owner=ME, checkpoint=sequence_number(40))))
+    assert told == [events.ShardRewound(talk.lease, sequence_number(40))]
     assert talk.call(Open).after == sequence_number(40)
 
 
