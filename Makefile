@@ -54,11 +54,12 @@ sbom: $(DEV) ## an SBOM and the licences of what the worker is made of, into dis
 audit: ## known vulnerabilities of everything locked (needs uv and the network: it fails where it cannot ask)
 	for lock in $(LOCKS); do $(UV) tool run $(AUDIT) --strict --require-hashes --disable-pip -r $$lock || exit 1; done
 
-check: $(DEV) ## format, lint, types, the direction of imports
+check: $(DEV) ## format, lint, types, the direction of imports, dead code
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/vulture
 
 simulate: $(DEV) ## SEEDS=1000 simulated runs from BASE=0 on, on all cores; exit code 1 with the seeds that fail
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) --base $(BASE)

@@ -25,9 +25,11 @@ class Engine(Server):
         super().start()
 
     def command(self, port: int) -> list[str]:  # noqa: ARG002  ministack takes its port from the environment
+        """ministack, run by its own interpreter."""
         return [str(self._python), "-m", "ministack"]
 
     def environment(self, port: int) -> dict[str, str]:
+        """What it needs to listen on this machine alone, and nothing of ours."""
         # Nothing else is passed on: ministack reads some dozens of variables, AWS_* and PYTHON* among them.
         inherited = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ}
         return inherited | {

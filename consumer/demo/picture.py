@@ -39,10 +39,12 @@ class LiveShow:
         self._live.stop()
 
     def tell(self, topic: str, sentence: str) -> None:
+        """See Show."""
         offset = Text(f"{time.monotonic() - self._started_at:4.1f} s  ", style="dim")
         self._console.print(offset + Text(f"{topic:<6}  ", style=TOPIC_STYLES.get(topic, "bold")) + Text(sentence))
 
     def update(self, scene: Scene) -> None:
+        """See Show."""
         self._pulse.append((scene.per_second, scene.pulse))
         self._scene = scene
         if not self._live.is_started:
@@ -50,6 +52,7 @@ class LiveShow:
         self._live.update(self._draw(scene, spare_lines=16), refresh=True)  # the story's
 
     def end(self, word: str, lines: Sequence[str], *, good: bool) -> None:
+        """See Show."""
         if self._scene is not None and self._live.is_started:
             self._live.update(self._draw(self._scene, spare_lines=20), refresh=True)  # the verdict wants more
             self._live.stop()
@@ -57,6 +60,7 @@ class LiveShow:
         self._console.print(verdict + Text(f"\n{'':{len(word) + 2}}".join(lines)))
 
     def advise(self, title: str, commands: Sequence[tuple[str, str]]) -> None:
+        """See Show."""
         table = Table.grid(padding=(0, 2))
         table.add_column(min_width=2 + max(len(command) for command, _ in commands))
         table.add_column()

@@ -69,9 +69,11 @@ class PlainShow:
         return
 
     def tell(self, topic: str, sentence: str) -> None:
+        """See Show."""
         print(f"{self._seconds():4.1f} s  {topic:<6}  {sentence}", flush=True)
 
     def update(self, scene: Scene) -> None:
+        """See Show."""
         if self._seconds() >= self._progress_at and scene.pulse in (Pulse.STARTING, Pulse.WORKING):
             self._progress_at = self._seconds() + PROGRESS_SECONDS
             self.tell(
@@ -81,9 +83,11 @@ class PlainShow:
             )
 
     def end(self, word: str, lines: Sequence[str], *, good: bool) -> None:  # noqa: ARG002  the words say it
+        """See Show."""
         print(f"\n{word}: " + f"\n{'':{len(word) + 2}}".join(lines), flush=True)
 
     def advise(self, title: str, commands: Sequence[tuple[str, str]]) -> None:
+        """See Show."""
         print(f"\n{title}")
         for command, purpose in commands:
             print(f"  {command:<{_width(commands)}}  {purpose}")

@@ -68,6 +68,7 @@ def cut(entries: Iterable[Entry], previous: str, limits: Limits, cut_at: float, 
     A sum that 38 digits or the number range cannot hold ends the unit before the record that would make it so, and so
     does a record that would trip the breaker. Whether the first one does is for the caller to ask.
     """
+    # In one piece: a call a record would cost as much as the fold itself.
     sums: dict[str, _Sum] = {}
     poison: list[Poison] = []
     ignored: dict[Outcome, int] = {}

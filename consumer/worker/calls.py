@@ -1,42 +1,21 @@
-"""The calls that the machines name, as values, what may be answered, and where a call waits for a thread."""
+"""The calls that the machines name, as values, and what may be answered."""
 
 from dataclasses import dataclass
-from enum import Enum
 
 from consumer.domain.errors import DataTrimmed, IteratorExpired, Trouble
 from consumer.domain.leaderboard import Unit
 from consumer.domain.leases import Adoption, Lease, LeaseRow, Members, Origin, Pin, Shard, Vouch
-from consumer.domain.outcomes import (
-    Children,
-    Committed,
-    Done,
-    Ledger,
-    Lost,
-    Page,
-    Refused,
-    Removed,
-    StreamListing,
-)
+from consumer.domain.outcomes import Children, Committed, Done, Ledger, Lost, Page, Refused, Removed, StreamListing
 from consumer.domain.records import Game, Poison
 
 PAGE_RECORDS = 1000
 """What one GetRecords may ask for at most. Source: its API reference."""
 
 
-class Lane(Enum):
-    """Who waits for whom: beats for nobody, commits before reads; aside are listings, which AWS wants slow, and the
-    ledger, which is large.
-    """
-
-    DATA = "data"
-    READ = "read"
-    BEAT = "beat"
-    LIST = "list"
-    LOAD = "load"
-
-
 @dataclass(frozen=True, slots=True)
 class Open:
+    """An iterator that begins after the position `after`."""
+
     lease: Lease
     after: str
 
@@ -54,6 +33,8 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class RecordGap:
+    """A durable row: what follows `checkpoint` may be lost (`found_at` in unix seconds)."""
+
     lease: Lease
     checkpoint: str
     found_at: float
@@ -61,6 +42,8 @@ class RecordGap:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
+    """The transaction of a unit. Players in `later` keep their stored date."""
+
     lease: Lease
     unit: Unit
     later: frozenset[str]
@@ -89,11 +72,15 @@ class Halt:
 
 @dataclass(frozen=True, slots=True)
 class FindChildren:
+    """Which children has the shard, now that it has ended?"""
+
     lease: Lease
 
 
 @dataclass(frozen=True, slots=True)
 class EndShard:
+    """The row to SHARD_END with all `children`, and `rows` for those that have none yet."""
+
     lease: Lease
     previous: str
     children: tuple[str, ...]
@@ -102,6 +89,8 @@ class EndShard:
 
 @dataclass(frozen=True, slots=True)
 class Release:
+    """The lease is given back."""
+
     lease: Lease
 
 
@@ -110,6 +99,8 @@ ShardCall = Open | Read | RecordGap | Commit | Halt | Examine | FindChildren | E
 
 @dataclass(frozen=True, slots=True)
 class Beat:
+    """A sign of life in `members`. Only a joining one puts the owner in; `bump` makes the others look."""
+
     owner: str
     vouch: Vouch
     joining: bool
@@ -118,27 +109,35 @@ class Beat:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    pass
+    """What is in `members` now?"""
 
 
 @dataclass(frozen=True, slots=True)
 class Bury:
+    """A dead owner is taken out of `members`, unless it has beaten since `beat`."""
+
     owner: str
     beat: int
 
 
 @dataclass(frozen=True, slots=True)
 class Leave:
+    """This worker is taken out of `members`."""
+
     owner: str
 
 
 @dataclass(frozen=True, slots=True)
 class FindOrigin:
+    """The stream's pin and birth row, read at one moment."""
+
     stream_arn: str
 
 
 @dataclass(frozen=True, slots=True)
 class ListShards:
+    """All shards that the stream shows now."""
+
     stream_arn: str
 
 
@@ -153,29 +152,35 @@ class PinStream:
 
 @dataclass(frozen=True, slots=True)
 class Plant:
+    """Root rows, while the pin is incomplete."""
+
     stream_arn: str
     rows: tuple[LeaseRow, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class CompletePin:
+    """From now on a root without a row is a lost row."""
+
     stream_arn: str
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    pass
+    """Every row of the ledger."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
+    """`lease` becomes the holder, if the row is still as it was read."""
+
     row: LeaseRow
     lease: Lease
 
 
 @dataclass(frozen=True, slots=True)
 class FindStream:
-    pass
+    """Which stream has the source table now?"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,17 +207,23 @@ class RecordLoss:
 
 @dataclass(frozen=True, slots=True)
 class Adopt:
+    """Shards found late join the list they belong to, and get their rows."""
+
     adoption: Adoption
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
+    """Notes since when listings have not shown a finished shard; None: they show it."""
+
     row: LeaseRow
     unlisted_since: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Forget:
+    """Deletes a finished row, and takes it out of the pin's roots."""
+
     row: LeaseRow
     pin: Pin | None
 
@@ -228,17 +239,3 @@ Reply = (
     Page | Poison | str | bool | Children | Committed | Lost | Refused | Done | Removed | Members | Origin
     | StreamListing | Ledger | LeaseRow | Trouble | IteratorExpired | DataTrimmed
 )  # fmt: skip
-
-
-def lane_of(call: Call) -> Lane:
-    """Where the call waits for a thread."""
-    match call:
-        case Beat() | Look() | Bury() | Leave():
-            return Lane.BEAT
-        case ListShards() | FindChildren() | FindLate() | FindStream():
-            return Lane.LIST
-        case Open() | Read():
-            return Lane.READ
-        case Load():
-            return Lane.LOAD
-    return Lane.DATA

@@ -27,6 +27,8 @@ class CaughtUp:
 
 @dataclass(frozen=True, slots=True)
 class RetryScheduled:
+    """A call failed and is made again after `delay_seconds`; `attempt` failures running."""
+
     operation: str
     kind: TroubleKind
     detail: str
@@ -45,6 +47,8 @@ class ShardRewound:
 
 @dataclass(frozen=True, slots=True)
 class LeaseClaimed:
+    """The shard is ours from now on; it was `previous_owner`'s."""
+
     row: LeaseRow
     previous_owner: str | None
 
@@ -66,11 +70,15 @@ class HandOverDecided:
 
 @dataclass(frozen=True, slots=True)
 class LeaseReleased:
+    """The lease is given back."""
+
     lease: Lease
 
 
 @dataclass(frozen=True, slots=True)
 class ShardEnded:
+    """Finished; `rows` are those of the children that got one now and are ours."""
+
     lease: Lease
     children: tuple[str, ...]
     rows: tuple[LeaseRow, ...]
@@ -106,6 +114,8 @@ class GapFound:
 
 @dataclass(frozen=True, slots=True)
 class StreamPinned:
+    """A stream is begun. After a `predecessor` what was written in between is in neither."""
+
     stream_arn: str
     floor: float | None
     roots: tuple[str, ...]
@@ -114,6 +124,8 @@ class StreamPinned:
 
 @dataclass(frozen=True, slots=True)
 class StreamListed:
+    """A listing, for whoever waits for what it shows."""
+
     listing: StreamListing
 
 
@@ -145,11 +157,15 @@ class LedgerSurprised:
 
 @dataclass(frozen=True, slots=True)
 class Joined:
+    """This worker is in `members`."""
+
     owner: str
 
 
 @dataclass(frozen=True, slots=True)
 class MemberBuried:
+    """A dead worker was taken out of `members`."""
+
     owner: str
 
 

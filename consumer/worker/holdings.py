@@ -21,10 +21,14 @@ class Work(Protocol):
     lease: Lease
 
     @property
-    def circuit(self) -> Circuit: ...
+    def circuit(self) -> Circuit:
+        """The breaker's, as this worker knows it."""
+        ...
 
     @property
-    def leaving(self) -> bool: ...
+    def leaving(self) -> bool:
+        """Whether the lease is being given back."""
+        ...
 
 
 class Holdings:

@@ -9,7 +9,8 @@ from collections import deque
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
-from consumer.worker.calls import Call, Lane, Reply, lane_of
+from consumer.worker.calls import Call, Reply
+from consumer.worker.lanes import Lane, lane_of
 from consumer.worker.perform import Perform
 
 

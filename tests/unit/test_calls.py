@@ -19,7 +19,6 @@ from consumer.worker.calls import (
     FindChildren,
     FindOrigin,
     FindStream,
-    Lane,
     Leave,
     ListShards,
     Load,
@@ -31,8 +30,8 @@ from consumer.worker.calls import (
     RecordGap,
     Release,
     Reply,
-    lane_of,
 )
+from consumer.worker.lanes import Lane, lane_of
 from consumer.worker.perform import World, perform
 from tests.builders import ARN, CREATED, ME, OTHER, game, lease, sequence_number, shard
 from tests.fakes import FakeTables
