@@ -43,7 +43,7 @@ wheel-test: $(DEV) ## wheel and sdist in clean environments, without the reposit
 	$(PYTEST) tests/proof/test_wheel.py
 
 deploy-test: $(DEV) $(ENGINE) dynamodb-local ## what deploy/ promises, against the real things
-	$(PYTEST) -m deploy
+	$(PYTEST) --dist loadscope -m deploy
 
 image-test: $(DEV) $(ENGINE) ## the image, built with buildah on Debian and run read-only; says why where it cannot (needs root)
 	$(BIN)/pytest -m image -rPs

@@ -1,22 +1,19 @@
-"""The alerts of rules.yml as text: promtool says whether it is valid, so that its own layout can be relied on."""
+"""The alerts of rules.yml."""
 
-import re
-from collections.abc import Callable
-from typing import NamedTuple
+import json
+from typing import Any, NamedTuple
 
 from tests.deploy.promtool import FOLDER
-
-_EXPRESSION = re.compile(r"(?<=\n        expr: )(.*?)(?=\n        (?:for|labels):)", re.DOTALL)
+from tests.deploy.yaml import read_yaml
 
 
 class Alert(NamedTuple):
-    """`expression` in one line; `keys` are those of its labels and annotations."""
+    """A rule as it is written."""
 
     name: str
     expression: str
-    keys: frozenset[str]
-    severity: str
-    runbook_url: str
+    labels: dict[str, str]
+    annotations: dict[str, str]
 
 
 def rules_text() -> str:
@@ -26,26 +23,21 @@ def rules_text() -> str:
 
 def alerts() -> list[Alert]:
     """In the order of the file."""
-    return [_alert(text) for text in rules_text().split("\n      - alert: ")[1:]]
+    return [Alert(rule["alert"], rule["expr"], rule["labels"], rule["annotations"]) for rule in _rules(_document())]
 
 
-def _alert(text: str) -> Alert:
-    expression = _EXPRESSION.search(text)
-    assert expression is not None
-    return Alert(
-        text.partition("\n")[0],
-        " ".join(expression[1].removeprefix(">-").split()),
-        frozenset(re.findall(r"^          (\w+):", text, re.MULTILINE)),
-        _value(text, "severity"),
-        _value(text, "runbook_url"),
-    )
+def all_saying(expression: str) -> str:
+    """A rules file in which each alert, at once, says this instead. JSON is YAML."""
+    document = _document()
+    for rule in _rules(document):
+        rule["expr"] = expression
+        rule.pop("for", None)
+    return json.dumps(document)
 
 
-def _value(text: str, key: str) -> str:
-    found = re.search(rf"^          {key}: (.+)$", text, re.MULTILINE)
-    return found[1] if found else ""
+def _document() -> dict[str, Any]:
+    return read_yaml("deploy/prometheus/rules.yml")
 
 
-def with_expressions(change: Callable[[str], str]) -> str:
-    """The rules with each expression changed."""
-    return _EXPRESSION.sub(lambda match: change(match[1]), rules_text())
+def _rules(document: dict[str, Any]) -> list[dict[str, Any]]:
+    return [rule for group in document["groups"] for rule in group["rules"]]

@@ -83,9 +83,14 @@ class Prometheus(Server):
 
     def firing(self) -> set[tuple[str, str]]:
         """The alerts that fire: name and instance, if it has one."""
-        alerts = self._get("alerts")["alerts"]
-        told = [alert["labels"] for alert in alerts if alert["state"] == "firing"]
-        return {(labels["alertname"], labels.get("instance", "")) for labels in told}
+        return {(alert["labels"]["alertname"], alert["labels"].get("instance", "")) for alert in self._firing()}
+
+    def summaries(self) -> set[str]:
+        """What a person reads first of each alert that fires."""
+        return {alert["annotations"]["summary"] for alert in self._firing()}
+
+    def _firing(self) -> list[dict[str, Any]]:
+        return [alert for alert in self._get("alerts")["alerts"] if alert["state"] == "firing"]
 
     def _get(self, path: str, **parameters: str) -> Any:
         status, said = self._ask(f"/api/v1/{path}?{urlencode(parameters)}")
