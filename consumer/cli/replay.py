@@ -100,9 +100,7 @@ def _wish(
         ways = f"{variable('leaderboard_table')}, {flag('leaderboard_table')}"
         faults.append(f"--into {into} is the configured leaderboard ({ways}): to count into it again, use --recount")
     if children and last != LATEST:
-        faults.append(
-            f"--children begins where the shard ends, and --to {last[:80]} ends before: leave one of them out"
-        )
+        faults.append(f"--children begin where the shard ends, and --to {last[:80]} ends before: leave one of them out")
     mode = Mode.RECOUNT if recount or into is not None else Mode.PENDING
     wish = Wish(shard, first, last, mode, into or settings.leaderboard_table, again)
     try:

@@ -119,7 +119,8 @@ def _summary(status: Status, limits: Limits) -> Iterable[str]:
         why = "its row is missing" if each.state is State.MISSING else "most of its last records are poison"
         yield f"halted      {each.shard}: {why}; the way on is `{way}`"
     for replay in status.replays:
-        yield "replay      " + ", ".join(f"{name}={value}" for name, value in replay.items())
+        where = replay["leaseKey"].partition("#")[2]
+        yield f"replay      {where}: {replay['games']} games, behind {replay['position']} of {replay['to']}"
     if not status.workers:
         yield "workers     none"
 

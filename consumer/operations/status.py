@@ -50,7 +50,7 @@ def status(
         workers,
         gaps,
         pending,
-        table.replays,
+        tuple(replay for replay in table.replays if replay.get("state") == "running"),
         tuple(listing.stream_arn for listing in listings if listing.stream_arn not in pinned | born),
         tuple(birth for birth in births if birth.stream_arn not in pinned),
     )

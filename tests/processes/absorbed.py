@@ -9,6 +9,7 @@ from consumer.aws.commit import DynamoCommits
 from consumer.aws.items import lease_item
 from consumer.aws.redrive import DynamoRedrives
 from consumer.aws.stream import DynamoStreams
+from consumer.aws.tables import LEADERBOARD_KEYS, DynamoTables
 from consumer.domain.audit import Trace
 from consumer.domain.leaderboard import Limits, cut
 from consumer.domain.leases import Lease, LeaseRow, Shard
@@ -72,6 +73,10 @@ class Absorbed:
         self.game.put(items)
         return self.absorb()
 
+    def finish(self) -> None:
+        """The shard has ended, and all of it is committed."""
+        assert self._commits().end(self._lease, self._checkpoint, (), ()) == Committed()
+
     def redrive(self, number: str, **values: str) -> None:
         """Counts a quarantined record, with these fields set."""
         quarantine, commits = self._ward(), self._commits()
@@ -83,6 +88,10 @@ class Absorbed:
         """Puts a quarantined record away."""
         head = self._head(number)
         assert self._ward().discard(Act(head, number, Trace("me", CREATED, "discard", str(head))), "no") == Done()
+
+    def make_board(self, name: str) -> None:
+        """Another, empty leaderboard table."""
+        DynamoTables(self.game.client, self.game.streams, threading.Event()).ensure(name, LEADERBOARD_KEYS)
 
     def reset(self) -> None:
         """Empties the leaderboard."""

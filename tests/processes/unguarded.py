@@ -3,7 +3,7 @@
 import secrets
 import sys
 
-from consumer.aws import commit, redrive, transaction
+from consumer.aws import commit, redrive, replay, transaction
 from consumer.cli import main
 
 if __name__ == "__main__":
@@ -14,4 +14,8 @@ if __name__ == "__main__":
         commit.COMPARE_AND_SET = "(checkpoint = :previous OR attribute_exists(checkpoint))"  # type: ignore[misc]
     if "pending" in guards:
         redrive.STILL_PENDING = "(#state = :pending OR attribute_exists(#state))"  # type: ignore[misc]
+    if "position" in guards:
+        replay.POSITION = "(#position = :previous OR attribute_exists(#position))"  # type: ignore[misc]
+    if "same-state" in guards:
+        replay.SAME_STATE = "(#state = :state OR attribute_exists(#state))"  # type: ignore[misc]
     main()

@@ -31,11 +31,12 @@ def interrupted(scene: Scene, first: str, last: str, mode: Mode = Mode.RECOUNT) 
     ("first", "last", "words"),
     [
         ("x", LATEST, "--from is 'x': it must be TRIM_HORIZON or a sequence number"),
-        ("1" * 41, LATEST, "up to 40 decimal digits"),
+        ("1" * 41, LATEST, "21 to 40 decimal digits"),
+        ("1" * 20, LATEST, "21 to 40 decimal digits"),
         ("LATEST", LATEST, "--from is 'LATEST'"),
-        ("1", "TRIM_HORIZON", "--to is 'TRIM_HORIZON': it must be LATEST or a sequence number"),
+        ("1" * 21, "TRIM_HORIZON", "--to is 'TRIM_HORIZON': it must be LATEST or a sequence number"),
         ("-1", "+5", "--to is '+5'"),
-        ("1000", "999", "--from 1000 is after --to 999"),
+        ("1" + "0" * 21, "9" * 21, f"--from 1{'0' * 21} is after --to {'9' * 21}"),
     ],
 )
 def test_what_could_never_be_right(first: str, last: str, words: str) -> None:

@@ -17,6 +17,14 @@ from tests.builders import ARN, ME, OTHER, build_shards, finished, row, sequence
 
 NOW = 1_769_900_000.0
 
+REPLAY = {
+    "leaseKey": "replay#label/shard-1#Board",
+    "state": "running",
+    "games": "7",
+    "position": "5",
+    "to": "9",
+}
+
 
 def incident() -> Status:
     """0 is finished; of its children 1 is halted, 2 is missing and 3 is worked; 4 waits for 3; 5 is alone."""
@@ -31,7 +39,7 @@ def incident() -> Status:
     table = LeaseTable(
         Ledger(rows, (Pin(ARN, None, ("shard-0", "shard-5"), complete=True),)),
         members,
-        ({"leaseKey": "replay#x", "to": "9"},),
+        (REPLAY, REPLAY | {"state": "finished"}),
     )
     return status(table, [build_shards(6, {0: [1, 2, 3], 3: 4})], gaps, 12, NOW, 5)
 
@@ -47,7 +55,7 @@ def test_a_tree_with_finished_shards_folded(capsys: pytest.CaptureFixture[str]) 
         f"  shard {shard(5)}: from 77 to not known yet, loss possible, found 2026-01-31T12:00:00.000Z",
         f"halted      {shard(1)}: most of its last records are poison; the way on is `consumer resume`",
         f"halted      {shard(2)}: its row is missing; the way on is `consumer checkpoint set`",
-        "replay      leaseKey=replay#x, to=9",
+        "replay      label/shard-1#Board: 7 games, behind 5 of 9",
         "worker      w1/a: owns 2, 1 behind by up to 8 s, beat 1 s ago",
         "worker      w2/b: owns 0, 0 behind, beat 1 min 40 s ago: no longer believed",
         "stream 2026-01-01T00:00:00.000 (1 finished shards not shown: --all)",
@@ -92,7 +100,7 @@ def test_the_shape_for_machines() -> None:
         [str(shard(1)), str(shard(2))],
         [],
     )
-    assert told["replays"] == [{"leaseKey": "replay#x", "to": "9"}]
+    assert told["replays"] == [REPLAY]
     assert told["gaps"] == [
         {
             "streamArn": ARN,

@@ -12,6 +12,8 @@ from consumer.domain.replay import LATEST, Mode, Overtaken, Progress, Range, mer
 from consumer.operations.checkpoint import find_row
 
 ACT: Final = "replay"
+FEWEST_DIGITS: Final = 21
+"""Of a sequence number. Source: API reference of DynamoDB Streams, StreamRecord."""
 
 
 class CountedAlready(UnsafeRefused):
@@ -32,9 +34,10 @@ class Wish:
     def check(self) -> None:
         """Raises UsageFault, with every fault, for what could never be right."""
         faults = [
-            f"{name} is {text[:80]!r}: it must be {word} or a sequence number, which has up to 40 decimal digits"
+            f"{name} is {text[:80]!r}: it must be {word} or a sequence number, which has {FEWEST_DIGITS} to 40 decimal "
+            "digits"
             for name, text, word in (("--from", self.first, TRIM_HORIZON), ("--to", self.last, LATEST))
-            if text != word and not is_sequence_number(text)
+            if text != word and not (is_sequence_number(text) and len(text) >= FEWEST_DIGITS)
         ]
         if not faults and self.last != LATEST and rank(self.first) > rank(self.last):
             faults.append(f"--from {self.first} is after --to {self.last}: there is nothing between them")
