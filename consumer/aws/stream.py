@@ -14,7 +14,7 @@ from consumer.aws.pace import Pace
 from consumer.aws.wire import as_it_came, keep_bodies
 from consumer.domain.errors import Trouble, TroubleKind
 from consumer.domain.leases import Shard, label_of
-from consumer.domain.outcomes import Children, ListedShard, RawPage, StreamListing
+from consumer.domain.outcomes import Children, ListedShard, RawPage, ServedPage, StreamListing
 from consumer.domain.position import TRIM_HORIZON, are_sequence_numbers
 
 MAX_LISTING_PAGES: Final = 1000
@@ -177,7 +177,9 @@ def raw_page(body: bytes) -> RawPage:
         raise _NO_PAGE from None
     if not sound:
         raise _NO_PAGE
-    return RawPage(records, iterator, len(body))
+    page = ServedPage(records, iterator, len(body))
+    page.body = body
+    return page
 
 
 _NO_PAGE: Final = Trouble(TroubleKind.MALFORMED, "GetRecords answered what is no page of records")

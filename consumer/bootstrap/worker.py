@@ -1,5 +1,6 @@
 """The worker, from its settings."""
 
+import gc
 import os
 import random
 import secrets
@@ -76,6 +77,7 @@ def run(settings: Settings) -> int:
     )
     health.start()
     log.info("http.listening", host=settings.http_host, port=health.port)
+    _spare_collector()
     try:
         daemon.run()
     finally:
@@ -83,6 +85,15 @@ def run(settings: Settings) -> int:
     stop.ignore_signals()
     log.info("worker.stopped")
     return 0
+
+
+def _spare_collector() -> None:
+    """What start has made stays, and records make no cycles: looking at all of it again and again is a quarter of a
+    busy worker's time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 10, 10)
 
 
 def _identity(settings: Settings) -> Identity:

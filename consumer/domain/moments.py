@@ -21,14 +21,11 @@ def is_shaped(text: str) -> bool:
 
 
 def day_by(text: str, latest: float) -> str | None:
-    """The date of a timestamp in UTC whose whole day is over by `latest` (unix seconds); None: it takes a closer look.
-
-    ValueError for a day that no calendar has.
-    """
-    if _IN_UTC.fullmatch(text) is None:
-        return None
-    day = text[:10]
-    return day if _midnight(day) + DAY_SECONDS <= latest else None
+    """The date in UTC of a timestamp that is not after `latest` (unix seconds); None if it is. See `moment_of`."""
+    if _IN_UTC.fullmatch(text) is not None and _midnight(day := text[:10]) + DAY_SECONDS <= latest:
+        return day
+    moment, day = moment_of(text)
+    return day if moment <= latest else None
 
 
 def moment_of(text: str) -> tuple[float, str]:

@@ -103,8 +103,8 @@ class Fault(Exception):
         self.detail = detail
 
 
-def decode(wire: Mapping[str, Any], rules: Rules, floor: float | None) -> Entry:
-    """What `wire` (a record as GetRecords sent it, with a valid sequence number) means.
+def decode(wire: Mapping[str, Any], rules: Rules, floor: float | None, kept: Mapping[str, Any] | None = None) -> Entry:
+    """What `wire` (a record as GetRecords sent it, with a valid sequence number) means; a game keeps it, or `kept`.
 
     `floor` is the start position in unix seconds, None for the trim horizon: what was created before it is ignored.
     """
@@ -115,13 +115,14 @@ def decode(wire: Mapping[str, Any], rules: Rules, floor: float | None) -> Entry:
         return Ignored(sequence_number, created, Outcome.BEFORE_START)
     event = wire.get("eventName")
     if event == "INSERT":
-        return _plain_game(wire, created, rules) or _game_or_poison(wire, created, rules)
+        kept = wire if kept is None else kept
+        return _plain_game(wire, created, rules, kept) or _game_or_poison(wire, created, rules, kept)
     if event == "MODIFY" or event == "REMOVE":
         return Ignored(sequence_number, created, Outcome.IGNORED)
     return poison(wire, Reason.REFUSED, f"eventName is {_short(event)}, not INSERT, MODIFY or REMOVE", rules)
 
 
-def _plain_game(wire: Mapping[str, Any], created: float, rules: Rules) -> Game | None:
+def _plain_game(wire: Mapping[str, Any], created: float, rules: Rules, kept: Mapping[str, Any]) -> Game | None:
     """A game like nearly all: an ASCII player, a moment of UTC not after the record. None: it takes a closer look."""
     try:
         change = wire["dynamodb"]
@@ -136,13 +137,13 @@ def _plain_game(wire: Mapping[str, Any], created: float, rules: Rules) -> Game |
             and score.is_finite()
             and day is not None
         ):
-            return Game(change["SequenceNumber"], created, player, score, day, wire)
+            return Game(change["SequenceNumber"], created, player, score, day, kept)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
         pass
     return None
 
 
-def _game_or_poison(wire: Mapping[str, Any], created: float, rules: Rules) -> Game | Poison:
+def _game_or_poison(wire: Mapping[str, Any], created: float, rules: Rules, kept: Mapping[str, Any]) -> Game | Poison:
     change = wire["dynamodb"]
     try:
         image = change.get("NewImage")
@@ -153,7 +154,7 @@ def _game_or_poison(wire: Mapping[str, Any], created: float, rules: Rules) -> Ga
         day = _date(image, rules.timestamp_attribute, created + rules.max_future_seconds)
     except Fault as fault:
         return poison(wire, fault.reason, fault.detail, rules)
-    return Game(change["SequenceNumber"], created, player, score, day, wire)
+    return Game(change["SequenceNumber"], created, player, score, day, kept)
 
 
 def poison(wire: Mapping[str, Any], reason: Reason, detail: str, rules: Rules) -> Poison:

@@ -1,7 +1,7 @@
 """What a shard has read and not yet committed: decoded entries in order, bounded in bytes."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from consumer.domain.outcomes import Page
@@ -16,7 +16,7 @@ class Buffer:
         self._entries: deque[Entry] = deque()
         self._pages: deque[_PageLeft] = deque()
         self._size_bytes = 0
-        self._working = 0
+        self._ignored = 0
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -32,7 +32,7 @@ class Buffer:
     @property
     def idle(self) -> bool:
         """Whether it holds ignored records alone."""
-        return self._working == 0
+        return self._ignored == len(self._entries)
 
     @property
     def since(self) -> float:
@@ -49,7 +49,7 @@ class Buffer:
         if not page.entries:
             return
         self._entries.extend(page.entries)
-        self._working += sum(not isinstance(entry, Ignored) for entry in page.entries)
+        self._ignored += _ignored(page.entries)
         self._pages.append(_PageLeft(len(page.entries), page.size_bytes, now))
         self._size_bytes += page.size_bytes
         self.tail = page.entries[-1].sequence_number
@@ -64,7 +64,8 @@ class Buffer:
 
     def drop(self, records: int) -> None:
         """Forgets the first `records` entries: they are committed."""
-        self._working -= sum(not isinstance(entry, Ignored) for entry in islice(self._entries, records))
+        if self._ignored:
+            self._ignored -= _ignored(islice(self._entries, records))
         for _ in range(records):
             self._entries.popleft()
         while records:
@@ -86,3 +87,7 @@ class _PageLeft:
         self.records = records
         self.size_bytes = size_bytes
         self.arrived_at = arrived_at
+
+
+def _ignored(entries: Iterable[Entry]) -> int:
+    return sum(1 for entry in entries if type(entry) is Ignored)

@@ -82,7 +82,7 @@ def _of_shard(call: ShardCall, world: World) -> Reply:
     match call:
         case Read(_, iterator, _, floor, limit):
             raw = world.streams.read(iterator, limit)
-            entries = [decode(wire, world.rules, floor) for wire in raw.records]
+            entries = [decode(wire, world.rules, floor, raw.keep(place)) for place, wire in enumerate(raw.records)]
             return Page(entries, raw.next_iterator, raw.size_bytes)
         case Commit(lease, unit, later, fills_gap):
             return world.commits.commit(lease, unit, later, fills_gap=fills_gap)
@@ -94,7 +94,7 @@ def _of_shard(call: ShardCall, world: World) -> Reply:
             return world.commits.record_gap(lease.shard, checkpoint, found_at, lease)
         case Examine(_, game, detail, final):
             verdict = world.commits.examine(game) or ((Reason.REFUSED, detail) if final else None)
-            return poison(game.wire, *verdict, world.rules) if verdict else Done()
+            return poison(dict(game.wire), *verdict, world.rules) if verdict else Done()
         case FindChildren(lease):
             return world.streams.find_children(lease.shard)
         case EndShard(lease, previous, children, rows):

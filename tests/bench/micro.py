@@ -67,7 +67,8 @@ def record(number: int, player: str, random: Random) -> dict[str, Any]:
 
 def decoded(body: bytes, rules: Rules = Rules()) -> list[Entry]:  # noqa: B008  it is frozen
     """Poll's second half, and decode."""
-    return [decode(wire, rules, None) for wire in raw_page(body).records]
+    raw = raw_page(body)
+    return [decode(wire, rules, None, raw.keep(place)) for place, wire in enumerate(raw.records)]
 
 
 def folded(entries: list[Entry], limits: Limits = Limits()) -> list[Unit]:  # noqa: B008  it is frozen

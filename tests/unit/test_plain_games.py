@@ -44,17 +44,17 @@ CREATIONS = st.sampled_from([CREATED, CREATED - 86_400, 0.0, 1e12])
 @example("foo", {"N": [0, [1], 0]}, "2026-01-31T11:59:00Z", CREATED)
 def test_both_ways_say_the_same(player: object, score: object, moment: object, created: float) -> None:
     record = wire(player=player, score=score, timestamp=moment)
-    plain = _plain_game(record, created, Rules())
-    assert plain is None or plain == _game_or_poison(record, created, Rules())
+    plain = _plain_game(record, created, Rules(), {})
+    assert plain is None or plain == _game_or_poison(record, created, Rules(), {})
 
 
 @pytest.mark.parametrize("moment", ["2026-01-31", "2026-01-31T11:59:00.123Z", "2026-01-31 11:59+00:00"])
 def test_nearly_all_games_take_the_short_way(moment: str) -> None:
-    assert isinstance(_plain_game(wire(timestamp=moment), CREATED, Rules()), Game)
+    assert isinstance(_plain_game(wire(timestamp=moment), CREATED, Rules(), {}), Game)
 
 
 @pytest.mark.parametrize("image", [None, [], "x", {"playerId": {"S": "foo"}}])
 def test_half_a_record_takes_the_long_way(image: Any) -> None:
     record = wire()
     record["dynamodb"]["NewImage"] = image
-    assert _plain_game(record, CREATED, Rules()) is None
+    assert _plain_game(record, CREATED, Rules(), {}) is None
