@@ -65,9 +65,9 @@ def _is_left_out(engine: str) -> bool:
 def _take(scenario: Scenario, engines: list[str], seed: int) -> Report | None:
     """On each of the engines; None when it broke off."""
     report = Report()
-    for engine in engines:
+    for engine in engines if scenario.engines else [""]:
         began = time.monotonic()
-        print(f"{scenario.name} on {title(engine)} ...", end=" ", file=sys.stderr, flush=True)
+        print(f"{scenario.name} {title(engine)}".rstrip(), "...", end=" ", file=sys.stderr, flush=True)
         try:
             taken = scenario.take(engine, seed)
         except Exception:  # noqa: BLE001 - the others are measured all the same
