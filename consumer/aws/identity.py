@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 
 def caller(dynamodb: Any) -> str:
@@ -20,7 +21,7 @@ def caller(dynamodb: Any) -> str:
         try:
             client = boto3.client("sts", region_name=dynamodb.meta.region_name, config=config)
             return str(client.get_caller_identity()["Arn"])
-        except (BotoCoreError, ClientError, LookupError, ValueError):
+        except (BotoCoreError, ClientError, ResponseParserError, LookupError, ValueError):
             pass
     try:
         return f"{getpass.getuser()}@{socket.gethostname()}"

@@ -1,0 +1,118 @@
+"""Least privilege, by what was really called: every call is allowed, and everything that is allowed was called."""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+from consumer.cli.app import app
+from tests.deploy.grants import FOLDER, Grant, denied, grants_of, idle, statements
+from tests.deploy.life import rehearse
+from tests.deploy.needs import Need
+from tests.deploy.rehearsal import Rehearsal
+
+pytestmark = [pytest.mark.deploy, pytest.mark.timeout(400)]
+
+VIEWS = ("status", "top", "quarantine list", "quarantine show", "checkpoint show", "audit-log")
+ACTS = ("resume", "checkpoint set", "quarantine redrive", "quarantine discard", "init --adopt", "replay")
+ROLES = {
+    "worker.json": ("run",),
+    "viewer.json": VIEWS,
+    "operator.json": (*VIEWS, *ACTS),
+    "replay-into.json": ("replay --into",),
+    "setup.json": ("init",),
+}
+WITH = {"replay-into.json": "operator.json"}
+"""A policy that is attached beside another one."""
+OPEN_TO_ALL = {"sts:GetCallerIdentity"}
+"""AWS answers it whatever policies say."""
+AWS_CODE = Path(__file__).parents[2] / "consumer" / "aws"
+OF_THE_DEMO = {"BatchWriteItem"}
+
+
+@pytest.fixture(scope="module")
+def rehearsal(ministack_url: str) -> Iterator[Rehearsal]:
+    with Rehearsal(ministack_url) as rehearsal:
+        rehearse(rehearsal)
+        yield rehearsal
+
+
+def granted(rehearsal: Rehearsal, name: str) -> list[Grant]:
+    return grants_of(statements(name), rehearsal.placeholders)
+
+
+def needed(rehearsal: Rehearsal, *commands: str) -> set[Need]:
+    called = set[Need]().union(*(rehearsal.needs[command] for command in commands))
+    return {need for need in called if need.action not in OPEN_TO_ALL}
+
+
+def commands_of(group: Any, before: str = "") -> set[str]:
+    found: set[str] = set()
+    for name, command in group.commands.items():
+        found |= commands_of(command, f"{before}{name} ") if hasattr(command, "commands") else {f"{before}{name}"}
+    return found
+
+
+@pytest.mark.parametrize("name", ROLES)
+def test_every_call_is_allowed(rehearsal: Rehearsal, name: str) -> None:
+    grants = [*granted(rehearsal, name), *(granted(rehearsal, WITH[name]) if name in WITH else ())]
+    refused = {command: denied(grants, needed(rehearsal, command)) for command in ROLES[name]}
+    assert {command: what for command, what in refused.items() if what} == {}, f"deploy/iam/{name} does not allow it"
+
+
+@pytest.mark.parametrize("name", ROLES)
+def test_everything_that_is_allowed_was_called(rehearsal: Rehearsal, name: str) -> None:
+    unused = idle(granted(rehearsal, name), needed(rehearsal, *ROLES[name]))
+    assert unused == [], f"deploy/iam/{name} allows it, and none of {ROLES[name]} called it so"
+
+
+def test_every_command_was_rehearsed(rehearsal: Rehearsal) -> None:
+    assert {path.name for path in FOLDER.glob("*.json")} == set(ROLES)
+    assert set(rehearsal.needs) == {command for commands in ROLES.values() for command in commands} | {"healthcheck"}
+    assert rehearsal.needs["healthcheck"] == set()
+    assert commands_of(typer.main.get_command(app)) - {"demo"} == {
+        command.split(" --")[0] for command in rehearsal.needs
+    }
+
+
+def test_every_operation_of_the_code_was_rehearsed(rehearsal: Rehearsal) -> None:
+    code = "\n".join(path.read_text() for path in AWS_CODE.glob("*.py"))
+    calls = re.findall(r'client\.([a-z_]+)\(|get_paginator\("(\w+)"\)|_client\.(scan|query)\b', code)
+    names = {"".join(call) for call in calls} - {"get_paginator"}
+    written = {"".join(word.capitalize() for word in name.split("_")) for name in names}
+    assert len(written) > 10
+    assert written - rehearsal.operations - OF_THE_DEMO - {"GetCallerIdentity"} == set()
+
+
+@pytest.mark.parametrize("name", ROLES)
+def test_wildcards_are_only_where_aws_has_nothing_finer(name: str) -> None:
+    for statement in statements(name):
+        assert all(re.fullmatch(r"dynamodb:[A-Za-z]+", action) for action in statement["Action"])
+        for resource in statement["Resource"]:
+            assert "*" not in resource.removesuffix("${SourceTable}/stream/*"), "a stream's label is not known before"
+
+
+def test_a_missing_and_a_needless_permission_are_told(rehearsal: Rehearsal) -> None:
+    grants, needs = granted(rehearsal, "worker.json"), needed(rehearsal, "run")
+    for grant in grants:
+        assert denied([each for each in grants if each != grant], needs), f"nobody misses {grant}"
+        assert idle([*grants, grant._replace(action="dynamodb:DeleteTable")], needs)
+        assert idle([*grants, grant._replace(resource="arn:aws:dynamodb:*:*:table/another")], needs)
+    wide = next(grant for grant in grants if grant.within)._replace(within=None)
+    assert idle([wide], needs), "a condition that was taken away"
+
+
+def test_the_command_that_fills_them_in_does(tmp_path: Path) -> None:
+    command = re.search(r"^    (sed (?:.+\\\n)+.+) > operator\.json$", (FOLDER / "README.md").read_text(), re.MULTILINE)
+    assert command is not None
+    for name in ROLES:
+        words = command[1].replace("deploy/iam/operator.json", str(FOLDER / name))
+        done = subprocess.run(words, shell=True, check=True, cwd=tmp_path, capture_output=True, text=True)
+        left = set(re.findall(r"\$\{\w+\}", done.stdout))
+        assert left == ({"${OtherTable}"} if name == "replay-into.json" else set())
+        json.loads(done.stdout)
