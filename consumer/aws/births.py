@@ -1,8 +1,8 @@
 """Birth rows as a person amends them: each in one transaction with its audit row and a look at the pin."""
 
-from threading import Event
 from typing import Any
 
+from consumer.aws.adapters import OperatorAdapter
 from consumer.aws.audit import audit_put
 from consumer.aws.errors import translated
 from consumer.aws.items import BIRTH, birth_item, birth_key, birth_row, lease_key, stream_key
@@ -13,14 +13,8 @@ from consumer.domain.leases import Amendment, Birth
 from consumer.domain.outcomes import Done, Lost
 
 
-class DynamoBirths:
+class DynamoBirths(OperatorAdapter):
     """The Births port over a boto3 client; calls that must be tried again wait on `stop`."""
-
-    def __init__(self, client: Any, leases: str, quarantine: str, stop: Event) -> None:
-        self._client = client
-        self._leases = leases
-        self._quarantine = quarantine
-        self._stop = stop
 
     @translated()
     def births(self) -> tuple[Birth, ...]:

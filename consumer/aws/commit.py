@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from consumer.aws.adapters import WorkerAdapter
 from consumer.aws.deltas import add, is_later
 from consumer.aws.errors import translated
 from consumer.aws.examine import examine
@@ -33,14 +34,8 @@ COMPARE_AND_SET: Final = "checkpoint = :previous"
 """Makes it exact: a unit counts only where the one before it ended, once."""
 
 
-class DynamoCommits:
+class DynamoCommits(WorkerAdapter):
     """The Commits port over a boto3 client."""
-
-    def __init__(self, client: Any, leases: str, leaderboard: str, quarantine: str) -> None:
-        self._client = client
-        self._leases = leases
-        self._leaderboard = leaderboard
-        self._quarantine = quarantine
 
     @translated()
     def commit(self, lease: Lease, unit: Unit, later: frozenset[str], *, fills_gap: bool) -> CommitReply:

@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from consumer.aws.adapters import WorkerAdapter
 from consumer.aws.errors import translated
 from consumer.aws.gaps import fill, stream_gap, stream_gap_key
 from consumer.aws.items import (
@@ -36,14 +37,8 @@ FINISHED: Final = "checkpoint = :end"
 _END: Final = {":end": {"S": SHARD_END}}
 
 
-class DynamoLeases:
+class DynamoLeases(WorkerAdapter):
     """The Ledgers port over a boto3 client."""
-
-    def __init__(self, client: Any, leases: str, leaderboard: str, quarantine: str) -> None:
-        self._client = client
-        self._leases = leases
-        self._leaderboard = leaderboard
-        self._quarantine = quarantine
 
     # --- streams ---
 

@@ -1,9 +1,9 @@
 """An operator's look at lease and quarantine table: one scan, one query and a count, however many shards there are."""
 
 from collections.abc import Mapping
-from threading import Event
-from typing import Any, Final
+from typing import Final
 
+from consumer.aws.adapters import OperatorAdapter
 from consumer.aws.errors import translated
 from consumer.aws.items import (
     BIRTH,
@@ -26,14 +26,8 @@ from consumer.domain.overview import Gap, LeaseTable
 REPLAY_PREFIX: Final = "replay#"
 
 
-class DynamoOverviews:
+class DynamoOverviews(OperatorAdapter):
     """The Overviews port over a boto3 client; calls that must be tried again wait on `stop`."""
-
-    def __init__(self, client: Any, leases: str, quarantine: str, stop: Event) -> None:
-        self._client = client
-        self._leases = leases
-        self._quarantine = quarantine
-        self._stop = stop
 
     @translated()
     def lease_table(self) -> LeaseTable:

@@ -1,8 +1,8 @@
 """A shard's row as a person places it: one transaction with its audit row, under the row as it was read."""
 
-from threading import Event
 from typing import Any, Final
 
+from consumer.aws.adapters import OperatorAdapter
 from consumer.aws.audit import audit_put
 from consumer.aws.items import (
     MEMBERS_KEY,
@@ -27,14 +27,8 @@ UNCHANGED: Final = "leaseEpoch = :epoch AND checkpoint = :previous"
 """With the owner: nobody has claimed, committed or placed since the row was read."""
 
 
-class DynamoPlacements:
+class DynamoPlacements(OperatorAdapter):
     """The Placements port over a boto3 client; calls that must be tried again wait on `stop`."""
-
-    def __init__(self, client: Any, leases: str, quarantine: str, stop: Event) -> None:
-        self._client = client
-        self._leases = leases
-        self._quarantine = quarantine
-        self._stop = stop
 
     def look(self) -> tuple[Members, float]:
         """One consistent read; see operator_ports.Placements."""

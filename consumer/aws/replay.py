@@ -4,9 +4,9 @@ Written under the row as it is known: whoever repeats, comes late or was overtak
 """
 
 from collections.abc import Mapping
-from threading import Event
 from typing import Any, Final
 
+from consumer.aws.adapters import OperatorAdapter
 from consumer.aws.audit import audit_put
 from consumer.aws.deltas import add, is_later
 from consumer.aws.items import NEW_ROW, Item, number, text
@@ -26,14 +26,8 @@ SAME_STATE: Final = "#state = :state"
 """The record's row says what it said when the batch was cut."""
 
 
-class DynamoReplays:
+class DynamoReplays(OperatorAdapter):
     """The Replays port over a boto3 client; only the read waits on `stop` when it must be tried again."""
-
-    def __init__(self, client: Any, leases: str, quarantine: str, stop: Event) -> None:
-        self._client = client
-        self._leases = leases
-        self._quarantine = quarantine
-        self._stop = stop
 
     def progress(self, shard: Shard, target: str) -> Progress | None:
         """One consistent read; see operator_ports.Replays."""

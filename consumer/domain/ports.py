@@ -5,13 +5,13 @@
 Every method may raise Trouble, which leaves open whether a write took effect.
 """
 
-from collections.abc import Mapping
 from typing import Protocol
 
 from consumer.domain.leaderboard import Unit
 from consumer.domain.leases import Adoption, Lease, LeaseRow, Members, Origin, Pin, Shard, Vouch
 from consumer.domain.outcomes import Children, CommitReply, Done, Ledger, Lost, RawPage, Refused, Removed, StreamListing
 from consumer.domain.records import Game, Verdict
+from consumer.domain.standing import Standing
 
 
 class Streams(Protocol):
@@ -175,15 +175,6 @@ class Meters(Protocol):
         """Something moved: a commit, or an empty page of a shard that is caught up."""
         ...
 
-    def snapshot(
-        self,
-        *,
-        lag_seconds: float,
-        headroom_seconds: float,
-        quarantine_pending: int | None,
-        shards: Mapping[str, int],
-        leases_owned: int,
-        at: float,
-    ) -> None:
-        """How things stand now; `shards` counts them by state."""
+    def snapshot(self, standing: Standing, pending: int | None, at: float) -> None:
+        """How things stand now; `pending` quarantine rows, None: not counted."""
         ...

@@ -1,6 +1,6 @@
 """Metrics for Prometheus. No label grows without bound: there is no shard in any of them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from math import nan
 from typing import Final
 
@@ -17,6 +17,7 @@ from prometheus_client import (
 
 from consumer.domain.errors import TroubleKind
 from consumer.domain.records import Outcome
+from consumer.domain.standing import Standing
 
 PREFIX: Final = "leaderboard_consumer"
 COMMIT_BUCKETS: Final = (0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -105,27 +106,18 @@ class PrometheusMeters:
         self._moved = True
         self._progress.set(at)
 
-    def snapshot(
-        self,
-        *,
-        lag_seconds: float,
-        headroom_seconds: float,
-        quarantine_pending: int | None,
-        shards: Mapping[str, int],
-        leases_owned: int,
-        at: float,
-    ) -> None:
+    def snapshot(self, standing: Standing, pending: int | None, at: float) -> None:
         """How things stand now. Not counted (None): the last number stays. A state that vanished goes to 0.
 
         The first one also starts the clock of progress: a worker that never moves must not look like none at all.
         """
         if not self._moved:
             self.progress(at)
-        self._lag.set(lag_seconds)
-        self._headroom.set(headroom_seconds)
-        self._leases.set(leases_owned)
-        if quarantine_pending is not None:
-            self._pending.set(quarantine_pending)
-        self._states.update(shards)
+        self._lag.set(standing.lag_seconds)
+        self._headroom.set(standing.headroom_seconds)
+        self._leases.set(standing.leases_owned)
+        if pending is not None:
+            self._pending.set(pending)
+        self._states.update(standing.shards)
         for state in self._states:
-            self._shards.labels(state).set(shards.get(state, 0))
+            self._shards.labels(state).set(standing.shards.get(state, 0))

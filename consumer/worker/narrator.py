@@ -4,8 +4,8 @@ from typing import Any, Final
 
 from consumer.domain.leases import Lease
 from consumer.domain.ports import Meters
+from consumer.domain.standing import Standing
 from consumer.worker import events
-from consumer.worker.standing import Standing
 
 SUMMARY_SECONDS: Final = 60.0
 """How often a summary is logged at INFO while records are committed."""
@@ -28,14 +28,7 @@ class Narrator:
 
     def stand(self, standing: Standing, pending: int | None, unix_now: float) -> None:
         """Shows how things stand, and sums up from time to time."""
-        self._meters.snapshot(
-            lag_seconds=standing.lag_seconds,
-            headroom_seconds=standing.headroom_seconds,
-            quarantine_pending=pending,
-            shards=standing.shards,
-            leases_owned=standing.leases_owned,
-            at=unix_now,
-        )
+        self._meters.snapshot(standing, pending, unix_now)
         if self._summary_at is None:
             self._summary_at = unix_now + SUMMARY_SECONDS
         elif unix_now >= self._summary_at and self._units:

@@ -104,15 +104,11 @@ class ShardMachine:
         """A commit that was named was not sent after all."""
         self._writer.recall()
 
-    def hear(self, listing: StreamListing, now: float) -> None:
-        """A listing of the stream: it shows children that the filter did not, and that the stream itself answers."""
+    def hear(self, listing: StreamListing | None, now: float) -> None:
+        """The stream answers: a listing may show children that the filter did not. None: a later stream does."""
         self._reader.absence.stream_answered(now)
-        if self.state is State.ENDING:
+        if listing is not None and self.state is State.ENDING:
             self._writer.hear(listing, now)
-
-    def miss_stream(self, now: float) -> None:
-        """The stream is gone, and a later one answers in its place."""
-        self._reader.absence.stream_answered(now)
 
     def close(self) -> None:
         """It is not worked any more."""

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from consumer.domain.leases import Shard
@@ -13,17 +12,6 @@ SHOWN_TROUBLES: Final = 10
 """Troubles that readiness names; a thousand shards would have as many."""
 UNOWNED: Final = "unowned"
 """Beside the states of a worker's own shards: those that nobody works."""
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """`shards` are counted by state. `not_ready`: why not, a sentence each."""
-
-    lag_seconds: float
-    headroom_seconds: float
-    shards: dict[str, int]
-    leases_owned: int
-    not_ready: tuple[str, ...]
 
 
 def by_state(shards: Mapping[Shard, ShardMachine], missing: Collection[Shard], unowned: int) -> dict[str, int]:

@@ -7,6 +7,7 @@ from consumer.domain.leases import Lease, LeaseRow, Shard
 from consumer.domain.lineage import RETENTION_SECONDS
 from consumer.domain.outcomes import StreamListing
 from consumer.domain.ports import Backoff
+from consumer.domain.standing import Standing
 from consumer.worker import events
 from consumer.worker.agenda import Agenda
 from consumer.worker.calls import Call, Commit, CoordinatorCall, Reply, ShardCall, SurveyCall
@@ -16,7 +17,7 @@ from consumer.worker.identity import Identity
 from consumer.worker.outlook import Outlook
 from consumer.worker.pinning import Pinning
 from consumer.worker.shard import ShardMachine
-from consumer.worker.standing import SHOWN_TROUBLES, Standing, by_state, halts, waits
+from consumer.worker.standing import SHOWN_TROUBLES, by_state, halts, waits
 from consumer.worker.state import State
 from consumer.worker.survey import Surveyor
 from consumer.worker.tuning import Tuning
@@ -179,12 +180,9 @@ class Worker:
                 self.shards[row.shard].resume(row)
                 self._schedule(self.shards[row.shard])
             case events.StreamListed(listing):
-                self._hear(listing, now)
+                self._hear(listing.stream_arn, listing, now)
             case events.StreamGone(stream_arn):
-                for each in self.shards.values():
-                    if each.lease.shard.stream_arn == stream_arn:
-                        each.miss_stream(now)
-                        self._schedule(each)
+                self._hear(stream_arn, None, now)
             case events.ShardsAdopted():
                 self.coordinator.announce(now)
                 self.coordinator.rescan(now)
@@ -197,9 +195,10 @@ class Worker:
             case _:
                 pass
 
-    def _hear(self, listing: StreamListing, now: float) -> None:
+    def _hear(self, stream_arn: str, listing: StreamListing | None, now: float) -> None:
+        """What a listing shows; None: the stream is gone, and a later one answers in its place."""
         for machine in self.shards.values():
-            if machine.lease.shard.stream_arn == listing.stream_arn:
+            if machine.lease.shard.stream_arn == stream_arn:
                 machine.hear(listing, now)
                 self._schedule(machine)
 
@@ -236,9 +235,10 @@ class Worker:
         others = self._outlook.lag_seconds(
             coordinator.ledger, coordinator.vouches, self.shards.keys(), coordinator.halted, now, unix_now
         )
-        lag = max(mine, others)
         states = by_state(self.shards, coordinator.halted, self._outlook.unowned(coordinator.halted, now))
-        return Standing(lag, RETENTION_SECONDS - lag, states, len(self.shards), tuple(self._not_ready(now)))
+        return Standing(
+            lag := max(mine, others), RETENTION_SECONDS - lag, states, len(self.shards), tuple(self._not_ready(now))
+        )
 
     def _not_ready(self, now: float) -> list[str]:
         coordinator = self.coordinator

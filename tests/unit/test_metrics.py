@@ -6,6 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from consumer.domain.errors import TroubleKind
 from consumer.domain.ports import Meters
 from consumer.domain.records import Outcome
+from consumer.domain.standing import Standing
 from consumer.telemetry.metrics import PREFIX, PrometheusMeters
 
 
@@ -68,9 +69,7 @@ def test_a_commit_is_timed_and_is_progress() -> None:
 
 
 def snapshot(of: PrometheusMeters, shards: dict[str, int], pending: int | None, at: float) -> None:
-    of.snapshot(
-        lag_seconds=1.5, headroom_seconds=86_398.5, quarantine_pending=pending, shards=shards, leases_owned=2, at=at
-    )
+    of.snapshot(Standing(1.5, 86_398.5, shards, 2, ()), pending, at)
 
 
 def test_a_snapshot_sets_the_gauges_and_a_state_that_vanished_goes_to_zero() -> None:

@@ -1,4 +1,3 @@
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,9 +8,9 @@ from consumer.domain.leaderboard import Limits, cut
 from consumer.domain.leases import Adoption
 from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.records import Entry
+from consumer.domain.standing import Standing
 from consumer.worker import events
 from consumer.worker.narrator import SUMMARY_SECONDS, Narrator
-from consumer.worker.standing import Standing
 from tests.builders import ARN, ME, OTHER, game, ignored, lease, poison, row, sequence_number, shard
 
 NOW = 1_769_860_800.0
@@ -71,19 +70,8 @@ class Counted:
     def progress(self, at: float) -> None:
         self.told.append(("progress", at))
 
-    def snapshot(
-        self,
-        *,
-        lag_seconds: float,
-        headroom_seconds: float,
-        quarantine_pending: int | None,
-        shards: Mapping[str, int],
-        leases_owned: int,
-        at: float,
-    ) -> None:
-        self.told.append(
-            ("snapshot", lag_seconds, headroom_seconds, quarantine_pending, dict(shards), leases_owned, at)
-        )
+    def snapshot(self, standing: Standing, pending: int | None, at: float) -> None:
+        self.told.append(("snapshot", standing, pending, at))
 
 
 def tell(*told: events.Event) -> tuple[list[Line], list[tuple[object, ...]]]:
@@ -202,7 +190,7 @@ def test_the_standing_is_shown_and_summed_up_from_time_to_time() -> None:
     log, meters = Log(), Counted()
     narrator = Narrator(log, meters)
     narrator.stand(STANDING, 3, NOW)
-    assert meters.told == [("snapshot", 12.34, 86_000.0, 3, {"running": 2}, 2, NOW)]
+    assert meters.told == [("snapshot", STANDING, 3, NOW)]
     narrator.tell([committed(game(1), game(2)), committed(game(3))], NOW)
     log.lines.clear()
     narrator.stand(STANDING, None, NOW + SUMMARY_SECONDS - 1)
