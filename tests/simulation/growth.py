@@ -20,6 +20,8 @@ ARN = TABLE + "2026-01-01T00:00:00.000"
 LATER_ARN = TABLE + "2026-01-02T00:00:00.000"
 RECORDS = 60
 SHARDS = 8
+ROLL_OVERS = 6
+"""Of an aged world."""
 LISTINGS_KEPT = 3
 """An old listing is one of the last few; in a world of `ancient` listings it may be any."""
 
@@ -36,6 +38,7 @@ class Growth:
         self._big_games = self.random.choice((0, 0, 0.2))
         self._stale = self.random.choice((0, 0, 0.3))
         self._ancient = self.random.random() < 0.1
+        self._aged = self.random.random() < 0.4
         self._listings: dict[str, list[StreamListing]] = {}
         streams.listing_of = self._listing
         roots = [self.grow() for _ in range(self.random.choice((1, 2, 3, 3)))]
@@ -50,6 +53,9 @@ class Growth:
             self._at("write", 0, seconds * 0.9, self._write)
         for _ in range(random.choice((0, 1, 2, 3, 4))):
             self._at("split", 1, seconds * 0.9, self._split)
+        if self._aged:
+            for _ in range(ROLL_OVERS):
+                self._at("roll over", 0.5, seconds * 0.3, self._roll_over)
         if random.random() < 0.35:
             for _ in range(random.choice((1, 3))):
                 self._at("trim", 5, seconds * 1.2, self._trim)
@@ -60,7 +66,7 @@ class Growth:
         if random.random() < 0.05:
             self._at("gone", 3, seconds * 0.8, self._remove)
         if random.random() < 0.95:
-            for _ in range(20):
+            for _ in range(80 if self._aged else 20):
                 self._at("vanish", 3, seconds * 0.9, self._vanish)
 
     def grow(self, parent: str | None = None) -> FakeShard:
@@ -105,6 +111,10 @@ class Growth:
     def _open_shards(self) -> list[str]:
         return [shard.shard_id for shard in self._streams.shards.values() if not shard.closed]
 
+    def _shown(self) -> list[str]:
+        """Open shards that may end: one that nobody has seen yet has just begun."""
+        return [shard_id for shard_id in self._open_shards() if not self._streams.shards[shard_id].hidden]
+
     def _write(self) -> None:
         random = self.random
         image: dict[str, object] = {
@@ -123,16 +133,26 @@ class Growth:
     def _split(self) -> None:
         """A shard ends; one child or two, each of them sometimes hidden for a while."""
         shards = self._streams.shards
-        candidates = [shard_id for shard_id in self._open_shards() if not shards[shard_id].hidden]
+        candidates = self._shown()
         if len(shards) > SHARDS - 2 or not candidates:
             return
         parent = self.random.choice(candidates)
-        self._streams.close(parent)
-        for _ in range(self.random.choice((1, 2, 2))):
-            child = self.grow(parent)
-            if self.random.random() < 0.5:
-                self._hide(child)
+        self._end(parent, self.random.choice((1, 2, 2)), hides=0.5)
         self._note("split", f"{parent} ends")
+
+    def _roll_over(self) -> None:
+        """A shard is followed by one other, early: there are finished rows for long, and some of them may go."""
+        if candidates := self._shown():
+            parent = self.random.choice(candidates)
+            self._end(parent, 1, hides=0.1)
+            self._note("rolled over", f"{parent} ends")
+
+    def _end(self, parent: str, children: int, hides: float) -> None:
+        self._streams.close(parent)
+        for _ in range(children):
+            child = self.grow(parent)
+            if self.random.random() < hides:
+                self._hide(child)
 
     def _hide(self, shard: FakeShard) -> None:
         def show() -> None:

@@ -17,7 +17,7 @@ GUARDS: Final = (
         "aws/commit.py DynamoCommits.commit: checkpoint = :previous",
         "a unit counts once, and only where the one before it ended",
         "a checkpoint never goes back",
-        7,
+        5,
         off=("commit_previous",),
     ),
     Guard(
@@ -25,7 +25,7 @@ GUARDS: Final = (
         "aws/commit.py DynamoCommits.commit: leaseOwner = :me AND leaseEpoch = :epoch",
         "a zombie's unit does not count: the new holder reads from where it took over",
         "what is committed is not read again",
-        42,
+        182,
         off=(
             "commit_owner",
             "commit_epoch",
@@ -48,6 +48,14 @@ GUARDS: Final = (
         off=("gap_if_absent",),
     ),
     Guard(
+        "holder of a gap",
+        "aws/commit.py DynamoCommits.record_gap: owner, epoch, checkpoint = :previous",
+        "a worker that was paused does not miss what another one has long committed",
+        "a gap is where its shard stands",
+        229,
+        off=("gap_owner", "gap_epoch", "gap_previous"),
+    ),
+    Guard(
         "previous checkpoint of an end",
         "aws/commit.py DynamoCommits.end: checkpoint = :previous",
         "a late repetition does not end a shard twice, and make its children's rows anew",
@@ -60,7 +68,7 @@ GUARDS: Final = (
         "aws/leases.py DynamoLeases.claim: leaseEpoch = :epoch",
         "a late claim does not take the epoch back",
         "an epoch is never used again",
-        13,
+        48,
         off=("claim_epoch",),
     ),
     Guard(
@@ -68,7 +76,7 @@ GUARDS: Final = (
         "aws/leases.py DynamoLeases.release: leaseEpoch = :epoch",
         "a late release does not give back what the same worker has claimed again",
         "nobody living is robbed",
-        34,
+        74,
         off=("release_epoch",),
     ),
     Guard(
@@ -95,7 +103,7 @@ GUARDS: Final = (
         "aws/leases.py DynamoLeases.plant: pinComplete = :no",
         "a late repetition does not bring back a row that was deleted",
         "a row is put once",
-        81,
+        841,
         off=("plant_while_incomplete",),
     ),
     Guard(
@@ -103,7 +111,7 @@ GUARDS: Final = (
         "aws/leases.py DynamoLeases.plant: attribute_not_exists(leaseKey)",
         "a root that is read already keeps its row",
         "a row is put once",
-        212,
+        96,
         off=("plant_if_absent",),
     ),
     Guard(
@@ -111,7 +119,7 @@ GUARDS: Final = (
         "aws/leases.py DynamoLeases.adopt: both conditions",
         "a shard that is found late is counted in once",
         "a row is put once",
-        38,
+        2,
         off=(
             "adopt_if_absent",
             "adopt_unchanged",
@@ -122,7 +130,7 @@ GUARDS: Final = (
         "aws/membership.py DynamoMembership.beat: attribute_exists(#worker)",
         "a late beat does not bring back who has left: shards would wait for it",
         "who has left stays out",
-        4,
+        0,
         off=("beat_if_member",),
     ),
     Guard(
@@ -138,7 +146,7 @@ GUARDS: Final = (
         "worker/worker.py Worker.take: machine.lease != call.lease",
         "an answer to an earlier life of the shard here is dropped",
         "after faults heal, all drains",
-        107,
+        301,
         rules=("answer_of_this_epoch",),
     ),
     Guard(
@@ -146,7 +154,7 @@ GUARDS: Final = (
         "worker/worker.py Worker.take and worker/reader.py Reader._still_asked",
         "a page of an earlier epoch is dropped",
         "a checkpoint never goes back",
-        12,
+        253,
         rules=(
             "answer_of_this_epoch",
             "page_follows_buffer",
@@ -157,7 +165,7 @@ GUARDS: Final = (
         "domain/lineage.py latecomers, and adopt's checkpoint = :end",
         "a child gets its row when its parent is finished",
         "a child comes after its parent",
-        0,
+        1,
         off=("adopt_if_finished",),
         rules=("parent_first",),
     ),
@@ -166,7 +174,7 @@ GUARDS: Final = (
         "worker/writer.py Writer.next_call",
         "a shard is finished when its last record is committed",
         "a shard ends after its last record",
-        0,
+        1,
         rules=("end_after_last_unit",),
     ),
     Guard(
@@ -174,7 +182,7 @@ GUARDS: Final = (
         "worker/pulse.py Pulse.may_commit",
         "whom others may take for dead commits nothing",
         "a silent worker commits nothing",
-        2,
+        0,
         rules=("commit_only_vouched",),
     ),
     Guard(
@@ -182,7 +190,7 @@ GUARDS: Final = (
         "worker/reader.py Reader._too_old",
         "opening an old shard at its horizon tells nothing of what it lost",
         "a unit is a run of consecutive records",
-        32,
+        6,
         rules=("unread_may_be_trimmed",),
     ),
     Guard(
@@ -190,7 +198,7 @@ GUARDS: Final = (
         "worker/absence.py Absence.proven",
         "one refusal is no proof",
         "a shard ends after its last record",
-        19,
+        0,
         rules=("gone_after_three_answers",),
     ),
     Guard(
@@ -214,7 +222,7 @@ GUARDS: Final = (
         "worker/reader.py Reader: a new row's TRIM_HORIZON",
         "a child is read from its first record",
         "a shard ends after its last record",
-        0,
+        3,
         rules=("children_from_horizon",),
     ),
     Guard(
@@ -239,7 +247,7 @@ GUARDS: Final = (
         "worker/attempt.py Attempt._suspect_of",
         "only a record that is refused alone can be poison",
         "only what is refused alone is poison",
-        6,
+        9,
         rules=("refused_alone",),
     ),
     Guard(

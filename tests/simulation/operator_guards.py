@@ -10,7 +10,7 @@ OPERATOR_GUARDS: Final = (
         "aws/redrive.py STILL_PENDING in DynamoRedrives.apply: state = :pending",
         "of two operators, two attempts and a late repetition one counts",
         "a quarantined record is dealt with once",
-        3,
+        10,
         off=("apply_pending",),
     ),
     Guard(
@@ -18,7 +18,7 @@ OPERATOR_GUARDS: Final = (
         "aws/redrive.py STILL_PENDING in DynamoRedrives.discard: state = :pending",
         "what was redriven is not discarded",
         "a quarantined record is dealt with once",
-        16,
+        9,
         off=("discard_pending",),
     ),
     Guard(
@@ -26,7 +26,7 @@ OPERATOR_GUARDS: Final = (
         "aws/redrive.py _settled_before and aws/circuits.py DynamoCircuits.resume: act = :token",
         "an act whose reply was lost knows itself again and does not blame somebody else",
         "an act knows itself again",
-        3,
+        16,
         off=("act_token",),
     ),
     Guard(
@@ -34,7 +34,7 @@ OPERATOR_GUARDS: Final = (
         "aws/commit.py DynamoCommits: if_not_exists(state, :pending)",
         "after a step back what was redriven or discarded is not pending again",
         "a quarantine row stays",
-        50,
+        56,
         off=("quarantine_once",),
     ),
     Guard(
@@ -74,7 +74,7 @@ OPERATOR_GUARDS: Final = (
         "aws/placements.py DynamoPlacements._move: leaseOwner = :owner, or none",
         "who was asked about a shard with an owner does not place one without, nor the reverse",
         "a shard is placed as it was seen",
-        107,
+        11,
         off=("place_owner",),
     ),
     Guard(
@@ -82,7 +82,7 @@ OPERATOR_GUARDS: Final = (
         "aws/placements.py UNCHANGED: leaseEpoch = :epoch",
         "a late repetition does not take a shard back",
         "a shard is placed as it was seen",
-        233,
+        18,
         off=("place_epoch",),
     ),
     Guard(
@@ -90,7 +90,7 @@ OPERATOR_GUARDS: Final = (
         "operations/checkpoint.py refuse_alive",
         "a shard is not taken from a worker that beats",
         "nobody living is robbed",
-        3,
+        11,
         rules=("set_only_when_nobody_lives",),
     ),
     Guard(
@@ -98,7 +98,7 @@ OPERATOR_GUARDS: Final = (
         "operations/checkpoint.py _moved: row.epoch + 1",
         "who had the shard before is fenced off",
         "an epoch is never used again",
-        3,
+        9,
         rules=("placed_above_all_epochs",),
     ),
     Guard(

@@ -10,8 +10,8 @@ ENOUGH_STRIKES = 50
 """In 500 seeds each sensible cell of fault and call is struck so often."""
 PER_SEEDS = 500
 TOO_RARE = {
-    "Forget": "a row is forgotten only after its shard has vanished for long, in few runs",
-    "Mark": "a finished shard vanishes in few runs",
+    "Forget": "a row goes only when its children have ended and listings have long not shown it: one in three runs",
+    "Mark": "a finished shard must vanish while the trouble lasts: some 60 a cell, by chance fewer",
     "RecordLoss": "a parent that nobody ever knew is gone for good in hardly any run",
     "Adopt": "a shard is found late in part of the runs, once: some 50 a cell, by chance fewer",
     "Probe": "only roots that are found late are asked for",
