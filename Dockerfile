@@ -14,7 +14,7 @@ ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_NO_CACHE=1 UV_PYTHON_DOWNLOADS=ne
 COPY requirements-image.txt .
 RUN --mount=type=secret,id=ca --mount=type=secret,id=index \
     set -a; [ ! -f /run/secrets/index ] || . /run/secrets/index; \
-    [ ! -f /run/secrets/ca ] || PIP_CERT=/run/secrets/ca; \
+    [ ! -f /run/secrets/ca ] || export PIP_CERT=/run/secrets/ca; \
     python3 -m venv tools && tools/bin/python -m pip install --quiet --no-cache-dir --disable-pip-version-check \
     --require-hashes -r requirements-image.txt
 
@@ -23,7 +23,7 @@ RUN --mount=type=secret,id=ca --mount=type=secret,id=index \
 COPY requirements.txt .
 RUN --mount=type=secret,id=ca --mount=type=secret,id=index \
     set -a; [ ! -f /run/secrets/index ] || . /run/secrets/index; \
-    [ ! -f /run/secrets/ca ] || SSL_CERT_FILE=/run/secrets/ca; \
+    [ ! -f /run/secrets/ca ] || export SSL_CERT_FILE=/run/secrets/ca; \
     tools/bin/uv venv --quiet --python "$(command -v python3)" /app \
     && tools/bin/uv pip install --quiet --python /app --require-hashes -r requirements.txt \
     && find /app/lib/python3*/site-packages/botocore/data -mindepth 1 -maxdepth 1 -type d \
