@@ -1,6 +1,7 @@
 """`consumer replay` as a process: what it counts, once, by the word of the quarantine's rows, and what it leaves."""
 
 import json
+import threading
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.engines import TableEngine
-from tests.processes import Row, Tally, consumer
+from tests.processes import Game, Row, Tally, consumer
 from tests.processes.absorbed import Absorbed, absorbed
 from tests.processes.board import read_board
 from tests.processes.game import Item
@@ -173,27 +174,41 @@ def test_into_a_fresh_table(stage: Absorbed) -> None:
     assert "has the key leaseKey (S)" in complained
 
 
-def test_ranges(stage: Absorbed) -> None:
-    """One record, a range in the middle, an end past the checkpoint: each record once."""
-    right = Tally()
-    numbers = stage.numbers
+def test_beside_a_running_worker_nothing_but_pending_rows_of_the_range_changes(engine: TableEngine) -> None:
+    with Game(engine) as game:
+        game.play(40, 8)
+        late = [game.make(f"player-{number}", "3") for number in range(5)]
+        renamed = [{"points" if name == "score" else name: value for name, value in item.items()} for item in late]
+        game.put(renamed)
+        worker = game.worker(poll_interval_seconds="0.05", lease_ttl_seconds="1")
+        game.wait_until_consumed()
+        last = game.played()[-1].sequence_number
+        lease = game.lease()
+        assert lease is not None
+        game.put([game.make("player-0") | {"score": {"S": "4"}}])
 
-    def recount(first: str, last: str, *more: str) -> tuple[int, str, str]:
-        return replay(stage, "--from", first, "--to", last, "--recount", "--yes", *more)
+        replayed = threading.Event()
 
-    stage.reset()
-    code, said, complained = recount(numbers[3], numbers[3])
-    assert (code, said[:6]) == (0, "1 game"), complained
-    right.count(image_of(stage.wires[3]))
-    assert stage.game.board() == right.rows
-    code, said, complained = recount(numbers[6], numbers[9])
-    assert (code, said[:7]) == (0, "4 games"), complained
-    for wire in stage.wires[6:10]:
-        right.count(image_of(wire))
-    assert stage.game.board() == right.rows
-    code, said, complained = recount(numbers[-2], str(int(numbers[-1]) + 10).zfill(len(numbers[-1])))
-    assert code == 0, complained
-    assert f"lies past the checkpoint: it ends with {numbers[-1]}" in complained
-    code, said, complained = recount(numbers[8], numbers[20])
-    assert code == 4
-    assert f"from {numbers[6]} to {numbers[9]} already" in complained
+        def play() -> None:
+            while not replayed.wait(0.05):
+                game.play(10, 8)
+
+        playing = threading.Thread(target=play)
+        playing.start()
+        shard = lease["shardId"]["S"]
+        environment = game.environment(None, score_attribute="points")
+        done = consumer("replay", shard, "--from", "TRIM_HORIZON", "--to", last, "--yes", environment=environment)
+        replayed.set()
+        playing.join()
+        assert (done.returncode, done.stdout[:7]) == (0, "5 games"), done.stderr
+        game.wait_until_consumed()
+        for item in late:
+            game.tally.count(item)
+        assert game.board() == game.tally.rows
+        heads = {row["sequenceNumber"]["S"]: row for row in game.rows("quarantine") if "state" in row}
+        states = [head["state"]["S"] for _, head in sorted(heads.items(), key=lambda each: int(each[0]))]
+        assert states == ["applied"] * 5 + ["pending"]
+        now = game.lease()
+        assert now is not None
+        assert (now["leaseOwner"], now["leaseEpoch"]) == (lease["leaseOwner"], lease["leaseEpoch"])
+        assert worker.terminate().code == 0

@@ -84,6 +84,20 @@ def test_an_empty_range(stage: Absorbed) -> None:
     assert stage.game.board() == {}
 
 
+def test_parts_of_it_one_after_the_other(stage: Absorbed) -> None:
+    """The end is capped at the checkpoint; parts that touch do not overlap."""
+    numbers = stage.numbers
+    code, said, complained = recount(stage, "--from", numbers[6], "--to", numbers[9])
+    assert (code, said[:7]) == (0, "4 games"), complained
+    code, said, complained = recount(stage, "--from", numbers[10], "--to", "9" * 40)
+    assert (code, said[:8]) == (0, "10 games"), complained
+    assert f"lies past the checkpoint: it ends with {numbers[-1]}" in complained
+    code, said, complained = recount(stage, "--from", numbers[8], "--to", numbers[8])
+    assert (code, said) == (4, "")
+    assert f"from {numbers[6]} to {numbers[9]} already" in complained
+    assert_counted(stage, 6, 19)
+
+
 def test_one_record(stage: Absorbed) -> None:
     code, said, complained = recount(stage, "--from", stage.numbers[7], "--to", stage.numbers[7])
     assert (code, said[:7]) == (0, "1 game "), complained

@@ -22,6 +22,7 @@ from consumer.operations.redrive import Applied, Redrive, Repair
 from tests.builders import CREATED
 from tests.engines import TableEngine
 from tests.processes.game import Game, Item
+from tests.processes.tally import Tally
 
 OWNER = "nobody/0"
 
@@ -72,6 +73,13 @@ class Absorbed:
         """Writes these and commits them; their sequence numbers."""
         self.game.put(items)
         return self.absorb()
+
+    def tally(self) -> Tally:
+        """What all records count for, when none is poison."""
+        tally = Tally()
+        for wire in self.wires:
+            tally.count(wire["dynamodb"]["NewImage"])
+        return tally
 
     def finish(self) -> None:
         """The shard has ended, and all of it is committed."""

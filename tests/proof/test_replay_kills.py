@@ -156,10 +156,11 @@ def test_the_position_is_what_makes_it_exact(fresh_engine: TableEngine, guards: 
 
     with absorbed(fresh_engine) as stage, Proxy(fresh_engine.url, decide) as proxy:
         right = prepare(stage, 200, random.Random(1)).rows
+        stage.reset()  # else the first attempt is refused for its dates
         code, said, complained = ended(replay(stage, "--recount", "--yes", proxy=proxy, entry=guards_off(*guards)))
         assert code == 0, complained
-        assert lost
-        assert (differences(stage.game.board(), plus(right, right)) == []) is exact, said
+        assert [call.applied for call in lost] == [True]
+        assert (differences(stage.game.board(), right) == []) is exact, said
 
 
 @pytest.mark.proof
