@@ -4,7 +4,7 @@
 # image: `--secret id=ca,src=bundle.pem --secret id=index,src=index.env` (lines such as UV_INDEX_URL=... PIP_INDEX_URL=...).
 
 # A Debian-like base with Python 3.11 or later, its venv and certificates; both stages have the same one.
-ARG BASE_IMAGE=docker.io/library/python:3.11-slim-bookworm
+ARG BASE_IMAGE=python:3.11-slim-bookworm
 
 FROM ${BASE_IMAGE} AS build
 WORKDIR /build

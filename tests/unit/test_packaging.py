@@ -1,5 +1,6 @@
 """What is said twice in the packaging says the same, and the locks name no index."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -24,6 +25,19 @@ def test_the_engines_version_is_the_locked_one() -> None:
 
 def test_developing_includes_running() -> None:
     assert _pins("requirements.txt") <= _pins("requirements-dev.txt")
+
+
+def test_every_lock_is_audited() -> None:
+    audited = re.search(r"^LOCKS := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert audited is not None
+    assert tuple(sorted(audited[1].split())) == tuple(sorted(LOCKS))
+
+
+def test_the_image_has_a_python_that_is_tested() -> None:
+    base = re.search(r"^ARG BASE_IMAGE=python:(\d+\.\d+)-slim-", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert base is not None
+    classifiers = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["classifiers"]
+    assert f"Programming Language :: Python :: {base[1]}" in classifiers
 
 
 @pytest.mark.parametrize("lock", LOCKS)
