@@ -17,7 +17,6 @@ from consumer.cli.top import top
 app = typer.Typer(
     help="An exactly-once leaderboard consumer for DynamoDB Streams.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )

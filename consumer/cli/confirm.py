@@ -18,5 +18,10 @@ def confirm(question: str, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise UnsafeRefused(f"{question}\nNobody is there to ask: add --yes to do it")
-    if not typer.confirm(question, err=True):
+    try:
+        agreed = typer.confirm(question, err=True)
+    except typer.Abort:  # Ctrl-C, or the end of what is typed; the cursor stands behind the question
+        print(file=sys.stderr)
+        agreed = False
+    if not agreed:
         raise UnsafeRefused(NOT_CONFIRMED)

@@ -1,0 +1,46 @@
+"""Shells complete commands, flags and values, once they are told how."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from consumer.demo.lifeline import spawn
+
+PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+
+def bash(script: str, home: Path) -> str:
+    """What a script says; it has nothing to complain about."""
+    variables = {"PATH": PATH, "HOME": os.fspath(home), "SHELL": "/bin/bash"}
+    with spawn(
+        ["bash", "--norc", "-c", script], env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as shell:
+        said, complained = shell.communicate(timeout=60)
+    assert (shell.returncode, complained) == (0, b"")
+    return said.decode()
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("che", "checkpoint"),
+        ("quarantine re", "redrive"),
+        ("quarantine redrive --dr", "--dry-run"),
+        ("top --by g", "gamesPlayed"),
+        ("quarantine list --state d", "discarded"),
+    ],
+)
+def test_what_is_typed_is_completed(typed: str, offered: str, tmp_path: Path) -> None:
+    """By the script that it prints for bash, as bash itself would run it."""
+    words = f"COMP_WORDS=(consumer {typed}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))"
+    script = f'eval "$(consumer --show-completion)"; {words}; _consumer_completion consumer; echo "${{COMPREPLY[@]}}"'
+    assert bash(script, tmp_path).split() == [offered]
+
+
+def test_it_is_installed(tmp_path: Path) -> None:
+    said = bash("consumer --install-completion; . ~/.bashrc; complete -p consumer", tmp_path)
+    assert "bash completion installed in" in said
+    assert said.splitlines()[-1] == "complete -o default -F _consumer_completion consumer"
