@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from consumer.aws.adapters import WorkerAdapter
-from consumer.aws.deltas import add, is_later
+from consumer.aws.deltas import add, refused
 from consumer.aws.errors import translated
 from consumer.aws.examine import examine
 from consumer.aws.gaps import fill, gap
@@ -20,7 +20,6 @@ from consumer.aws.items import (
     seconds,
     shard_key,
     strings,
-    text,
 )
 from consumer.aws.transaction import Action, Cancelled, transact
 from consumer.aws.update import update
@@ -64,7 +63,7 @@ class DynamoCommits(WorkerAdapter):
         cancelled = transact(self._client, actions)
         if cancelled is None:
             return Committed()
-        return _lost(cancelled) or self._refused(cancelled, players, unit)
+        return _lost(cancelled) or refused(cancelled, players, unit.deltas)
 
     @translated()
     def end(self, lease: Lease, previous: str, children: tuple[str, ...], rows: tuple[LeaseRow, ...]) -> CommitReply:
@@ -178,19 +177,6 @@ class DynamoCommits(WorkerAdapter):
             for position, part in enumerate(poison.parts, start=1)
         ]
         return [{"Update": update} for update in (head, *parts)]
-
-    def _refused(self, cancelled: Cancelled, players: list[str], unit: Unit) -> Refused:
-        """Only dates can have failed here. A stored date that is no later date makes its player's record suspect."""
-        failed = {players[index - 1]: text(item or {}, "lastPlayedDate") for index, item in cancelled.failed.items()}
-        later = {
-            player: stored
-            for player, stored in failed.items()
-            if stored is not None and is_later(stored, unit.deltas[player].date)
-        }
-        suspects = failed.keys() - later.keys()
-        suspects |= {players[index - 1] for index in cancelled.invalid_at if 0 < index <= len(players)}
-        invalid = cancelled.invalid or ("a stored lastPlayedDate is no date" if suspects else None)
-        return Refused(later, cancelled.conflict, invalid, frozenset(suspects))
 
 
 def _lost(cancelled: Cancelled) -> Lost | None:

@@ -3,16 +3,15 @@
 Written under the row as it is known: whoever repeats, comes late or was overtaken counts nothing.
 """
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 from consumer.aws.adapters import OperatorAdapter
 from consumer.aws.audit import audit_put
-from consumer.aws.deltas import add, is_later
-from consumer.aws.items import NEW_ROW, Item, number, text
+from consumer.aws.deltas import add, refused
+from consumer.aws.items import NEW_ROW, Item, number
 from consumer.aws.pages import ask
 from consumer.aws.replay_items import progress_item, progress_key, progress_row
-from consumer.aws.transaction import Action, Cancelled, transact
+from consumer.aws.transaction import Action, transact
 from consumer.domain.audit import Trace
 from consumer.domain.leases import Shard
 from consumer.domain.outcomes import Committed, Done, Refused
@@ -74,7 +73,7 @@ class DynamoReplays(OperatorAdapter):
         if 0 in cancelled.failed:
             return Overtaken(_found(cancelled.failed[0]))
         changed = frozenset(numbers[index - 1 - len(players)] for index in cancelled.failed if index > len(players))
-        return Changed(changed) if changed else _refused(cancelled, players, batch)
+        return Changed(changed) if changed else refused(cancelled, players, batch.unit.deltas)
 
     def _advance(self, before: Progress, after: Progress) -> Action:
         return {
@@ -109,18 +108,3 @@ class DynamoReplays(OperatorAdapter):
 
 def _found(item: Item | None) -> Progress | None:
     return progress_row(item) if item else None
-
-
-def _refused(cancelled: Cancelled, players: list[str], batch: Batch) -> Refused:
-    """Only dates can have failed. A stored date that is no later date is what the database refuses for ever."""
-    failed: Mapping[str, str | None] = {
-        players[index - 1]: text(item or {}, "lastPlayedDate") for index, item in cancelled.failed.items()
-    }
-    later = {
-        player: stored
-        for player, stored in failed.items()
-        if stored is not None and is_later(stored, batch.unit.deltas[player].date)
-    }
-    suspects = failed.keys() - later.keys()
-    invalid = cancelled.invalid or ("a stored lastPlayedDate is no date" if suspects else None)
-    return Refused(later, cancelled.conflict, invalid, frozenset(suspects))

@@ -51,9 +51,9 @@ def refused() -> Iterator[None]:
         raise refusal_of(trouble) from trouble
 
 
-def asking(perform: Callable[[C], R], stop: threading.Event) -> Callable[[C], R]:
+def asking(perform: Callable[[C], R], stop: threading.Event, seconds: float = ANSWER_SECONDS) -> Callable[[C], R]:
     """Asks until it is answered: the same call again after trouble that may pass, for some seconds."""
-    return lambda call: persist(partial(perform, call), seconds=ANSWER_SECONDS, stop=stop, retry_on=may_pass)
+    return lambda call: persist(partial(perform, call), seconds=seconds, stop=stop, retry_on=may_pass)
 
 
 def rules_of(settings: Settings) -> Rules:

@@ -20,6 +20,9 @@ from consumer.operations.replay.desk import Desk
 from consumer.retries import JitteredBackoff
 from consumer.settings import Settings
 
+PATIENCE_SECONDS = 60.0
+"""A replay is long: a throttled table, or a network that is away for a while, must not end it."""
+
 
 @contextmanager
 def replay_desk(settings: Settings, into: str | None) -> Iterator[Desk]:
@@ -42,7 +45,7 @@ def replay_desk(settings: Settings, into: str | None) -> Iterator[Desk]:
         )
         yield Desk(
             open_ward,
-            asking(partial(perform, world=world), stop),
+            asking(partial(perform, world=world), stop, PATIENCE_SECONDS),
             stop.wait,
             DynamoLeases(clients.dynamodb, *names).load,
             JitteredBackoff(random.Random()),

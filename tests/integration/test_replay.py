@@ -65,6 +65,13 @@ def score_of(wire: Any) -> Item:
     return score
 
 
+def late_date(item: Item) -> str:
+    """The day that a single game is dated."""
+    tally = Tally()
+    tally.count(item)
+    return next(iter(tally.rows.values())).date
+
+
 def rows_of(said: str) -> dict[str, Row]:
     """What a dry run prints, as a board."""
     told: list[dict[str, Any]] = json.loads(said, parse_float=str, parse_int=str)
@@ -137,6 +144,9 @@ def test_by_default_only_what_is_pending_and_good_by_now_is_counted(stage: Absor
     late = stage.game.make("player-9") | {"points": {"N": "3"}}
     no_score = {name: value for name, value in late.items() if name != "score"}
     (number,) = stage.write(no_score)
+    code, said, complained = replay(stage, "--from", "TRIM_HORIZON", "--dry-run", "--json", score_attribute="points")
+    assert code == 4
+    assert rows_of(said) == {"player-9": Row(1, Decimal(3), late_date(late))}
     code, said, complained = replay(stage, "--from", "TRIM_HORIZON", "--yes", score_attribute="points")
     assert code == 4, "two are poison still"
     assert complained.count("still poison") == 2

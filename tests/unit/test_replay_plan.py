@@ -122,6 +122,15 @@ def test_an_interrupted_one_must_be_ended_or_given_up() -> None:
     assert scene.recount(numbers[3], numbers[5]).progress.games == 3
 
 
+def test_only_just_the_same_goes_on() -> None:
+    scene, numbers = scene_of()
+    interrupted(scene, numbers[1], LATEST)
+    assert scene.plan(numbers[1]).resumes
+    for first, mode in ((numbers[0], Mode.RECOUNT), (numbers[1], Mode.PENDING)):
+        with pytest.raises(UnsafeRefused, match="was interrupted behind"):
+            scene.plan(first, mode=mode)
+
+
 def test_again_goes_on_with_the_same_that_was_interrupted() -> None:
     """So a script that repeats its command after a kill counts nothing twice."""
     scene, numbers = scene_of()

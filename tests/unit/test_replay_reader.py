@@ -75,6 +75,15 @@ def test_what_is_trimmed_is_told_and_the_rest_is_read() -> None:
     assert (machine.trimmed, machine.first_found) == (True, sequence_number(6))
 
 
+def test_what_is_read_twice_or_lies_before_the_range_is_passed_over() -> None:
+    """An engine that calls a position trimmed which is not leads back to records that were dealt with."""
+    for machine in (reader(sequence_number(6)), reader(position=sequence_number(5))):
+        machine.take(Trimmed())
+        machine.take(Opened("it"))
+        machine.take(page(4, 5, 6))
+        assert read(machine) == [sequence_number(6)]
+
+
 def test_a_range_whose_end_is_trimmed_ends() -> None:
     """An open shard in which nothing happens: only the stream can say that no record of the range will come."""
     machine = reader(sequence_number(3))

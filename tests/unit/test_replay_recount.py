@@ -191,6 +191,15 @@ def test_a_later_date_is_kept() -> None:
     assert scene.board == {"foo": delta(2, "2", "2026-02-01")}
 
 
+def test_a_stored_date_is_remembered() -> None:
+    """On a board that was not reset each batch would be refused once for its dates."""
+    scene = Scene(page_records=1)
+    scene.write(image(day="2026-02-01"), *(image(day="2026-01-01") for _ in range(9)))
+    scene.recount()
+    assert sum(isinstance(call, Count) for call in scene.calls) == 11, "one of them was refused"
+    assert scene.board == {"foo": delta(10, "10", "2026-02-01")}
+
+
 def test_conflicts_are_waited_out_and_shorten_the_batch() -> None:
     scene = Scene()
     scene.write(*images("abcdefgh"))
@@ -222,6 +231,29 @@ def test_what_the_database_refuses_is_left_out_alone(attribute: str) -> None:
     assert skipped.keys() == {numbers[2]}
     assert (machine.progress.games, machine.progress.skipped) == (4, 1)
     assert {player: games for player, (games, _, _) in scene.board.items()} == dict.fromkeys("abcde", 1)
+
+
+def test_a_player_who_is_refused_is_kept_apart() -> None:
+    """Else each of his records would halve the batches of the others."""
+    scene = Scene()
+    scene.write(*images("c"))
+    scene.recount()
+    scene.tables.board["c"].wrong["lastPlayedDate"] = "what"
+    first, *_ = scene.write(*images("abdcefgh" * 10))
+    scene.calls.clear()
+    machine = scene.recount(first)
+    assert (machine.progress.games, machine.progress.skipped) == (70, 10)
+    assert sum(isinstance(call, Count) for call in scene.calls) < 50
+
+
+def test_a_row_of_another_stream_with_the_same_shard_id_has_no_say() -> None:
+    scene = Scene()
+    (number,) = scene.write(image(score=BAD))
+    scene.tables.quarantine[ID, number].stream_arn = "another"
+    machine = scene.begin()
+    (batch,) = scene.desk.steps(machine)
+    assert batch.states == {}
+    assert batch.skipped.keys() == {number}
 
 
 def test_a_shard_that_has_ended() -> None:

@@ -103,7 +103,7 @@ def progress_of(order: Order, found: Progress | None, act: str, runner: str, who
     if found is not None and found.running and found.mode is Mode.RECOUNT and not wish.again:
         raise UnsafeRefused(
             f"a replay of shard {order.shard} into {wish.target}, from {found.range.first} to {found.range.last}, was "
-            f"interrupted behind {found.position}. The same again goes on there: --from {found.range.first} --to "
+            f"interrupted behind {found.position}. The same command goes on there: --from {found.range.first} --to "
             f"{found.asked}. Or give it up, and what it has counted stays counted, with --again"
         )
     overlapping = next((each for each in history if each.overlaps(order.range)), None)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Final
 
 from consumer.domain.errors import Trouble, TroubleKind
 from consumer.domain.outcomes import Committed, Done, Refused
@@ -15,6 +16,9 @@ from consumer.operations.replay.calls import Count, Due, FindRows, Put, ReadRepl
 from consumer.operations.replay.cutter import Word, cut_batch, without, word_of
 from consumer.operations.replay.plan import trace_of
 from consumer.operations.replay.reader import Reader, number_of
+
+MOST_DATES: Final = 50_000
+"""Players whose stored date is remembered."""
 
 
 class Recount:
@@ -47,6 +51,7 @@ class Recount:
         self._words: list[Word] = []
         self._batch: Batch | None = None
         self._later: frozenset[str] = frozenset()
+        self._dates: dict[str, str] = {}
         self._apart: set[str] = set()
         self._most: int | None = None
         self._attempt = 0
@@ -121,7 +126,8 @@ class Recount:
             self._words = [self._word(wire) for wire in self.reader.wires]
         previous = self.progress.position
         self._batch = cut_batch(self._words, previous, self._most, self._apart)
-        self._later = frozenset()
+        deltas = self._batch.unit.deltas
+        self._later = frozenset(player for player in deltas if self._dates.get(player, "") > deltas[player].date)
 
     def _word(self, wire: Mapping[str, object]) -> Word:
         assert self._heads is not None
@@ -156,6 +162,7 @@ class Recount:
         unit = self._batch.unit
         if refused.later:
             self._later |= refused.later.keys()
+            self._remember(refused.later)
         elif refused.invalid is not None and unit.records == 1:
             self._refusal = refused.invalid
         elif refused.invalid is not None:
@@ -165,6 +172,12 @@ class Recount:
             self._attempt += 1
             if self._attempt > 1:
                 self._shorten(unit.records)
+
+    def _remember(self, stored: Mapping[str, str]) -> None:
+        """Stored dates can only grow: who was refused for one is not asked with an earlier one again."""
+        if len(self._dates) > MOST_DATES:
+            self._dates.clear()
+        self._dates |= stored
 
     def _shorten(self, records: int) -> None:
         self._most = max(1, records // 2)
