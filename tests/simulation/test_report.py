@@ -3,7 +3,7 @@
 from collections import Counter
 
 from tests.simulation.nemesis import FAULTS
-from tests.simulation.report import ENOUGH_STRIKES, PER_SEEDS, lines
+from tests.simulation.report import ENOUGH_STRIKES, PER_SEEDS, TOO_RARE, lines
 from tests.simulation.runs import Failure, Tally
 
 
@@ -19,7 +19,7 @@ def test_a_cell_that_is_struck_often_enough_is_not_marked() -> None:
 def test_a_cell_under_the_mark_is_starred_and_the_reason_of_its_call_told() -> None:
     told = list(lines(_tally("Forget", ENOUGH_STRIKES - 1)))
     assert f"{ENOUGH_STRIKES - 1}*" in next(line for line in told if line.startswith("Forget"))
-    assert "vanished for long" in told[-2]
+    assert TOO_RARE["Forget"] in told[-2]
 
 
 def test_the_mark_grows_with_the_seeds() -> None:
