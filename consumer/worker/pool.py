@@ -21,24 +21,45 @@ class Defect:
     raised: BaseException
 
 
-class _Queue:
-    """Calls for some threads, in the order given; the urgent ones before the others."""
+class _Seat:
+    """Where a thread waits for its next call."""
 
     def __init__(self) -> None:
+        self.call: Call | None = None
+        self.called = threading.Lock()
+        self.called.acquire()
+
+
+class _Queue:
+    """Calls for some threads, in the order given; the urgent ones before the others.
+
+    Of the threads that wait the one that waited least gets the next call: its memory and its connection are warm.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._urgent: deque[Call] = deque()
         self._ordinary: deque[Call] = deque()
-        self._count: SimpleQueue[None] = SimpleQueue()
+        self._waiting: list[_Seat] = []
 
     def put(self, call: Call, *, urgent: bool) -> None:
-        (self._urgent if urgent else self._ordinary).append(call)
-        self._count.put(None)
+        with self._lock:
+            if not self._waiting:
+                (self._urgent if urgent else self._ordinary).append(call)
+                return
+            seat = self._waiting.pop()
+        seat.call = call
+        seat.called.release()
 
-    def get(self) -> Call:
-        self._count.get()
-        try:
-            return self._urgent.popleft()
-        except IndexError:
-            return self._ordinary.popleft()
+    def get(self, seat: _Seat) -> Call:
+        with self._lock:
+            for calls in (self._urgent, self._ordinary):
+                if calls:
+                    return calls.popleft()
+            self._waiting.append(seat)
+        seat.called.acquire()
+        assert seat.call is not None
+        return seat.call
 
 
 class Pool:
@@ -89,9 +110,9 @@ class Pool:
             return answered
 
     def _run(self, queue: _Queue) -> None:
-        name = threading.current_thread().name
+        name, seat = threading.current_thread().name, _Seat()
         while True:
-            call = self._running[name] = queue.get()
+            call = self._running[name] = queue.get(seat)
             try:
                 reply: Reply | Defect = self._perform(call)
             except BaseException as raised:  # noqa: BLE001 - the loop raises it again
