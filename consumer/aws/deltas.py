@@ -9,23 +9,32 @@ from consumer.aws.transaction import Action, Cancelled
 from consumer.domain.leaderboard import Delta
 from consumer.domain.outcomes import Refused
 
+ADD: Final = "ADD gamesPlayed :games, totalScore :total"
+ADD_DATED: Final = f"{ADD} SET lastPlayedDate = :date"
 DATE_GROWS: Final = "attribute_not_exists(lastPlayedDate) OR lastPlayedDate <= :date"
 
 
 def add(leaderboard: str, player: str, delta: Delta, *, dated: bool) -> Action:
     """Adds the delta. Not `dated`: the player's stored date is a later one, and is kept."""
-    update: dict[str, Any] = {
-        "TableName": leaderboard,
-        "Key": {"playerId": {"S": player}},
-        "UpdateExpression": "ADD gamesPlayed :games, totalScore :total",
-        "ExpressionAttributeValues": {":games": number(delta.games), ":total": _exact(delta.total)},
+    key, games, total = {"playerId": {"S": player}}, number(delta.games), _exact(delta.total)
+    if not dated:
+        update: dict[str, Any] = {
+            "TableName": leaderboard,
+            "Key": key,
+            "UpdateExpression": ADD,
+            "ExpressionAttributeValues": {":games": games, ":total": total},
+        }
+        return {"Update": update}
+    return {
+        "Update": {
+            "TableName": leaderboard,
+            "Key": key,
+            "UpdateExpression": ADD_DATED,
+            "ExpressionAttributeValues": {":games": games, ":total": total, ":date": {"S": delta.date}},
+            "ConditionExpression": DATE_GROWS,
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
     }
-    if dated:
-        update["UpdateExpression"] += " SET lastPlayedDate = :date"
-        update["ExpressionAttributeValues"][":date"] = {"S": delta.date}
-        update["ConditionExpression"] = DATE_GROWS
-        update["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
-    return {"Update": update}
 
 
 def is_later(stored: str, date: str) -> bool:

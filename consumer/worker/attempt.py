@@ -65,8 +65,8 @@ class Attempt:
     def settle(self, unit: Unit) -> None:
         """The unit is in: the next one may be larger again."""
         self._dates.learn({player: delta.date for player, delta in unit.deltas.items() if player not in self._later})
-        for player in unit.deltas:
-            self._apart.pop(player, None)
+        for player in self._apart.keys() & unit.deltas.keys():
+            del self._apart[player]
         self.circuit = replace(unit.circuit, resumes=max(unit.circuit.resumes, self.circuit.resumes))
         self._conflicts = 0
         if self._most_records is not None:

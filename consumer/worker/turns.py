@@ -4,7 +4,6 @@ A source keyed by match puts a hot player into every shard. First come, first se
 nobody waits for ever, and nobody holds a player while waiting for another.
 """
 
-from collections import deque
 from collections.abc import Collection
 
 from consumer.domain.leases import Lease
@@ -15,7 +14,7 @@ class Turns:
     """Commits under way, those that wait for them in the order in which they came, and those whose turn has come."""
 
     def __init__(self) -> None:
-        self._queues: dict[str, deque[Lease]] = {}
+        self._queues: dict[str, list[Lease]] = {}
         self._blocked: dict[Lease, int] = {}
         self._commits: dict[Lease, Commit] = {}
         self._called: list[Commit] = []
@@ -24,9 +23,12 @@ class Turns:
         """Whether it may be sent now; if not, it is called when others have left."""
         blocked = 0
         for player in commit.unit.deltas:
-            queue = self._queues.setdefault(player, deque())
-            blocked += bool(queue)
-            queue.append(commit.lease)
+            queue = self._queues.get(player)
+            if queue is None:
+                self._queues[player] = [commit.lease]
+            else:
+                blocked += 1
+                queue.append(commit.lease)
         self._commits[commit.lease] = commit
         self._blocked[commit.lease] = blocked
         return not blocked
@@ -59,7 +61,7 @@ class Turns:
     def widen(self, grown: Commit) -> None:
         """The unit whose turn it is has grown by players who were not busy."""
         for player in grown.unit.deltas.keys() - self._commits[grown.lease].unit.deltas.keys():
-            self._queues[player] = deque([grown.lease])
+            self._queues[player] = [grown.lease]
         self._commits[grown.lease] = grown
 
     def withdraw(self, lease: Lease) -> bool:
@@ -76,11 +78,12 @@ class Turns:
         del self._blocked[lease]
         for player in commit.unit.deltas:
             queue = self._queues[player]
+            if len(queue) == 1:
+                del self._queues[player]
+                continue
             was_first = queue[0] == lease
             queue.remove(lease)
-            if not queue:
-                del self._queues[player]
-            elif was_first:
+            if was_first:
                 self._blocked[queue[0]] -= 1
                 if not self._blocked[queue[0]]:
                     self._called.append(self._commits[queue[0]])
