@@ -34,10 +34,11 @@ class Dates:
 
     def learn(self, dates: Mapping[str, str]) -> None:
         """These are stored."""
+        stored = self._stored
         for player, date in dates.items():
-            if date >= self._stored.get(player, ""):
-                self._stored[player] = date
-                self._stored.move_to_end(player)
+            if date > stored.get(player, ""):
+                stored[player] = date
+                stored.move_to_end(player)
         while len(self._stored) > KNOWN_DATES:
             self._stored.popitem(last=False)
 
