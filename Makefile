@@ -12,13 +12,14 @@ MINUTES ?= 5
 BIN := .venv/bin
 DEV := .venv/.made
 ENGINE := .venv-engine/.made
+CLOUDFORMATION := .venv-deploy/.made
 PIP := -m pip --disable-pip-version-check --quiet
 PYTEST := $(BIN)/pytest -n 2 --durations=15
 # Locks say nothing of this machine or its index.
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-annotate
 AUDIT := pip-audit@2.10.1
-LOCKS := requirements.txt requirements-dev.txt requirements-engine.txt requirements-image.txt
+LOCKS := requirements.txt requirements-dev.txt requirements-engine.txt requirements-image.txt requirements-deploy.txt
 
 # Where demo and tests find the embedded engine; without it they would install it into the user's cache.
 export CONSUMER_DEMO_ENGINE := $(CURDIR)/.venv-engine/bin/python
@@ -42,7 +43,7 @@ proof: $(DEV) $(ENGINE) dynamodb-local ## the long ones: kills and chaos on real
 wheel-test: $(DEV) ## wheel and sdist in clean environments, without the repository (proof has it too)
 	$(PYTEST) tests/proof/test_wheel.py
 
-deploy-test: $(DEV) $(ENGINE) dynamodb-local ## what deploy/ promises, against the real things
+deploy-test: $(DEV) $(ENGINE) $(CLOUDFORMATION) dynamodb-local ## what deploy/ promises, against the real things
 	$(PYTEST) --dist loadscope -m deploy
 
 image-test: $(DEV) $(ENGINE) ## the image, built with buildah on Debian and run read-only; says why where it cannot (needs root)
@@ -91,12 +92,13 @@ lock: ## make the requirements files anew (needs uv)
 	$(COMPILE) --upgrade pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
 	$(COMPILE) --upgrade --group engine -o requirements-engine.txt
 	$(COMPILE) --upgrade --group image -c requirements-dev.txt -o requirements-image.txt
+	$(COMPILE) --upgrade --group deploy -o requirements-deploy.txt
 
 dynamodb-local: ## fetch DynamoDB Local for the tests, where Java 17 and Maven are there
 	@tests/engines/fetch-dynamodb-local .dynamodb-local
 
 clean: ## remove everything that make made here
-	rm -rf .venv .venv-engine .dynamodb-local .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist
+	rm -rf .venv .venv-engine .venv-deploy .dynamodb-local .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # The environments. `pip install -e` builds with the locked hatchling: nothing is installed that has no hash.
@@ -115,4 +117,10 @@ $(ENGINE): requirements-engine.txt
 	@echo "Making .venv-engine"
 	@$(PYTHON) -m venv --clear .venv-engine
 	@.venv-engine/bin/python $(PIP) install --require-hashes -r requirements-engine.txt
+	@touch $@
+
+$(CLOUDFORMATION): requirements-deploy.txt
+	@echo "Making .venv-deploy"
+	@$(PYTHON) -m venv --clear .venv-deploy
+	@.venv-deploy/bin/python $(PIP) install --require-hashes -r requirements-deploy.txt
 	@touch $@

@@ -16,7 +16,7 @@ from tests.deploy.life import rehearse
 from tests.deploy.needs import Need
 from tests.deploy.rehearsal import Rehearsal
 
-pytestmark = [pytest.mark.deploy, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.deploy, pytest.mark.timeout(600)]
 
 VIEWS = ("status", "top", "quarantine list", "quarantine show", "checkpoint show", "audit-log")
 ACTS = ("resume", "checkpoint set", "quarantine redrive", "quarantine discard", "init --adopt", "replay")

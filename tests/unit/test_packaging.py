@@ -9,7 +9,13 @@ import pytest
 from consumer.demo.installation import ENGINE_VERSION
 
 ROOT = Path(__file__).parents[2]
-LOCKS = ("requirements.txt", "requirements-dev.txt", "requirements-engine.txt", "requirements-image.txt")
+LOCKS = (
+    "requirements.txt",
+    "requirements-dev.txt",
+    "requirements-engine.txt",
+    "requirements-image.txt",
+    "requirements-deploy.txt",
+)
 
 
 def _pins(lock: str) -> set[str]:

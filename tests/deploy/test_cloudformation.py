@@ -1,0 +1,241 @@
+"""The CloudFormation templates: valid, of least privilege, and true to the worker that they run."""
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+from consumer.aws.tables import LEADERBOARD_KEYS, LEASE_KEYS, QUARANTINE_KEYS, Keys, keys_of
+from consumer.cli.app import app
+from consumer.operations import healthcheck
+from consumer.settings import PREFIX, TABLE_PATTERN, Settings, load
+from consumer.worker.daemon import DRAIN_SECONDS
+from tests.deploy.grants import statements
+from tests.deploy.templates import FOLDER, NAMES, ROOT, lint, parts, plain, policy_statements, properties, template
+from tests.deploy.yaml import read_yaml
+
+pytestmark = pytest.mark.deploy
+
+KEYS: dict[str, Keys] = {"Leaderboard": LEADERBOARD_KEYS, "Leases": LEASE_KEYS, "Quarantine": QUARANTINE_KEYS}
+ON_EVERYTHING = {"ecr:GetAuthorizationToken"}
+"""Actions for which AWS has nothing finer than `*`."""
+GIVEN = {"SourceTable": "GameEvents", "AWS::Region": "eu-west-1", "StreamsEndpointUrl": "https://vpce-1.example"}
+SECRET = re.compile(r"secret|password|passwd|token|credential|access_?key|api_?key|\bAKIA|\bASIA", re.IGNORECASE)
+
+
+def test_cfn_lint_has_nothing_against_them() -> None:
+    assert {path.name for path in FOLDER.glob("*.yaml")} == set(NAMES)
+    assert lint(*(FOLDER / name for name in NAMES)) == ""
+
+
+def test_cfn_lint_would_notice(tmp_path: Path) -> None:
+    text = (FOLDER / "service.yaml").read_text()
+    for right, wrong in (("StopTimeout: 60", "StopTimeout: sixty"), ("!Ref LogLevel", "!Ref LogLevels")):
+        assert right in text
+        (tmp_path / "wrong.yaml").write_text(text.replace(right, wrong))
+        assert "wrong.yaml" in lint(tmp_path / "wrong.yaml")
+
+
+# --- policies ---
+
+
+def test_the_task_role_is_the_proven_policy() -> None:
+    (policy,) = properties("service.yaml", "IAM::Role")["TaskRole"]["Policies"]
+    assert plain(policy["PolicyDocument"]["Statement"]) == statements("worker.json")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_policy_allows_more_than_it_must(name: str) -> None:
+    for statement in plain(policy_statements(name)):
+        assert statement.keys() & {"NotAction", "NotResource"} == set()
+        assert [action for action in statement["Action"] if "*" in action] == []
+        resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
+        for resource in resources:
+            if resource == "*":
+                assert set(statement["Action"]) <= ON_EVERYTHING
+            else:
+                assert "*" not in str(resource).removesuffix("${SourceTable}/stream/*")
+    assert [part for part in parts(template(name)) if isinstance(part, dict) and "ManagedPolicyArns" in part] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_secret_is_in_them(name: str) -> None:
+    text = re.sub("|".join(ON_EVERYTHING), "", (FOLDER / name).read_text())
+    assert SECRET.findall(text) == []
+
+
+# --- the task ---
+
+
+def container() -> dict[str, Any]:
+    (task,) = properties("service.yaml", "ECS::TaskDefinition").values()
+    (worker,) = task["ContainerDefinitions"]
+    assert isinstance(worker, dict)
+    return worker
+
+
+def environment() -> dict[str, Any]:
+    """Every variable that a task may have, as the template writes its value."""
+    found = [part for part in parts(container()["Environment"]) if isinstance(part, dict) and "Name" in part]
+    return {each["Name"]: each["Value"] for each in found}
+
+
+def test_the_variables_are_settings_and_their_values_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    parameters = template("service.yaml")["Parameters"]
+    values = {name: said.get("Default", GIVEN.get(name)) for name, said in parameters.items()} | GIVEN
+    given = {
+        name: str(values[value["Ref"]] if isinstance(value, dict) else value) for name, value in environment().items()
+    }
+    ours = {name: value for name, value in given.items() if name.startswith(PREFIX)}
+    assert given.keys() - ours.keys() == {"AWS_REGION", "AWS_ENDPOINT_URL_DYNAMODB_STREAMS"}
+    assert "CONSUMER_WORKER_ID" not in ours, "two tasks must not share it"
+    for name, value in ours.items():
+        monkeypatch.setenv(name, value)
+    settings = load({}, needs=("stream",))
+    for name in ("leaderboard_table", "lease_table", "quarantine_table", "start_position", "lease_ttl_seconds"):
+        assert getattr(settings, name) == Settings.model_fields[name].default, f"another default than {name} has"
+    assert settings.log_format == "json", "the alarms read it"
+
+
+def test_the_health_check_is_a_command_that_the_image_has() -> None:
+    check = container()["HealthCheck"]
+    kind, program, *words = check["Command"]
+    assert kind == "CMD", "the image has no shell at hand"
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    assert f'ENTRYPOINT ["{program}"]' in dockerfile
+    command: Any = typer.main.get_command(app)
+    command.commands[words[0]].make_context(words[0], words[1:], resilient_parsing=False).close()
+    assert check["Timeout"] > healthcheck.TIMEOUT_SECONDS
+    (image,) = re.findall(r"^HEALTHCHECK (.+) CMD", dockerfile, re.MULTILINE)
+    ecs = {"interval": "Interval", "timeout": "Timeout", "start-period": "StartPeriod", "retries": "Retries"}
+    assert image == " ".join(f"--{name}={check[key]}{'' if key == 'Retries' else 's'}" for name, key in ecs.items())
+
+
+def test_it_runs_as_the_image_is_meant_to() -> None:
+    worker, dockerfile = container(), (ROOT / "Dockerfile").read_text()
+    assert f"\nUSER {worker['User']}\n" in dockerfile
+    assert worker["ReadonlyRootFilesystem"] is True
+    assert worker["LinuxParameters"]["Capabilities"] == {"Drop": ["ALL"]}
+    assert DRAIN_SECONDS < worker["StopTimeout"] <= 120
+    port = environment()["CONSUMER_HTTP_PORT"]
+    assert f"\nEXPOSE {port}\n" in dockerfile
+    assert [str(each["ContainerPort"]) for each in worker["PortMappings"]] == [port]
+
+
+def test_prometheus_finds_it_by_its_labels() -> None:
+    labels = container()["DockerLabels"]
+    comment = (ROOT / "deploy/prometheus/ecs.yml").read_text()
+    assert dict(re.findall(r"_label: (ECS_\w+)\s+# \"(.+)\"", comment)) == labels
+    assert labels["ECS_PROMETHEUS_EXPORTER_PORT"] == environment()["CONSUMER_HTTP_PORT"]
+    (scrape,) = read_yaml("deploy/prometheus/ecs.yml")["scrape_configs"]
+    (job,) = [rule["regex"] for rule in scrape["relabel_configs"] if rule.get("source_labels") == ["job"]]
+    assert re.fullmatch(job, labels["ECS_PROMETHEUS_JOB_NAME"])
+
+
+def test_a_deployment_never_stops_all() -> None:
+    (service,) = properties("service.yaml", "ECS::Service").values()
+    deployment = service["DeploymentConfiguration"]
+    assert (deployment["MinimumHealthyPercent"], deployment["MaximumPercent"]) == (100, 200)
+    assert deployment["DeploymentCircuitBreaker"] == {"Enable": True, "Rollback": True}
+    assert template("service.yaml")["Parameters"]["DesiredCount"]["Default"] > 1
+
+
+# --- the tables ---
+
+
+def test_the_tables_are_those_that_init_makes_and_are_kept() -> None:
+    tables = properties("tables.yaml", "DynamoDB::Table")
+    assert {name: keys_of(table) for name, table in tables.items()} == KEYS
+    for name, table in tables.items():
+        whole = template("tables.yaml")["Resources"][name]
+        assert (whole["DeletionPolicy"], whole["UpdateReplacePolicy"]) == ("Retain", "Retain")
+        assert [key["KeyType"] for key in table["KeySchema"]] == ["HASH", "RANGE"][: len(KEYS[name])]
+        assert table["BillingMode"] == "PAY_PER_REQUEST"
+        assert table["DeletionProtectionEnabled"] is True
+        assert table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
+        assert table["SSESpecification"]["SSEEnabled"] is True
+
+
+# --- the alarms ---
+
+
+def test_alarms_read_events_that_are_logged() -> None:
+    rows = (ROOT / "docs" / "log-events.md").read_text()
+    for logical, filter_ in properties("alarms.yaml", "Logs::MetricFilter").items():
+        pattern = filter_["FilterPattern"]
+        events = re.findall(r'\$\.event = "([^"]+)"', pattern)
+        assert events, logical
+        told = [re.search(rf"^\| `{re.escape(event)}` \| (\w+) \| (.*?) \|", rows, re.MULTILINE) for event in events]
+        fields = set(re.findall(r"\$\.(\w+)", pattern + filter_["MetricTransformations"][0]["MetricValue"])) - {"event"}
+        for row in told:
+            assert row is not None, f"{logical}: {events}"
+            assert row[1] != "debug", "not told at INFO"
+            assert all(f"`{field}`" in row[2] for field in fields), f"{logical}: {fields}"
+
+
+def test_each_filter_has_an_alarm_and_each_alarm_tells_somebody() -> None:
+    alarms = properties("alarms.yaml", "CloudWatch::Alarm")
+    made = [each["MetricTransformations"][0] for each in properties("alarms.yaml", "Logs::MetricFilter").values()]
+    watched = [part for part in parts(list(alarms.values())) if isinstance(part, dict) and "MetricName" in part]
+    ours = {each["MetricName"]["Fn::Sub"] for each in watched if each.get("Namespace") == "LeaderboardConsumer"}
+    assert {each["MetricName"]["Fn::Sub"] for each in made} == ours
+    assert {each["MetricNamespace"] for each in made} == {"LeaderboardConsumer"}
+    headings = re.findall(r"^## (.+)$", (ROOT / "deploy" / "RUNBOOK.md").read_text(), re.MULTILINE)
+    for name, alarm in alarms.items():
+        assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": "Topic"}], name
+        (anchor,) = re.findall(r"deploy/RUNBOOK\.md#(\w+)$", alarm["AlarmDescription"])
+        assert anchor in [heading.lower() for heading in headings], name
+
+
+# --- parameters, and the commands that give them ---
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_parameter_says_what_it_is_and_what_it_may_be(name: str) -> None:
+    for parameter, said in template(name)["Parameters"].items():
+        assert said["Description"].endswith("."), parameter
+        bounded = "AllowedPattern" in said or "AllowedValues" in said or "MaxValue" in said
+        assert bounded or "AWS::" in said["Type"], f"{parameter} may be anything"
+        if "Default" in said and "AllowedPattern" in said:
+            assert re.search(said["AllowedPattern"], said["Default"]), parameter
+        if parameter.endswith("Table"):
+            assert said["AllowedPattern"] == TABLE_PATTERN
+
+
+@pytest.mark.parametrize(
+    ("parameter", "right", "wrong"),
+    [
+        (
+            "Image",
+            ["123456789012.dkr.ecr.eu-west-1.amazonaws.com/games/consumer:1.2.0", f"ghcr.io/x/y@sha256:{'0a' * 32}"],
+            ["consumer", "consumer:latest", "consumer:1 2", "registry:5000/consumer:latest", "x@sha256:12", ""],
+        ),
+        ("StartPosition", ["LATEST", "2026-01-31T12:00:00Z", "2026-01-31T12:00+01:00"], ["2026-01-31", "latest", ""]),
+        ("StreamsEndpointUrl", ["", "https://vpce-1-2.streams.dynamodb.eu-west-1.vpce.amazonaws.com"], ["http://x"]),
+        ("PrometheusSecurityGroup", ["", "sg-0123456789abcdef0"], ["prometheus"]),
+    ],
+)
+def test_patterns(parameter: str, right: list[str], wrong: list[str]) -> None:
+    pattern = template("service.yaml")["Parameters"][parameter]["AllowedPattern"]
+    assert [value for value in right if not re.search(pattern, value)] == []
+    assert [value for value in wrong if re.search(pattern, value)] == []
+
+
+def test_the_commands_of_the_readme_give_what_the_templates_take() -> None:
+    text = (FOLDER / "README.md").read_text().replace("\\\n", " ")
+    commands = [shlex.split(line) for line in re.findall(r"^    (aws cloudformation deploy .*)$", text, re.MULTILINE)]
+    deployed = []
+    for words in commands:
+        path = words[words.index("--template-file") + 1]
+        document = template(path.removeprefix("deploy/cloudformation/"))
+        deployed.append(path.rpartition("/")[2])
+        overrides = words[words.index("--parameter-overrides") + 1 :] if "--parameter-overrides" in words else []
+        given = {word.partition("=")[0] for word in overrides if not word.startswith("--")}
+        needed = {name for name, said in document["Parameters"].items() if "Default" not in said}
+        assert needed <= given <= document["Parameters"].keys(), path
+        iam = any(each["Type"].startswith("AWS::IAM") for each in document["Resources"].values())
+        assert ("CAPABILITY_IAM" in words) == iam, path
+    assert sorted(deployed) == sorted(NAMES)
