@@ -70,10 +70,7 @@ class Worker:
 
     def _grown(self, commit: Commit, now: float) -> Commit:
         """What is sent when a unit's turn comes: it is cut anew, unless an earlier attempt may yet take effect."""
-        machine = self.shards.get(commit.lease.shard)
-        if machine is None or machine.lease != commit.lease:
-            return commit
-        grown = machine.its_turn(commit, self._turns.busy(commit.lease), now)
+        grown = self.shards[commit.lease.shard].its_turn(commit, self._turns.busy(commit.lease), now)
         self._turns.widen(grown)
         return grown
 

@@ -26,6 +26,7 @@ from consumer.worker.calls import (
     Open,
     PinStream,
     Plant,
+    Probe,
     Read,
     RecordGap,
     Release,
@@ -149,3 +150,22 @@ def test_a_defect_is_none() -> None:
     world = World(None, tables, tables, tables, Rules())  # type: ignore[arg-type]
     with pytest.raises(AttributeError):
         perform(Open(lease(), TRIM_HORIZON), world)
+
+
+@pytest.mark.parametrize(
+    ("failure", "told"),
+    [
+        (DataTrimmed(), True),
+        (Trouble(TroubleKind.MISSING, "no such shard"), False),
+        (Trouble(TroubleKind.NETWORK, "down"), None),
+    ],
+)
+def test_a_shard_is_there_if_it_can_be_read_whatever_listings_show(
+    shift: Shift, monkeypatch: pytest.MonkeyPatch, failure: Exception, told: bool | None
+) -> None:
+    def fail(*_: object) -> str:
+        raise failure
+
+    monkeypatch.setattr(shift.streams, "open", fail)
+    reply = perform(Probe(shard(0)), shift.world)
+    assert reply is (failure if told is None else told)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -208,6 +209,16 @@ def test_a_successor_keeps_the_floor_of_the_stream_before_it_and_is_read_from_it
     assert isinstance(plant, Plant)
     began = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
     assert {row.created for row in plant.rows} == {began}, "what is trimmed since it was switched on is a gap"
+
+
+def test_a_successor_whose_label_is_no_time_may_have_been_there_since_it_was_listed() -> None:
+    arn = ARN.rpartition("/")[0] + "/zzz"
+    pinning = Pinning(arn, TRIM_HORIZON, 1, TABLES)
+    listing = replace(LISTING, stream_arn=arn)
+    converse(pinning, Origin(None, None, (pinned(ARN, None),)), listing, Done())
+    plant = pinning.next_call()
+    assert isinstance(plant, Plant)
+    assert {row.created for row in plant.rows} == {CREATED + 0.75}
 
 
 def test_the_stream_of_another_table_is_no_predecessor() -> None:

@@ -9,7 +9,7 @@ from consumer.domain.lineage import RETENTION_SECONDS
 from consumer.domain.outcomes import Done, Lost
 from consumer.domain.position import SHARD_END
 from consumer.worker import events
-from consumer.worker.calls import Beat, Commit, EndShard, Load, Look, Read
+from consumer.worker.calls import Beat, Commit, EndShard, Load, Look, Open, Read
 from consumer.worker.state import State
 from tests.builders import ARN, OTHER, lease, page, row, shard
 from tests.talks import IMAGE, NO_ANSWER, TTL, Shift, kinds, reading, stream, total
@@ -63,6 +63,17 @@ def test_an_end_answered_after_its_child_was_claimed_anew_leaves_the_later_lease
     assert claimed.epoch == end.rows[0].epoch + 1
     shift.tell(end, reply)
     assert shift.machine.shards[shard(1)].lease == claimed
+
+
+def test_a_shard_that_is_claimed_anew_begins_anew() -> None:
+    shift = reading()
+    before = shift.machine.shards[shard(0)]
+    claimed = replace(row(0, before.lease.owner), epoch=before.lease.epoch + 1)
+    shift.machine._follow(events.LeaseClaimed(claimed, None), shift.now)
+    after = shift.machine.shards[shard(0)]
+    assert after is not before
+    assert after.lease.epoch == claimed.epoch
+    assert shift.asks(Open)
 
 
 def test_a_lost_lease_is_dropped_and_the_ledger_is_read_soon() -> None:

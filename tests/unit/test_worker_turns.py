@@ -45,6 +45,7 @@ def test_units_that_share_a_player_take_turns() -> None:
     shift = waiting()
     (first,) = commits(shift)
     answer(shift, first)
+    assert shift.machine.wake_at() <= shift.now, "another one's turn has come"
     shift.look()
     (second,) = commits(shift)
     assert second.lease.shard != first.lease.shard
