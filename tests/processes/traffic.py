@@ -73,8 +73,8 @@ class Call:
 
 
 def is_commit(call: Call) -> bool:
-    """Whether the call is a unit's transaction, not one of pinning."""
-    return call.operation == "TransactWriteItems" and b":previous" in call.body
+    """Whether the call is a unit's transaction, not one of pinning or of a gap's row."""
+    return call.operation == "TransactWriteItems" and b":previous" in call.body and b":last" in call.body
 
 
 class Hold:
