@@ -80,7 +80,7 @@ class Scene:
             token=lambda: f"token-{next(self._tokens)}",
             rules=self.rules,
         )
-        return Desk(ward, self.ask, self.waited.append, self.tables.load, Steady())
+        return Desk(ward, self.ask, self.waited.append, self.tables.load, self.tables.births.get, Steady())
 
     def plan(self, first: str = TRIM_HORIZON, last: str = LATEST, **more: Any) -> Planned:
         """The one shard's, to be counted again."""

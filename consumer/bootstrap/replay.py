@@ -34,6 +34,7 @@ def replay_desk(settings: Settings, into: str | None) -> Iterator[Desk]:
         tables = DynamoTables(clients.dynamodb, clients.streams, stop)
         tables.check(into, LEADERBOARD_KEYS, "--into", made_by)
     names = (settings.lease_table, into or settings.leaderboard_table, settings.quarantine_table)
+    ledgers = DynamoLeases(clients.dynamodb, *names)
     pace = Pace(DESCRIBES_PER_SECOND, DESCRIBES_AT_ONCE, stop)
     streams = cache(lambda arn: DynamoStreams(connect(settings.pool_size, arn).streams, stream_arn=arn, pace=pace))
     with refused(), ward(settings, acting=True) as open_ward:
@@ -47,6 +48,7 @@ def replay_desk(settings: Settings, into: str | None) -> Iterator[Desk]:
             open_ward,
             asking(partial(perform, world=world), stop, PATIENCE_SECONDS),
             stop.wait,
-            DynamoLeases(clients.dynamodb, *names).load,
+            ledgers.load,
+            lambda stream_arn: ledgers.origin(stream_arn).birth,
             JitteredBackoff(random.Random()),
         )

@@ -102,7 +102,7 @@ def _wish(
     if children and last != LATEST:
         faults.append(f"--children begin where the shard ends, and --to {last[:80]} ends before: leave one of them out")
     mode = Mode.RECOUNT if recount or into is not None else Mode.PENDING
-    wish = Wish(shard, first, last, mode, into or settings.leaderboard_table, again)
+    wish = Wish(shard, first, last, mode, into or settings.leaderboard_table, again, into is not None)
     try:
         wish.check()
     except UsageFault as fault:

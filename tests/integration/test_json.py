@@ -118,6 +118,18 @@ def told(game: Game, *arguments: str) -> Any:
     return json.loads(ended.stdout, parse_float=Decimal, parse_int=Decimal)
 
 
+def interrupt(game: Game) -> None:
+    """The replay was not finished: `status` shows those alone."""
+    (key,) = [row["leaseKey"] for row in game.rows("lease") if row["leaseKey"]["S"].startswith("replay#")]
+    game.client.update_item(
+        TableName=game.tables["lease"],
+        Key={"leaseKey": key},
+        UpdateExpression="SET #state = :running",
+        ExpressionAttributeNames={"#state": "state"},
+        ExpressionAttributeValues={":running": {"S": "running"}},
+    )
+
+
 @pytest.mark.timeout(120)
 def test_every_document_has_its_shape(game: Game) -> None:
     lease = game.lease()
@@ -144,6 +156,9 @@ def test_every_document_has_its_shape(game: Game) -> None:
         "quarantine show": told(game, "quarantine", "show", shard, first),
         "replay --dry-run": told(game, *replay, "--dry-run"),
         "replay": told(game, *replay, "--yes"),
+    }
+    interrupt(game)
+    documents |= {
         "checkpoint show": told(game, "checkpoint", "show", shard),
         "status": told(game, "status"),
         "resume": told(game, "resume", shard, "--quarantine-all", "--yes"),

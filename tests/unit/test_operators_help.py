@@ -7,7 +7,15 @@ import pytest
 
 from consumer.cli import main
 
-COMMANDS = ["quarantine list", "quarantine show", "quarantine redrive", "quarantine discard", "resume", "audit-log"]
+COMMANDS = [
+    "quarantine list",
+    "quarantine show",
+    "quarantine redrive",
+    "quarantine discard",
+    "resume",
+    "audit-log",
+    "replay",
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

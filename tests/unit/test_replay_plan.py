@@ -3,7 +3,7 @@
 import pytest
 
 from consumer.domain.errors import NotFound, UnsafeRefused, UsageFault
-from consumer.domain.leases import Pin
+from consumer.domain.leases import Birth, Pin
 from consumer.domain.position import SHARD_END, TRIM_HORIZON
 from consumer.domain.replay import LATEST, Mode, Range, merged
 from consumer.operations.replay.claim import Claim
@@ -83,6 +83,17 @@ def test_the_floor_is_the_streams() -> None:
     scene, _ = scene_of()
     scene.tables.pins[ARN] = Pin(ARN, 77.0, (ID,), complete=True)
     assert scene.plan().order.floor == 77.0
+
+
+def test_the_board_must_be_the_one_that_the_stream_is_counted_into() -> None:
+    scene, _ = scene_of()
+    scene.tables.births[ARN] = Birth(ARN, "consumer-leases", "Leaderboards")
+    scene.plan()
+    scene.plan(target="Other", elsewhere=True)
+    with pytest.raises(UnsafeRefused, match="is counted into Leaderboards, and the configured leaderboard is Other"):
+        scene.plan(target="Other")
+    with pytest.raises(UnsafeRefused, match="--into Leaderboards is the board that shard"):
+        scene.plan(elsewhere=True)
 
 
 def test_a_finished_range_that_overlaps_is_refused_unless_again() -> None:

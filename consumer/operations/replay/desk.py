@@ -6,6 +6,7 @@ from typing import NamedTuple, TypeVar
 
 from consumer.domain.errors import NotFound, UsageFault
 from consumer.domain.leaderboard import Delta
+from consumer.domain.leases import Birth
 from consumer.domain.outcomes import Ledger
 from consumer.domain.ports import Backoff
 from consumer.domain.quarantine import Head
@@ -46,12 +47,15 @@ class Plans(NamedTuple):
 
 @dataclass(frozen=True)
 class Desk:
-    """`ward` is the quarantine; `wait` takes seconds and ends early when the person has enough."""
+    """`ward` is the quarantine; `birth` tells a stream's birth row, by its ARN; `wait` takes seconds, and ends early
+    when the person has enough.
+    """
 
     ward: Ward
     ask: Ask
     wait: Callable[[float], object]
     ledger: Callable[[], Ledger]
+    birth: Callable[[str], Birth | None]
     backoff: Backoff
 
     def plan(self, wish: Wish, *, children: bool = False, acting: bool = True) -> Plans:
@@ -61,6 +65,7 @@ class Desk:
         wish.check()
         ledger, ward = self.ledger(), self.ward
         orders = [plan.order(ledger, each) for each in ([wish, *descendants(ledger, wish)] if children else [wish])]
+        plan.refuse_strange(orders[0], self.birth(orders[0].shard.stream_arn))
         found = [self._found(order, acting=acting) for order in orders]
         same = (row.act for order, row in zip(orders, found, strict=True) if row is not None and order.same(row))
         act = next(same, None) or ward.token()

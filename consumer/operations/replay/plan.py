@@ -5,7 +5,7 @@ from typing import Final
 
 from consumer.domain.audit import Trace
 from consumer.domain.errors import UnsafeRefused, UsageFault
-from consumer.domain.leases import LeaseRow, Shard
+from consumer.domain.leases import Birth, LeaseRow, Shard
 from consumer.domain.outcomes import Ledger
 from consumer.domain.position import TRIM_HORIZON, is_sequence_number, rank
 from consumer.domain.replay import LATEST, Mode, Overtaken, Progress, Range, merged
@@ -22,7 +22,9 @@ class CountedAlready(UnsafeRefused):
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a person asks. `target` is the leaderboard table; `again`: also what was counted again already."""
+    """What a person asks. `target` is the leaderboard table, `elsewhere`: another one than the worker's; `again`: also
+    what was counted again already.
+    """
 
     shard: str
     first: str
@@ -30,6 +32,7 @@ class Wish:
     mode: Mode
     target: str
     again: bool = False
+    elsewhere: bool = False
 
     def check(self) -> None:
         """Raises UsageFault, with every fault, for what could never be right."""
@@ -81,6 +84,23 @@ def order(ledger: Ledger, wish: Wish) -> Order:
     last = row.checkpoint if wish.last == LATEST or capped else wish.last
     floor = next((pin.floor for pin in ledger.pins if pin.stream_arn == row.shard.stream_arn), None)
     return Order(wish, row, Range(wish.first, last), floor, capped)
+
+
+def refuse_strange(order: Order, birth: Birth | None) -> None:
+    """Raises UnsafeRefused when the stream is not counted into the board that the settings name, or is into TABLE."""
+    if birth is None:
+        return
+    own, target = birth.leaderboard_table, order.wish.target
+    if order.wish.elsewhere and target == own:
+        raise UnsafeRefused(
+            f"--into {target} is the board that shard {order.shard} is counted into, though another one is configured: "
+            "correct CONSUMER_LEADERBOARD_TABLE"
+        )
+    if not order.wish.elsewhere and target != own:
+        raise UnsafeRefused(
+            f"shard {order.shard} is counted into {own}, and the configured leaderboard is {target}: correct "
+            "CONSUMER_LEADERBOARD_TABLE, or say --into"
+        )
 
 
 def descendants(ledger: Ledger, wish: Wish) -> list[Wish]:
