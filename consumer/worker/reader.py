@@ -18,6 +18,10 @@ ReadCall = Open | Read | RecordGap
 
 CAUGHT_UP_PAGES: Final = 2
 """Empty pages running after which a shard counts as caught up: empty pages come before data too."""
+SURE_PAGES: Final = 8
+"""Empty pages running after which nothing was there when the last one was asked for: a slow stream can be idle for long
+in two.
+"""
 SCANT_RECORDS: Final = 100
 """What a page holds at most while the memory for reading ahead is used up: enough to get on."""
 
@@ -163,8 +167,9 @@ class Reader:
             self._open_at = self.buffer.tail
             return []
         self._empty_pages += 1
-        if self._idle and not self.ended and not self.buffer and not self.lossy:
-            self.since = max(self.since or 0.0, now + self._tuning.wall_offset_seconds)
+        sure = self._idle and self._empty_pages >= SURE_PAGES
+        if sure and not self.ended and not self.buffer and not self.lossy:
+            self.since = max(self.since or 0.0, self.errand.sent_at + self._tuning.wall_offset_seconds)
         return [events.CaughtUp(call.lease)]
 
     def _pause(self, page: Page, now: float) -> float:

@@ -181,6 +181,8 @@ class ShardMachine:
                 return self._settle(call.unit, now, settled=True)
             case ((Commit() | Halt() | EndShard()), Lost()):
                 return self._lose(reply.row, now)
+            case Halt(), Done() if call.resumes < self.circuit.resumes:
+                writer.errand.at = now  # a person has closed it again before the answer came
             case Halt(), Done():
                 if self.state is not State.DRAINING:
                     self.state = State.HALTED

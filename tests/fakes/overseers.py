@@ -75,7 +75,7 @@ class FakeBirths:
 
     def __init__(self, tables: FakeTables) -> None:
         self.trail: list[Trace] = []
-        self.on_amend: Callable[[Amendment], None] = lambda *_: None
+        self.on_amend: Callable[[Amendment, Birth | None, bool], None] = lambda *_: None
         self._tables = tables
 
     def births(self) -> tuple[Birth, ...]:
@@ -85,14 +85,15 @@ class FakeBirths:
     def amend(self, amendment: Amendment, trace: Trace) -> Done | Lost:
         """See operator_ports.Births."""
         births, arn, off = self._tables.births, amendment.stream_arn, self._tables.off
-        if births.get(arn) != amendment.before and "amend_unchanged" not in off:
+        stored, pinned = births.get(arn), arn in self._tables.pins
+        if stored != amendment.before and "amend_unchanged" not in off:
             return Lost(None)
-        if (arn in self._tables.pins) is not amendment.pinned and "amend_pinned" not in off:
+        if pinned is not amendment.pinned and "amend_pinned" not in off:
             return Lost(None)
         if amendment.after is None:
             births.pop(arn, None)
         else:
             births[arn] = amendment.after
         self.trail.append(trace)
-        self.on_amend(amendment)
+        self.on_amend(amendment, stored, pinned)
         return Done()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from consumer.domain.leases import Shard
 from consumer.domain.outcomes import StreamListing
 from consumer.domain.position import TRIM_HORIZON
 from tests.fakes import FakeShard, FakeStreams
-from tests.simulation.scale import HIDDEN_SECONDS, LIFE_SECONDS
+from tests.simulation.scale import HIDDEN_SECONDS, LIFE_SECONDS, STALE_LISTING_SECONDS
 
 if TYPE_CHECKING:
     from tests.simulation.world import Simulation
@@ -22,8 +23,10 @@ RECORDS = 60
 SHARDS = 8
 ROLL_OVERS = 6
 """Of an aged world."""
+MOST_EMPTY_PAGES = 4
+"""Running, before data: fewer than tell a worker that nothing is there."""
 LISTINGS_KEPT = 3
-"""An old listing is one of the last few; in a world of `ancient` listings it may be any."""
+"""An old listing is one of the last few, and not too old; in a world of `ancient` listings it may be any."""
 
 
 class Growth:
@@ -40,6 +43,8 @@ class Growth:
         self._ancient = self.random.random() < 0.1
         self._aged = self.random.random() < 0.4
         self._listings: dict[str, list[StreamListing]] = {}
+        self._shown_since: dict[Shard, float] = {}
+        """Since when a shard is listed that was hidden before."""
         streams.listing_of = self._listing
         roots = [self.grow() for _ in range(self.random.choice((1, 2, 3, 3)))]
         for root in roots[1:]:
@@ -105,7 +110,8 @@ class Growth:
         if random.random() >= self._stale:
             return fresh
         self._simulation.happened["stale listing"] += 1
-        old = random.choice(known if self._ancient else known[-LISTINGS_KEPT:])
+        young = [each for each in known[-LISTINGS_KEPT:] if fresh.served_at - each.served_at < STALE_LISTING_SECONDS]
+        old = random.choice(known if self._ancient else young)
         return StreamListing(arn, old.enabled, old.shards, fresh.served_at)
 
     def _open_shards(self) -> list[str]:
@@ -127,7 +133,7 @@ class Growth:
         if random.random() < self._big_games:
             image["playerId"], image["score"] = {"S": "big"}, {"N": random.choice(("9e125", "5e125", "-9e125"))}
         event = "MODIFY" if random.random() < 0.1 else "INSERT"
-        self._streams.empty_pages += random.random() < 0.1
+        self._streams.empty_pages = min(MOST_EMPTY_PAGES, self._streams.empty_pages + (random.random() < 0.1))
         self._streams.write(random.choice(self._open_shards()), image, event)
 
     def _split(self) -> None:
@@ -155,8 +161,12 @@ class Growth:
                 self._hide(child)
 
     def _hide(self, shard: FakeShard) -> None:
+        name = Shard(self._streams.arn, shard.shard_id)
+        self._shown_since[name] = inf
+
         def show() -> None:
             shard.hidden = False
+            self._shown_since[name] = self._simulation.now
             self._simulation.note("stream", f"{shard.shard_id} is shown")
 
         shard.hidden = True
@@ -167,11 +177,14 @@ class Growth:
         """A few records that were read at least in part, or old ones."""
         stream = self.random.choice(list(self._streams.streams.values()))
         shard = self.random.choice(list(stream.shards.values()))
-        row = self._simulation.tables.rows.get(Shard(stream.arn, shard.shard_id))
+        name = Shard(stream.arn, shard.shard_id)
+        row = self._simulation.tables.rows.get(name)
         most = self.random.randrange(1, 6)
         if row is None or row.checkpoint == TRIM_HORIZON:
             pin = self._simulation.tables.pins.get(stream.arn)
-            if self._ancient or pin is None or not pin.complete:
+            anew = name in self._simulation.oracle.truth.begins
+            unseen = self._simulation.now - self._shown_since.get(name, -inf) < LIFE_SECONDS
+            if self._ancient or pin is None or not pin.complete or anew or unseen:
                 return  # what is trimmed before the first sight was never owed
             dead = stream.clock() - LIFE_SECONDS
             old = [wire for wire in shard.records if wire["dynamodb"]["ApproximateCreationDateTime"] < dead]
@@ -181,8 +194,12 @@ class Growth:
             self._note("trim", f"{stream.arn[-5:]} {shard.shard_id} is trimmed to {shard.trimmed}")
 
     def _enable_again(self) -> None:
-        """The stream is switched off and on: another ARN, the same shard ids."""
-        if len(self._streams.streams) > 1 or self._streams.arn not in self._simulation.tables.pins:
+        """The stream is switched off and on: another ARN, the same shard ids.
+
+        A lost birth row tells a new stream nothing of the one before: it would be pinned as the first.
+        """
+        arn, tables = self._streams.arn, self._simulation.tables
+        if len(self._streams.streams) > 1 or arn not in tables.pins or arn not in tables.births:
             return
         self._streams.enable(LATER_ARN)
         for _ in range(self.random.choice((1, 2))):

@@ -119,7 +119,7 @@ GUARDS: Final = (
         "aws/leases.py DynamoLeases.adopt: both conditions",
         "a shard that is found late is counted in once",
         "a row is put once",
-        2,
+        9,
         off=(
             "adopt_if_absent",
             "adopt_unchanged",
@@ -190,7 +190,7 @@ GUARDS: Final = (
         "worker/reader.py Reader._too_old",
         "opening an old shard at its horizon tells nothing of what it lost",
         "a unit is a run of consecutive records",
-        6,
+        32,
         rules=("unread_may_be_trimmed",),
     ),
     Guard(
@@ -247,7 +247,7 @@ GUARDS: Final = (
         "worker/attempt.py Attempt._suspect_of",
         "only a record that is refused alone can be poison",
         "only what is refused alone is poison",
-        9,
+        11,
         rules=("refused_alone",),
     ),
     Guard(

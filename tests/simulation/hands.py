@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from consumer.domain.leases import Pin
+from consumer.domain.leases import Birth, Pin
 from tests.simulation.scale import TROUBLED_SECONDS
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ class Hands:
             self._at("delete pin", self._delete_pin)
         if random.random() < 0.03:
             self._at("empty table", self._empty_table)
+        if random.random() < 0.03:
+            self._at("birth row", self._swap_birth)
 
     def _at(self, what: str, action: Callable[[], None]) -> None:
         self._do(what, self._plans.uniform(3, TROUBLED_SECONDS), action)
@@ -59,6 +61,10 @@ class Hands:
                 action()
 
         self._simulation.at(at, happen)
+
+    def _ruined(self, what: str, sentence: str) -> None:
+        self._note(what, sentence)
+        self._simulation.operators.be_called()
 
     def _note(self, what: str, sentence: str) -> None:
         self._simulation.happened[what] += 1
@@ -111,21 +117,31 @@ class Hands:
             self._note("row deleted", f"deletes the row of {shard}")
 
     def _delete_pin(self) -> None:
-        if self._pin is not None:
+        if self._pin is not None and not self.ruined:
             self._ruin()
             del self._simulation.tables.pins[self._pin.stream_arn]
-            self._note("pin deleted", "deletes the newest stream's row")
+            self._ruined("pin deleted", "deletes the newest stream's row")
 
     def _empty_table(self) -> None:
         """The whole lease table: deleted, and made again."""
-        if self._pin is not None:
+        if self._pin is not None and not self.ruined:
             tables = self._simulation.tables
             self._ruin()
             self._simulation.oracle.deleted.update(tables.rows)
             tables.pins.clear()
             tables.rows.clear()
             tables.workers.clear()
-            self._note("table emptied", "empties the lease table")
+            self._ruined("table emptied", "empties the lease table")
+
+    def _swap_birth(self) -> None:
+        """Another quarantine table, or one that another installation has used."""
+        if self._pin is not None and not self.ruined:
+            births, arn = self._simulation.tables.births, self._pin.stream_arn
+            self._ruin()
+            del births[arn]
+            if self.random.random() < 0.5:
+                births[arn] = Birth(arn, self._simulation.tables.names.leases, "Elsewhere")
+            self._ruined("birth row swapped", "swaps the birth row of the newest stream")
 
     @property
     def _pin(self) -> Pin | None:

@@ -109,4 +109,20 @@ OPERATOR_GUARDS: Final = (
         57,
         rules=("made_above_all_epochs",),
     ),
+    Guard(
+        "pin of an adopted stream",
+        "aws/births.py DynamoBirths._pin: attribute_not_exists(leaseKey), or the reverse",
+        "a late repetition does not take the birth row from a stream that has been begun anew",
+        "what is adopted is what was seen",
+        346,
+        off=("amend_pinned",),
+    ),
+    Guard(
+        "birth row of an adopted stream",
+        "aws/births.py DynamoBirths._birth: as it was read",
+        "what somebody else has written since is not written over unseen",
+        "what is adopted is what was seen",
+        1081,
+        off=("amend_unchanged",),
+    ),
 )

@@ -10,7 +10,7 @@ from consumer.domain.breaker import Breaker
 from tests.fakes import FakeOperators
 from tests.fakes.overseers import FakeBirths, FakePlacements
 from tests.simulation.oversight import Oversight
-from tests.simulation.person import Person, Script
+from tests.simulation.person import LATEST_SECONDS, Person, Script
 from tests.simulation.scale import HEALING_SECONDS, TROUBLED_SECONDS
 from tests.simulation.scripts import Scripts
 from tests.simulation.worker import UNIX
@@ -47,16 +47,20 @@ class Operators:
         self.quarantine = FakeOperators(simulation.tables)
         self.placements = FakePlacements(simulation.tables, lambda: UNIX + simulation.now)
         self.births = FakeBirths(simulation.tables)
+        self.adopts = False
+        """Somebody mends a lost ledger: else it is refused for ever."""
         self.oversight = Oversight(
             simulation.oracle,
             simulation.watch,
             simulation.tables,
             self.quarantine,
             self.placements,
+            self.births,
             self.breaker if self._floods else None,
         )
         self._scripts = Scripts(simulation, self)
         self._persons = 0
+        self._healed = False
 
     def plan(self) -> None:
         """Over the troubled time."""
@@ -80,16 +84,35 @@ class Operators:
         for _ in range(2):
             self._at("remake", 8, scripts.remake)
 
+    def be_called(self) -> None:
+        """The ledger is lost, or its birth row. Only where one stream is read from its horizon it is known what it
+        counts when it is begun anew.
+        """
+        simulation = self._simulation
+        self.oversight.ledger_lost()
+        random = simulation.dice.source("adopting")
+        lost = len(simulation.tables.pins) < len(simulation.streams.streams)
+        clear = not lost or (simulation.start == "TRIM_HORIZON" and len(simulation.streams.streams) == 1)
+        self.adopts = self._busy and clear and random.random() < 0.8
+        for number in range(random.choice((1, 2, 2)) if self.adopts else 0):
+            name = f"op{number} adopt {simulation.now:.3f}"
+            at = simulation.now + LATEST_SECONDS + random.uniform(0.5, 6)
+            simulation.at(at, partial(self._decide, name, "adopt", self._scripts.adopt))
+
     def tend(self) -> None:
         """From now on calls reach their aim, and somebody resumes what is halted until nothing is."""
-        self._chance = 0.0
-        if self._floods:
+        self._healed = True
+        if self._floods or self.adopts:
             self._simulation.at(self._simulation.now + TEND_SECONDS, self._tend)
 
     def _tend(self) -> None:
         simulation = self._simulation
         if any(row.circuit.halted_at is not None for row in simulation.tables.rows.values()):
             self._send("tend", self._scripts.resume)
+        if self.adopts:
+            simulation.start_refused()
+            if simulation.now > TROUBLED_SECONDS + LATEST_SECONDS and self._scripts.unadopted():
+                self._send("adopt", self._scripts.adopt)
         if simulation.now < TROUBLED_SECONDS + HEALING_SECONDS:
             simulation.at(simulation.now + TEND_SECONDS, self._tend)
 
@@ -116,7 +139,7 @@ class Operators:
                 after = self._simulation.dice.source(name).uniform(0.1, 3)
                 self._simulation.at(self._simulation.now + after, lambda: self._send(what, script, f"{name}'"))
 
-        Person(self._simulation, name, script(name), self._chance, again).begin()
+        Person(self._simulation, name, script(name), 0.0 if self._healed else self._chance, again).begin()
 
     def _flood(self, at: float) -> None:
         """A producer's mistake: for a while hardly a record is good."""

@@ -42,6 +42,7 @@ class Oracle:
         self.skipped: set[int] = set()
         self.states: dict[str, str] = {}
         self._again = 0
+        self._anew: set[Shard] = set()
         self._tables = tables
         self._ended: dict[int, str] = {}
         self._changed = True
@@ -136,6 +137,24 @@ class Oracle:
         self._match({game.player: self._count(game)})
         self._conserve()
 
+    def ledger_lost(self) -> None:
+        """Epochs begin anew."""
+        self._committers.clear()
+
+    def begin_anew(self, stream_arn: str, still_missing: Collection[Shard]) -> None:
+        """A stream whose ledger was lost is adopted: what it still has is read once more, as at first sight."""
+        self._changed = True
+        self.deleted &= set(still_missing)
+        for name, shard in self.truth.shards():
+            if name.stream_arn != stream_arn or name in self._tables.rows:
+                continue
+            self._anew.add(name)
+            self.truth.begins[name] = self.truth.trimmed_to(name)
+            behind = self.truth.numbers(name) if shard.gone else self.truth.numbers(name)[: shard.trimmed]
+            self.skipped.update(each for each in behind if each not in self._ended and each not in self.lost)
+            if shard.gone:
+                self._checkpoints[name] = SHARD_END
+
     def move(self, shard: Shard, checkpoint: str) -> None:
         """A shard is placed: back, so that records end again; or forward, so that some never do."""
         self._changed = True
@@ -175,7 +194,10 @@ class Oracle:
 
     def _put_once(self, rows: Sequence[LeaseRow]) -> None:
         for row in rows:
-            if self._checkpoints.get(row.shard) or row.shard in self.deleted:
+            if row.shard in self._anew:
+                self._anew.remove(row.shard)
+                self.move(row.shard, row.checkpoint)
+            elif self._checkpoints.get(row.shard) or row.shard in self.deleted:
                 raise Violation("a row is put once", f"{row.shard} had one")
 
     def _lose(self, numbers: Sequence[int], shard: Shard, checkpoint: str) -> None:
@@ -198,10 +220,13 @@ class Oracle:
         self._checkpoints[shard] = checkpoint
 
     def _after_parent(self, shard: Shard) -> None:
+        """Or after it is gone, where a stream is begun anew: its row may have outlived the stream's."""
         parent = self.truth.shard(shard).parent
         if parent:
-            row = self._tables.rows.get(Shard(shard.stream_arn, parent))
-            if row is not None and not row.finished:
+            name = Shard(shard.stream_arn, parent)
+            row = self._tables.rows.get(name)
+            before = shard in self.truth.begins and self.truth.shard(name).gone
+            if row is not None and not row.finished and not before:
                 raise Violation("a child comes after its parent", f"{shard.shard_id} before {parent}")
 
     def check_gaps(self) -> None:

@@ -3,16 +3,18 @@
 from collections import Counter
 from collections.abc import Sized
 
+from consumer.domain import lineage
 from consumer.domain.breaker import Breaker
 from consumer.domain.leaderboard import Delta, Unit
-from consumer.domain.leases import Lease, LeaseRow, Shard
+from consumer.domain.leases import Amendment, Birth, Lease, LeaseRow, Shard
+from consumer.domain.outcomes import Lost
 from consumer.domain.position import rank
 from consumer.domain.quarantine import Act, Application, Head, State
 from consumer.domain.records import Game, Poison, Rules, decode
 from consumer.domain.repairs import repaired
 from consumer.operations.redrive import Faster
 from tests.fakes import FakeOperators, FakeTables
-from tests.fakes.overseers import FakePlacements
+from tests.fakes.overseers import FakeBirths, FakePlacements
 from tests.simulation.oracle import Oracle
 from tests.simulation.violation import Violation
 from tests.simulation.watch import Watch
@@ -28,6 +30,7 @@ class Oversight:
         tables: FakeTables,
         operators: FakeOperators,
         placements: FakePlacements,
+        births: FakeBirths,
         breaker: Breaker | None,
     ) -> None:
         self._oracle = oracle
@@ -35,6 +38,7 @@ class Oversight:
         self._tables = tables
         self._operators = operators
         self._placements = placements
+        self._births = births
         self._breaker = breaker
         self._acts: Counter[str] = Counter()
         self._recent: dict[Shard, list[bool]] = {}
@@ -47,6 +51,7 @@ class Oversight:
         operators.on_settle = self._on_settle
         operators.on_resume = self._on_resume
         placements.on_place = self._on_place
+        births.on_amend = self._on_amend
 
     def told(self, head: Head, result: object, token: str) -> None:
         """A person is told what became of a record."""
@@ -54,10 +59,19 @@ class Oversight:
         if isinstance(result, Faster) and done == token:
             raise Violation("an act knows itself again", f"{head} was dealt with by this very act")
 
-    def resumed(self, shard: Shard, lost: object, token: str) -> None:
+    def resumed(self, shard: Shard, lost: Lost | None, token: str) -> None:
         """A person is told what became of a circuit."""
-        if lost is not None and self._operators.resumed.get(shard) == token:
+        if lost is not None and lost.row is not None and self._operators.resumed.get(shard) == token:
             raise Violation("an act knows itself again", f"{shard} was resumed by this very act")
+
+    def outran(self, shard: Shard, now: float) -> bool:
+        """Whether claims have come faster than seconds, for which a simulated life is short enough, no real one."""
+        return self._highest.get(shard, 0) >= int(now)
+
+    def ledger_lost(self) -> None:
+        """What was made before it tells nothing of what comes."""
+        self._highest.clear()
+        self._oracle.ledger_lost()
 
     def _on_settle(self, act: Act, application: Application | None) -> None:
         """A record is counted as its repairs make it, or never."""
@@ -109,6 +123,18 @@ class Oversight:
         self._free_to.pop(shard, None)
         self._traced("ledger", self._placements.trail)
         self._oracle.move(shard, after.checkpoint)
+
+    def _on_amend(self, amendment: Amendment, stored: Birth | None, pinned: bool) -> None:
+        """What happens is what the person was told."""
+        if (stored, pinned) != (amendment.before, amendment.pinned):
+            facts = f"{amendment} of {stored}, {'with' if pinned else 'without'} a pin"
+            raise Violation("what is adopted is what was seen", facts)
+        self._traced("births", self._births.trail)
+        if amendment.after is None:
+            for shard in {*self._recent, *self._free_to} - self._tables.rows.keys():
+                self._recent.pop(shard, None)
+                self._free_to.pop(shard, None)
+            self._oracle.begin_anew(amendment.stream_arn, lineage.missing(self._tables.load()))
 
     def _traced(self, where: str, trail: Sized) -> None:
         self._acts[where] += 1

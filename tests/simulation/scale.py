@@ -22,6 +22,8 @@ STALE_AFTER_SECONDS: Final = 5.0
 LIFE_SECONDS: Final = 16.0
 """A record of a shard that nobody has read yet lives at least this long: with skew and hiding longer than the above."""
 HIDDEN_SECONDS: Final = 8.0
+STALE_LISTING_SECONDS: Final = 8.0
+"""With skew and STALE_AFTER_SECONDS within LIFE_SECONDS, which count from when a hidden shard is shown."""
 REFUSED_SECONDS: Final = 3.0
 """A shard that is there may be refused, as if it were not, for this long after the first time."""
 

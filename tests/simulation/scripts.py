@@ -11,7 +11,7 @@ from consumer.domain.outcomes import Ledger
 from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.quarantine import Head, State
 from consumer.domain.records import Rules
-from consumer.operations import acts, checkpoint, liveness, resume
+from consumer.operations import acts, adopt, checkpoint, liveness, resume
 from consumer.operations.discard import Discard
 from consumer.operations.redrive import NO_REPAIR, Redrive, Repair
 from tests.simulation.person import Script, Step
@@ -101,9 +101,29 @@ class Scripts:
         if not deleted or self._simulation.hands.ruined:
             return
         shard = random.choice(deleted)
+        if self._operators.oversight.outran(shard, self._now):
+            return
         positions = [TRIM_HORIZON, *map(str, self._simulation.oracle.truth.numbers(shard))]
         known = self._simulation.oracle.checkpoint(shard)
         yield from self._set(ledger, shard, random.choice((known, random.choice(positions))), name)
+
+    def adopt(self, name: str) -> Script:
+        """All workers are stopped first, as the command's help says; later they start again."""
+        tables, births = self._simulation.tables, self._operators.births
+        for owner in [worker.owner for worker in self._simulation.workers]:
+            self._stop(owner)
+        ledger: Ledger = yield Step("Load", tables.load, self._simulation.dice.source(name).uniform(0.1, 1))
+        born = yield Step("Births", births.births)
+        for amendment in adopt.amendments(born, ledger.pins, tables.names):
+            effect: Callable[[], object] = partial(births.amend, amendment, adopt.trace(amendment, name, self._now))
+            adopt.judge(amendment, (yield Step("Amend", effect)))
+            self._simulation.happened["a stream is adopted"] += 1
+        self._simulation.start_refused()
+
+    def unadopted(self) -> bool:
+        """Whether there is something to adopt."""
+        tables = self._simulation.tables
+        return bool(adopt.amendments(self._operators.births.births(), tables.load().pins, tables.names))
 
     def _set(self, ledger: Ledger, shard: Shard, position: str, name: str) -> Script:
         placements = self._operators.placements

@@ -20,6 +20,8 @@ class Truth:
         self._rules = rules
         self._numbers: dict[Shard, list[int]] = {}
         self._floor: tuple[float | None] | None = None
+        self.begins: dict[Shard, int] = {}
+        """For a stream that was begun anew: what was trimmed by then lies before the beginning of its shards."""
 
     def shard(self, name: Shard) -> FakeShard:
         """The shard itself."""
@@ -39,7 +41,8 @@ class Truth:
         numbers = self.numbers(name)
         if previous == SHARD_END or last == TRIM_HORIZON:
             return []
-        first = 0 if previous == TRIM_HORIZON else bisect_right(numbers, int(previous))
+        at = self.begins.get(name, -1) if previous == TRIM_HORIZON else int(previous)
+        first = bisect_right(numbers, at)
         end = len(numbers) if last == SHARD_END else bisect_right(numbers, int(last))
         return numbers[first:end]
 

@@ -8,7 +8,7 @@ from itertools import count
 from consumer.domain.leases import Shard
 from consumer.domain.outcomes import Refused
 from consumer.domain.records import Rules
-from consumer.worker.calls import Beat, Call, Claim, Commit, Look, Open, Probe, Read, RecordGap, Reply
+from consumer.worker.calls import Adopt, Beat, Call, Claim, Commit, Look, Open, Probe, Read, RecordGap, Reply
 from consumer.worker.perform import World, perform
 from consumer.worker.pinning import StartPosition
 from tests.fakes import FakeStreams, FakeTables, Names
@@ -28,6 +28,8 @@ from tests.simulation.worker import UNIX, SimulatedWorker
 MOST_ACTIONS = 200_000
 REFUSING_SECONDS = 20.0
 LATEST_SECONDS = 15.0
+LATEST_ADOPTION_SECONDS = 7.0
+"""Less than it takes to forget the shard again: else a request would live for days."""
 TIMEOUT_SECONDS = 2.0
 SLOWEST_SECONDS = 12.0
 """A page that drips in is not given up."""
@@ -74,7 +76,7 @@ class Simulation:
             self._begin()
             self._turn_until(lambda: self.now >= TROUBLED_SECONDS)
             self._heal()
-            if self.hands.ruined:
+            if self.hands.ruined and not self.operators.adopts:
                 self._refuse()
             else:
                 self._drain()
@@ -111,12 +113,13 @@ class Simulation:
         sent_at = self.now
         arrives = self.now + there
         answers = arrives + back
+        latest = LATEST_ADOPTION_SECONDS if isinstance(call, Adopt) else LATEST_SECONDS
         match fate:
             case Fate.LOST_REPLY:
                 self.at(arrives, lambda: self._take_effect(call))
                 self._fail(worker, call, fate, answers + TIMEOUT_SECONDS * late)
             case Fate.LATE:
-                self.at(arrives + LATEST_SECONDS * late, lambda: self._take_effect(call))
+                self.at(arrives + latest * late, lambda: self._take_effect(call))
                 self._fail(worker, call, fate, answers + 1.0)
             case Fate.CRASH_BEFORE:
                 self.at(arrives, lambda: self._crash(worker))
@@ -124,7 +127,7 @@ class Simulation:
                 self._fail(worker, call, fate, answers)
             case _:
                 if fate is Fate.DUPLICATE:
-                    self.at(arrives + 0.1 + LATEST_SECONDS * late, lambda: self._take_effect(call))
+                    self.at(arrives + 0.1 + latest * late, lambda: self._take_effect(call))
                 elif fate is Fate.SLOW:
                     answers += (SLOWEST_SECONDS if isinstance(call, Read) else TIMEOUT_SECONDS) * late
                 self.at(arrives, lambda: self._arrive(worker, call, sent_at, answers, fate))
@@ -206,6 +209,12 @@ class Simulation:
         self.workers.append(worker)
         worker.turn()
         return worker
+
+    def start_refused(self) -> None:
+        """Those that have refused to go on, after what they refused is mended."""
+        living = {worker.name for worker in self.workers if worker.alive}
+        for name in sorted({worker.name for worker in self.workers if worker.refused} - living):
+            self._start(name)
 
     def _crash(self, worker: SimulatedWorker) -> None:
         if worker.alive:

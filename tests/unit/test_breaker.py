@@ -129,3 +129,14 @@ def test_a_halt_that_is_written_while_the_shard_is_given_back_does_not_hold_it_u
     talk.machine.drain()
     talk.tell(halt, Done())
     assert talk.asks(Release)
+
+
+def test_the_late_answer_of_a_halt_does_not_stop_what_a_person_has_resumed_since() -> None:
+    """Nobody would: the circuit is closed in the row, and this worker knows so already."""
+    talk = holding(*spoiled(1, 9))
+    talk.answer(Commit, Committed())
+    halt = talk.call(Halt)
+    talk.machine.resume(replace(row(owner=ME, checkpoint=sequence_number(2)), circuit=Circuit(resumes=1)))
+    assert talk.tell(halt, Done()) == []
+    assert talk.machine.state is State.RUNNING
+    assert talk.answer(Commit, Committed()) != []

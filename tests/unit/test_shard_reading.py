@@ -1,11 +1,11 @@
 import pytest
 
 from consumer.domain.errors import DataTrimmed, IteratorExpired, Trouble, TroubleKind
-from consumer.domain.outcomes import Committed, Lost
+from consumer.domain.outcomes import Children, Committed, Lost
 from consumer.domain.position import TRIM_HORIZON
 from consumer.worker import events
-from consumer.worker.calls import PAGE_RECORDS, Commit, FindChildren, Open, Read, RecordGap, Reply
-from consumer.worker.reader import SCANT_RECORDS
+from consumer.worker.calls import PAGE_RECORDS, Commit, EndShard, FindChildren, Open, Read, RecordGap, Reply
+from consumer.worker.reader import SCANT_RECORDS, SURE_PAGES
 from consumer.worker.state import State
 from consumer.worker.tuning import Tuning
 from tests.builders import CREATED, ME, OTHER, game, games, page, row, sequence_number
@@ -52,6 +52,31 @@ def test_a_shard_that_has_been_idle_for_long_is_polled_rarely_until_its_first_re
     assert talk.wait(0.25).asks(Read), "fast again"
     talk.answer(Read, page())
     assert talk.wait(0.25).asks(Read), "idle is counted anew"
+
+
+def test_an_empty_page_tells_of_the_moment_it_was_asked_for_not_of_when_it_came() -> None:
+    """Meanwhile records may have come, which the children of this shard are told to be younger than."""
+    talk = opened(Tuning(poll_interval_seconds=1.0, idle_after_seconds=0.0, wall_offset_seconds=CREATED))
+    for _ in range(SURE_PAGES):
+        talk.answer(Read, page())
+        talk.wait(1.0)
+    asked_at = talk.now
+    read = talk.call(Read)
+    talk.wait(20.0).tell(read, page())
+    talk.answer(Read, page(then=None))
+    talk.answer(FindChildren, Children(("shard-2",), leaf=False, served_at=CREATED))
+    assert [child.created for child in talk.call(EndShard).rows] == [CREATED + asked_at]
+
+
+def test_a_few_empty_pages_tell_nothing_of_what_may_have_come_before_them() -> None:
+    """The shard may be closed for long, its last records behind them, and its children's older than the pages."""
+    talk = opened(Tuning(poll_interval_seconds=1.0, idle_after_seconds=0.0, wall_offset_seconds=CREATED))
+    for _ in range(SURE_PAGES - 1):
+        talk.answer(Read, page())
+        talk.wait(1.0)
+    talk.answer(Read, page(then=None))
+    talk.answer(FindChildren, Children(("shard-2",), leaf=False, served_at=CREATED))
+    assert [child.created for child in talk.call(EndShard).rows] == [None]
 
 
 def test_an_idle_poll_interval_that_is_shorter_than_the_ordinary_one_changes_nothing() -> None:
