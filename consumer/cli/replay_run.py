@@ -54,7 +54,7 @@ def run(desk: "Desk", plans: "Plans", show: Show) -> int:
         if machine.overtaken is not None:
             refuse_overtaken(machine.overtaken)
         told.append((machine.progress, counts))
-        missed += machine.progress.skipped
+        missed += machine.progress.skipped + counts.total()
     _print(told, show)
     return 4 if missed else 0
 
@@ -101,10 +101,13 @@ def _ready(desk: "Desk", planned: "Planned") -> Recount | Leftovers:
 
 def _recount(desk: "Desk", machine: Recount) -> Counter[str]:
     missed = Counter[str]()
-    first = machine.reader.first_found
+    first, trimmed = machine.reader.first_found, machine.reader.trimmed
     steps = _slowly(desk.steps(machine), machine.reader)
     for batch in gauged(steps, lambda: gauge(machine.progress, first), lambda: summary(machine.progress)):
         _tell_skipped(batch.skipped, missed)
+    if machine.reader.trimmed and not trimmed:
+        missed["trimmed meanwhile"] += 1
+        print("A part of the range may have been trimmed while it ran: what is gone is not counted.", file=sys.stderr)
     return missed
 
 

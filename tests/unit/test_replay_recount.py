@@ -288,6 +288,7 @@ def test_what_is_trimmed_while_it_runs() -> None:
     assert list(scene.desk.steps(machine))
     assert machine.finished
     assert machine.reader.trimmed
+    assert scene.replays.trail[-1].detail["outcome"] == "finished, a part was trimmed"
     assert scene.board.keys() == set("abef")
 
 

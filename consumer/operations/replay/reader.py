@@ -12,10 +12,10 @@ from consumer.domain.replay import Range
 from consumer.operations.replay.calls import Due, Gone, OpenAt, Reply, Strange, Throttled
 from consumer.operations.resume import Expired, Open, Opened, Read, Trimmed
 
-DOUBTED_PAGES: Final = 3
+DOUBTED_PAGES: Final = 3, 30
 """Empty pages running after which it is asked whether the range's end is trimmed."""
 MOST_EMPTY_PAGES: Final = 200
-"""Empty pages running after which a range counts as read: its end was set by hand to what is no record's number."""
+"""Empty pages running after which no more is waited for: the end is no record's number, or what led to it is gone."""
 EMPTY_PAUSE_SECONDS: Final = 0.2
 SLOWEST_SECONDS: Final = 5.0
 FIRST_PACE_SECONDS: Final = 0.25
@@ -121,8 +121,10 @@ class Reader:
                 self.first_found = self.first_found or number
                 self.wires.append(wire)
                 self._tail = number
-        self.ended |= rank(self._tail) >= rank(self._range.last) or self._empty_pages >= MOST_EMPTY_PAGES
-        self._doubting = self._empty_pages == DOUBTED_PAGES and self._range.last != SHARD_END
+        self.ended |= rank(self._tail) >= rank(self._range.last)
+        if self._empty_pages >= MOST_EMPTY_PAGES:
+            self.ended = self.trimmed = True
+        self._doubting = self._empty_pages in DOUBTED_PAGES and self._range.last != SHARD_END
 
 
 def number_of(wire: Mapping[str, Any]) -> str:

@@ -97,7 +97,8 @@ class Recount:
     def _ending(self) -> Put:
         if self._end is None:
             after = replace(self.progress, running=False)
-            self._end = Put(self.progress, after, trace_of(after, "finished", self._who, self._now()))
+            outcome = "finished, a part was trimmed" if self.reader.trimmed else "finished"
+            self._end = Put(self.progress, after, trace_of(after, outcome, self._who, self._now()))
         return self._end
 
     def _take_done(self) -> None:
