@@ -34,6 +34,8 @@ def reading(planned: "Planned", reader: "Reader") -> Iterator[str]:
             f"Part of the range is trimmed: {reader.first_found} is the oldest record that the stream still has, and "
             "what came before is not counted."
         )
+    elif planned.progress.range.first == TRIM_HORIZON and reader.first_found is not None:
+        yield f"{reader.first_found} is the oldest record that the stream still has."
     yield "It is one more reader of the shard, and DynamoDB Streams serves two: it slows down when it is throttled."
     if planned.progress.mode is Mode.RECOUNT:
         yield (
