@@ -6,6 +6,7 @@ import shlex
 
 import pytest
 import typer.main
+from ruamel.yaml import YAML
 
 from consumer.cli.app import app
 from consumer.settings import Settings, variable
@@ -54,6 +55,22 @@ def test_its_files_are_there() -> None:
     named = set(re.findall(r"(?<![\w/])(?:deploy|tests)/[\w./-]*\w", REAL))
     assert len(named) > 3
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
+def test_its_aws_commands_fit_their_templates() -> None:
+    deploys = [words for words in command_lines() if words[:3] == ["aws", "cloudformation", "deploy"]]
+    assert len(deploys) == len([words for words in command_lines() if words[0] == "aws"]) == 2
+    for words in deploys:
+        template = YAML().load(ROOT / words[words.index("--template-file") + 1])
+        parameters = template["Parameters"]
+        pairs = words[words.index("--parameter-overrides") + 1 :] if "--parameter-overrides" in words else []
+        given = dict(pair.split("=", 1) for pair in pairs)
+        needed = {name for name, said in parameters.items() if "Default" not in said}
+        assert needed <= given.keys() <= parameters.keys()
+        for name, value in given.items():
+            assert re.fullmatch(parameters[name].get("AllowedPattern", ".*"), value), name
+        roles = [name for name, made in template["Resources"].items() if made["Type"] == "AWS::IAM::Role"]
+        assert bool(roles) == ("CAPABILITY_IAM" in words)
 
 
 def test_the_limits_of_the_server_are_the_codes() -> None:
