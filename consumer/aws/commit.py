@@ -21,6 +21,7 @@ from consumer.aws.items import (
     shard_key,
     strings,
 )
+from consumer.aws.rows import PENDING
 from consumer.aws.transaction import Action, Cancelled, transact
 from consumer.aws.update import update
 from consumer.domain.leaderboard import Unit
@@ -120,9 +121,7 @@ class DynamoCommits(WorkerAdapter):
         pages = self._client.get_paginator("scan").paginate(
             TableName=self._quarantine,
             Select="COUNT",
-            FilterExpression="#state = :pending",
-            ExpressionAttributeNames={"#state": "state"},
-            ExpressionAttributeValues={":pending": {"S": "pending"}},
+            **PENDING,
         )
         return sum(int(page["Count"]) for page in pages)
 

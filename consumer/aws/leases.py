@@ -6,11 +6,8 @@ from consumer.aws.adapters import WorkerAdapter
 from consumer.aws.errors import translated
 from consumer.aws.gaps import fill, stream_gap, stream_gap_key
 from consumer.aws.items import (
-    BIRTH,
     FENCE,
     NEW_ROW,
-    SHARD_PREFIX,
-    STREAM_PREFIX,
     Item,
     birth_item,
     birth_key,
@@ -27,6 +24,7 @@ from consumer.aws.items import (
     stream_key,
     strings,
 )
+from consumer.aws.rows import BIRTHS, ledger_of
 from consumer.aws.transaction import Action, transact
 from consumer.aws.update import update
 from consumer.domain.leases import Adoption, Birth, Lease, LeaseRow, Origin, Pin
@@ -129,16 +127,8 @@ class DynamoLeases(WorkerAdapter):
     @translated()
     def load(self) -> Ledger:
         """One consistent scan over all pages."""
-        rows: list[LeaseRow] = []
-        pins: list[Pin] = []
         pages = self._client.get_paginator("scan").paginate(TableName=self._leases, ConsistentRead=True)
-        for item in (item for page in pages for item in page["Items"]):
-            key = item["leaseKey"]["S"]
-            if key.startswith(SHARD_PREFIX):
-                rows.append(lease_row(item))
-            elif key.startswith(STREAM_PREFIX):
-                pins.append(pin_row(item))
-        return Ledger(tuple(rows), tuple(pins))
+        return ledger_of(item for page in pages for item in page["Items"])
 
     @translated()
     def claim(self, row: LeaseRow, lease: Lease) -> LeaseRow | Lost:
@@ -208,12 +198,7 @@ class DynamoLeases(WorkerAdapter):
         return pin_row(pin) if pin else None, birth_row(birth) if birth else None
 
     def _births(self) -> list[Birth]:
-        pages = self._client.get_paginator("query").paginate(
-            TableName=self._quarantine,
-            ConsistentRead=True,
-            KeyConditionExpression="shardId = :birth",
-            ExpressionAttributeValues={":birth": {"S": BIRTH}},
-        )
+        pages = self._client.get_paginator("query").paginate(TableName=self._quarantine, ConsistentRead=True, **BIRTHS)
         return [birth_row(item) for page in pages for item in page["Items"]]
 
 

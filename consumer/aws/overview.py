@@ -1,26 +1,13 @@
 """An operator's look at lease and quarantine table: one scan, one query and a count, however many shards there are."""
 
-from collections.abc import Mapping
 from typing import Final
 
 from consumer.aws.adapters import OperatorAdapter
 from consumer.aws.errors import translated
-from consumer.aws.items import (
-    BIRTH,
-    GAP,
-    MEMBERS_KEY,
-    SHARD_PREFIX,
-    STREAM_PREFIX,
-    Item,
-    birth_row,
-    lease_row,
-    members_of,
-    pin_row,
-    text,
-)
+from consumer.aws.items import BIRTH, GAP, MEMBERS_KEY, Item, birth_row, members_of, text
 from consumer.aws.pages import partition, scan
-from consumer.domain.leases import Birth, LeaseRow, Members, Pin
-from consumer.domain.outcomes import Ledger
+from consumer.aws.rows import PENDING, ledger_of
+from consumer.domain.leases import Birth
 from consumer.domain.overview import Gap, LeaseTable
 
 REPLAY_PREFIX: Final = "replay#"
@@ -32,21 +19,9 @@ class DynamoOverviews(OperatorAdapter):
     @translated()
     def lease_table(self) -> LeaseTable:
         """Every row in one scan; see operator_ports.Overviews."""
-        rows: list[LeaseRow] = []
-        pins: list[Pin] = []
-        replays: list[Mapping[str, str]] = []
-        members = Members(0, {})
-        for item in scan(self._client, self._stop, TableName=self._leases):
-            key = item["leaseKey"]["S"]
-            if key.startswith(SHARD_PREFIX):
-                rows.append(lease_row(item))
-            elif key.startswith(STREAM_PREFIX):
-                pins.append(pin_row(item))
-            elif key.startswith(REPLAY_PREFIX):
-                replays.append(_plain(item))
-            elif key == MEMBERS_KEY:
-                members = members_of(item)
-        return LeaseTable(Ledger(tuple(rows), tuple(pins)), members, tuple(replays))
+        items = {item["leaseKey"]["S"]: item for item in scan(self._client, self._stop, TableName=self._leases)}
+        replays = tuple(_plain(item) for key, item in items.items() if key.startswith(REPLAY_PREFIX))
+        return LeaseTable(ledger_of(items.values()), members_of(items.get(MEMBERS_KEY, {})), replays)
 
     @translated()
     def gaps(self) -> tuple[Gap, ...]:
@@ -70,16 +45,8 @@ class DynamoOverviews(OperatorAdapter):
 
     def pending(self) -> int:
         """A scan that answers keys alone; see operator_ports.Overviews."""
-        heads = scan(
-            self._client,
-            self._stop,
-            TableName=self._quarantine,
-            ProjectionExpression="sequenceNumber",
-            FilterExpression="#state = :pending",
-            ExpressionAttributeNames={"#state": "state"},
-            ExpressionAttributeValues={":pending": {"S": "pending"}},
-        )
-        return sum(1 for _ in heads)
+        names = {"TableName": self._quarantine, "ProjectionExpression": "sequenceNumber"}
+        return sum(1 for _ in scan(self._client, self._stop, **names, **PENDING))
 
 
 def _plain(item: Item) -> dict[str, str]:

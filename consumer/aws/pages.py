@@ -7,6 +7,7 @@ from typing import Any, Final, TypeVar
 from consumer import retries
 from consumer.aws.errors import may_pass, translated
 from consumer.aws.items import Item
+from consumer.aws.rows import partition_of
 
 ANSWER_SECONDS: Final = 10.0
 """For how long a call that meets trouble which may pass is tried again."""
@@ -36,14 +37,7 @@ def query(client: Any, stop: Event, **request: Any) -> Iterator[Item]:
 
 def partition(client: Any, stop: Event, quarantine: str, name: str, *, newest_first: bool = False) -> Iterator[Item]:
     """A partition of the quarantine table, by its sort key. Raises Trouble."""
-    return query(
-        client,
-        stop,
-        TableName=quarantine,
-        KeyConditionExpression="shardId = :name",
-        ExpressionAttributeValues={":name": {"S": name}},
-        ScanIndexForward=not newest_first,
-    )
+    return query(client, stop, TableName=quarantine, ScanIndexForward=not newest_first, **partition_of(name))
 
 
 def _pages(read: Callable[..., dict[str, Any]], stop: Event, request: Mapping[str, Any]) -> Iterator[Item]:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from consumer.cli.document import print_array
+from consumer.cli.document import JsonArray, print_array
 from consumer.cli.flags import LOGS, with_settings
 from consumer.cli.text import print_columns
 from consumer.settings import Settings
@@ -17,7 +17,7 @@ FIXED = ("at", "who", "act", "target")
 def audit_log(
     settings: Settings,
     limit: Annotated[int | None, typer.Option(min=1, metavar="NUMBER", help="How many are shown at most.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON array on stdout and nothing else.")] = False,
+    json: JsonArray = False,
 ) -> int:
     """Lists what operators did to the data, the newest first: who, when, what, and what came of it.
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from consumer.cli.confirm import Yes, confirm
-from consumer.cli.document import document
+from consumer.cli.document import JsonObject, document
 from consumer.cli.flags import LOGS, with_settings
 from consumer.domain.leases import LeaseRow
 from consumer.settings import Settings
@@ -22,12 +22,11 @@ Position = Annotated[
         show_default=False,
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout and nothing else.")]
 
 
 @checkpoint.command()
 @with_settings("lease_table", *LOGS)
-def show(settings: Settings, shard: ShardName, json: Json = False) -> int:
+def show(settings: Settings, shard: ShardName, json: JsonObject = False) -> int:
     """Shows a shard's row: how far it is committed, who owns it, and its lineage.
 
     \b

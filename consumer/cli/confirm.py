@@ -8,6 +8,7 @@ import typer
 from consumer.domain.errors import UnsafeRefused
 
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask: for scripts.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what each player would get, and change nothing.")]
 
 NOT_CONFIRMED: Final = "not confirmed: nothing was changed"
 

@@ -3,6 +3,14 @@
 import json
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from typing import Annotated
+
+import typer
+
+_REST = "on stdout and nothing else."
+JsonArray = Annotated[bool, typer.Option("--json", help=f"One JSON array {_REST}")]
+JsonObject = Annotated[bool, typer.Option("--json", help=f"One JSON object {_REST}")]
+JsonDocument = Annotated[bool, typer.Option("--json", help=f"One JSON document {_REST}")]
 
 
 def print_array(items: Sequence[Mapping[str, object]]) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from consumer.cli.choose import PlayerFilter, ReasonFilter, ShardFilter, SinceFilter, UntilFilter, chosen
-from consumer.cli.document import print_array
+from consumer.cli.document import JsonArray, print_array
 from consumer.cli.flags import LOGS, with_settings
 from consumer.cli.heads import fields, told
 from consumer.cli.progress import watched
@@ -36,7 +36,7 @@ def list_records(
     since: SinceFilter = None,
     until: UntilFilter = None,
     limit: Annotated[int | None, typer.Option(min=1, metavar="NUMBER", help="How many are shown at most.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON array on stdout and nothing else.")] = False,
+    json: JsonArray = False,
 ) -> int:
     """Lists quarantined records by shard and sequence number.
 

@@ -2,29 +2,17 @@
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from consumer.cli.choose import (
-    NumberArgument,
-    PlayerFilter,
-    ReasonFilter,
-    ShardArgument,
-    ShardFilter,
-    SinceFilter,
-    UntilFilter,
-    addressed,
-    chosen,
-    spread,
-)
-from consumer.cli.confirm import Yes, confirm
+from consumer.cli.choose import spread
+from consumer.cli.confirm import DryRun, Yes, confirm
 from consumer.cli.deltas import print_deltas
-from consumer.cli.document import document
+from consumer.cli.document import JsonDocument, document
 from consumer.cli.flags import LOGS, TABLES, with_settings
 from consumer.cli.progress import watched
+from consumer.cli.target import Target, telling_how_far, with_target
 from consumer.cli.text import many, visible
 from consumer.domain.errors import UnsafeRefused
 from consumer.domain.quarantine import Head
@@ -38,24 +26,17 @@ if TYPE_CHECKING:
 
 
 @with_settings(*TABLES, "player_attribute", "score_attribute", "timestamp_attribute", "max_future_seconds", *LOGS)
+@with_target("reason")
 def redrive(
     settings: Settings,
-    shard_name: ShardArgument = None,
-    sequence_number: NumberArgument = None,
-    shard: ShardFilter = None,
-    player: PlayerFilter = None,
-    reason: ReasonFilter = None,
-    since: SinceFilter = None,
-    until: UntilFilter = None,
+    target: Target,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="FIELD=VALUE", help="Repair player, score or timestamp; can be repeated."),
     ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what each player would get, and change nothing.")
-    ] = False,
+    dry_run: DryRun = False,
     yes: Yes = False,
-    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout and nothing else.")] = False,
+    json: JsonDocument = False,
 ) -> int:
     """Counts pending records, each once: one by SHARD SEQ, or all that match the filters.
 
@@ -72,27 +53,19 @@ def redrive(
     Exit codes:
       0  all were counted       4  some stayed pending, or were not pending any more
     """
-    filters = {"shard": shard, "player": player, "reason": reason, "since": since, "until": until}
-    one = addressed(shard_name, sequence_number, filters)
-    choice = chosen(shard=shard, player=player, reason=reason, since=since, until=until)
     values = parse_repairs(set_ or [])
     from consumer.bootstrap.quarantine import ward
     from consumer.operations.redrive import Repair
-    from consumer.operations.ward import require_pending
 
     with ward(settings, acting=True) as open_ward:
-        if one is not None:
-            heads = [open_ward.find(*one)]
-            require_pending(heads[0], "it cannot be redriven")
-        else:
-            heads = open_ward.pick(choice, partial(watched, what=f"reading {settings.quarantine_table}"))
-        repair = Repair(values, only_wrong=one is None)
+        heads = target.heads(open_ward, settings, "redriven")
+        repair = Repair(values, only_wrong=target.one is None)
         if dry_run:
             return _foresee(open_ward, heads, repair, json=json)
         if heads:
             repairs = f", with {', '.join(f'{field}={value}' for field, value in values.items())}" if values else ""
             confirm(f"Count {spread(heads)} in {settings.leaderboard_table}{repairs}?", yes=yes)
-        return _redrive(open_ward, heads, repair, one=one is not None, json=json)
+        return _redrive(open_ward, heads, repair, one=target.one is not None, json=json)
 
 
 def _redrive(ward: "Ward", heads: list[Head], repair: "Repair", *, one: bool, json: bool) -> int:
@@ -101,14 +74,13 @@ def _redrive(ward: "Ward", heads: list[Head], repair: "Repair", *, one: bool, js
 
     applied, faster, stayed = 0, 0, Counter[str]()
     last: Result | None = None
-    ended = False
 
-    def results() -> "Iterator[Result]":
-        for head in heads:
-            yield ward.redrive(head, repair)
+    def how_far() -> str:
+        left = len(heads) - applied - faster - stayed.total()
+        return f"{applied:,} counted, {left:,} of {many(len(heads), 'record')}"
 
-    try:
-        for last in watched(results(), len(heads), "redriving"):
+    with telling_how_far(how_far):
+        for last in watched((ward.redrive(head, repair) for head in heads), len(heads), "redriving"):
             match last:
                 case Applied():
                     applied += 1
@@ -117,17 +89,6 @@ def _redrive(ward: "Ward", heads: list[Head], repair: "Repair", *, one: bool, js
                     print(f"still poison: {head}: {code}: {visible(detail)}", file=sys.stderr)
                 case Faster():
                     faster += 1
-        ended = True
-    except KeyboardInterrupt:
-        return 130
-    finally:
-        if not ended:
-            done = applied + faster + stayed.total()
-            print(
-                f"Stopped: {applied:,} counted, {len(heads) - done:,} of {many(len(heads), 'record')} not tried; "
-                "run it again for the rest.",
-                file=sys.stderr,
-            )
     if one and isinstance(last, Faster):
         require_pending(last.now, "somebody was faster")
         raise UnsafeRefused("somebody was faster")

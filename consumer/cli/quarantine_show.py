@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from consumer.cli.choose import require_number
-from consumer.cli.document import document
+from consumer.cli.document import JsonObject, document
 from consumer.cli.flags import LOGS, with_settings
 from consumer.cli.heads import fields, told
 from consumer.cli.text import visible
@@ -18,7 +18,7 @@ def show(
     settings: Settings,
     shard: Annotated[str, typer.Argument(metavar="SHARD", help="A shard's id, or label/id.")],
     sequence_number: Annotated[str, typer.Argument(metavar="SEQ", help="The record's sequence number.")],
-    json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout and nothing else.")] = False,
+    json: JsonObject = False,
 ) -> int:
     """Shows why a record is in quarantine, and the whole of it, as DynamoDB JSON.
 

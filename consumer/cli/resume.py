@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from consumer.cli.confirm import Yes, confirm
-from consumer.cli.document import document
+from consumer.cli.document import JsonObject, document
 from consumer.cli.flags import LOGS, with_settings
 from consumer.cli.progress import watched
 from consumer.cli.text import many
@@ -25,7 +25,7 @@ def resume(
         typer.Option("--quarantine-all", help="Let everything up to the shard's newest record of now into quarantine."),
     ] = False,
     yes: Yes = False,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout and nothing else.")] = False,
+    json: JsonObject = False,
 ) -> int:
     """Lets a shard go on that halted because most of its last records were poison.
 

@@ -1,19 +1,22 @@
 """`consumer status`: how things stand."""
 
 import sys
-from typing import Annotated
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from consumer.cli.document import document
+from consumer.cli.document import JsonObject, document
 from consumer.cli.flags import LOGS, with_settings
 from consumer.domain.errors import StartRefused, UsageFault
-from consumer.operations.standing import Limits
+from consumer.operations.standing import Limits, Status
 from consumer.settings import Settings
+
+if TYPE_CHECKING:
+    from consumer.bootstrap.ledger import StatusLook
 
 SETTINGS = ("source_table", "stream_arn", "lease_table", "quarantine_table", "lease_ttl_seconds")
 
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout and nothing else.")]
 All = Annotated[bool, typer.Option("--all", help="Finished shards too.")]
 Watch = Annotated[bool, typer.Option("--watch", help="Look again and again until Ctrl-C, which ends it with 0.")]
 Every = Annotated[float, typer.Option(min=1, metavar="SECONDS", help="How often --watch looks.")]
@@ -26,7 +29,7 @@ Headroom = Annotated[
 @with_settings(*SETTINGS, *LOGS, needs={"stream"})
 def status(
     settings: Settings,
-    json: Json = False,
+    json: JsonObject = False,
     all_shards: All = False,
     watch: Watch = False,
     every: Every = 5,
@@ -64,15 +67,19 @@ def status(
                 print_status(now, limits, all_shards=all_shards)
             return int(now.verdict(limits))
         try:
-            now = look()
-            while True:
-                print_status(now, limits, all_shards=all_shards, again=True)
-                while True:
-                    look.wait(every)
-                    try:
-                        now = look()
-                        break
-                    except StartRefused as refusal:  # what is watched may be an outage
-                        print(refusal, file=sys.stderr)
+            _watch(look, every, lambda now: print_status(now, limits, all_shards=all_shards, again=True))
         except KeyboardInterrupt:
             return 0
+
+
+def _watch(look: "StatusLook", every_seconds: float, show: Callable[[Status], None]) -> NoReturn:
+    """Until Ctrl-C. That the first look succeeds is asked; afterwards what is watched may be an outage."""
+    show(look())
+    while True:
+        look.wait(every_seconds)
+        try:
+            now = look()
+        except StartRefused as refusal:
+            print(refusal, file=sys.stderr)
+        else:
+            show(now)

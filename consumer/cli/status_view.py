@@ -2,18 +2,15 @@
 
 import sys
 from collections.abc import Iterable, Mapping
-from io import TextIOWrapper
 from typing import Final
 
-from rich.console import Console
 from rich.tree import Tree
 
+from consumer.cli.text import stdout_console
 from consumer.domain.leases import Shard, label_of
 from consumer.domain.overview import Gap
 from consumer.operations.standing import Limits, ShardStatus, State, Status, WorkerStatus
 
-WIDEST: Final = 100_000
-"""Columns where stdout is no terminal: no line is ever folded."""
 SHOWN_GAPS: Final = 5
 
 
@@ -82,11 +79,8 @@ def _whole(seconds: float | None) -> float | None:
 
 def print_status(status: Status, limits: Limits, *, all_shards: bool, again: bool = False) -> None:
     """As wide as the terminal, and `again` in place of what was there; plain lines where stdout is none."""
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
-    pretty = sys.stdout.isatty()
-    console = Console(width=None if pretty else WIDEST, markup=False, emoji=False, highlight=False)
-    if again and pretty:
+    console = stdout_console()
+    if again and sys.stdout.isatty():
         console.clear()
     for line in _summary(status, limits):
         console.print(line)

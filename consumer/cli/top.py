@@ -4,15 +4,14 @@ import sys
 from collections.abc import Sequence
 from decimal import Decimal
 from functools import partial
-from io import TextIOWrapper
 from typing import Annotated
 
 import typer
 
-from consumer.cli.document import print_array
+from consumer.cli.document import JsonArray, print_array
 from consumer.cli.flags import LOGS, with_settings
 from consumer.cli.progress import watched
-from consumer.cli.text import WIDEST, visible
+from consumer.cli.text import stdout_console, visible
 from consumer.domain.board import BoardRow
 from consumer.operations.top import By
 from consumer.settings import Settings
@@ -23,7 +22,7 @@ def top(
     settings: Settings,
     limit: Annotated[int, typer.Option(min=1, metavar="NUMBER", help="How many players are shown.")] = 10,
     by: Annotated[By, typer.Option(help="What they are ranked by; ties by playerId.")] = By.TOTAL_SCORE,
-    json: Annotated[bool, typer.Option("--json", help="One JSON array on stdout and nothing else.")] = False,
+    json: JsonArray = False,
 ) -> int:
     """Shows the best of the leaderboard.
 
@@ -56,16 +55,12 @@ def _fields(row: BoardRow) -> dict[str, object]:
 def _print_table(rows: Sequence[BoardRow], table_name: str) -> None:
     """A table as wide as the terminal; plain lines, as wide as they need, where stdout is none."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
     if not rows:
         typer.echo(f"Nobody is on the board {table_name} yet.", err=True)
         return
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a name that this terminal cannot show is no reason to fail
     pretty = sys.stdout.isatty()
-    console = Console(width=None if pretty else WIDEST, markup=False, emoji=False, highlight=False)
     table = Table(box=SIMPLE_HEAD if pretty else None, pad_edge=False)
     table.add_column("#", justify="right", no_wrap=True)
     table.add_column("playerId", overflow="fold")
@@ -74,7 +69,7 @@ def _print_table(rows: Sequence[BoardRow], table_name: str) -> None:
     for place, row in enumerate(rows, start=1):
         date = visible(row.date) if row.date is not None else "-"
         table.add_row(str(place), visible(row.player), _digits(row.games, pretty), _digits(row.total, pretty), date)
-    console.print(table)
+    stdout_console().print(table)
 
 
 def _digits(number: Decimal | None, grouped: bool) -> str:

@@ -118,15 +118,14 @@ def told(game: Game, *arguments: str) -> Any:
     return json.loads(ended.stdout, parse_float=Decimal, parse_int=Decimal)
 
 
-def interrupt(game: Game) -> None:
-    """The replay was not finished: `status` shows those alone."""
-    (key,) = [row["leaseKey"] for row in game.rows("lease") if row["leaseKey"]["S"].startswith("replay#")]
+def change(game: Game, key: Mapping[str, str], name: str, value: Mapping[str, str]) -> None:
+    """Sets an attribute of a row of the lease table."""
     game.client.update_item(
         TableName=game.tables["lease"],
         Key={"leaseKey": key},
-        UpdateExpression="SET #state = :running",
-        ExpressionAttributeNames={"#state": "state"},
-        ExpressionAttributeValues={":running": {"S": "running"}},
+        UpdateExpression="SET #name = :value",
+        ExpressionAttributeNames={"#name": name},
+        ExpressionAttributeValues={":value": value},
     )
 
 
@@ -134,16 +133,11 @@ def interrupt(game: Game) -> None:
 def test_every_document_has_its_shape(game: Game) -> None:
     lease = game.lease()
     assert lease is not None
-    shard, key = lease["shardId"]["S"], {"leaseKey": lease["leaseKey"]}
+    shard = lease["shardId"]["S"]
     names = (game.tables["lease"], game.tables["leaderboard"], game.tables["quarantine"])
     whole = Shard(lease["streamArn"]["S"], shard)
     DynamoCommits(game.client, *names).record_gap(whole, "7", 1_769_860_800.0)
-    game.client.update_item(
-        TableName=names[0],
-        Key=key,
-        UpdateExpression="SET haltedAt = :now",
-        ExpressionAttributeValues={":now": {"N": "1769860800.5"}},
-    )
+    change(game, lease["leaseKey"], "haltedAt", {"N": "1769860800.5"})
     first, second, _ = numbers = sorted(game.quarantined(), key=int)
     redrive = ("quarantine", "redrive", shard, first, "--set", "score=12")
     discard = ("quarantine", "discard", shard, second, "--reason", "why not", "--yes")
@@ -157,7 +151,8 @@ def test_every_document_has_its_shape(game: Game) -> None:
         "replay --dry-run": told(game, *replay, "--dry-run"),
         "replay": told(game, *replay, "--yes"),
     }
-    interrupt(game)
+    (progress,) = (row["leaseKey"] for row in game.rows("lease") if row["leaseKey"]["S"].startswith("replay#"))
+    change(game, progress, "state", {"S": "running"})  # as when it was interrupted
     documents |= {
         "checkpoint show": told(game, "checkpoint", "show", shard),
         "status": told(game, "status"),

@@ -17,6 +17,7 @@ from tests.measure.idle import idle
 from tests.measure.join import join
 from tests.measure.lineage import lineage
 from tests.measure.start import start
+from tests.measure.status import status
 from tests.measure.table import show
 from tests.measure.transfer import failover, handover
 
@@ -29,6 +30,7 @@ MEASUREMENTS = (
     Measurement("idle", "a thousand idle shards on one worker: polls, memory, processor", idle),
     Measurement("beats", "writes and reads of the lease table by idle workers", beats),
     Measurement("crowded", "the same with a thousand shards and ten thousand finished rows", crowded),
+    Measurement("status", "`consumer status` on a thousand shards: its time, and its calls", status),
     Measurement("hot", "one player in 64 shards, each commit holding the row for 20 ms", hot),
 )
 
