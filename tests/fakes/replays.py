@@ -1,6 +1,7 @@
 """What replays write, in memory, with the conditions of the real thing."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from consumer.domain.audit import Trace
 from consumer.domain.leases import Shard
@@ -59,7 +60,8 @@ class FakeReplays:
         if refused is not None:
             return refused
         board.add(batch.unit, later)
-        self.rows[key] = progress.after(batch)
+        after = progress.after(batch)
+        self.rows[key] = replace(stored, position=after.position, games=after.games, skipped=after.skipped)
         self.on_count(progress, batch)
         return Committed()
 
