@@ -62,7 +62,7 @@ def transact(client: Any, actions: list[Action]) -> Cancelled | None:
 
 def token_of(actions: list[Action]) -> str:
     """A token (at most 36 characters) from the content: sent again with other content it would be an error."""
-    return hashlib.blake2b(write(actions, sort_keys=True), digest_size=16).hexdigest()
+    return hashlib.sha256(write(actions, sort_keys=True)).hexdigest()[:32]
 
 
 def _cancelled(error: ClientError) -> Cancelled:

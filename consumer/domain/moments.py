@@ -22,8 +22,10 @@ def is_shaped(text: str) -> bool:
 
 def day_by(text: str, latest: float) -> str | None:
     """The date in UTC of a timestamp that is not after `latest` (unix seconds); None if it is. See `moment_of`."""
-    if _IN_UTC.fullmatch(text) is not None and _midnight(day := text[:10]) + DAY_SECONDS <= latest:
-        return day
+    if _IN_UTC.fullmatch(text) is not None:
+        midnight, day = _day(text[:10])
+        if midnight + DAY_SECONDS <= latest:
+            return day
     moment, day = moment_of(text)
     return day if moment <= latest else None
 
@@ -43,7 +45,8 @@ def moment_of(text: str) -> tuple[float, str]:
     ahead = _offset_seconds(sign, int(ahead_hours or 0), int(ahead_minutes or 0))
     passed = hours * 3600 + minutes * 60 + seconds - ahead
     days = passed // DAY_SECONDS
-    return _midnight(day) + passed, _days_later(day, days) if days else day
+    midnight, day = _day(day)
+    return midnight + passed, _days_later(day, days) if days else day
 
 
 def _offset_seconds(sign: str | None, hours: int, minutes: int) -> int:
@@ -54,9 +57,12 @@ def _offset_seconds(sign: str | None, hours: int, minutes: int) -> int:
 
 
 @lru_cache(maxsize=4096)
-def _midnight(day: str) -> float:
-    """Unix seconds of the day's first moment in UTC; ValueError for a day that no calendar has."""
-    return datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()
+def _day(day: str) -> tuple[float, str]:
+    """Unix seconds of the day's first moment in UTC, and the day, one text for all games of it.
+
+    ValueError for a day that no calendar has.
+    """
+    return datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp(), day
 
 
 @lru_cache(maxsize=4096)

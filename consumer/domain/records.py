@@ -169,8 +169,8 @@ def poison(wire: Mapping[str, Any], reason: Reason, detail: str, rules: Rules) -
 
 def _created(change: Mapping[str, Any]) -> float:
     """Creation time in unix seconds; a record that tells none is as new as can be, so that no rule drops it."""
-    created = change.get("ApproximateCreationDateTime")
-    if isinstance(created, (float, int)) and abs(created) < _UNKNOWN_CREATION and not isinstance(created, bool):
+    created: Any = change.get("ApproximateCreationDateTime")
+    if type(created) in (float, int) and abs(created) < _UNKNOWN_CREATION:  # a bool is no number here
         return float(created)
     return _UNKNOWN_CREATION
 
