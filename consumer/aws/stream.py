@@ -21,6 +21,8 @@ MAX_LISTING_PAGES: Final = 1000
 """A listing has at most 100 shards a page; past this many pages it is not believed."""
 LAST_LISTING_SECONDS: Final = 10.0
 """For how long a full listing of a stream that is off says which of its shards have no children."""
+SHARED_LISTING_SECONDS: Final = 2.0
+"""The same of one that is on, where the filter is not served: a child that it does not show is looked for again."""
 DESCRIBES_PER_SECOND: Final = 8
 """DynamoDB takes 10 DescribeStream calls a second. Source: API reference of DescribeStream."""
 DESCRIBES_AT_ONCE: Final = 2
@@ -46,6 +48,7 @@ class DynamoStreams:
         self._stream_arn = stream_arn
         self._pace = pace or Pace(DESCRIBES_PER_SECOND, DESCRIBES_AT_ONCE)
         self._last: dict[str, tuple[float, StreamListing]] = {}
+        self._filters = False
         keep_bodies(client, "GetRecords")
 
     @translated()
@@ -100,20 +103,24 @@ class DynamoStreams:
             if followed_at is None:
                 raise
             return Children((), leaf=True, served_at=followed_at)  # 24 hours after it was switched off
-        children = _children(_listed(description), shard)
-        if children:
+        listed = _listed(description)
+        children = _children(listed, shard)
+        if children and len(children) == len(listed):
+            self._filters = True
             return Children(children, leaf=False, served_at=served_at)
         followed = _is_enabled(description) and self._followed_at(shard.stream_arn) is not None
         if _is_enabled(description) and not followed:
-            return Children((), leaf=False, served_at=served_at)
-        listing = self._last_listing(shard.stream_arn)
+            if not self._filters:  # an engine that does not serve the filter: one listing for all who wait
+                children = _children(self._shared_listing(shard.stream_arn, SHARED_LISTING_SECONDS).shards, shard)
+            return Children(children, leaf=False, served_at=served_at)
+        listing = self._shared_listing(shard.stream_arn, LAST_LISTING_SECONDS)
         children = _children(listing.shards, shard)
         return Children(children, not children and (followed or not listing.enabled), served_at)
 
-    def _last_listing(self, stream_arn: str) -> StreamListing:
-        """Of a stream that has come to its end, for all of its shards at once: no more are born."""
+    def _shared_listing(self, stream_arn: str, seconds: float) -> StreamListing:
+        """For all shards that ask within so many seconds: a thousand of them would ask for as many."""
         listed_at, listing = self._last.get(stream_arn, (-inf, None))
-        if listing is None or time.monotonic() - listed_at > LAST_LISTING_SECONDS:
+        if listing is None or time.monotonic() - listed_at > seconds:
             listing = self._listing(stream_arn)
             self._last[stream_arn] = (time.monotonic(), listing)
         return listing

@@ -100,22 +100,30 @@ def with_label(arn: str, label: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("how", "page_shards", "shown"),
+    ("how", "page_shards", "calls"),
     [
-        (ShardFilter.SERVED, 100, (2, 3)),
-        (ShardFilter.IGNORED, 100, (2, 3)),
-        (ShardFilter.IGNORED, 3, (2,)),
-        (ShardFilter.IGNORED, 1, ()),
-        (ShardFilter.EMPTY, 100, ()),
+        (ShardFilter.SERVED, 100, 2),
+        (ShardFilter.IGNORED, 100, 2 + 1),
+        (ShardFilter.IGNORED, 3, 2 + 2),
+        (ShardFilter.EMPTY, 100, 2 + 1),
     ],
 )
-def test_of_a_stream_that_is_on_one_call_shows_what_it_shows(
-    remote: Remote, streams: DynamoStreams, arn: str, how: ShardFilter, page_shards: int, shown: tuple[int, ...]
+def test_of_a_stream_that_is_on_one_listing_serves_all_where_the_filter_is_not(
+    remote: Remote, streams: DynamoStreams, arn: str, how: ShardFilter, page_shards: int, calls: int
 ) -> None:
-    """None to be seen is no leaf."""
     remote.set_options(shard_filter=how, page_shards=page_shards)
     remote.clear_counts()
-    assert found(streams, arn, 1) == (ids(*shown), False)
+    assert found(streams, arn, 1) == (ids(2, 3), False)
+    assert found(streams, arn, 0) == (ids(1), False)
+    assert remote.counts().calls["DescribeStream"] == calls
+
+
+def test_none_to_be_seen_is_no_leaf_and_a_filter_that_is_served_needs_no_listing(
+    remote: Remote, streams: DynamoStreams, arn: str
+) -> None:
+    assert found(streams, arn, 1) == (ids(2, 3), False)
+    remote.clear_counts()
+    assert found(streams, arn, 4) == ((), False)
     assert remote.counts().calls["DescribeStream"] == 1
 
 
