@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 from consumer.cli.app import app
 from consumer.settings import Settings, variable
 from consumer.telemetry.health import HealthServer
+from tests.deploy.test_image import LARGEST_MEGABYTES
 from tests.deploy.yaml import ROOT
 from tests.engines import TableEngine
 
@@ -38,6 +39,7 @@ def test_it_runs_what_the_image_is() -> None:
     assert f"EXPOSE {port}" in DOCKERFILE
     assert re.findall(r"CONSUMER_\w+=\S+", DOCKERFILE) == ["CONSUMER_HTTP_HOST=0.0.0.0"]
     assert "USER 10001:10001" in DOCKERFILE
+    assert f"less than {LARGEST_MEGABYTES} MB on top" in REAL
 
 
 def test_its_commands_are_there() -> None:
