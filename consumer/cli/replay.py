@@ -63,6 +63,7 @@ def replay(
       2  no range, or wrong flags      4  refused, not confirmed, or some did not count
       5  no such shard, or nothing of the range is left in the stream
     """
+    # In one piece: its flags and what it tells of them are most of it.
     wish = _wish(settings, shard, first, last, recount=recount, into=into, children=children, again=again)
     from consumer.bootstrap.replay import replay_desk
     from consumer.cli.replay_run import Show, foresee, run
