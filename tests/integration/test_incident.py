@@ -1,4 +1,4 @@
-"""README's runbook, played: its very commands, in a shell, over a pair of workers whose producer deploys a bug.
+"""The runbook of an incident, played: its very commands, in a shell, over two workers whose producer deploys a bug.
 
 What the runbook shows of a command's output is compared with what the command says; only moments differ.
 """
@@ -20,8 +20,7 @@ from tests.processes import Game, WorkerProcess, until
 from tests.processes.game import Item
 from tests.streams_server import StreamsServer, build_shards, shard_id
 
-README = Path(__file__).parents[2] / "README.md"
-HEADING = "## Runbook: a producer went wrong"
+RUNBOOK = Path(__file__).parents[2] / "docs" / "incident.md"
 LABEL = "2026-01-31T12:00:00.000"
 QUICK = {"poll_interval_seconds": "0.05", "idle_poll_interval_seconds": "0.1", "lease_ttl_seconds": "1"}
 SPOILED = 180
@@ -125,7 +124,7 @@ def assert_shown(step: Step, said: list[str]) -> None:
 
 @pytest.mark.timeout(120)
 def test_the_runbook(incident: Incident, pair: list[WorkerProcess]) -> None:
-    section = README.read_text().partition(f"\n{HEADING}\n")[2].partition("\n## ")[0]
+    section = RUNBOOK.read_text()
     halted, resumed, mended = re.findall(r"^```console\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
     game = incident.game
     for shard in (0, 1):

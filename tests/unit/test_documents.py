@@ -35,8 +35,8 @@ def _code(cell: str) -> set[str]:
     return set(re.findall(r"`([^`]+)`", cell))
 
 
-def test_every_setting_is_in_the_readme_with_its_default() -> None:
-    rows = _rows(_read("README.md"), "## Settings")
+def test_every_setting_is_in_the_reference_with_its_default() -> None:
+    rows = _rows(_read("docs/reference.md"), "## Settings")
     told = {name for row in rows for name in _code(row[0])} | (_code(rows[0][2]) & {variable("stream_arn")})
     assert told == {variable(name) for name in Settings.model_fields}
     for names, default, _ in rows:
@@ -48,8 +48,8 @@ def test_every_setting_is_in_the_readme_with_its_default() -> None:
             assert value in (("—", "made up") if actual is None else (shown,)), name
 
 
-def test_every_metric_is_in_the_readme() -> None:
-    told = {name.partition("{")[0] for row in _rows(_read("README.md"), "## Metrics") for name in _code(row[0])}
+def test_every_metric_is_in_the_reference() -> None:
+    told = {name.partition("{")[0] for row in _rows(_read("docs/reference.md"), "## Metrics") for name in _code(row[0])}
     meters = PrometheusMeters(version="1", worker_id="w", states=["running"], operations=["Read"])
     lines = meters.render().decode().splitlines()
     exported = {line.split()[2] for line in lines if line.startswith("# TYPE leaderboard_consumer")}
@@ -103,7 +103,10 @@ def test_every_log_event_is_listed_with_level_and_fields() -> None:
         assert logged - {"exc_info"} == fields[name], name
 
 
-@pytest.mark.parametrize("document", ["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md", "tests/README.md"])
+DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("deploy/**/*.md"), ROOT / "tests" / "README.md"]
+
+
+@pytest.mark.parametrize("document", [str(path.relative_to(ROOT)) for path in DOCUMENTS])
 def test_what_a_document_names_is_there(document: str) -> None:
     text = _read(document)
     paths = set(re.findall(r"`((?:consumer|tests|deploy|docs)/[^` *]+)`", text))
