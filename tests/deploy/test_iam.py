@@ -61,14 +61,14 @@ def commands_of(group: Any, before: str = "") -> set[str]:
 @pytest.mark.parametrize("name", ROLES)
 def test_every_call_is_allowed(rehearsal: Rehearsal, name: str) -> None:
     grants = [*granted(rehearsal, name), *(granted(rehearsal, WITH[name]) if name in WITH else ())]
-    refused = {command: denied(grants, needed(rehearsal, command)) for command in ROLES[name]}
-    assert {command: what for command, what in refused.items() if what} == {}, f"deploy/iam/{name} does not allow it"
+    refused = [f"{command}: {what}" for command in ROLES[name] for what in denied(grants, needed(rehearsal, command))]
+    assert not refused, "\n".join([f"deploy/iam/{name} does not allow it:", *refused])
 
 
 @pytest.mark.parametrize("name", ROLES)
 def test_everything_that_is_allowed_was_called(rehearsal: Rehearsal, name: str) -> None:
     unused = idle(granted(rehearsal, name), needed(rehearsal, *ROLES[name]))
-    assert unused == [], f"deploy/iam/{name} allows it, and none of {ROLES[name]} called it so"
+    assert not unused, "\n".join([f"deploy/iam/{name} allows it, and none of {ROLES[name]} called it so:", *unused])
 
 
 def test_every_command_was_rehearsed(rehearsal: Rehearsal) -> None:
