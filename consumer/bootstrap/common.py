@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from consumer.aws.clients import Clients
 from consumer.aws.errors import may_pass, refusal_of
@@ -20,6 +20,9 @@ from consumer.domain.errors import Trouble
 from consumer.domain.records import Rules
 from consumer.retries import persist
 from consumer.settings import Settings, variable
+
+TABLES: Final = ("leaderboard_table", "lease_table", "quarantine_table")
+"""Settings that name the tables that `init` makes."""
 
 C = TypeVar("C")
 R = TypeVar("R")

@@ -14,7 +14,7 @@ from consumer.aws.stream import DESCRIBES_PER_SECOND, DynamoStreams
 from consumer.aws.tables import (
     DynamoTables,
 )
-from consumer.bootstrap.common import check_tables, own_tables, refused
+from consumer.bootstrap.common import check_tables, refused
 from consumer.domain.leases import LeaseRow
 from consumer.operations import checkpoint
 from consumer.operations.observatory import Observatory
@@ -31,8 +31,7 @@ def status(settings: Settings) -> Iterator["StatusLook"]:
     stop = threading.Event()
     clients = connect(settings.pool_size, settings.stream_arn)
     tables = DynamoTables(clients.dynamodb, clients.streams, stop)
-    for table in own_tables(settings)[1:]:
-        tables.check(*table)
+    check_tables(clients, stop, settings, "lease_table", "quarantine_table")
     overviews = DynamoOverviews(clients.dynamodb, settings.lease_table, settings.quarantine_table, stop)
     pace = Pace(DESCRIBES_PER_SECOND, STATUS_DESCRIBES_AT_ONCE, stop)
     streams = DynamoStreams(clients.streams, clients.dynamodb, settings.source_table, settings.stream_arn, pace)

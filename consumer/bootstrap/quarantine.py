@@ -17,14 +17,10 @@ from consumer.aws.leases import DynamoLeases
 from consumer.aws.pace import Pace
 from consumer.aws.redrive import DynamoRedrives
 from consumer.aws.stream import DESCRIBES_AT_ONCE, DESCRIBES_PER_SECOND, DynamoStreams
-from consumer.aws.tables import (
-    QUARANTINE_KEYS,
-    DynamoTables,
-)
-from consumer.bootstrap.common import asking, own_tables, refused, rules_of
+from consumer.bootstrap.common import TABLES, asking, check_tables, refused, rules_of
 from consumer.operations import acts, resume
 from consumer.operations.ward import Ward
-from consumer.settings import Settings, variable
+from consumer.settings import Settings
 
 
 @contextmanager
@@ -32,10 +28,7 @@ def ward(settings: Settings, *, acting: bool) -> Iterator[Ward]:
     """The quarantine, for a person; `acting`: with all tables of a redrive. Trouble leaves as StartRefused."""
     stop = threading.Event()
     clients = connect(settings.pool_size)
-    tables = DynamoTables(clients.dynamodb, clients.streams, stop)
-    for table in own_tables(settings):
-        if acting or table[0] == settings.quarantine_table:
-            tables.check(*table)
+    check_tables(clients, stop, settings, *(TABLES if acting else ("quarantine_table",)))
     names = (settings.lease_table, settings.leaderboard_table, settings.quarantine_table)
     quarantine = DynamoRedrives(clients.dynamodb, settings.leaderboard_table, settings.quarantine_table, stop)
     commits = DynamoCommits(clients.dynamodb, *names)
@@ -58,9 +51,7 @@ def resume_shard(
     """Closes the circuit of a halted shard, once `agree` has not raised. Raises ConsumerError."""
     stop = threading.Event()
     clients = connect(settings.pool_size)
-    tables = DynamoTables(clients.dynamodb, clients.streams, stop)
-    for table in own_tables(settings)[1:]:
-        tables.check(*table)
+    check_tables(clients, stop, settings, "lease_table", "quarantine_table")
     names = (settings.lease_table, settings.leaderboard_table, settings.quarantine_table)
     pace = Pace(DESCRIBES_PER_SECOND, DESCRIBES_AT_ONCE, stop)
     circuits = DynamoCircuits(clients.dynamodb, settings.lease_table, settings.quarantine_table)
@@ -81,7 +72,6 @@ def audit_log(settings: Settings, limit: int | None) -> list[dict[str, str]]:
     """The newest `limit` acts, newest first. Raises StartRefused."""
     stop = threading.Event()
     clients = connect(settings.pool_size)
-    tables = DynamoTables(clients.dynamodb, clients.streams, stop)
-    tables.check(settings.quarantine_table, QUARANTINE_KEYS, variable("quarantine_table"))
+    check_tables(clients, stop, settings, "quarantine_table")
     with refused():
         return list(islice(DynamoAudit(clients.dynamodb, settings.quarantine_table, stop).rows(), limit))

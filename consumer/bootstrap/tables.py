@@ -9,16 +9,12 @@ from consumer.aws.board import DynamoBoard
 from consumer.aws.clients import connect
 from consumer.aws.identity import caller
 from consumer.aws.overview import DynamoOverviews
-from consumer.aws.tables import (
-    LEADERBOARD_KEYS,
-    DynamoTables,
-    TableReport,
-)
-from consumer.bootstrap.common import check_tables, own_tables, refused
+from consumer.aws.tables import DynamoTables, TableReport
+from consumer.bootstrap.common import TABLES, check_tables, own_tables, refused
 from consumer.domain.board import BoardRow
 from consumer.operations import adopt as adoption
 from consumer.operations import top as board
-from consumer.settings import Settings, variable
+from consumer.settings import Settings
 
 
 def init(settings: Settings) -> list[TableReport]:
@@ -31,7 +27,7 @@ def init(settings: Settings) -> list[TableReport]:
 def adopt(settings: Settings, agree: Callable[[tuple[str, ...]], None]) -> list[str]:
     """Makes birth rows match the lease table, once `agree` has not raised; the ARNs of their streams."""
     clients, stop = connect(settings.pool_size), threading.Event()
-    check_tables(clients, stop, settings, "leaderboard_table", "lease_table", "quarantine_table")
+    check_tables(clients, stop, settings, *TABLES)
     names = (settings.lease_table, settings.quarantine_table, stop)
     births, tables = DynamoBirths(clients.dynamodb, *names), (settings.lease_table, settings.leaderboard_table)
     with refused():
@@ -47,7 +43,6 @@ def top(settings: Settings, by: board.By, limit: int, watch: board.Watch) -> lis
     """The best of the leaderboard. Raises StartRefused for what a person must mend."""
     stop = threading.Event()
     clients = connect(settings.pool_size)
-    tables = DynamoTables(clients.dynamodb, clients.streams, stop)
-    tables.check(settings.leaderboard_table, LEADERBOARD_KEYS, variable("leaderboard_table"))
+    check_tables(clients, stop, settings, "leaderboard_table")
     with refused():
         return board.top(DynamoBoard(clients.dynamodb, settings.leaderboard_table, stop), by, limit, watch)
