@@ -42,6 +42,9 @@ from consumer.worker.worker import Worker
 RETRIED_OPERATIONS = ("Read", "Commit", "Beat", "Look", "Claim", "Load")
 """Operations whose retry series exist from the start, so that a rate over them has no hole."""
 
+LOOKAHEAD_RECORDS = 2_000
+"""Two full pages: several units. More would lie about cold, and empty polls of a backlog cost as much as full ones."""
+
 
 def run(settings: Settings) -> int:
     """Consumes the stream until SIGTERM. Returns the exit code; raises ConsumerError for what a person must mend."""
@@ -138,6 +141,7 @@ def _worker(settings: Settings, identity: Identity, stream_arn: str) -> Worker:
         idle_poll_interval_seconds=settings.idle_poll_interval_seconds,
         idle_after_seconds=settings.idle_after_seconds,
         batch_window_seconds=settings.batch_window_seconds,
+        lookahead_records=LOOKAHEAD_RECORDS,
         wall_offset_seconds=time.time() - time.monotonic(),
         breaker=Breaker(ceil(settings.breaker_share * settings.breaker_window), settings.breaker_window),
     )

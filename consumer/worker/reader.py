@@ -54,7 +54,9 @@ class Reader:
     def full(self) -> bool:
         """Whether the look-ahead is used up: commit before reading on."""
         size_bytes = self.buffer.size_bytes
-        return size_bytes >= self._tuning.lookahead_bytes or (size_bytes > 0 and self._allowance.spent)
+        if size_bytes >= self._tuning.lookahead_bytes or (size_bytes > 0 and self._allowance.spent):
+            return True
+        return len(self.buffer) >= self._tuning.lookahead_records and not self.buffer.idle
 
     @property
     def caught_up(self) -> bool:

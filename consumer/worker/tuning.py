@@ -10,9 +10,10 @@ from consumer.domain.lineage import RETENTION_SECONDS
 class Tuning:
     """`wall_offset_seconds` added to monotonic time gives unix time, for annotations only.
 
-    A shard reads ahead up to `lookahead_bytes`, all together up to `total_lookahead_bytes`. After `idle_after_seconds`
-    without a record it is polled every `idle_poll_interval_seconds`. A shard that was never read and may be older than
-    `stale_after_seconds` may have lost records; that is half an hour less than they live, for clocks that differ.
+    A shard reads ahead up to `lookahead_bytes`, all together up to `total_lookahead_bytes`; with `lookahead_records` to
+    commit it asks for no more. After `idle_after_seconds` without a record it is polled every
+    `idle_poll_interval_seconds`. A shard that was never read and may be older than `stale_after_seconds` may have lost
+    records; that is half an hour less than they live, for clocks that differ.
     """
 
     poll_interval_seconds: float = 0.2
@@ -21,6 +22,7 @@ class Tuning:
     batch_window_seconds: float = 0.0
     ignored_window_seconds: float = 5.0
     lookahead_bytes: int = 4_000_000
+    lookahead_records: int = 100_000
     total_lookahead_bytes: int = 64_000_000
     stale_after_seconds: float = RETENTION_SECONDS - 1800
     wall_offset_seconds: float = 0.0

@@ -4,7 +4,7 @@ from consumer.domain.leaderboard import MAX_ACTIONS
 from consumer.domain.outcomes import Committed, Lost
 from consumer.worker.calls import Commit, Open, Read
 from consumer.worker.tuning import Tuning
-from tests.builders import ME, OTHER, game, games, page, row, sequence_number
+from tests.builders import ME, OTHER, game, games, ignored, page, row, sequence_number
 from tests.talks import Talk
 
 MOST_PLAYERS = MAX_ACTIONS - 2  # besides the lease's row and a gap's
@@ -54,3 +54,22 @@ def test_a_lost_lease_throws_the_look_ahead_away_and_gives_its_room_back() -> No
     assert not talk.wait(100).look(), "nothing more is read or committed"
     talk.machine.close()
     assert not talk.common.allowance.spent
+
+
+def test_no_page_more_is_read_while_there_is_plenty_to_commit() -> None:
+    """It would only lie about, and an empty one costs as much to ask for as a full one."""
+    talk = opened(Tuning(lookahead_records=5))
+    talk.answer(Read, page(*games(1, 4), then="p1"))
+    commit = talk.call(Commit)
+    talk.answer(Read, page(*games(5, 6), then="p2"))
+    assert not talk.wait(100).asks(Read)
+    talk.tell(commit, Committed())
+    assert talk.asks(Read), "four are gone"
+
+
+def test_ignored_records_are_read_on_as_long_as_there_is_room() -> None:
+    talk = opened(Tuning(lookahead_records=2, ignored_window_seconds=5.0))
+    for seq in range(1, 5):
+        talk.answer(Read, page(ignored(seq), then=f"p{seq}"))
+    assert talk.wait(0.2).asks(Read)
+    assert not talk.asks(Commit)
