@@ -23,6 +23,7 @@ class FakeReplays:
         self.rows: dict[tuple[Shard, str], Progress] = {}
         self.trail: list[Trace] = []
         self.on_count: Callable[[Progress, Batch], None] = lambda *_: None
+        self.on_counted_under: Callable[[Progress, Progress, Batch], None] = lambda *_: None
 
     def progress(self, shard: Shard, target: str) -> Progress | None:
         """See operator_ports.Replays."""
@@ -63,6 +64,7 @@ class FakeReplays:
         after = progress.after(batch)
         self.rows[key] = replace(stored, position=after.position, games=after.games, skipped=after.skipped)
         self.on_count(progress, batch)
+        self.on_counted_under(stored, progress, batch)
         return Committed()
 
     def _state(self, shard: Shard, sequence_number: str) -> str | None:

@@ -131,6 +131,7 @@ class Hands:
             tables.pins.clear()
             tables.rows.clear()
             tables.workers.clear()
+            self._simulation.operators.replaying.rows.rows.clear()
             self._ruined("table emptied", "empties the lease table")
 
     def _swap_birth(self) -> None:

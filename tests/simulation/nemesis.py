@@ -34,7 +34,9 @@ FAULTS = tuple(fate for fate in Fate if fate is not Fate.FINE)
 READS: Final = frozenset(
     ("Open", "Read", "Look", "Load", "FindOrigin", "FindStream", "ListShards", "FindChildren", "FindLate", "Probe")
 ) | {"Examine"}
-PERSONS_READS: Final = frozenset(("Fetch", "Examine", "AskMoment", "Open", "Read", "Load", "Look", "Heads", "Births"))
+PERSONS_READS: Final = frozenset(
+    ("Fetch", "Examine", "AskMoment", "Open", "OpenAt", "Read", "Load", "Look", "Heads", "FindRows", "Births")
+)
 OPERATOR: Final = "op "
 """Before the kinds of people's calls."""
 _OF_WRITES: Final = frozenset((Fate.LOST_REPLY, Fate.LATE, Fate.DUPLICATE, Fate.CONFLICT, Fate.CRASH_AFTER))

@@ -10,7 +10,7 @@ OPERATOR_GUARDS: Final = (
         "aws/redrive.py STILL_PENDING in DynamoRedrives.apply: state = :pending",
         "of two operators, two attempts and a late repetition one counts",
         "a quarantined record is dealt with once",
-        10,
+        42,
         off=("apply_pending",),
     ),
     Guard(
@@ -124,5 +124,29 @@ OPERATOR_GUARDS: Final = (
         "what is adopted is what was seen",
         1081,
         off=("amend_unchanged",),
+    ),
+    Guard(
+        "position of a replay",
+        "aws/replay.py POSITION in DynamoReplays.count: position = :previous",
+        "a batch counts only where the one before it ended, once",
+        "a replay counts a record once",
+        24,
+        off=("replay_position",),
+    ),
+    Guard(
+        "progress row as it was found",
+        "aws/replay.py DynamoReplays.put: no row, or runner = :me AND position = :previous",
+        "who begins, takes over or ends late does not take the row back",
+        "a replay counts a record once",
+        10,
+        off=("replay_put",),
+    ),
+    Guard(
+        "overlap is refused",
+        "operations/replay/plan.py progress_of: a part of it was counted again before",
+        "nobody counts a range a third time without --again",
+        "a replay counts a record once",
+        12,
+        rules=("overlap_is_refused",),
     ),
 )

@@ -7,6 +7,7 @@ from unittest.mock import patch
 
 from consumer.domain.breaker import Breaker
 from consumer.domain.leases import LeaseRow
+from consumer.domain.replay import Range
 from consumer.operations import checkpoint, liveness
 from tests.simulation.mutations import mutation
 
@@ -51,4 +52,11 @@ def made_above_all_epochs() -> Iterator[None]:
 def flood_halts() -> Iterator[None]:
     """The breaker never trips."""
     with patch.object(Breaker, "trips", lambda *_: False):
+        yield
+
+
+@mutation
+def overlap_is_refused() -> Iterator[None]:
+    """No two ranges have a record in common."""
+    with patch.object(Range, "overlaps", lambda *_: False):
         yield

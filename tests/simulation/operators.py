@@ -11,6 +11,7 @@ from tests.fakes import FakeOperators
 from tests.fakes.overseers import FakeBirths, FakePlacements
 from tests.simulation.oversight import Oversight
 from tests.simulation.person import LATEST_SECONDS, Person, Script
+from tests.simulation.replaying import Replaying
 from tests.simulation.scale import HEALING_SECONDS, TROUBLED_SECONDS
 from tests.simulation.scripts import Scripts
 from tests.simulation.worker import UNIX
@@ -49,6 +50,7 @@ class Operators:
         self.births = FakeBirths(simulation.tables)
         self.adopts = False
         """Somebody mends a lost ledger: else it is refused for ever."""
+        self.replaying = Replaying(simulation, self)
         self.oversight = Oversight(
             simulation.oracle,
             simulation.watch,
@@ -56,6 +58,7 @@ class Operators:
             self.quarantine,
             self.placements,
             self.births,
+            self.replaying.rows,
             self.breaker if self._floods else None,
         )
         self._scripts = Scripts(simulation, self)
@@ -83,6 +86,8 @@ class Operators:
                 self._at("set", 6, scripts.place)
         for _ in range(2):
             self._at("remake", 8, scripts.remake)
+        for _ in range(random.choice((0, 1, 2))):
+            self._at("replay", 6, self.replaying.replay)
 
     def be_called(self) -> None:
         """The ledger is lost, or its birth row. Only where one stream is read from its horizon it is known what it

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal
 
-from consumer.domain.leaderboard import Unit
+from consumer.domain.leaderboard import Delta, Unit
 from consumer.domain.leases import Adoption, Lease, LeaseRow, Shard
 from consumer.domain.position import SHARD_END, TRIM_HORIZON, rank
 from consumer.domain.quarantine import State
@@ -113,8 +113,9 @@ class Oracle:
         ends = self.ends
         games = sum(score.games for score in self._tables.board.values())
         quarantined = len(self._tables.quarantine)
-        told = (ends["Game"] + ends["Redriven"], len(self.states))
-        if (games, quarantined) != told or ends.total() - ends["Redriven"] != len(self._ended) + self._again:
+        more = ends["Redriven"] + ends["Replayed"]
+        told = (ends["Game"] + more, len(self.states))
+        if (games, quarantined) != told or ends.total() - more != len(self._ended) + self._again:
             facts = f"{games} games, {quarantined} in quarantine; {dict(ends)} of {len(self._ended)}"
             raise Violation("what ended is what the tables hold", facts)
 
@@ -135,6 +136,17 @@ class Oracle:
         """A quarantined record counts."""
         self.ends["Redriven"] += 1
         self._match({game.player: self._count(game)})
+        self._conserve()
+
+    def replay(self, deltas: Mapping[str, Delta]) -> None:
+        """Games count once more."""
+        for player, delta in deltas.items():
+            expected = self._expected.setdefault(player, Expected())
+            expected.games += delta.games
+            expected.total = _WIDE.add(expected.total, delta.total)
+            expected.date = max(expected.date, delta.date)
+            self.ends["Replayed"] += delta.games
+        self._match({player: self._expected[player] for player in deltas})
         self._conserve()
 
     def ledger_lost(self) -> None:

@@ -13,9 +13,10 @@ from consumer.domain.quarantine import Act, Application, Head, State
 from consumer.domain.records import Game, Poison, Rules, decode
 from consumer.domain.repairs import repaired
 from consumer.operations.redrive import Faster
-from tests.fakes import FakeOperators, FakeTables
+from tests.fakes import FakeOperators, FakeReplays, FakeTables
 from tests.fakes.overseers import FakeBirths, FakePlacements
 from tests.simulation.oracle import Oracle
+from tests.simulation.recounted import Recounted
 from tests.simulation.violation import Violation
 from tests.simulation.watch import Watch
 
@@ -31,6 +32,7 @@ class Oversight:
         operators: FakeOperators,
         placements: FakePlacements,
         births: FakeBirths,
+        replays: FakeReplays,
         breaker: Breaker | None,
     ) -> None:
         self._oracle = oracle
@@ -39,6 +41,7 @@ class Oversight:
         self._operators = operators
         self._placements = placements
         self._births = births
+        self.replays = Recounted(oracle, operators, replays)
         self._breaker = breaker
         self._acts: Counter[str] = Counter()
         self._recent: dict[Shard, list[bool]] = {}
@@ -72,6 +75,7 @@ class Oversight:
         """What was made before it tells nothing of what comes."""
         self._highest.clear()
         self._oracle.ledger_lost()
+        self.replays.ledger_lost()
 
     def _on_settle(self, act: Act, application: Application | None) -> None:
         """A record is counted as its repairs make it, or never."""

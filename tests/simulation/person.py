@@ -17,8 +17,8 @@ LATEST_SECONDS: Final = 15.0
 FATES: Final = {
     kind: tuple(fate for fate in FAULTS if why_not(fate, OPERATOR + kind) is None)
     for kind in (
-        *("Fetch", "Examine", "AskMoment", "Open", "Read", "Load", "Look", "Heads", "Births"),
-        *("Apply", "Drop", "Close", "Place", "Amend"),
+        *("Fetch", "Examine", "AskMoment", "Open", "Read", "Load", "Look", "Heads", "Births", "OpenAt", "FindRows"),
+        *("Apply", "Drop", "Close", "Place", "Amend", "Put", "Count"),
     )
 }
 OFTENER: Final[Mapping[str, float]] = {

@@ -22,6 +22,7 @@ TOO_RARE = {
     **dict.fromkeys(("op Apply", "op Drop", "op Place"), "a few people a run, in half of the runs: some 40 a cell"),
     "op Close": "only what a flood has halted is resumed: some 20 a cell",
     **dict.fromkeys(("op AskMoment", "op Open", "op Look"), "once an act, in part of the acts"),
+    **dict.fromkeys(("op Put", "op Count", "op OpenAt", "op FindRows"), "one replay a run, in half of the runs"),
     **dict.fromkeys(("op Births", "op Amend"), "a ledger is lost in one run of twenty"),
     "op Examine": "only what the board cannot hold is asked about",
 }
