@@ -18,8 +18,8 @@ GAP: Final = "#gap"
 
 
 def shard_key(shard: Shard) -> str:
-    """`leaseKey` of a shard's row."""
-    return f"{SHARD_PREFIX}{shard}"
+    """`leaseKey` of a shard's row: shard ids are unique only within a stream."""
+    return f"{SHARD_PREFIX}{label_of(shard.stream_arn)}#{shard.shard_id}"
 
 
 def stream_key(stream_arn: str) -> str:

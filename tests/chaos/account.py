@@ -161,5 +161,5 @@ def _by_shard(log: Iterable[Transaction]) -> dict[str, list[Transaction]]:
     for each in log:
         moves = each.previous is not None and each.checkpoint is not None and not each.repeated
         if moves and each.lease is not None and each.lease.startswith(_SHARD_KEY):
-            found[each.lease.rpartition("/")[2]].append(each)
+            found[each.lease.rpartition("#")[2]].append(each)
     return dict(found)

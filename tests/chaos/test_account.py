@@ -17,7 +17,7 @@ def account(moves: Sequence[str], gaps: Collection[Gap] = (), *, trimmed: int = 
         "s", None, [], closed=True, removed=False, records=6, trimmed=trimmed, last="6", reads=0, longest_pause=0
     )
     log = [
-        Transaction(0.0, "shard#label/s", "w1/1", 1, previous, checkpoint, 1, 2, repeated=False)
+        Transaction(0.0, "shard#label#s", "w1/1", 1, previous, checkpoint, 1, 2, repeated=False)
         for previous, checkpoint in zip([HORIZON, *moves], moves, strict=False)
     ]
     return Account({"s": [wire(number) for number in range(1, 7)]}, [state], log, {"s": list(gaps)}, {("ada", "2")})

@@ -12,6 +12,7 @@ from consumer.aws.audit import DynamoAudit
 from consumer.aws.circuits import DynamoCircuits
 from consumer.aws.clients import Clients
 from consumer.aws.commit import DynamoCommits
+from consumer.aws.items import shard_key
 from consumer.aws.leases import DynamoLeases
 from consumer.aws.membership import DynamoMembership
 from consumer.aws.pace import Pace
@@ -116,7 +117,7 @@ class DynamoSubject(Subject):
     # --- meddling ---
 
     def delete_row(self, shard: Shard) -> None:
-        self._delete(self.leases, leaseKey=f"shard#{shard}")
+        self._delete(self.leases, leaseKey=shard_key(shard))
 
     def delete_pin(self, stream_arn: str) -> None:
         self._delete(self.leases, leaseKey=f"stream#{stream_arn.rpartition('/')[2]}")

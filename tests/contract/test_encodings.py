@@ -56,7 +56,7 @@ def test_a_stream_pinned_at_its_horizon_has_no_floor(dynamo: DynamoSubject) -> N
 
 def test_the_life_of_a_shards_row(dynamo: DynamoSubject) -> None:
     dynamo.plant(row())
-    key = f"shard#{LABEL}/shard-0"
+    key = f"shard#{LABEL}#shard-0"
     expected: dict[str, Any] = {
         "leaseKey": {"S": key},
         "streamArn": {"S": ARN},
@@ -83,8 +83,8 @@ def test_the_life_of_a_shards_row(dynamo: DynamoSubject) -> None:
     expected |= {"leaseOwner": {"S": OTHER}, "leaseEpoch": {"N": "9"}, "checkpoint": {"S": "SHARD_END"}}
     expected |= {"childShardIds": {"L": [{"S": "shard-1"}]}}
     assert leases(dynamo)[key] == expected
-    assert leases(dynamo)[f"shard#{LABEL}/shard-1"] == {
-        "leaseKey": {"S": f"shard#{LABEL}/shard-1"},
+    assert leases(dynamo)[f"shard#{LABEL}#shard-1"] == {
+        "leaseKey": {"S": f"shard#{LABEL}#shard-1"},
         "streamArn": {"S": ARN},
         "shardId": {"S": "shard-1"},
         "leaseOwner": {"S": OTHER},

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from consumer.aws.items import shard_key
 from consumer.cli import main
 from consumer.demo.lifeline import spawn
 from consumer.domain.leases import Shard
@@ -33,7 +34,7 @@ def game(ministack_url: str) -> Iterator[Game]:
             fill(game, [wire(9)], each)
         game.client.update_item(
             TableName=game.tables["lease"],
-            Key={"leaseKey": {"S": f"shard#{shard(1)}"}},
+            Key={"leaseKey": {"S": shard_key(shard(1))}},
             UpdateExpression="SET haltedAt = :now",
             ExpressionAttributeValues={":now": {"N": "1769860800"}},
         )

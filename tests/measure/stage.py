@@ -92,7 +92,7 @@ def owner_of(worker: WorkerProcess) -> str:
 def shard_of(commit: Transaction) -> str:
     """The id of the shard whose checkpoint moved."""
     assert commit.lease is not None
-    return commit.lease.rpartition("/")[2]
+    return commit.lease.rpartition("#")[2]
 
 
 def number_of(commit: Transaction) -> float:

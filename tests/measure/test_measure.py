@@ -40,7 +40,7 @@ def test_a_figure_over_its_limit_is_not_ok() -> None:
 
 
 def commit(at: float, shard: str, checkpoint: str) -> Transaction:
-    return Transaction(at, f"shard#label/{shard}", "w1/x", 1, "TRIM_HORIZON", checkpoint, 1, 2, repeated=False)
+    return Transaction(at, f"shard#label#{shard}", "w1/x", 1, "TRIM_HORIZON", checkpoint, 1, 2, repeated=False)
 
 
 def page(at: float, shard: str, first: str) -> Delivery:

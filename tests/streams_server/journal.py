@@ -54,7 +54,7 @@ class Journal:
 
     def has_moved(self, label: str, shard_id: str) -> bool:
         """Whether something of the shard was committed."""
-        return f"shard#{label}/{shard_id}" in self._moved
+        return f"shard#{label}#{shard_id}" in self._moved
 
     def note(self, at: float, request: Mapping[str, Any]) -> None:
         """A transaction passed."""

@@ -112,7 +112,7 @@ def commit(table: str, *players: str, previous: str = "TRIM_HORIZON", last: str 
     values = {":me": "w1/a", ":previous": previous, ":last": last}
     advance = {
         "TableName": table,
-        "Key": {"leaseKey": {"S": "shard#label/shard-0"}},
+        "Key": {"leaseKey": {"S": "shard#label#shard-0"}},
         "UpdateExpression": "SET checkpoint = :last, leaseOwner = :me, leaseEpoch = :epoch",
         "ConditionExpression": "attribute_not_exists(checkpoint) OR checkpoint = :previous",
         "ExpressionAttributeValues": {name: {"S": value} for name, value in values.items()} | {":epoch": {"N": "7"}},
@@ -129,7 +129,7 @@ def test_the_log_of_transactions(remote: Remote, tables: Any, table: str, tmp_pa
     writer(tables, put(table, "other"))()
     first, again, second, other = remote.transactions()
     assert first._replace(at=0) == Transaction(
-        0, "shard#label/shard-0", "w1/a", 7, "TRIM_HORIZON", "12", players=0, actions=3, repeated=False
+        0, "shard#label#shard-0", "w1/a", 7, "TRIM_HORIZON", "12", players=0, actions=3, repeated=False
     )
     assert abs(first.at - time.time()) < 10
     assert (again.repeated, second.repeated) == (True, False)

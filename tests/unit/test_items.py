@@ -46,10 +46,10 @@ def test_the_creation_of_the_last_record_is_read_from_the_row() -> None:
 
 
 def test_the_encodings_are_a_contract() -> None:
-    assert shard_key(shard(3)) == "shard#2026-01-01T00:00:00.000/shard-3"
+    assert shard_key(shard(3)) == "shard#2026-01-01T00:00:00.000#shard-3"
     assert stream_key(ARN) == "stream#2026-01-01T00:00:00.000"
     assert lease_item(LeaseRow(shard(3), ME, 9, "TRIM_HORIZON", "shard-1", ("shard-4",))) == {
-        "leaseKey": {"S": "shard#2026-01-01T00:00:00.000/shard-3"},
+        "leaseKey": {"S": "shard#2026-01-01T00:00:00.000#shard-3"},
         "streamArn": {"S": ARN},
         "shardId": {"S": "shard-3"},
         "leaseOwner": {"S": ME},
