@@ -48,7 +48,7 @@ def replay_desk(settings: Settings, into: str | None) -> Iterator[Desk]:
             open_ward,
             asking(partial(perform, world=world), stop, PATIENCE_SECONDS),
             stop.wait,
-            ledgers.load,
-            lambda stream_arn: ledgers.origin(stream_arn).birth,
+            partial(asking(lambda _: ledgers.load(), stop), None),
+            asking(lambda stream_arn: ledgers.origin(stream_arn).birth, stop),
             JitteredBackoff(random.Random()),
         )

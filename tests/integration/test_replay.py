@@ -139,6 +139,7 @@ def test_a_recount_counts_once_more_by_the_rows_word_and_the_dry_run_said_so(sta
     assert acts[0]["who"]
 
 
+@pytest.mark.parametrize("engine", ["ministack"], indirect=True)
 def test_by_default_only_what_is_pending_and_good_by_now_is_counted(stage: Absorbed) -> None:
     right = settle(stage)
     late = stage.game.make("player-9") | {"points": {"N": "3"}}
@@ -163,6 +164,7 @@ def test_by_default_only_what_is_pending_and_good_by_now_is_counted(stage: Absor
     assert stage.game.board() == right.rows
 
 
+@pytest.mark.parametrize("engine", ["ministack"], indirect=True)
 def test_into_a_fresh_table(stage: Absorbed) -> None:
     right = settle(stage).rows
     other = stage.game.tables["leaderboard"] + "-2"

@@ -1,5 +1,6 @@
 """Whatever is wrong with a `consumer replay` ends in a sentence and its exit code, and nothing is changed."""
 
+import logging
 import signal
 import subprocess
 import sys
@@ -8,7 +9,9 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
+import structlog
 
+from consumer.cli import main
 from consumer.demo.lifeline import spawn
 from tests.engines import TableEngine
 from tests.processes import Call, Proxy, consumer
@@ -35,12 +38,6 @@ def ended(stage: Absorbed, *arguments: str, **settings: str) -> tuple[int, str, 
 @pytest.mark.parametrize(
     ("arguments", "settings", "code", "words"),
     [
-        (["SHARD"], {}, 2, "Missing option '--from'"),
-        (["SHARD", "--from", "first"], {}, 2, "--from is 'first': it must be TRIM_HORIZON or a sequence number"),
-        (["SHARD", "--from", SHORT, "--to", "9" * 41], {}, 2, "--to is '" + "9" * 41),
-        (["SHARD", "--from", AFTER, "--to", BEFORE], {}, 2, f"--from {AFTER} is after --to {BEFORE}"),
-        (["SHARD", "--from", BEFORE, "--into", "x"], {}, 2, "--into is 'x': it must be 3 to 255 characters"),
-        (["SHARD", "--from", BEFORE, "--into", "BOARD"], {}, 2, "is the configured leaderboard"),
         (["SHARD", "--from", AFTER, "--recount"], {}, 4, "lies past that checkpoint: the worker will come to it"),
         (["SHARDx", "--from", BEFORE], {}, 5, "the nearest ones are"),
         (["elsewhere", "--from", BEFORE], {}, 5, "there is no shard 'elsewhere'"),
@@ -51,12 +48,36 @@ def ended(stage: Absorbed, *arguments: str, **settings: str) -> tuple[int, str, 
 )
 def test_bad_input(stage: Absorbed, arguments: list[str], settings: dict[str, str], code: int, words: str) -> None:
     names = {"SHARD": stage.shard.shard_id, "SHARDx": stage.shard.shard_id + "x"}
-    names["BOARD"] = stage.game.tables["leaderboard"]
     before = {table: stage.game.rows(table) for table in stage.game.tables}
     told = ended(stage, *(names.get(each, each) for each in arguments), **settings)
     assert told[:2] == (code, "")
     assert words in told[2]
     assert {table: stage.game.rows(table) for table in stage.game.tables} == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["SHARD"], "Missing option '--from'"),
+        (["SHARD", "--from", "first"], "--from is 'first': it must be TRIM_HORIZON or a sequence number"),
+        (["SHARD", "--from", SHORT, "--to", "9" * 41], "--to is '" + "9" * 41),
+        (["SHARD", "--from", AFTER, "--to", BEFORE], f"--from {AFTER} is after --to {BEFORE}"),
+        (["SHARD", "--from", BEFORE, "--into", "x"], "--into is 'x': it must be 3 to 255 characters"),
+        (["SHARD", "--from", BEFORE, "--into", "BOARD"], "is the configured leaderboard"),
+    ],
+)
+def test_what_could_never_be_right(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything is asked of AWS, so that no process is needed to see it."""
+    monkeypatch.setenv("CONSUMER_LEADERBOARD_TABLE", "BOARD")
+    with pytest.raises(SystemExit) as end:
+        main(["replay", *arguments, "--log-format", "json"])
+    structlog.reset_defaults()
+    logging.getLogger().handlers.clear()
+    told = capsys.readouterr()
+    assert (end.value.code, told.out) == (2, "")
+    assert words in told.err
 
 
 def is_count(call: Call) -> bool:
