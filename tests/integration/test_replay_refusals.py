@@ -74,6 +74,7 @@ def test_what_could_never_be_right(
     with pytest.raises(SystemExit) as end:
         main(["replay", *arguments, "--log-format", "json"])
     structlog.reset_defaults()
+    logging.captureWarnings(False)
     logging.getLogger().handlers.clear()
     told = capsys.readouterr()
     assert (end.value.code, told.out) == (2, "")
