@@ -85,9 +85,6 @@ NOT_FOUND_YET: Final[dict[str, str]] = {
         "the position beside it stops who was overtaken, but where it stands still since: needs a crash between the "
         "new runner's row and its first batch, and a late batch of the one before"
     ),
-    "replay_state": (
-        "needs a redrive or discard between a replay's look at the quarantine rows and the batch of just that record"
-    ),
     "gap_row_first": ("the unit that fills the gap writes the row too, so it is missing only where no record follows"),
     "plan_after_load": ("a claim from who has joined since needs the two reads to cross within milliseconds"),
     "probe_before_adoption": ("needs a listing older than FORGET_SECONDS of a shard without known relatives"),
