@@ -50,7 +50,7 @@ def main() -> int:
             reports[scenario.name] = report
             print(f"## {scenario.name}: {scenario.meaning}\n\n{markdown.scenario(report)}", flush=True)
     if asked.write:
-        _write(reports, measured_on, whole=len(reports) == len(SCENARIOS) and len(engines) == len(ENGINES))
+        _write(reports, measured_on, whole=len(engines) == len(ENGINES))
     over = [check for report in reports.values() for check in report.checks if not check.ok]
     return int(len(reports) < len(chosen) or (asked.strict and bool(over)))
 
@@ -80,10 +80,10 @@ def _take(scenario: Scenario, engines: list[str], seed: int) -> Report | None:
 
 
 def _write(reports: dict[str, Report], measured_on: str, *, whole: bool) -> None:
-    """The README's table only when everything was measured now."""
+    """The README's table only when all that it quotes was measured now, on all engines."""
     contents = {name: f"\n{markdown.scenario(report)}\n" for name, report in reports.items()}
     document.write(document.PERFORMANCE, {document.MACHINE: f"\n{measured_on}\n\n", **contents})
-    if whole:
+    if whole and reports.keys() >= document.QUOTED:
         document.write(document.README, {document.SUMMARY: document.summary(reports, measured_on)})
 
 
