@@ -146,7 +146,7 @@ OPERATOR_GUARDS: Final = (
         "operations/replay/plan.py progress_of: a part of it was counted again before",
         "nobody counts a range a third time without --again",
         "a replay counts a record once",
-        12,
+        22,
         rules=("overlap_is_refused",),
     ),
     Guard(

@@ -31,6 +31,8 @@ OFTENER: Final[Mapping[str, float]] = {
     "Place": 2.5,
     "Amend": 2.5,
     "Examine": 2.0,
+    "Count": 2.0,
+    "Put": 1.2,
 }
 """How much oftener a kind of call is struck than a person's chance says."""
 MOST: Final = 0.8

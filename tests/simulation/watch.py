@@ -19,7 +19,7 @@ class Watch:
         self._clock = clock
         self._stable = stable
         self._beats: dict[str, float] = {}
-        self._numbers: dict[str, int] = {}
+        self._times: dict[str, dict[int, float]] = {}
         self._silent: set[str] = set()
         self._vouched: dict[str, float] = {}
         tables.on_beat = self._on_beat
@@ -73,10 +73,11 @@ class Watch:
     def _on_beat(self, owner: str, before: Vouch | None, joining: bool) -> None:
         if before is None and not joining:
             raise Violation("who has left stays out", f"a late beat brings {owner} back")
-        number = self._tables.workers[owner].beat
-        if number <= self._numbers.get(owner, 0):
-            return  # a repetition, which is no sign of life
-        self._numbers[owner] = number
+        number, times = self._tables.workers[owner].beat, self._times.setdefault(owner, {})
+        if times and number <= next(reversed(times)):
+            self._beats[owner] = times.get(number, self._beats[owner])  # a repetition, which also hides the newest one
+            return
+        times[number] = self._clock()
         if self._clock() - self._beats.get(owner, self._clock()) >= TTL_SECONDS - 0.1:
             self._silent.add(owner)
         self._beats[owner] = self._clock()
