@@ -6,6 +6,7 @@ from itertools import count
 from typing import Any
 
 from consumer.domain.leaderboard import Delta
+from consumer.domain.leases import Pin
 from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.quarantine import Settled, State
 from consumer.domain.records import Poison, Rules, decode
@@ -39,6 +40,7 @@ class Scene:
         self.streams = FakeStreams(lambda: CREATED, ARN, page_records)
         self.streams.add_shard(ID)
         self.tables = FakeTables()
+        self.tables.pins[ARN] = Pin(ARN, None, (ID,), complete=True)
         self.replays = FakeReplays(self.tables)
         self.operators = FakeOperators(self.tables)
         self.rules = Rules()

@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from typing import Any
 
 from consumer.aws.commit import DynamoCommits
-from consumer.aws.items import lease_item
+from consumer.aws.items import lease_item, pin_item
 from consumer.aws.redrive import DynamoRedrives
 from consumer.aws.stream import DynamoStreams
 from consumer.aws.tables import LEADERBOARD_KEYS, DynamoTables
 from consumer.domain.audit import Trace
 from consumer.domain.leaderboard import Limits, cut
-from consumer.domain.leases import Lease, LeaseRow, Shard
+from consumer.domain.leases import Lease, LeaseRow, Pin, Shard
 from consumer.domain.outcomes import Committed, Done, Refused
 from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.quarantine import Act, Head
@@ -39,8 +39,9 @@ class Absorbed:
         self._streams = DynamoStreams(game.engine.client("dynamodbstreams"))
         self._lease = Lease(self.shard, OWNER, 7)
         self._checkpoint = TRIM_HORIZON
-        row = LeaseRow(self.shard, OWNER, 7, TRIM_HORIZON)
-        game.client.put_item(TableName=game.tables["lease"], Item=lease_item(row))
+        pin, row = Pin(arn, None, (self.shard.shard_id,), complete=True), LeaseRow(self.shard, OWNER, 7, TRIM_HORIZON)
+        for item in (pin_item(pin), lease_item(row)):
+            game.client.put_item(TableName=game.tables["lease"], Item=item)
 
     @property
     def numbers(self) -> list[str]:

@@ -45,6 +45,14 @@ def test_what_could_never_be_right(first: str, last: str, words: str) -> None:
     assert words in str(refused.value)
 
 
+def test_without_the_streams_row_nobody_knows_what_lies_before_the_start() -> None:
+    scene, numbers = scene_of()
+    scene.tables.pins.clear()
+    with pytest.raises(UnsafeRefused, match="start position before which nothing counts"):
+        scene.plan(numbers[1])
+    scene.plan(numbers[1], mode=Mode.PENDING)
+
+
 def test_where_it_ends_is_capped_at_the_checkpoint_and_fixed() -> None:
     scene, numbers = scene_of()
     planned = scene.plan(numbers[1])

@@ -82,8 +82,13 @@ def order(ledger: Ledger, wish: Wish) -> Order:
         )
     capped = wish.last != LATEST and rank(wish.last) > rank(row.checkpoint)
     last = row.checkpoint if wish.last == LATEST or capped else wish.last
-    floor = next((pin.floor for pin in ledger.pins if pin.stream_arn == row.shard.stream_arn), None)
-    return Order(wish, row, Range(wish.first, last), floor, capped)
+    pin = next((pin for pin in ledger.pins if pin.stream_arn == row.shard.stream_arn), None)
+    if pin is None and wish.mode is Mode.RECOUNT:
+        raise UnsafeRefused(
+            f"the row of shard {row.shard}'s stream is gone from the lease table, and with it the start position "
+            "before which nothing counts. The way on: consumer init --adopt"
+        )
+    return Order(wish, row, Range(wish.first, last), pin.floor if pin is not None else None, capped)
 
 
 def refuse_strange(order: Order, birth: Birth | None) -> None:
