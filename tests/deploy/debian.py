@@ -23,6 +23,8 @@ def what_is_missing() -> str | None:
         return f"it needs {', '.join(absent)} (apt-get install buildah debootstrap)"
     if subprocess.run(["unshare", "--mount", "true"], check=False, capture_output=True).returncode != 0:
         return "it needs a mount namespace of its own, and may not make one here"
+    if _mirror(_release()["VERSION_CODENAME"]) is None:
+        return "apt names no place that has this release's packages (apt-get update)"
     return None
 
 
@@ -32,9 +34,11 @@ def make_base(folder: Path) -> None:
     hasty = folder / "etc" / "dpkg" / "dpkg.cfg.d" / "hasty"
     hasty.parent.mkdir(parents=True)
     hasty.write_text("force-unsafe-io\n")  # it need not survive a power cut
+    mirror = _mirror(codename)
+    assert mirror is not None, "see what_is_missing"
     command = ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", codename, str(folder)]
     done = subprocess.run(
-        [*command, _mirror(codename)],
+        [*command, mirror],
         check=False,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -52,10 +56,10 @@ def _release() -> dict[str, str]:
         return {}
 
 
-def _mirror(codename: str) -> str:
+def _mirror(codename: str) -> str | None:
     sites = _told("apt-get", "indextargets", "--format", "$(SITE) $(CODENAME) $(COMPONENT)", "Created-By: Packages")
     found = [line.split()[0] for line in sites.splitlines() if line.split()[1:] == [codename, "main"]]
-    return found[0] if found else "http://deb.debian.org/debian"
+    return found[0] if found else None
 
 
 def _proxy() -> dict[str, str]:
