@@ -210,7 +210,10 @@ def test_each_parameter_says_what_it_is_and_what_it_may_be(name: str) -> None:
     [
         (
             "Image",
-            ["123456789012.dkr.ecr.eu-west-1.amazonaws.com/games/consumer:1.2.0", f"ghcr.io/x/y@sha256:{'0a' * 32}"],
+            [
+                "123456789012.dkr.ecr.eu-west-1.amazonaws.com/games/consumer:1.2.0",
+                f"registry.example/x/y@sha256:{'0a' * 32}",
+            ],
             ["consumer", "consumer:latest", "consumer:1 2", "registry:5000/consumer:latest", "x@sha256:12", ""],
         ),
         ("StartPosition", ["LATEST", "2026-01-31T12:00:00Z", "2026-01-31T12:00+01:00"], ["2026-01-31", "latest", ""]),
