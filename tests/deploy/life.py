@@ -166,7 +166,7 @@ def _deal_with_quarantine(it: Rehearsal) -> None:
 
 def _replay(it: Rehearsal) -> None:
     """A shard that a worker has read and that has ended, with its children; by each mode, and into another table."""
-    shard = f"{it.remote.streams()[-1].rpartition('/')[2]}#{shard_id(0)}"
+    shard = f"{it.remote.streams()[-1].rpartition('/')[2]}/{shard_id(0)}"
     whole = (shard, "--from", "TRIM_HORIZON", "--children")
     patient: dict[str, Any] = {"max_future_seconds": str(10 * _DAY_SECONDS)}
     it.command("replay", *whole, "--yes", code=_SOME_ARE_STILL_POISON, **patient)
