@@ -110,12 +110,13 @@ def pin_item(pin: Pin) -> dict[str, Any]:
 
 def pin_row(item: Item) -> Pin:
     """A stream's pin from its item."""
-    floor = text(item, "floor", "N")
+    floor, pinned_at = text(item, "floor", "N"), text(item, "pinnedAt", "N")
     return Pin(
         stream_arn=item["streamArn"]["S"],
         floor=float(floor) if floor is not None else None,
         roots=tuple(root["S"] for root in item["rootShardIds"]["L"]),
         complete=bool(item["pinComplete"]["BOOL"]),
+        pinned_at=float(pinned_at) if pinned_at is not None else None,
     )
 
 

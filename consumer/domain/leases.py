@@ -1,7 +1,7 @@
 """The ledger's nouns: which shard, whose it is, how far it is committed; the stream's pin and its birth row."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from consumer.domain.breaker import CLOSED, Circuit
@@ -65,13 +65,15 @@ class LeaseRow:
 class Pin:
     """A stream as it was first seen: `floor` in unix seconds (None: the trim horizon) and the shards to begin with.
 
-    Until `complete`, a root without a row was not planted yet; afterwards it was lost.
+    Until `complete`, a root without a row was not planted yet; afterwards it was lost. `pinned_at`: the server's unix
+    seconds of that first sight, as far as the row tells it.
     """
 
     stream_arn: str
     floor: float | None
     roots: tuple[str, ...]
     complete: bool
+    pinned_at: float | None = field(default=None, compare=False)
 
     def without(self, root: str) -> "Pin":
         """The pin when one of its roots is forgotten."""

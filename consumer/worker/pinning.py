@@ -141,8 +141,12 @@ class Pinning:
         self._unplanted = [root for root in self._unplanted if root not in roots]
 
     def _row(self, root: str) -> LeaseRow:
-        """What is in a stream at first sight and trimmed then is before the beginning; a successor began by itself."""
-        created = self._listed_at
+        """What is in a stream at first sight and trimmed then is before the beginning; a successor began by itself.
+
+        That sight may have been another worker's, long ago.
+        """
+        assert self.pin is not None
+        created = min(self._listed_at, self.pin.pinned_at or self._listed_at)
         if self._predecessor is not None:
             created = min(created, _enabled_at(self._stream_arn) or created)
         return LeaseRow(Shard(self._stream_arn, root), None, int(self._listed_at), TRIM_HORIZON, created=created)

@@ -29,7 +29,8 @@ def test_pin_and_birth_row_come_together(subject: Subject, floor: float | None, 
     pin = Pin(ARN, floor, roots, complete=False)
     assert subject.ledgers.pin(pin, None, CREATED) == Done()
     assert subject.ledgers.origin(ARN) == Origin(pin, birth(subject))
-    assert subject.ledgers.load().pins == (pin,)
+    (found,) = subject.ledgers.load().pins
+    assert (found, found.pinned_at) == (pin, CREATED)
 
 
 def test_a_second_pin_is_lost(subject: Subject) -> None:

@@ -54,7 +54,7 @@ class FakeLedgers:
             return Lost(None)
         if self._guards("birth_if_absent", pin.stream_arn not in self.births):
             return Lost(None)
-        self.pins[pin.stream_arn] = pin
+        self.pins[pin.stream_arn] = replace(pin, pinned_at=found_at)
         self.births[pin.stream_arn] = Birth(pin.stream_arn, self.names.leases, self.names.leaderboard)
         if predecessor is not None:
             self.stream_gaps.setdefault((pin.stream_arn, predecessor), found_at)

@@ -221,6 +221,15 @@ def test_a_successor_whose_label_is_no_time_may_have_been_there_since_it_was_lis
     assert {row.created for row in plant.rows} == {CREATED + 0.75}
 
 
+def test_what_was_trimmed_since_another_worker_pinned_the_stream_is_a_gap() -> None:
+    pinning = begun()
+    earlier = Pin(ARN, None, ROOTS, complete=False, pinned_at=CREATED - 80_000.0)
+    converse(pinning, Origin(earlier, Birth(ARN, *TABLES)), LISTING)
+    plant = pinning.next_call()
+    assert isinstance(plant, Plant)
+    assert {row.created for row in plant.rows} == {CREATED - 80_000.0}
+
+
 def test_the_stream_of_another_table_is_no_predecessor() -> None:
     pinning = begun("LATEST")
     other_table = ARN.replace("GameEvents", "Other").replace("2026-01-01", "2025-12-31")
