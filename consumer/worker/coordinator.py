@@ -94,10 +94,6 @@ class Coordinator:
         """The first question comes before joining: a lease table that is not ours gets no mark of us."""
         return not self._draining and (self.pulse.joined or not self.pinning.asked)
 
-    def may_commit(self, now: float) -> bool:
-        """See Pulse."""
-        return self.pulse.may_commit(now)
-
     def drain(self) -> None:
         """Claims nothing more."""
         self._draining = True

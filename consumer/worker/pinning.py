@@ -130,7 +130,8 @@ class Pinning:
         self._stage = Stage.PROBING if self._unprobed else Stage.PINNING
         if not self._unprobed:
             roots = lineage.roots(self._listing, self._hidden)
-            self._draft = Pin(self._stream_arn, self._floor(self._listing), roots, complete=False)
+            listed_at = self._listing.served_at
+            self._draft = Pin(self._stream_arn, self._floor(self._listing), roots, complete=False, pinned_at=listed_at)
 
     def _start_planting(self, pin: Pin) -> None:
         self.pin = pin
@@ -146,7 +147,7 @@ class Pinning:
         That sight may have been another worker's, long ago.
         """
         assert self.pin is not None
-        created = min(self._listed_at, self.pin.pinned_at or self._listed_at)
+        created = self.pin.pinned_at if self.pin.pinned_at is not None else self._listed_at
         if self._predecessor is not None:
             created = min(created, _enabled_at(self._stream_arn) or created)
         return LeaseRow(Shard(self._stream_arn, root), None, int(self._listed_at), TRIM_HORIZON, created=created)

@@ -99,7 +99,7 @@ class Worker:
 
     def _vouch(self, now: float) -> None:
         """Commits wait while our beat cannot be written; when it can again, every shard is asked."""
-        vouched = self.coordinator.may_commit(now)
+        vouched = self.coordinator.pulse.may_commit(now)
         if vouched and not self._vouched:
             self._vouched = True
             for machine in self.shards.values():
@@ -239,7 +239,7 @@ class Worker:
 
     def _not_ready(self, now: float) -> list[str]:
         coordinator = self.coordinator
-        vouched = coordinator.may_commit(now)
+        vouched = coordinator.pulse.may_commit(now)
         reasons = waits(draining=self._draining, planned=coordinator.planned, vouched=vouched)
         reasons += halts(self.shards, coordinator.halted)
         side = coordinator.troubles() | self._surveyor.troubles()

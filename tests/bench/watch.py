@@ -1,9 +1,9 @@
 """What a process takes, sampled while it works."""
 
-import threading
 import time
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
+from tests.background import Background
 from tests.measure.usage import usage
 
 _EVERY_SECONDS = 0.01
@@ -17,22 +17,13 @@ class Sample(NamedTuple):
     resident_mib: float
 
 
-class Watch:
+class Watch(Background):
     """Use it in a `with`: it samples a process of this machine until the end, or until the process is gone."""
 
     def __init__(self, pid: int) -> None:
+        super().__init__()
         self._pid = pid
-        self._stop = threading.Event()
         self._samples = [self._look()]
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
 
     def cpu_seconds(self, since: float, until: float) -> float:
         """Of processor time between two moments (unix seconds)."""
@@ -43,8 +34,8 @@ class Watch:
         """The most memory that was seen."""
         return max(sample.resident_mib for sample in self._samples)
 
-    def _run(self) -> None:
-        while not self._stop.wait(_EVERY_SECONDS):
+    def run(self) -> None:
+        while not self.stop.wait(_EVERY_SECONDS):
             try:
                 self._samples.append(self._look())
             except OSError:

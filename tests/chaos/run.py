@@ -67,7 +67,7 @@ def _live_through(plan: Plan, game: Game, remote: Remote, crew: Crew, watch: Cal
     roots = [shard.shard_id for shard in remote.shards()]
     began = time.monotonic()
     with Writer(plan, game, remote, roots) as writer:
-        while writer.busy or time.monotonic() < began + plan.seconds:
+        while writer.goes_on or time.monotonic() < began + plan.seconds:
             assert time.monotonic() < began + _PATIENCE * plan.seconds, f"{writer.written} records written"
             crew.turn()
             watch(crew)

@@ -2,8 +2,9 @@
 
 import threading
 import time
-from typing import Any, Self
+from typing import Any
 
+from tests.background import Background
 from tests.chaos.growth import Growth
 from tests.chaos.plan import Plan
 from tests.processes import Game
@@ -15,35 +16,18 @@ _UNTIL = 0.95
 _HOT_PLAYERS = 3
 
 
-class Writer:
+class Writer(Background):
     """Most records go through the source table. Some go right into a shard: those of players who play in every shard,
     as where the source is keyed by match, and changes and removals, which do not count."""
 
     def __init__(self, plan: Plan, game: Game, remote: Remote, roots: list[str]) -> None:
+        super().__init__()
         self.written = 0
         self._plan = plan
         self._game = game
         self._remote = remote
         self._random = plan.random("writer")
         self._growth = Growth(plan, remote, roots)
-        self._stop = threading.Event()
-        self._failure: Exception | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join(60)
-
-    @property
-    def busy(self) -> bool:
-        """Whether there is more to come. Raises what went wrong."""
-        if self._failure is not None:
-            raise self._failure
-        return self._thread.is_alive()
 
     def write_last(self) -> None:
         """A record more for every open shard: it is drained once this one is committed."""
@@ -51,16 +35,10 @@ class Writer:
             for shard in self._growth.open:
                 self._append(shard, f"last-{self._random.randrange(_HOT_PLAYERS)}")
 
-    def _run(self) -> None:
-        try:
-            self._write_all()
-        except Exception as failure:  # noqa: BLE001  the main thread raises it
-            self._failure = failure
-
-    def _write_all(self) -> None:
+    def run(self) -> None:
         batches = -(-self._plan.records // _BATCH)
         pause = self._plan.seconds * _UNTIL / batches
-        pace = _Pace(self._stop, pause)
+        pace = _Pace(self.stop, pause)
         while self.written < self._plan.records and pace.keep():
             self._growth.grow(self.written)
             self._write_batch(min(_BATCH, self._plan.records - self.written))

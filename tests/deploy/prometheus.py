@@ -4,7 +4,6 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
@@ -12,6 +11,7 @@ from urllib.parse import urlencode, urlsplit
 from consumer.demo.server import Server
 from tests.deploy.promtool import program
 from tests.processes import until
+from tests.processes.asking import ask
 
 JOB = "leaderboard-consumer"
 
@@ -98,13 +98,7 @@ class Prometheus(Server):
         return json.loads(said)["data"]
 
     def _ask(self, path: str) -> tuple[int, str]:
-        connection = HTTPConnection(urlsplit(self.url).netloc, timeout=10)
-        try:
-            connection.request("GET", path)
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
-        finally:
-            connection.close()
+        return ask(urlsplit(self.url).netloc, path, 10)
 
 
 def sooner(rules: str) -> str:

@@ -1,11 +1,11 @@
 """Games that keep coming: a record for each of some shards, again and again."""
 
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
+from tests.background import Background
 from tests.measure.stage import Stage, number_of, shard_of
 from tests.streams_server import Transaction
 from tests.streams_server.shard import Item
@@ -20,7 +20,7 @@ class Written(NamedTuple):
     number: int
 
 
-class Writer:
+class Writer(Background):
     """Use it in a `with`: it writes until the end, and the tally counts along.
 
     `player` None: each shard has a player of its own, so that no two units touch the same row.
@@ -29,31 +29,21 @@ class Writer:
     def __init__(
         self, stage: Stage, shards: Sequence[str], interval_seconds: float = 0.1, player: str | None = None
     ) -> None:
+        super().__init__()
         self.written: list[Written] = []
         self._stage = stage
         self._shards = shards
         self._interval_seconds = interval_seconds
         self._player = player
-        self._stop = threading.Event()
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
+    def __exit__(self, *left: object) -> None:
+        super().__exit__(*left)
+        if self.failure is not None:
+            raise self.failure
 
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-        if self._failure is not None:
-            raise self._failure
-
-    def _run(self) -> None:
-        try:
-            while not self._stop.wait(self._interval_seconds):
-                self.written += write(self._stage, self._shards, self._player)
-        except Exception as failure:  # noqa: BLE001 - it is raised again where the writer is left
-            self._failure = failure
+    def run(self) -> None:
+        while not self.stop.wait(self._interval_seconds):
+            self.written += write(self._stage, self._shards, self._player)
 
 
 def write(stage: Stage, shards: Iterable[str], player: str | None = None) -> list[Written]:

@@ -8,11 +8,11 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from consumer.demo.lifeline import spawn
+from tests.processes.asking import ask
 
 _CONSUMER = ("-m", "consumer")
 _ROOT = Path(__file__).parents[2]
@@ -81,13 +81,7 @@ class WorkerProcess:
 
     def get(self, path: str) -> tuple[int, str]:
         """What the health server answers: status and text."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=5)
-        try:
-            connection.request("GET", path)
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
-        finally:
-            connection.close()
+        return ask(f"127.0.0.1:{self.port}", path)
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """What it has logged under this name so far."""

@@ -8,8 +8,9 @@ from collections import Counter
 import pytest
 
 from tests.engines import TableEngine
-from tests.processes import Fate, Proxy, is_commit, until
+from tests.processes import Proxy, is_commit, until
 from tests.processes.game import Item
+from tests.processes.in_flight import kill_in_flight
 from tests.processes.poison import KINDS, STORED, Matches, kinds_of
 
 RECORDS = 10_000
@@ -42,15 +43,8 @@ def test_ten_kills_among_poison(fresh_engine: TableEngine) -> None:
             worker = matches.worker(proxy)
             least = kill * RECORDS // (KILLS + 1)
             until(lambda least=least: place() >= least, f"place {least}", 120)  # type: ignore[misc]
-            applied = seed.random() < 0.5
-            held = proxy.hold(is_commit, applied=applied, skip=seed.randrange(MOST_COMMITS))
-            held.wait_caught()
-            worker.kill()
-            arrives = applied or seed.random() < 0.5
-            held.let_go(Fate.PASS if arrives else Fate.DROP_CALL)
+            met[kill_in_flight(proxy, is_commit, worker.kill, seed, MOST_COMMITS)] += 1
             assert place() < RECORDS, "records remain"
-            assert held.call is not None
-            met["applied" if held.call.applied else "refused" if arrives else "never arrived"] += 1
         matches.worker(proxy)
         matches.wait_until_consumed(180)
         matches.assert_exact()

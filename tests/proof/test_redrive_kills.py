@@ -7,13 +7,15 @@ import sys
 import time
 from collections import Counter
 from decimal import Decimal
+from functools import partial
 
 import pytest
 
 from consumer.demo.lifeline import spawn
 from tests.builders import wire
 from tests.engines import TableEngine
-from tests.processes import Call, Fate, Game, Proxy, Row, guards_off
+from tests.processes import Call, Game, Proxy, Row, guards_off
+from tests.processes.in_flight import end, kill_in_flight
 from tests.processes.ward import fill
 
 RECORDS = 500
@@ -72,15 +74,7 @@ def test_ten_kills_two_at_a_time(fresh_engine: TableEngine) -> None:
         for _ in range(KILLS // 2):
             pair = [redrive(game, proxy) for _ in range(2)]
             for process in pair:  # the second one goes on alone, and is killed somewhere behind
-                applied = seed.random() < 0.5
-                held = proxy.hold(is_act, applied=applied, skip=seed.randrange(MOST_ACTS))
-                held.wait_caught()
-                process.kill()
-                process.communicate()
-                arrives = applied or seed.random() < 0.5
-                held.let_go(Fate.PASS if arrives else Fate.DROP_CALL)
-                assert held.call is not None
-                met["applied" if held.call.applied else "refused" if arrives else "never arrived"] += 1
+                met[kill_in_flight(proxy, is_act, partial(end, process), seed, MOST_ACTS)] += 1
         left = pending()
         assert left >= LAST_ROUND, "records remain"
         ends = [finished(process) for process in [redrive(game, proxy), redrive(game, proxy)]]

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from tests.engines import TableEngine
 from tests.processes import Call, Fate, Proxy, Row, Tally, guards_off
 from tests.processes.absorbed import Absorbed, absorbed
 from tests.processes.board import differences, read_board
+from tests.processes.in_flight import end, kill_in_flight
 
 RECORDS = 10_000
 PLAYERS = 300
@@ -103,15 +105,7 @@ def test_ten_kills_and_twice_at_once(fresh_engine: TableEngine) -> None:
 
         for _ in range(KILLS):
             process = replay(stage, "--recount", "--yes", proxy=proxy)
-            applied = seed.random() < 0.5
-            held = proxy.hold(is_count, applied=applied, skip=seed.randrange(MOST_BATCHES))
-            held.wait_caught()
-            process.kill()
-            process.communicate()
-            arrives = applied or seed.random() < 0.5
-            held.let_go(Fate.PASS if arrives else Fate.DROP_CALL)
-            assert held.call is not None
-            met["applied" if held.call.applied else "refused" if arrives else "never arrived"] += 1
+            met[kill_in_flight(proxy, is_count, partial(end, process), seed, MOST_BATCHES)] += 1
         left = RECORDS - counted(stage)
         assert left > RECORDS // 10, "records remain"
         ends = [ended(process) for process in [replay(stage, "--recount", "--yes", proxy=proxy) for _ in range(2)]]

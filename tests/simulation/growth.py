@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
-from random import Random
 from typing import TYPE_CHECKING
 
 from consumer.domain.leases import Shard
 from consumer.domain.outcomes import StreamListing
 from consumer.domain.position import TRIM_HORIZON
 from tests.fakes import FakeShard, FakeStreams
+from tests.simulation.eventful import Eventful
 from tests.simulation.scale import HIDDEN_SECONDS, LIFE_SECONDS, STALE_LISTING_SECONDS
 
 if TYPE_CHECKING:
@@ -29,13 +29,12 @@ LISTINGS_KEPT = 3
 """An old listing is one of the last few, and not too old; in a world of `ancient` listings it may be any."""
 
 
-class Growth:
+class Growth(Eventful):
     """Plans what happens to `streams` in the troubled time. Every event draws from a source of its own."""
 
     def __init__(self, simulation: Simulation, streams: FakeStreams) -> None:
-        self.random: Random = simulation.dice.source("growth")
-        self._plans: Random = self.random
-        self._simulation = simulation
+        super().__init__(simulation, simulation.dice.source("growth"))
+        self._plans = self.random
         self._streams = streams
         self._numbers: dict[str, int] = {}
         self._big_games = self.random.choice((0, 0, 0.2))
@@ -88,15 +87,7 @@ class Growth:
                 shard.hidden = False
 
     def _at(self, what: str, first: float, last: float, action: Callable[[], None]) -> None:
-        at = self._plans.uniform(first, last)
-        name = f"stream {what} {at:.3f}"
-
-        def happen() -> None:
-            if self._simulation.dice.takes_place(name):
-                self.random = self._simulation.dice.source(name)
-                action()
-
-        self._simulation.at(at, happen)
+        self.befall(f"stream {what}", self._plans.uniform(first, last), action)
 
     def _note(self, what: str, sentence: str) -> None:
         self._simulation.happened[what] += 1

@@ -7,22 +7,23 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from consumer.domain.leases import Birth, Pin
+from tests.simulation.eventful import Eventful
 from tests.simulation.scale import TROUBLED_SECONDS
 
 if TYPE_CHECKING:
     from tests.simulation.world import Simulation
 
 
-class Hands:
+class Hands(Eventful):
     """Not the commands (see Operators): what befalls an installation by hands that ought to know better.
 
     `ruined`: the ledger is lost, so nothing can be finished; nothing may be counted twice all the same.
     """
 
     def __init__(self, simulation: Simulation) -> None:
+        super().__init__(simulation, simulation.dice.source("hands"))
         self.ruined = False
-        self._simulation = simulation
-        self._plans = self.random = simulation.dice.source("hands")
+        self._plans = self.random
 
     def plan(self) -> None:
         """Over the troubled time."""
@@ -33,7 +34,7 @@ class Hands:
         if random.random() < 0.35:
             first = random.uniform(3, 8)
             for turn in range(8):
-                self._do("flap", first + turn * random.uniform(1.5, 4), self._flap)
+                self.befall("hand flap", first + turn * random.uniform(1.5, 4), self._flap)
         if random.random() < 0.4:
             for _ in range(4):
                 self._at("passer-by", self._pass_by)
@@ -50,17 +51,7 @@ class Hands:
             self._at("birth row", self._swap_birth)
 
     def _at(self, what: str, action: Callable[[], None]) -> None:
-        self._do(what, self._plans.uniform(3, TROUBLED_SECONDS), action)
-
-    def _do(self, what: str, at: float, action: Callable[[], None]) -> None:
-        name = f"hand {what} {at:.3f}"
-
-        def happen() -> None:
-            if self._simulation.dice.takes_place(name):
-                self.random = self._simulation.dice.source(name)
-                action()
-
-        self._simulation.at(at, happen)
+        self.befall(f"hand {what}", self._plans.uniform(3, TROUBLED_SECONDS), action)
 
     def _ruined(self, what: str, sentence: str) -> None:
         self._note(what, sentence)

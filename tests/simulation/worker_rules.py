@@ -16,6 +16,7 @@ from consumer.worker.census import Census
 from consumer.worker.coordinator import Coordinator
 from consumer.worker.holdings import Holdings
 from consumer.worker.pinning import Pinning
+from consumer.worker.pulse import Pulse
 from consumer.worker.worker import Worker
 from tests.simulation.mutations import mutation
 
@@ -49,7 +50,7 @@ def parent_first() -> Iterator[None]:
 @mutation
 def commit_only_vouched() -> Iterator[None]:
     """A worker whose beat cannot be written commits on."""
-    with patch.object(Coordinator, "may_commit", lambda *_: True):
+    with patch.object(Pulse, "may_commit", lambda *_: True):
         yield
 
 

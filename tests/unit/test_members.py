@@ -46,27 +46,27 @@ def test_a_beat_tells_how_things_stand() -> None:
 
 def test_commits_are_vouched_for_a_ttl_after_a_written_beat_was_asked_for() -> None:
     council = Council()
-    assert not council.machine.may_commit(council.now)
+    assert not council.machine.pulse.may_commit(council.now)
     beat = council.call(Beat)
     sent_at = council.now
     council.now += 3.0
     council.tell(beat, Done())
-    assert council.machine.may_commit(sent_at + TTL - 0.01)
-    assert council.machine.may_commit(sent_at + TTL) is False
+    assert council.machine.pulse.may_commit(sent_at + TTL - 0.01)
+    assert council.machine.pulse.may_commit(sent_at + TTL) is False
 
 
 def test_the_vouching_lapses_when_no_beat_can_be_written() -> None:
     council = Council().join()
     began = council.now
     while council.now < began + TTL:
-        assert council.machine.may_commit(council.now)
+        assert council.machine.pulse.may_commit(council.now)
         council.now += TTL / 4
         if council.asks(Beat):
             council.answer(Beat, NO_ANSWER)
-    assert council.machine.may_commit(council.now) is False
+    assert council.machine.pulse.may_commit(council.now) is False
     council.now += TTL
     council.answer(Beat, Done())
-    assert council.machine.may_commit(council.now)
+    assert council.machine.pulse.may_commit(council.now)
 
 
 def test_a_beat_without_an_answer_is_tried_again_within_a_quarter_of_a_ttl() -> None:
