@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from itertools import count
 from typing import Any
 
@@ -12,7 +13,7 @@ from consumer.domain.quarantine import Settled, State
 from consumer.domain.records import Poison, Rules, decode
 from consumer.domain.replay import LATEST, Mode
 from consumer.operations.acts import perform as perform_act
-from consumer.operations.replay.calls import Call, Reply, World, perform
+from consumer.operations.replay.calls import Call, Count, Reply, World, perform
 from consumer.operations.replay.desk import Desk, Planned
 from consumer.operations.replay.plan import Wish
 from consumer.operations.replay.recount import Recount
@@ -125,3 +126,17 @@ def images(players: Sequence[str]) -> Iterator[dict[str, Any]]:
 def quarantined(poison: Poison) -> Quarantined:
     """A pending row of the fake quarantine."""
     return Quarantined(poison, "pending", CREATED, ARN)
+
+
+def delta(games: int, total: str, day: str = "2026-01-31") -> Delta:
+    """What a player gets."""
+    return Delta(games, Decimal(total), day)
+
+
+def due_count(scene: Scene, machine: Recount) -> Count:
+    """Answers all calls up to the next count, which is not made yet."""
+    while (due := machine.due()) is not None and not isinstance(due.call, Count):
+        machine.take(scene.ask(due.call))
+    assert due is not None
+    assert isinstance(due.call, Count)
+    return due.call

@@ -13,7 +13,7 @@ from consumer.domain.outcomes import Done, Ledger
 from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.records import Rules
 from consumer.worker import events
-from consumer.worker.calls import Beat, Call, CoordinatorCall, Load, Look, Read, Reply, ShardCall
+from consumer.worker.calls import Beat, Call, CoordinatorCall, Load, Look, Open, Read, Reply, ShardCall
 from consumer.worker.common import Common
 from consumer.worker.coordinator import Coordinator
 from consumer.worker.identity import Identity
@@ -102,6 +102,13 @@ class Talk(Conversation[ShardCall]):
         """Time passes."""
         self.now += seconds
         return self
+
+
+def opened(tuning: Tuning | None = None, checkpoint: str = TRIM_HORIZON) -> Talk:
+    """A talk whose shard has its first iterator."""
+    talk = Talk(row(owner=ME, checkpoint=checkpoint), tuning)
+    talk.answer(Open, "first")
+    return talk
 
 
 def members(changes: int = 0, **beats: int) -> Members:

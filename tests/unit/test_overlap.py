@@ -2,18 +2,12 @@
 
 from consumer.domain.leaderboard import MAX_ACTIONS
 from consumer.domain.outcomes import Committed, Lost
-from consumer.worker.calls import Commit, Open, Read
+from consumer.worker.calls import Commit, Read
 from consumer.worker.tuning import Tuning
-from tests.builders import ME, OTHER, game, games, ignored, page, row, sequence_number
-from tests.talks import Talk
+from tests.builders import OTHER, game, games, ignored, page, row, sequence_number
+from tests.talks import opened
 
 MOST_PLAYERS = MAX_ACTIONS - 2  # besides the lease's row and a gap's
-
-
-def opened(tuning: Tuning | None = None) -> Talk:
-    talk = Talk(row(owner=ME), tuning)
-    talk.answer(Open, "first")
-    return talk
 
 
 def test_what_was_read_while_a_unit_committed_is_one_unit_over_all_its_pages() -> None:

@@ -4,19 +4,12 @@ from consumer.domain.errors import DataTrimmed, IteratorExpired, Trouble, Troubl
 from consumer.domain.outcomes import Children, Committed, Lost
 from consumer.domain.position import TRIM_HORIZON
 from consumer.worker import events
-from consumer.worker.calls import PAGE_RECORDS, Commit, EndShard, FindChildren, Open, Read, RecordGap, Reply
+from consumer.worker.calls import PAGE_RECORDS, Commit, EndShard, FindChildren, Open, Read, Reply
 from consumer.worker.reader import SCANT_RECORDS, SURE_PAGES
 from consumer.worker.state import State
 from consumer.worker.tuning import Tuning
-from tests.builders import CREATED, ME, OTHER, game, games, page, row, sequence_number
-from tests.talks import Talk, kinds
-
-
-def opened(tuning: Tuning | None = None, checkpoint: str = TRIM_HORIZON) -> Talk:
-    """A talk whose shard has its first iterator."""
-    talk = Talk(row(owner=ME, checkpoint=checkpoint), tuning)
-    talk.answer(Open, "first")
-    return talk
+from tests.builders import CREATED, ME, game, games, page, row, sequence_number
+from tests.talks import Talk, opened
 
 
 @pytest.mark.parametrize("checkpoint", [TRIM_HORIZON, sequence_number(5)])
@@ -141,63 +134,6 @@ def test_trouble_is_asked_again_after_the_back_off_and_forgotten_after_a_success
     ]
 
 
-@pytest.mark.parametrize("trimmed_at", [Open, Read])
-def test_a_trimmed_position_leaves_a_gap_row_before_the_shard_reads_on(trimmed_at: type[Open | Read]) -> None:
-    talk = Talk(row(owner=ME, checkpoint=sequence_number(5)), Tuning(wall_offset_seconds=500.0))
-    if trimmed_at is Read:
-        talk.answer(Open, "first")
-    assert talk.answer(trimmed_at, DataTrimmed()) == []
-    gap = talk.call(RecordGap)
-    assert gap == RecordGap(talk.lease, sequence_number(5), talk.now + 500.0)
-    assert not talk.under_way
-    assert talk.tell(gap, True) == [events.GapFound(talk.lease.shard, sequence_number(5), True)]
-    assert talk.call(Open).after == TRIM_HORIZON
-    talk.tell(Open(talk.lease, TRIM_HORIZON), "oldest")
-    assert talk.call(Read) == Read(talk.lease, "oldest", sequence_number(5), None)
-
-
-def test_a_gap_is_recorded_only_when_what_is_buffered_is_committed_and_the_next_unit_fills_it() -> None:
-    talk = opened(Tuning(batch_window_seconds=60.0))
-    talk.answer(Read, page(*games(1, 2)))
-    talk.answer(Read, DataTrimmed())
-    assert not talk.asks(RecordGap)
-    commit = talk.call(Commit)
-    assert not commit.fills_gap
-    assert not talk.asks(RecordGap), "the position is not settled yet"
-    talk.tell(commit, Committed())
-    assert talk.answer(RecordGap, False) == [events.GapFound(talk.lease.shard, sequence_number(2), False)]
-    talk.answer(Open, "oldest")
-    talk.answer(Read, page(*games(40, 41)))
-    filling = talk.wait(60).call(Commit)
-    assert (filling.unit.previous, filling.unit.first, filling.fills_gap) == (
-        sequence_number(2),
-        sequence_number(40),
-        True,
-    )
-    talk.tell(filling, Committed())
-    talk.answer(Read, page(game(42)))
-    assert not talk.wait(60).call(Commit).fills_gap, "once"
-
-
-def test_after_a_gap_an_expired_iterator_does_not_go_back_to_the_trimmed_position() -> None:
-    talk = Talk(row(owner=ME, checkpoint=sequence_number(5)))
-    talk.answer(Open, DataTrimmed())
-    talk.answer(RecordGap, True)
-    talk.answer(Open, "oldest")
-    talk.answer(Read, IteratorExpired())
-    assert talk.call(Open).after == TRIM_HORIZON
-
-
-def test_trouble_with_the_gap_row_holds_up_the_reading() -> None:
-    talk = Talk(row(owner=ME, checkpoint=sequence_number(5)))
-    talk.answer(Open, DataTrimmed())
-    told = talk.answer(RecordGap, Trouble(TroubleKind.MISSING, "no table"))
-    assert kinds(told) == ["RetryScheduled"]
-    assert not talk.asks(Open)
-    assert talk.wait(1).asks(RecordGap)
-    assert not talk.asks(Open)
-
-
 LATE: list[Reply] = [page(*games(2, 3)), DataTrimmed(), IteratorExpired(), page(then=None)]
 
 
@@ -221,33 +157,6 @@ def test_a_late_answer_to_an_open_of_before_a_rewind_is_dropped(late: Reply) -> 
     old = talk.call(Open)
     talk.answer(Commit, Lost(row(owner=ME, checkpoint=sequence_number(40))))
     assert talk.tell(old, late) == []
-    assert talk.call(Open).after == sequence_number(40)
-
-
-def test_a_late_gap_row_of_before_a_rewind_is_dropped() -> None:
-    talk = opened(Tuning(batch_window_seconds=60.0))
-    talk.answer(Read, page(game(1)))
-    talk.answer(Read, DataTrimmed())
-    talk.answer(Commit, Committed())
-    gap = talk.call(RecordGap)
-    talk.machine._reader.rewind(sequence_number(40), talk.now)
-    assert talk.tell(gap, True) == []
-    assert talk.call(Open).after == sequence_number(40)
-
-
-def test_a_gap_behind_what_another_worker_has_committed_is_not_told() -> None:
-    talk = opened()
-    talk.answer(Read, DataTrimmed())
-    told = talk.answer(RecordGap, Lost(row(owner=OTHER, epoch=8, checkpoint=sequence_number(40))))
-    assert told == [events.LeaseLost(talk.lease, OTHER)]
-    assert talk.machine.state is State.GONE
-
-
-def test_a_gap_is_told_from_where_the_row_stands() -> None:
-    talk = opened()
-    talk.answer(Read, DataTrimmed())
-    told = talk.answer(RecordGap, Lost(row(owner=ME, checkpoint=sequence_number(40))))
-    assert told == [events.ShardRewound(talk.lease, sequence_number(40))]
     assert talk.call(Open).after == sequence_number(40)
 
 
