@@ -35,7 +35,7 @@ demo: $(DEV) $(ENGINE) ## a worker killed and started again on an embedded engin
 	@$(BIN)/consumer demo
 
 test: $(DEV) $(ENGINE) dynamodb-local ## all tests but the long ones
-	$(PYTEST) -m "not proof and not deploy and not image"
+	$(PYTEST) -n 4 -m "not proof and not deploy and not image"  # half of their time they wait
 
 proof: $(DEV) $(ENGINE) dynamodb-local ## the long ones: kills and chaos on real engines
 	$(PYTEST) -m "proof and not deploy and not image" -rP

@@ -21,17 +21,10 @@ from consumer.operations.ward import Ward
 from tests.builders import ARN, CREATED, ME, row, shard
 from tests.fakes import FakeOperators, FakeReplays, FakeStreams, FakeTables
 from tests.fakes.tables import Quarantined
+from tests.talks import Steady
 
 BOARD = "Leaderboards"
 ID = "shard-0"
-
-
-class Steady:
-    """A back-off that is always the same."""
-
-    def delay(self, attempt: int) -> float:
-        """See ports.Backoff."""
-        return float(attempt)
 
 
 class Scene:

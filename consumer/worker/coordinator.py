@@ -26,6 +26,7 @@ from consumer.worker.calls import (
     Probe,
     Reply,
 )
+from consumer.worker.claims import Claims
 from consumer.worker.errand import Errand
 from consumer.worker.holdings import Holdings, Work
 from consumer.worker.identity import Identity
@@ -51,7 +52,8 @@ class Coordinator:
         self.pinning = pinning
         self.pulse = Pulse(identity.owner, lease_ttl_seconds, backoff)
         self._ttl = lease_ttl_seconds
-        self._holdings = Holdings(identity.owner, identity.is_earlier_life, working)
+        self._claims = Claims(backoff)
+        self._holdings = Holdings(identity.owner, identity.is_earlier_life, working, self._claims)
         self._backoff = backoff
         self._observer = Observer(lease_ttl_seconds)
         self._looking, self._stepping = Errand(at=inf), Errand()
@@ -76,10 +78,11 @@ class Coordinator:
         if self._steps and self._stepping.ready(now):
             self._stepping.send(now)
             self._changes_before_load = self._changes_seen
+            self._stepping.at = inf  # unless a rescan is asked for before the answer
             calls.append(Load() if self.pinning.complete else self.pinning.next_call())
         calls += self._outbox
         self._outbox.clear()
-        return calls
+        return calls + self._claims.ready(now)
 
     def wake_at(self) -> float:
         """When to ask `ready` again if no reply comes before."""
@@ -87,21 +90,25 @@ class Coordinator:
             return inf
         steps = self._stepping.wake_at if self._steps else inf
         looks = self._looking.wake_at if self.pulse.joined else inf
-        return -inf if self._outbox else min(self.pulse.wake_at(), steps, looks)
+        return -inf if self._outbox else min(self.pulse.wake_at(), self._claims.wake_at(), steps, looks)
 
     @property
     def _steps(self) -> bool:
         """The first question comes before joining: a lease table that is not ours gets no mark of us."""
-        return not self._draining and (self.pulse.joined or not self.pinning.asked)
+        if self._draining:
+            return self.planned
+        return self.pulse.joined or not self.pinning.asked
 
     def drain(self) -> None:
-        """Claims nothing more."""
+        """Claims nothing more; the ledger is read once more for what is in our name without our knowing."""
         self._draining = True
+        self._stepping.at = 0.0
 
     @property
     def settled(self) -> bool:
-        """Whether no claim is under way."""
-        return self._holdings.settled
+        """Whether no claim is under way, and of a worker on its way out: whether nothing is left in its name."""
+        unread = self._steps and (self._stepping.flying or self._stepping.at < inf)
+        return not self._claims.shards and not (self._draining and unread)
 
     @property
     def planned(self) -> bool:
@@ -132,7 +139,7 @@ class Coordinator:
     def troubles(self) -> set[str]:
         """What has failed for a while."""
         mine = {errand.trouble for errand in (self._looking, self._stepping) if errand.trouble}
-        return mine | self.pulse.troubles()
+        return mine | self.pulse.troubles() | self._claims.troubles()
 
     def announce(self, now: float) -> None:
         """A lease was given back: bump the counter at once, so that the others look."""
@@ -172,17 +179,20 @@ class Coordinator:
         errand.succeed(errand.sent_at + self._ttl / 8)
         self._changes_seen = reply.changes
         self._observer.see(reply, errand.sent_at, now)
+        if self._draining:
+            return []
         dead = self._observer.dead()
         told: list[events.Event] = []
-        if errand.sent_at >= self._plan_after and not self._draining:
+        if errand.sent_at >= self._plan_after:
             self._plan_after = inf
             self._ledger_changes = self._changes_before_load  # later ones are not in the ledger as it was read
             self._known_dead = dead
-            told, calls = self._holdings.decide(self._observer.members, dead)
-            self._outbox += calls
+            told, burials = self._holdings.decide(self._observer.members, dead)
+            self._outbox += burials
             if self._holdings.left_over(dead):
                 self.rescan(now + self._ttl / 2)
-        if self.pinning.complete and (reply.changes != self._ledger_changes or dead != self._known_dead):
+        news = reply.changes != self._ledger_changes or dead != self._known_dead
+        if news and self.pinning.complete and not self._stepping.flying:
             self.rescan(now)
         return told
 
@@ -199,25 +209,26 @@ class Coordinator:
             if self.pinning.asked and not asked:
                 self.pulse.soon(now)
             return told
-        errand.succeed(now + LOAD_INTERVAL_SECONDS)
+        errand.succeed(min(errand.at, inf if self._draining else now + LOAD_INTERVAL_SECONDS))
         self._plan_after = now  # members are in before their first claim, so a look from now on knows every owner
         self._looking.at = min(self._looking.at, now)
         told, surprising = self._holdings.read(reply)
-        if surprising:
+        if self._draining:
+            self._holdings.account()
+        elif surprising:
             self.rescan(now)
         return told
 
     def _take_claim(self, call: Claim, reply: Reply, now: float) -> list[events.Event]:
-        row = self._holdings.claimed(call, reply)
-        if row is not None:
-            if call.row.owner is not None:
-                self.pulse.bump()
-            return [events.LeaseClaimed(row, call.row.owner)]
-        if isinstance(reply, Trouble):
-            self.rescan(now + self._backoff.delay(1))
-            return [events.RetryScheduled("Claim", reply.kind, reply.detail, 1, 0.0, call.lease)]
-        self.rescan(now)
-        return []
+        taken = self._claims.take(call, reply, now)
+        if isinstance(taken, events.RetryScheduled):
+            return [taken]
+        if taken is None:
+            self.rescan(now)
+            return []
+        if call.row.owner is not None:
+            self.pulse.bump()
+        return [events.LeaseClaimed(taken, call.row.owner)]
 
     def floor_of(self, shard: Shard) -> float | None:
         """The start position of the shard's stream, in unix seconds."""

@@ -1,18 +1,16 @@
-"""What this worker should hold: the ledger as last read, the plan drawn from it, and the claims under way."""
+"""What this worker should hold: the ledger as last read, and the plan drawn from it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from consumer.domain import lineage
 from consumer.domain.assignment import plan
 from consumer.domain.breaker import Circuit
-from consumer.domain.errors import Trouble
 from consumer.domain.leases import Lease, LeaseRow, Shard, Vouch
-from consumer.domain.outcomes import Ledger, Lost
+from consumer.domain.outcomes import Ledger
 from consumer.worker import events
-from consumer.worker.calls import Bury, Claim, Reply
-
-Act = Claim | Bury
+from consumer.worker.calls import Bury, Claim
+from consumer.worker.claims import Claims
 
 
 class Work(Protocol):
@@ -34,23 +32,21 @@ class Work(Protocol):
 class Holdings:
     """`working` is the worker's own map of the shards it works now; `is_earlier_life` knows this worker's ghosts."""
 
-    def __init__(self, me: str, is_earlier_life: Callable[[str], bool], working: Mapping[Shard, Work]) -> None:
+    def __init__(
+        self, me: str, is_earlier_life: Callable[[str], bool], working: Mapping[Shard, Work], claims: Claims
+    ) -> None:
         self.ledger = Ledger((), ())
         self.halted: frozenset[Shard] = frozenset()
         self.planned = False
+        self._owed: frozenset[Shard] = frozenset()
         self._me = me
         self._is_earlier_life = is_earlier_life
         self._working = working
-        self._claims: dict[Shard, Claim] = {}
+        self._claims = claims
         self._burials: set[str] = set()
         self._ghosts: dict[str, int] = {}
         self._missing: frozenset[Shard] = frozenset()
         self._last_known: dict[Shard, str | None] = {}
-
-    @property
-    def settled(self) -> bool:
-        """Whether no claim is under way."""
-        return not self._claims
 
     def read(self, ledger: Ledger) -> tuple[list[events.Event], bool]:
         """Takes the ledger's rows; True when it must be read again soon to be sure of what is missing."""
@@ -63,9 +59,7 @@ class Holdings:
         self._missing = missing
         return told, surprising
 
-    def decide(
-        self, members: Mapping[str, Vouch], dead: frozenset[str]
-    ) -> tuple[list[events.Event], list[Claim | Bury]]:
+    def decide(self, members: Mapping[str, Vouch], dead: frozenset[str]) -> tuple[list[events.Event], list[Bury]]:
         """Claims and hand-overs as the planner says; burials of the dead who own nothing any more."""
         if not self.planned:
             self._ghosts = {owner: vouch.beat for owner, vouch in members.items() if self._is_earlier_life(owner)}
@@ -73,43 +67,42 @@ class Holdings:
         ghosts = {owner for owner, beat in self._ghosts.items() if owner in members and members[owner].beat == beat}
         gone = dead | ghosts
         rows = [row for row in self.ledger.rows if row.shard not in self.halted]
-        busy = self._working.keys() | self._claims.keys()
+        busy = self._working.keys() | self._claims.shards
         decided = plan(rows, members.keys() - gone | {self._me}, self._me, busy)
-        calls: list[Act] = []
-        for row in decided.claim:
-            if row.shard not in busy:
-                self._claims[row.shard] = claim = Claim(row, Lease(row.shard, self._me, row.epoch + 1))
-                calls.append(claim)
+        self._claim(decided.claim)
+        calls: list[Bury] = []
         owners = {row.owner for row in rows if not row.finished}
         for owner in sorted(gone - owners - self._burials):
             self._burials.add(owner)
             calls.append(Bury(owner, members[owner].beat))
         working = self._working
         given = [shard for shard in decided.release if shard in working and not working[shard].leaving]
+        self._owed = frozenset(decided.release) - working.keys()
         return [events.HandOverDecided(shard) for shard in given], calls
 
     def left_over(self, dead: frozenset[str]) -> bool:
-        """Whether somebody else should have a shard that nobody living holds: if not soon, the plan is made anew."""
-        return any(
-            (row.owner is None or row.owner in dead) and not row.finished and row.shard not in self._claims
+        """Whether somebody else should have a shard that nobody living holds, or that we are still claiming.
+
+        If not soon, the plan is made anew.
+        """
+        return bool(self._owed) or any(
+            (row.owner is None or row.owner in dead) and not row.finished and row.shard not in self._claims.shards
             for row in self.ledger.rows
             if row.shard not in self.halted
         )
 
-    def claimed(self, call: Claim, reply: Reply) -> LeaseRow | None:
-        """The row that is ours now; None when it is not, or that is open: then the ledger tells."""
-        del self._claims[call.row.shard]
-        if isinstance(reply, Trouble):
-            return None
-        assert isinstance(reply, LeaseRow | Lost)
-        row = reply.row if isinstance(reply, Lost) else reply
-        if row is None or row.finished or (row.owner, row.epoch) != (call.lease.owner, call.lease.epoch):
-            return None
-        return row
+    def account(self) -> None:
+        """Of a worker on its way out: what is in its name and not worked is claimed once more, to be given back."""
+        self._claim(row for row in self.ledger.rows if row.owner == self._me and not row.finished)
 
     def buried(self, call: Bury) -> None:
         """The burial was answered."""
         self._burials.discard(call.owner)
+
+    def _claim(self, rows: Iterable[LeaseRow]) -> None:
+        for row in rows:
+            if row.shard not in self._working and row.shard not in self._claims.shards:
+                self._claims.add(Claim(row, Lease(row.shard, self._me, row.epoch + 1)))
 
     def _taken(self, ledger: Ledger) -> list[events.Event]:
         """Leases that somebody claimed since: a shard without records would never find out by a commit."""

@@ -68,7 +68,7 @@ GUARDS: Final = (
         "aws/leases.py DynamoLeases.claim: leaseEpoch = :epoch",
         "a late claim does not take the epoch back",
         "an epoch is never used again",
-        48,
+        7,
         off=("claim_epoch",),
     ),
     Guard(
@@ -146,7 +146,7 @@ GUARDS: Final = (
         "worker/worker.py Worker.take: machine.lease != call.lease",
         "an answer to an earlier life of the shard here is dropped",
         "after faults heal, all drains",
-        301,
+        309,
         rules=("answer_of_this_epoch",),
     ),
     Guard(
@@ -203,7 +203,7 @@ GUARDS: Final = (
     ),
     Guard(
         "claim raises the epoch",
-        "worker/holdings.py Holdings.decide: row.epoch + 1",
+        "worker/holdings.py Holdings._claim: row.epoch + 1",
         "an epoch is never used again",
         "an epoch is never used again",
         0,
@@ -257,6 +257,22 @@ GUARDS: Final = (
         "what ended is what the tables hold",
         11,
         rules=("floor_in_every_shard",),
+    ),
+    Guard(
+        "claim is asked again",
+        "worker/claims.py Claims.take: the same claim after Trouble",
+        "a claim of which nobody knows whether it arrived does not arrive after its worker has left",
+        "SIGTERM gives all leases back",
+        150,
+        rules=("claim_asked_again",),
+    ),
+    Guard(
+        "accounts for its name",
+        "worker/holdings.py Holdings.account",
+        "children made by an end whose answer was lost are given back",
+        "SIGTERM gives all leases back",
+        157,
+        rules=("accounts_for_its_name",),
     ),
     *OPERATOR_GUARDS,
 )

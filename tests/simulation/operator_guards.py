@@ -50,7 +50,7 @@ OPERATOR_GUARDS: Final = (
         "aws/commit.py DynamoCommits.halt: resumes = :resumes",
         "a late halt does not undo what a person did since",
         "a circuit that was closed stays closed",
-        41,
+        325,
         off=("halt_unresumed",),
     ),
     Guard(

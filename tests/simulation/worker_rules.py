@@ -8,12 +8,14 @@ from unittest.mock import patch
 from consumer.domain import lineage
 from consumer.domain.leases import LeaseRow, Members
 from consumer.domain.membership import Observer
-from consumer.domain.outcomes import Ledger, StreamListing
+from consumer.domain.outcomes import Ledger, Lost, StreamListing
 from consumer.domain.position import SHARD_END
 from consumer.worker import ending
 from consumer.worker.calls import Adopt, Claim, ShardCall
 from consumer.worker.census import Census
+from consumer.worker.claims import Claims
 from consumer.worker.coordinator import Coordinator
+from consumer.worker.events import RetryScheduled
 from consumer.worker.holdings import Holdings
 from consumer.worker.pinning import Pinning
 from consumer.worker.pulse import Pulse
@@ -57,18 +59,12 @@ def commit_only_vouched() -> Iterator[None]:
 @mutation
 def claim_raises_epoch() -> Iterator[None]:
     """A claim keeps the epoch that it finds."""
-    original = Holdings.decide
+    original = Claims.add
 
-    def decide(self: Holdings, *given: Any) -> Any:
-        told, calls = original(self, *given)
-        same = [
-            replace(call, lease=call.lease._replace(epoch=call.row.epoch)) if isinstance(call, Claim) else call
-            for call in calls
-        ]
-        self._claims |= {call.row.shard: call for call in same if isinstance(call, Claim)}
-        return told, same
+    def add(self: Claims, claim: Claim) -> None:
+        original(self, replace(claim, lease=claim.lease._replace(epoch=claim.row.epoch)))
 
-    with patch.object(Holdings, "decide", decide):
+    with patch.object(Claims, "add", add):
         yield
 
 
@@ -145,13 +141,33 @@ def tables_belong_together() -> Iterator[None]:
 @mutation
 def begins_as_claimed() -> Iterator[None]:
     """A shard is begun where it was when the ledger was read."""
-    original = Holdings.claimed
+    original = Claims.take
 
-    def claimed(self: Holdings, call: Claim, reply: Any) -> LeaseRow | None:
-        row = original(self, call, reply)
-        return replace(row, checkpoint=call.row.checkpoint) if row is not None else None
+    def take(self: Claims, call: Claim, *given: Any) -> Any:
+        taken = original(self, call, *given)
+        return replace(taken, checkpoint=call.row.checkpoint) if isinstance(taken, LeaseRow) else taken
 
-    with patch.object(Holdings, "claimed", claimed):
+    with patch.object(Claims, "take", take):
+        yield
+
+
+@mutation
+def claim_asked_again() -> Iterator[None]:
+    """A claim without an answer is forgotten."""
+    original = Claims.take
+
+    def take(self: Claims, call: Claim, *given: Any) -> Any:
+        taken = original(self, call, *given)
+        return None if isinstance(taken, RetryScheduled) and original(self, call, Lost(None), 0.0) is None else taken
+
+    with patch.object(Claims, "take", take):
+        yield
+
+
+@mutation
+def accounts_for_its_name() -> Iterator[None]:
+    """A worker leaves without a last look at what is in its name."""
+    with patch.object(Holdings, "account", lambda _: None):
         yield
 
 

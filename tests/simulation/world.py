@@ -8,7 +8,7 @@ from itertools import count
 from consumer.domain.leases import Shard
 from consumer.domain.outcomes import Refused
 from consumer.domain.records import Rules
-from consumer.worker.calls import Adopt, Beat, Call, Claim, Commit, Look, Open, Probe, Read, RecordGap, Reply
+from consumer.worker.calls import Adopt, Beat, Call, Commit, Look, Open, Probe, Read, RecordGap, Reply
 from consumer.worker.perform import World, perform
 from consumer.worker.pinning import StartPosition
 from tests.fakes import FakeStreams, FakeTables, Names
@@ -57,8 +57,6 @@ class Simulation:
         self._trace: list[tuple[float, str, object, str]] = []
         self._actions = 0
         self._refused_since: dict[Shard, float] = {}
-        self._unclear: set[tuple[str, Shard]] = set()
-        """Whose claim of what got no clear answer: such a lease may stay with a worker that has left."""
         self._agenda: list[tuple[float, int, Callable[[], object]]] = []
         self._tie = count()
         self._lives: Counter[str] = Counter()
@@ -105,8 +103,6 @@ class Simulation:
         fate, there, back, late = self.nemesis.doom(worker.owner, kind)
         if fate is Fate.MISSING and not self._may_miss(call):
             fate = Fate.FINE
-        if isinstance(call, Claim) and fate is not Fate.FINE:
-            self._unclear.add((worker.owner, call.lease.shard))
         self.steps[f"{kind}/{fate.value}"] += 1
         self.note(worker.owner, call, "" if fate is Fate.FINE else fate.value)
         self.watch.sent(worker.owner, call)
@@ -189,6 +185,11 @@ class Simulation:
 
     def has_left(self, worker: SimulatedWorker) -> None:
         """Stopped by a person, in trouble or at the end."""
+        held = [
+            row.shard.shard_id for row in self.tables.rows.values() if row.owner == worker.owner and not row.finished
+        ]
+        if held:
+            raise Violation("SIGTERM gives all leases back", f"{worker.owner} has left, and holds {held}")
         if not self._stopping:
             self.at(self.now + worker.random.uniform(0.1, 3), lambda: self._start(worker.name))
 
@@ -277,12 +278,6 @@ class Simulation:
             worker.turn()
         until = self.now + 60
         self._turn_until(lambda: self.now > until or not any(worker.alive for worker in living))
-        owners = {worker.owner for worker in living if worker.worker.done}
-        held = [
-            row.shard.shard_id
-            for row in self.tables.rows.values()
-            if row.owner in owners and not row.finished and (row.owner, row.shard) not in self._unclear
-        ]
         stuck = [worker.owner for worker in living if worker.alive and not worker.worker.done]
-        if held or stuck:
-            raise Violation("SIGTERM gives all leases back", f"held: {held}, not gone: {stuck}")
+        if stuck:
+            raise Violation("SIGTERM gives all leases back", f"not gone: {stuck}")

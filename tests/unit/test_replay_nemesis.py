@@ -25,7 +25,8 @@ from consumer.operations.replay.reader import Reader
 from consumer.operations.resume import Read
 from tests.builders import shard
 from tests.fakes import FakeTables
-from tests.replays import BOARD, ID, Scene, Steady, image, wish
+from tests.replays import BOARD, ID, Scene, image, wish
+from tests.talks import Steady
 
 RECORDS = 40
 COMMANDS = 3

@@ -9,7 +9,7 @@ from consumer.operations.replay.calls import Gone, OpenAt, Strange, Throttled
 from consumer.operations.replay.reader import DOUBTED_PAGES, MOST_EMPTY_PAGES, Reader, number_of
 from consumer.operations.resume import Open, Opened, Read, Trimmed
 from tests.builders import ARN, sequence_number, shard, wire
-from tests.replays import Steady
+from tests.talks import Steady
 
 
 def reader(first: str = TRIM_HORIZON, last: str = sequence_number(9), position: str = TRIM_HORIZON) -> Reader:

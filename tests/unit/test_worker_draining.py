@@ -1,5 +1,7 @@
+import pytest
+
 from consumer.domain.outcomes import Lost
-from consumer.worker.calls import Claim, Commit, EndShard, Leave, Release
+from consumer.worker.calls import Claim, Commit, EndShard, Leave, Load, Release
 from tests.builders import shard
 from tests.talks import IMAGE, NO_ANSWER, Shift, done, reading, stream, total
 
@@ -42,6 +44,23 @@ def test_a_claim_answered_during_a_drain_is_given_back() -> None:
     assert shift.tables.rows[shard(0)].owner is None
 
 
+@pytest.mark.parametrize("arrives", [True, False])
+def test_a_claim_whose_answer_is_lost_during_a_drain_is_asked_again_and_given_back(arrives: bool) -> None:
+    """The row would name a worker that has left."""
+    shift = Shift(streams=stream())
+    shift.serve(2.0, but=Claim)
+    claim = shift.call(Claim)
+    shift.machine.drain()
+    if arrives:
+        shift.tables.claim(claim.row, claim.lease)
+    shift.tell(claim, NO_ANSWER)
+    assert not shift.asks(Claim), "after a while"
+    shift.serve(5.0)
+    assert done(shift)
+    assert shift.tables.rows[shard(0)].owner is None
+    assert isinstance(shift.tables.claim(claim.row, claim.lease), Lost), "a late first attempt takes no effect"
+
+
 def test_children_that_come_with_the_end_of_a_shard_during_a_drain_are_given_back() -> None:
     shift = Shift(streams=stream(2, {0: 1}))
     shift.streams.close("shard-0")
@@ -52,6 +71,34 @@ def test_children_that_come_with_the_end_of_a_shard_during_a_drain_are_given_bac
     shift.serve(2.0)
     assert done(shift)
     assert shift.tables.rows[shard(1)].owner is None
+
+
+def test_children_of_an_end_whose_answer_is_lost_during_a_drain_are_given_back() -> None:
+    """Their rows have our name, and the finished row does not tell who made them."""
+    shift = Shift(streams=stream(2, {0: 1}))
+    shift.streams.close("shard-0")
+    shift.serve(2.0, but=EndShard)
+    end = shift.call(EndShard)
+    shift.machine.drain()
+    shift.serve(1.0, but=EndShard)
+    shift.tables.end(end.lease, end.previous, end.children, end.rows)
+    shift.tell(end, NO_ANSWER)
+    shift.serve(5.0)
+    assert done(shift)
+    assert shift.tables.rows[shard(1)].owner is None
+
+
+def test_a_drain_waits_until_it_has_read_what_is_in_its_name() -> None:
+    shift = reading()
+    shift.machine.drain()
+    shift.serve(1.0, but=Load)
+    assert not shift.machine.shards
+    for _ in range(2):
+        assert not shift.asks(Leave)
+        shift.answer(Load, NO_ANSWER)
+        shift.now += 2.0
+    shift.serve(5.0)
+    assert done(shift)
 
 
 def test_a_drain_before_the_first_beat_leaves_at_once() -> None:
