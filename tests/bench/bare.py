@@ -1,38 +1,41 @@
 """A bare GetRecords loop with plain boto3 and nothing around it: what an idle poll is compared with.
 
-`python -m tests.bench.bare STREAM_ARN CALLS` reads the shards of a stream in turn and prints how many microseconds of
-processor time a call took.
+`python -m tests.bench.bare STREAM_ARN AFTER SECONDS` waits, then reads the stream's first shard now and then, and tells
+how many microseconds of processor time a call took.
 """
 
 import argparse
-import itertools
 import os
 import time
 
 import boto3
 
-_WARM_UP = 200
+_BURST = 50
+_PAUSE_SECONDS = 0.4
+"""It is to be slowed by what slows the worker, not to slow it."""
 
 
 def main() -> None:
     """One thread, one client, default settings."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.bare")
     parser.add_argument("stream_arn")
-    parser.add_argument("calls", type=int)
+    parser.add_argument("after", type=float)
+    parser.add_argument("seconds", type=float)
     asked = parser.parse_args()
     streams = boto3.client("dynamodbstreams", region_name=os.environ["AWS_REGION"])
-    page = streams.describe_stream(StreamArn=asked.stream_arn)["StreamDescription"]["Shards"]
-    iterators = [
-        streams.get_shard_iterator(StreamArn=asked.stream_arn, ShardId=shard["ShardId"], ShardIteratorType="LATEST")
-        for shard in page
-    ]
-    turn = itertools.cycle([each["ShardIterator"] for each in iterators])
-    for _ in range(_WARM_UP):
-        streams.get_records(ShardIterator=next(turn), Limit=1_000)
-    began = time.process_time()
-    for _ in range(asked.calls):
-        streams.get_records(ShardIterator=next(turn), Limit=1_000)
-    print((time.process_time() - began) / asked.calls * 1e6, flush=True)
+    shard = streams.describe_stream(StreamArn=asked.stream_arn, Limit=1)["StreamDescription"]["Shards"][0]["ShardId"]
+    where = {"StreamArn": asked.stream_arn, "ShardId": shard, "ShardIteratorType": "LATEST"}
+    time.sleep(asked.after)
+    iterator = streams.get_shard_iterator(**where)["ShardIterator"]
+    until, calls, took = time.monotonic() + asked.seconds, -_BURST, 0.0
+    while time.monotonic() < until:
+        began = time.process_time()
+        for _ in range(_BURST):
+            streams.get_records(ShardIterator=iterator, Limit=1_000)
+        took += time.process_time() - began if calls >= 0 else 0.0  # the first burst warms up
+        calls += _BURST
+        time.sleep(_PAUSE_SECONDS)
+    print(took / calls * 1e6, flush=True)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,9 @@ from tests.measure.stage import Stage
 from tests.measure.usage import Usage, usage
 
 _SHARDS = 1_000
-_START_SECONDS = 40.0
+START_SECONDS = 40.0
 """Shards are polled fast at first; this is the end of it, and of what the start itself stirred up."""
-_MEASURED_SECONDS = 60.0
+MEASURED_SECONDS = 60.0
 
 
 def idle(engine_url: str) -> Iterator[Figure]:
@@ -42,10 +42,10 @@ class IdleMinute(NamedTuple):
 
 def idle_minute(stage: Stage, pid: int) -> IdleMinute:
     """Of a worker that has just got all shards: waits until they are polled rarely, then looks for a minute."""
-    time.sleep(_START_SECONDS)
+    time.sleep(START_SECONDS)
     stage.remote.clear_counts()
     before, began = usage(pid), time.monotonic()
-    time.sleep(_MEASURED_SECONDS)
+    time.sleep(MEASURED_SECONDS)
     shards, after = stage.remote.shards(), usage(pid)
     seconds = time.monotonic() - began
     # A shard that was read once has no pause between two reads: it stood still for most of the time.
