@@ -48,6 +48,9 @@ def main() -> int:
     except Chaotic as chaotic:
         print(f"WRONG: {chaotic}", flush=True)
         wrong = 1
+    if not watch.seen or watch.seen[-1][0] < seconds * 5 / 6:
+        print("the spared worker was not there to be looked at", flush=True)
+        return 1
     looks = [watch.after(_FIRST_SECONDS), *(watch.after(seconds * part / 6) for part in range(1, 6)), watch.seen[-1]]
     middle, last = looks[3][1], looks[-1][1]
     print(f"{'':16}" + "".join(f"{f'at {at:.0f} s':>12}" for at, _ in looks))
