@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -58,8 +57,7 @@ def test_the_wheel_runs_in_a_clean_environment(built: tuple[Path, Path], tmp_pat
 
 def test_the_sdist_makes_the_same_wheel(built: tuple[Path, Path], tmp_path: Path) -> None:
     wheel, sdist = built
-    with tarfile.open(sdist) as archive:
-        archive.extractall(tmp_path, filter="data")
+    _run(sys.executable, "-m", "tarfile", "-e", sdist, cwd=tmp_path)
     (source,) = tmp_path.iterdir()
     _run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path / "again", cwd=source)
     (again,) = (tmp_path / "again").iterdir()
