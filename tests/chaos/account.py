@@ -35,8 +35,8 @@ class Account:
         poison: Collection[Key],
     ) -> None:
         self.tally = Tally()
-        self.poison: dict[str, Wire] = {}
-        """By sequence number."""
+        self.poison: dict[tuple[str, str], Wire] = {}
+        """By shard and sequence number: numbers are a shard's own."""
         self.ignored = 0
         self.lost = 0
         self.complaints: list[str] = []
@@ -48,16 +48,16 @@ class Account:
                 state, records.get(name, ()), passed.get(name, []), {gap.since: gap for gap in gaps.get(name, ())}
             )
             for wire in walk.committed():
-                self._count(wire)
+                self._count(name, wire)
             self.lost += walk.lost
             self.complaints += walk.complaints
 
-    def _count(self, wire: Wire) -> None:
+    def _count(self, shard: str, wire: Wire) -> None:
         change = wire["dynamodb"]
         if wire["eventName"] != "INSERT":
             self.ignored += 1
         elif key_of(change["NewImage"]) in self._poison:
-            self.poison[change["SequenceNumber"]] = wire
+            self.poison[shard, change["SequenceNumber"]] = wire
         else:
             self.tally.count(change["NewImage"])
 

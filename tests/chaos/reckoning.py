@@ -47,10 +47,10 @@ def _tables(game: Game, account: Account) -> list[str]:
     found = []
     if wrong := differences(game.board(), account.tally.rows):
         found.append(f"{len(wrong)} rows of the board are wrong, such as {wrong[:5]}")
-    stored = {number: record["dynamodb"]["NewImage"] for number, record in game.quarantined().items()}
-    right = {number: record["dynamodb"]["NewImage"] for number, record in account.poison.items()}
+    stored = {place: record["dynamodb"]["NewImage"] for place, record in game.quarantined_by_shard().items()}
+    right = {place: record["dynamodb"]["NewImage"] for place, record in account.poison.items()}
     if stored != right:
-        odd = {number for number in stored.keys() | right.keys() if stored.get(number) != right.get(number)}
+        odd = {place for place in stored.keys() | right.keys() if stored.get(place) != right.get(place)}
         found.append(f"{len(odd)} records in quarantine are not exactly the poison, such as {sorted(odd)[:5]}")
     owned = [row for row in game.rows("lease") if "leaseOwner" in row and row["checkpoint"]["S"] != "SHARD_END"]
     if owned:

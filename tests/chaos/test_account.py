@@ -49,6 +49,21 @@ def test_what_adds_up(moves: list[str], gaps: list[Gap], trimmed: int, games: in
     assert (found.tally.games, found.lost) == (games, lost)
 
 
+def test_two_shards_may_use_the_same_sequence_numbers() -> None:
+    states = [
+        ShardState(name, None, [], closed=True, removed=False, records=6, trimmed=0, last="6", reads=0, longest_pause=0)
+        for name in "st"
+    ]
+    log = [
+        Transaction(0.0, f"shard#label#{name}", "w1/1", 1, previous, checkpoint, 1, 2, repeated=False)
+        for name in "st"
+        for previous, checkpoint in ((HORIZON, "6"), ("6", END))
+    ]
+    found = Account({name: [wire(number) for number in range(1, 7)] for name in "st"}, states, log, {}, {("ada", "2")})
+    assert not found.complaints
+    assert (found.tally.games, sorted(found.poison)) == (10, [("s", "2"), ("t", "2")])
+
+
 @pytest.mark.parametrize(
     ("moves", "gaps", "trimmed", "complaint"),
     [

@@ -211,13 +211,19 @@ class Game:
             assert record["dynamodb"]["NewImage"] == poison[key], key
 
     def quarantined(self) -> dict[str, dict[str, Any]]:
-        """The wire records in quarantine, from their parts, by sequence number."""
-        rows = {row["sequenceNumber"]["S"]: row for row in self.rows("quarantine") if row["shardId"]["S"][0] != "#"}
-        heads = [number for number in rows if "#" not in number]
-        records: dict[str, dict[str, Any]] = {}
-        for head in heads:
-            parts = [rows.pop(f"{head}#{part}") for part in range(1, int(rows[head]["parts"]["N"]) + 1)]
-            records[head] = unpack(part["record"]["B"] for part in parts)
+        """The wire records in quarantine by sequence number, where there is one shard."""
+        return {number: record for (_, number), record in self.quarantined_by_shard().items()}
+
+    def quarantined_by_shard(self) -> dict[tuple[str, str], dict[str, Any]]:
+        """The wire records in quarantine, from their parts, by shard and sequence number."""
+        found = [row for row in self.rows("quarantine") if row["shardId"]["S"][0] != "#"]
+        rows = {(row["shardId"]["S"], row["sequenceNumber"]["S"]): row for row in found}
+        heads = [place for place in rows if "#" not in place[1]]
+        records: dict[tuple[str, str], dict[str, Any]] = {}
+        for shard, number in heads:
+            count = int(rows[shard, number]["parts"]["N"])
+            parts = [rows.pop((shard, f"{number}#{part}")) for part in range(1, count + 1)]
+            records[shard, number] = unpack(part["record"]["B"] for part in parts)
         assert rows.keys() == set(heads), "a part without a head"
         return records
 
