@@ -34,8 +34,9 @@ help: ## this list
 demo: $(DEV) $(ENGINE) ## a worker killed and started again on an embedded engine; the board is compared with a tally
 	@$(BIN)/consumer demo
 
+# More at once than cores: these tests wait much of their time.
 test: $(DEV) $(ENGINE) dynamodb-local ## all tests but the long ones
-	$(PYTEST) -n 4 -m "not proof and not deploy and not image"  # half of their time they wait
+	$(PYTEST) -n 4 -m "not proof and not deploy and not image"
 
 proof: $(DEV) $(ENGINE) dynamodb-local ## the long ones: kills and chaos on real engines
 	$(PYTEST) -m "proof and not deploy and not image" -rP

@@ -17,8 +17,7 @@ class Claims:
 
     def __init__(self, backoff: Backoff) -> None:
         self._backoff = backoff
-        self._open: dict[Shard, Claim] = {}
-        self._errands: dict[Shard, Errand] = {}
+        self._open: dict[Shard, tuple[Claim, Errand]] = {}
 
     @property
     def shards(self) -> KeysView[Shard]:
@@ -27,32 +26,30 @@ class Claims:
 
     def add(self, claim: Claim) -> None:
         """It is due at once."""
-        self._open[claim.row.shard] = claim
-        self._errands[claim.row.shard] = Errand()
+        self._open[claim.row.shard] = (claim, Errand())
 
     def ready(self, now: float) -> list[Claim]:
         """The claims to send now; the caller owes a reply for each."""
-        due = [shard for shard, errand in self._errands.items() if errand.ready(now)]
-        for shard in due:
-            self._errands[shard].send(now)
-        return [self._open[shard] for shard in due]
+        due = [(claim, errand) for claim, errand in self._open.values() if errand.ready(now)]
+        for _, errand in due:
+            errand.send(now)
+        return [claim for claim, _ in due]
 
     def wake_at(self) -> float:
         """When to ask `ready` again if no reply comes before."""
-        return min((errand.wake_at for errand in self._errands.values()), default=inf)
+        return min((errand.wake_at for _, errand in self._open.values()), default=inf)
 
     def troubles(self) -> set[str]:
         """What has failed for a while."""
-        return {errand.trouble for errand in self._errands.values() if errand.trouble}
+        return {errand.trouble for _, errand in self._open.values() if errand.trouble}
 
     def take(self, call: Claim, reply: Reply, now: float) -> LeaseRow | RetryScheduled | None:
         """The row that is ours now; None when it is not: then the ledger tells."""
-        shard = call.row.shard
-        errand = self._errands[shard]
+        _, errand = self._open[call.row.shard]
         errand.land()
         if isinstance(reply, Trouble):
             return errand.retry(call, reply, self._backoff, now, call.lease)
-        del self._open[shard], self._errands[shard]
+        del self._open[call.row.shard]
         assert isinstance(reply, LeaseRow | Lost)
         row = reply.row if isinstance(reply, Lost) else reply
         if row is None or row.finished or (row.owner, row.epoch) != (call.lease.owner, call.lease.epoch):

@@ -107,8 +107,8 @@ class Coordinator:
     @property
     def settled(self) -> bool:
         """Whether no claim is under way, and of a worker on its way out: whether nothing is left in its name."""
-        unread = self._steps and (self._stepping.flying or self._stepping.at < inf)
-        return not self._claims.shards and not (self._draining and unread)
+        reads = self._draining and self.planned and (self._stepping.flying or self._stepping.at < inf)
+        return not self._claims.shards and not reads
 
     @property
     def planned(self) -> bool:

@@ -117,7 +117,7 @@ def test_redrive_one_and_it_cannot_be_done_again(game: Game) -> None:
     assert row["repairs"] == {"player": "new", "score": "2.5"}
     assert row["appliedBy"]
     assert row["playerId"] == "p1", "what came stays"
-    assert len(game.quarantined()) == 6
+    assert len(game.quarantined_by_shard()) == 6
 
     code, said, complained = ended(game, *one, "--yes")
     assert (code, said) == (4, "")
@@ -180,7 +180,7 @@ def test_discard(game: Game) -> None:
     rows = listed(game, "--state", "discarded")
     assert [row["sequenceNumber"] for row in rows] == sequence(997, 999, LATE)
     assert {row["discardReason"] for row in rows} == {"why not"}
-    assert len(game.quarantined()) == 6, "nothing is deleted"
+    assert len(game.quarantined_by_shard()) == 6, "nothing is deleted"
     assert game.board() == before
     code, said, complained = ended(game, "redrive", "shard-0", sequence_number(LATE), "--set", "score=1", "--yes")
     assert (code, said) == (4, "")

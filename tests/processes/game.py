@@ -204,7 +204,7 @@ class Game:
         """The board equals the tally to the digit; the quarantine holds every poison record whole, and no other."""
         wrong = differences(self.board(), self.tally.rows if right is None else right)
         assert not wrong, f"{len(wrong)} rows are wrong, such as {wrong[:5]}"
-        quarantined = {_key(record["dynamodb"]["NewImage"]): record for record in self.quarantined().values()}
+        quarantined = {_key(record["dynamodb"]["NewImage"]): record for record in self.quarantined_by_shard().values()}
         poison = {_key(item): item for item in self.poison}
         assert quarantined.keys() == poison.keys()
         for key, record in quarantined.items():
@@ -212,7 +212,9 @@ class Game:
 
     def quarantined(self) -> dict[str, dict[str, Any]]:
         """The wire records in quarantine by sequence number, where there is one shard."""
-        return {number: record for (_, number), record in self.quarantined_by_shard().items()}
+        found = self.quarantined_by_shard()
+        assert len({shard for shard, _ in found}) <= 1, "a number is a shard's own"
+        return {number: record for (_, number), record in found.items()}
 
     def quarantined_by_shard(self) -> dict[tuple[str, str], dict[str, Any]]:
         """The wire records in quarantine, from their parts, by shard and sequence number."""

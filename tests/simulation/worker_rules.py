@@ -8,7 +8,7 @@ from unittest.mock import patch
 from consumer.domain import lineage
 from consumer.domain.leases import LeaseRow, Members
 from consumer.domain.membership import Observer
-from consumer.domain.outcomes import Ledger, Lost, StreamListing
+from consumer.domain.outcomes import Ledger, StreamListing
 from consumer.domain.position import SHARD_END
 from consumer.worker import ending
 from consumer.worker.calls import Adopt, Claim, ShardCall
@@ -158,7 +158,10 @@ def claim_asked_again() -> Iterator[None]:
 
     def take(self: Claims, call: Claim, *given: Any) -> Any:
         taken = original(self, call, *given)
-        return None if isinstance(taken, RetryScheduled) and original(self, call, Lost(None), 0.0) is None else taken
+        if isinstance(taken, RetryScheduled):
+            del self._open[call.row.shard]
+            return None
+        return taken
 
     with patch.object(Claims, "take", take):
         yield

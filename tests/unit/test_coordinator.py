@@ -49,6 +49,26 @@ def test_tables_that_do_not_belong_together_end_the_worker() -> None:
         council.answer(FindOrigin, Origin(None, Birth(ARN, *TABLES)))
 
 
+def test_a_rescan_asked_for_while_the_ledger_is_read_is_kept() -> None:
+    council = Council().join()
+    load = council.call(Load)
+    council.machine.rescan(council.now)
+    assert not council.asks(Load), "one at a time"
+    council.tell(load, Ledger((), ()))
+    council.answer(Load, Ledger((), ()))
+    assert not council.asks(Load)
+
+
+def test_news_that_are_seen_while_the_ledger_is_read_do_not_read_it_again() -> None:
+    council = Council().join()
+    council.plan([], members(w1_a=1))
+    load = council.call(Load)
+    council.now += TTL / 8
+    council.answer(Look, members(7, w1_a=1))
+    council.tell(load, Ledger((), ()))
+    assert not council.asks(Load)
+
+
 def test_it_plans_only_with_a_look_that_was_asked_for_after_the_load() -> None:
     """A member is in before its first claim, so such a look knows every owner that the ledger names."""
     council = Council().join()

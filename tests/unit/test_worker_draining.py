@@ -61,11 +61,16 @@ def test_a_claim_whose_answer_is_lost_during_a_drain_is_asked_again_and_given_ba
     assert isinstance(shift.tables.claim(claim.row, claim.lease), Lost), "a late first attempt takes no effect"
 
 
-def test_children_that_come_with_the_end_of_a_shard_during_a_drain_are_given_back() -> None:
+def ending() -> tuple[Shift, EndShard]:
+    """A shard with a child is being ended."""
     shift = Shift(streams=stream(2, {0: 1}))
     shift.streams.close("shard-0")
     shift.serve(2.0, but=EndShard)
-    end = shift.call(EndShard)
+    return shift, shift.call(EndShard)
+
+
+def test_children_that_come_with_the_end_of_a_shard_during_a_drain_are_given_back() -> None:
+    shift, end = ending()
     shift.machine.drain()
     shift.tell(end, shift.tables.end(end.lease, end.previous, end.children, end.rows))
     shift.serve(2.0)
@@ -75,10 +80,7 @@ def test_children_that_come_with_the_end_of_a_shard_during_a_drain_are_given_bac
 
 def test_children_of_an_end_whose_answer_is_lost_during_a_drain_are_given_back() -> None:
     """Their rows have our name, and the finished row does not tell who made them."""
-    shift = Shift(streams=stream(2, {0: 1}))
-    shift.streams.close("shard-0")
-    shift.serve(2.0, but=EndShard)
-    end = shift.call(EndShard)
+    shift, end = ending()
     shift.machine.drain()
     shift.serve(1.0, but=EndShard)
     shift.tables.end(end.lease, end.previous, end.children, end.rows)
