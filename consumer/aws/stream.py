@@ -8,14 +8,15 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
-from consumer.aws import notation
 from consumer.aws.errors import KIND_OF_CODE, code_of, translated
 from consumer.aws.pace import Pace
+from consumer.aws.records import decoded_page, raw_page
 from consumer.aws.wire import as_it_came, keep_bodies
 from consumer.domain.errors import Trouble, TroubleKind
 from consumer.domain.leases import Shard, label_of
-from consumer.domain.outcomes import Children, ListedShard, RawPage, ServedPage, StreamListing
-from consumer.domain.position import TRIM_HORIZON, are_sequence_numbers
+from consumer.domain.outcomes import Children, ListedShard, Page, RawPage, StreamListing
+from consumer.domain.position import TRIM_HORIZON
+from consumer.domain.records import Rules
 
 MAX_LISTING_PAGES: Final = 1000
 """A listing has at most 100 shards a page; past this many pages it is not believed."""
@@ -87,9 +88,13 @@ class DynamoStreams:
 
     @translated()
     def read(self, iterator: str, limit: int) -> RawPage:
-        """The next page; see ports.Streams."""
-        answer = self._client.get_records(ShardIterator=iterator, Limit=limit)
-        return raw_page(answer["Body"] if "Body" in answer else as_it_came(answer))
+        """The next page in wire form; see ports.Streams."""
+        return raw_page(self._records(iterator, limit))
+
+    @translated()
+    def poll(self, iterator: str, limit: int, rules: Rules, floor: float | None) -> Page:
+        """The next page, decoded; see ports.Streams."""
+        return decoded_page(self._records(iterator, limit), rules, floor)
 
     @translated()
     def find_children(self, shard: Shard) -> Children:
@@ -116,6 +121,11 @@ class DynamoStreams:
         listing = self._shared_listing(shard.stream_arn, LAST_LISTING_SECONDS)
         children = _children(listing.shards, shard)
         return Children(children, not children and (followed or not listing.enabled), served_at)
+
+    def _records(self, iterator: str, limit: int) -> bytes:
+        answer = self._client.get_records(ShardIterator=iterator, Limit=limit)
+        body: bytes = answer["Body"] if "Body" in answer else as_it_came(answer)
+        return body
 
     def _shared_listing(self, stream_arn: str, seconds: float) -> StreamListing:
         """For all shards that ask within so many seconds: a thousand of them would ask for as many."""
@@ -171,25 +181,6 @@ class DynamoStreams:
         table, served_at = self._describe_source()
         latest = table.get("LatestStreamArn")
         return served_at if isinstance(latest, str) and _follows(latest, stream_arn) else None
-
-
-def raw_page(body: bytes) -> RawPage:
-    """An answer of GetRecords; Trouble when it is none. A record without a sequence number has no place in a shard."""
-    try:
-        answer = notation.read(body)
-        records, iterator = answer["Records"], answer.get("NextShardIterator")
-        sound = isinstance(records, list) and (iterator is None or isinstance(iterator, str))
-        sound = sound and are_sequence_numbers([record["dynamodb"]["SequenceNumber"] for record in records])
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        raise _NO_PAGE from None
-    if not sound:
-        raise _NO_PAGE
-    page = ServedPage(records, iterator, len(body))
-    page.body = body
-    return page
-
-
-_NO_PAGE: Final = Trouble(TroubleKind.MALFORMED, "GetRecords answered what is no page of records")
 
 
 def _is_missing(error: ClientError) -> bool:

@@ -21,7 +21,7 @@ def keep_bodies(client: Any, operation: str) -> None:
 
 def as_it_came(answer: Mapping[str, Any]) -> bytes:
     """An answer that botocore has parsed all the same, in wire form again, as far as botocore knows its fields."""
-    return notation.write({name: value for name, value in answer.items() if name != "ResponseMetadata"})
+    return notation.write_plainly({name: value for name, value in answer.items() if name != "ResponseMetadata"})
 
 
 def refuse_garbage(client: Any) -> None:

@@ -10,8 +10,10 @@ DAY_SECONDS: Final = 86_400
 _SHAPE: Final = re.compile(
     r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.\d+)?)?(?:Z|([+-])(\d\d)(?::?(\d\d))?)?)?", re.ASCII
 )
-_IN_UTC: Final = re.compile(
-    r"\d{4}-\d\d-\d\d(?:[T ](?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.\d+)?)?(?:Z|\+00:00)?)?", re.ASCII
+_SOUND: Final = re.compile(
+    r"\d{4}-\d\d-\d\d(?:[T ](?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.\d+)?)?"
+    r"(?:Z|\+00:00|([+-](?:[01]\d|2[0-3])(?::?[0-5]\d)?))?)?",
+    re.ASCII,
 )
 
 
@@ -22,10 +24,12 @@ def is_shaped(text: str) -> bool:
 
 def day_by(text: str, latest: float) -> str | None:
     """The date in UTC of a timestamp that is not after `latest` (unix seconds); None if it is. See `moment_of`."""
-    if _IN_UTC.fullmatch(text) is not None:
-        midnight, day = _day(text[:10])
-        if midnight + DAY_SECONDS <= latest:
-            return day
+    match = _SOUND.fullmatch(text)
+    if match is not None:
+        (midnight, day), zone = _day(text[:10]), match[1]
+        days = 0 if zone is None else (int(text[11:13]) * 60 + int(text[14:16]) - _minutes_ahead(zone)) // 1440
+        if midnight + (days + 1) * DAY_SECONDS <= latest:
+            return _days_later(day, days) if days else day
     moment, day = moment_of(text)
     return day if moment <= latest else None
 
@@ -47,6 +51,12 @@ def moment_of(text: str) -> tuple[float, str]:
     days = passed // DAY_SECONDS
     midnight, day = _day(day)
     return midnight + passed, _days_later(day, days) if days else day
+
+
+@lru_cache
+def _minutes_ahead(zone: str) -> int:
+    """Of UTC; `zone` is like +05:30, +0530 or +05."""
+    return _offset_seconds(zone[0], int(zone[1:3]), int(zone[3:].lstrip(":") or 0)) // 60
 
 
 def _offset_seconds(sign: str | None, hours: int, minutes: int) -> int:

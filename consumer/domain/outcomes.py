@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from consumer.domain.kept import Kept
 from consumer.domain.leases import LeaseRow, Pin
 from consumer.domain.records import Entry
 
@@ -35,20 +34,6 @@ class RawPage(NamedTuple):
     records: Sequence[Mapping[str, Any]]
     next_iterator: str | None
     size_bytes: int
-
-    def keep(self, place: int) -> Mapping[str, Any]:
-        """The record at a place, for longer."""
-        return self.records[place]
-
-
-class ServedPage(RawPage):
-    """One with the bytes it came in: what is kept of a record is its place in them."""
-
-    body: bytes
-
-    def keep(self, place: int) -> Mapping[str, Any]:
-        """See RawPage."""
-        return Kept(self.body, place)
 
 
 @dataclass(frozen=True, slots=True)

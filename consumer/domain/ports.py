@@ -9,8 +9,19 @@ from typing import Protocol
 
 from consumer.domain.leaderboard import Unit
 from consumer.domain.leases import Adoption, Lease, LeaseRow, Members, Origin, Pin, Shard, Vouch
-from consumer.domain.outcomes import Children, CommitReply, Done, Ledger, Lost, RawPage, Refused, Removed, StreamListing
-from consumer.domain.records import Game, Verdict
+from consumer.domain.outcomes import (
+    Children,
+    CommitReply,
+    Done,
+    Ledger,
+    Lost,
+    Page,
+    RawPage,
+    Refused,
+    Removed,
+    StreamListing,
+)
+from consumer.domain.records import Game, Rules, Verdict
 from consumer.domain.standing import Standing
 
 
@@ -34,7 +45,11 @@ class Streams(Protocol):
         ...
 
     def read(self, iterator: str, limit: int) -> RawPage:
-        """The next page. Raises IteratorExpired, DataTrimmed."""
+        """The next page in wire form. Raises IteratorExpired, DataTrimmed."""
+        ...
+
+    def poll(self, iterator: str, limit: int, rules: Rules, floor: float | None) -> Page:
+        """The next page, each record decoded (see records.decode). Raises IteratorExpired, DataTrimmed."""
         ...
 
     def find_children(self, shard: Shard) -> Children:

@@ -18,6 +18,9 @@ Source: Amazon DynamoDB Developer Guide, "Supported data types", Number.
 MAX_PLAYER_BYTES: Final = 2048
 """Longest partition key, in bytes of UTF-8. Source: Developer Guide, "Constraints in Amazon DynamoDB"."""
 
+UNKNOWN_CREATION: Final = 1e12
+"""Unix seconds of a record that does not tell when it was created, or tells what is no moment."""
+
 
 class Outcome(StrEnum):
     """Where a record ends. Each ends in exactly one (the fifth, a gap, has no record)."""
@@ -108,39 +111,48 @@ def decode(wire: Mapping[str, Any], rules: Rules, floor: float | None, kept: Map
 
     `floor` is the start position in unix seconds, None for the trim horizon: what was created before it is ignored.
     """
-    change = wire["dynamodb"]
-    sequence_number: str = change["SequenceNumber"]
+    change, event = wire["dynamodb"], wire.get("eventName")
     created = _created(change)
-    if floor is not None and created < floor:
-        return Ignored(sequence_number, created, Outcome.BEFORE_START)
-    event = wire.get("eventName")
+    ignored = uncounted(change["SequenceNumber"], created, event, floor)
+    if ignored is not None:
+        return ignored
     if event == "INSERT":
-        kept = wire if kept is None else kept
-        return _plain_game(wire, created, rules, kept) or _game_or_poison(wire, created, rules, kept)
-    if event == "MODIFY" or event == "REMOVE":
-        return Ignored(sequence_number, created, Outcome.IGNORED)
+        return _game_or_poison(wire, created, rules, wire if kept is None else kept)
     return poison(wire, Reason.REFUSED, f"eventName is {_short(event)}, not INSERT, MODIFY or REMOVE", rules)
 
 
-def _plain_game(wire: Mapping[str, Any], created: float, rules: Rules, kept: Mapping[str, Any]) -> Game | None:
-    """A game like nearly all: an ASCII player, a moment of UTC not after the record. None: it takes a closer look."""
-    try:
-        change = wire["dynamodb"]
-        image = change["NewImage"]
-        player, text = image[rules.player_attribute]["S"], image[rules.score_attribute]["N"]
-        score = EXACT.create_decimal(text)
-        day = day_by(image[rules.timestamp_attribute]["S"], created + rules.max_future_seconds)
-        if (
-            player.isascii()
-            and 0 < len(player) <= MAX_PLAYER_BYTES
-            and isinstance(text, str)
-            and score.is_finite()
-            and day is not None
-        ):
-            return Game(change["SequenceNumber"], created, player, score, day, kept)
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
-        pass
+def uncounted(sequence_number: str, created: float, event: object, floor: float | None) -> Ignored | None:
+    """What does not count by rule."""
+    if floor is not None and created < floor:
+        return Ignored(sequence_number, created, Outcome.BEFORE_START)
+    if event == "MODIFY" or event == "REMOVE":
+        return Ignored(sequence_number, created, Outcome.IGNORED)
     return None
+
+
+def plain_game(
+    sequence_number: str,
+    created: float,
+    player: str,
+    score: str,
+    timestamp: str,
+    rules: Rules,
+    wire: Mapping[str, Any],
+) -> Game | None:
+    """A game like nearly all, of its fields' texts: an ASCII player, a moment not after the record.
+
+    None: `decode` must say.
+    """
+    if not player.isascii() or not 0 < len(player) <= MAX_PLAYER_BYTES:
+        return None
+    try:
+        counted = EXACT.create_decimal(score)
+        day = day_by(timestamp, created + rules.max_future_seconds)
+    except (ArithmeticError, ValueError):
+        return None
+    if day is None or not counted.is_finite():
+        return None
+    return Game(sequence_number, created, player, counted, day, wire)
 
 
 def _game_or_poison(wire: Mapping[str, Any], created: float, rules: Rules, kept: Mapping[str, Any]) -> Game | Poison:
@@ -170,12 +182,9 @@ def poison(wire: Mapping[str, Any], reason: Reason, detail: str, rules: Rules) -
 def _created(change: Mapping[str, Any]) -> float:
     """Creation time in unix seconds; a record that tells none is as new as can be, so that no rule drops it."""
     created: Any = change.get("ApproximateCreationDateTime")
-    if type(created) in (float, int) and abs(created) < _UNKNOWN_CREATION:  # a bool is no number here
+    if type(created) in (float, int) and abs(created) < UNKNOWN_CREATION:  # a bool is no number here
         return float(created)
-    return _UNKNOWN_CREATION
-
-
-_UNKNOWN_CREATION: Final = 1e12
+    return UNKNOWN_CREATION
 
 
 def _player(image: Mapping[str, Any], name: str) -> str:

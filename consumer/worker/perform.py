@@ -5,13 +5,10 @@ from dataclasses import dataclass
 
 from consumer.domain.errors import DataTrimmed, IteratorExpired, Trouble, TroubleKind
 from consumer.domain.leases import Shard
-from consumer.domain.outcomes import (
-    Done,
-    Page,
-)
+from consumer.domain.outcomes import Done
 from consumer.domain.ports import Commits, Ledgers, Membership, Streams
 from consumer.domain.position import TRIM_HORIZON
-from consumer.domain.records import Reason, Rules, decode, poison
+from consumer.domain.records import Reason, Rules, poison
 from consumer.worker.calls import (
     Adopt,
     Beat,
@@ -81,9 +78,7 @@ def _of_shard(call: ShardCall, world: World) -> Reply:
     """Decoding happens here, on the pool's thread."""
     match call:
         case Read(_, iterator, _, floor, limit):
-            raw = world.streams.read(iterator, limit)
-            entries = [decode(wire, world.rules, floor, raw.keep(place)) for place, wire in enumerate(raw.records)]
-            return Page(entries, raw.next_iterator, raw.size_bytes)
+            return world.streams.poll(iterator, limit, world.rules, floor)
         case Commit(lease, unit, later, fills_gap):
             return world.commits.commit(lease, unit, later, fills_gap=fills_gap)
         case Halt(lease, previous, resumes, halted_at):

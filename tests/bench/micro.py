@@ -16,10 +16,10 @@ from typing import Any, Final
 
 from consumer.aws import notation
 from consumer.aws.commit import DynamoCommits
-from consumer.aws.stream import raw_page
+from consumer.aws.records import decoded_page
 from consumer.domain.leaderboard import Limits, Unit, cut
 from consumer.domain.position import TRIM_HORIZON
-from consumer.domain.records import Entry, Rules, decode
+from consumer.domain.records import Entry, Rules
 from tests.builders import CREATED, lease, sequence_number
 from tests.measure.figure import Figure
 from tests.measure.table import show
@@ -67,8 +67,7 @@ def record(number: int, player: str, random: Random) -> dict[str, Any]:
 
 def decoded(body: bytes, rules: Rules = Rules()) -> list[Entry]:  # noqa: B008  it is frozen
     """Poll's second half, and decode."""
-    raw = raw_page(body)
-    return [decode(wire, rules, None, raw.keep(place)) for place, wire in enumerate(raw.records)]
+    return list(decoded_page(body, rules, None).entries)
 
 
 def folded(entries: list[Entry], limits: Limits = Limits()) -> list[Unit]:  # noqa: B008  it is frozen

@@ -13,10 +13,11 @@ from consumer.domain.errors import Trouble, TroubleKind
 from consumer.domain.leases import Shard
 from consumer.domain.outcomes import ListedShard
 from consumer.domain.position import TRIM_HORIZON, is_sequence_number, rank
-from consumer.domain.records import Game, Ignored, Outcome, Rules, decode
+from consumer.domain.records import Game, Ignored, Outcome, Poison, Rules, decode
 from tests.contract.differences import LOSES_EMPTY_MAPS
 from tests.contract.dynamo_subject import DynamoSubject
 from tests.contract.subject import Subject
+from tests.fakes import decoded
 
 Wire = Mapping[str, Any]
 
@@ -105,6 +106,23 @@ def test_a_page_read_twice_is_the_same(subject: Subject) -> None:
     subject.write([item(number) for number in range(6)])
     iterator = subject.streams.open(shard, TRIM_HORIZON)
     assert subject.streams.read(iterator, 3).records == subject.streams.read(iterator, 3).records
+
+
+def test_a_page_decoded_says_what_its_records_say(subject: Subject) -> None:
+    shard = subject.make_source()
+    subject.write([item(1), item(2, playerId={"S": "é"}), item(3, score={"S": "many"}), item(4)])
+    subject.remove(item(4)["gameId"]["S"])
+    iterator = subject.streams.open(shard, TRIM_HORIZON)
+    raw = subject.streams.read(iterator, 1000)
+    page = subject.streams.poll(iterator, 1000, Rules(), None)
+    assert [type(entry) for entry in page.entries] == [Game, Game, Poison, Game, Ignored]
+    assert page.entries == decoded(raw, Rules(), None).entries
+    assert page.next_iterator is not None
+    assert page.size_bytes > 0
+    late = subject.streams.poll(iterator, 1000, Rules(), time.time() + 3_600)
+    assert {entry.outcome for entry in late.entries if isinstance(entry, Ignored)} == {Outcome.BEFORE_START}
+    assert len(late.entries) == 5
+    assert len(subject.streams.poll(iterator, 2, Rules(), None).entries) == 2
 
 
 @pytest.mark.parametrize("limit", [1000, 100])

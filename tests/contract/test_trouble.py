@@ -18,6 +18,7 @@ from consumer.aws.stream import DynamoStreams
 from consumer.domain.errors import Trouble, TroubleKind
 from consumer.domain.leases import Adoption, Pin, Shard, Vouch
 from consumer.domain.position import SHARD_END, TRIM_HORIZON
+from consumer.domain.records import Rules
 from tests.builders import ARN, CREATED, ME, game, lease, row, shard
 from tests.contract.dynamo_subject import DynamoSubject
 from tests.contract.subject import unit
@@ -58,6 +59,7 @@ STREAM_CALLS: dict[str, Callable[[DynamoStreams], object]] = {
     "list_shards": lambda streams: streams.list_shards(ARN),
     "open": lambda streams: streams.open(SHARD, TRIM_HORIZON),
     "read": lambda streams: streams.read("iterator", 1000),
+    "poll": lambda streams: streams.poll("iterator", 1000, Rules(), None),
     "find_children": lambda streams: streams.find_children(SHARD),
 }
 

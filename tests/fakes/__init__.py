@@ -4,7 +4,7 @@ from tests.fakes.ledgers import Names
 from tests.fakes.operators import FakeOperators
 from tests.fakes.replays import FakeReplays
 from tests.fakes.stream import FakeShard, FakeStream
-from tests.fakes.streams import FakeStreams
+from tests.fakes.streams import FakeStreams, decoded
 from tests.fakes.tables import FakeTables
 
-__all__ = ["FakeOperators", "FakeReplays", "FakeShard", "FakeStream", "FakeStreams", "FakeTables", "Names"]
+__all__ = ["FakeOperators", "FakeReplays", "FakeShard", "FakeStream", "FakeStreams", "FakeTables", "Names", "decoded"]

@@ -6,8 +6,9 @@ from typing import Any
 
 from consumer.domain.errors import DataTrimmed, IteratorExpired, Trouble, TroubleKind
 from consumer.domain.leases import Shard
-from consumer.domain.outcomes import Children, RawPage, StreamListing
+from consumer.domain.outcomes import Children, Page, RawPage, StreamListing
 from consumer.domain.position import TRIM_HORIZON
+from consumer.domain.records import Rules, decode
 from tests.fakes.stream import FakeShard, FakeStream, Wire
 
 FIRST_SEQUENCE_NUMBER = 10**21 - 40
@@ -149,6 +150,10 @@ class FakeStreams:
         ended = shard.closed and end == len(shard.records)
         return RawPage(page, None if ended else self._iterator(name, end), 200 * len(page) + 2)
 
+    def poll(self, iterator: str, limit: int, rules: Rules, floor: float | None) -> Page:
+        """See ports.Streams."""
+        return decoded(self.read(iterator, limit), rules, floor)
+
     def find_children(self, shard: Shard) -> Children:
         """See ports.Streams."""
         followed = self.arn.rpartition("/")[2] > shard.label
@@ -187,3 +192,9 @@ class FakeStreams:
 def number(wire: Wire) -> str:
     """A record's sequence number."""
     return str(wire["dynamodb"]["SequenceNumber"])
+
+
+def decoded(page: RawPage, rules: Rules, floor: float | None) -> Page:
+    """The plain way: record by record, each as a whole."""
+    entries = [decode(wire, rules, floor) for wire in page.records]
+    return Page(entries, page.next_iterator, page.size_bytes)

@@ -3,6 +3,7 @@
 import gc
 import multiprocessing
 import os
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from tests.simulation.violation import Violation
 from tests.simulation.world import Simulation
 
 BATCH = 25
+NEWS_SECONDS = 60.0
 
 
 class Failure(NamedTuple):
@@ -49,11 +51,14 @@ class Tally:
 
 
 def simulate(base: int, seeds: int, jobs: int | None = None) -> Tally:
-    """The seeds from `base` on, `jobs` at a time; by default as many as there are cores."""
-    began = time.monotonic()
+    """The seeds from `base` on, `jobs` at a time; by default as many as there are cores. Long runs tell how far."""
+    began = told = time.monotonic()
     tally = Tally()
     for part in _parts(range(base, base + seeds), jobs or os.cpu_count() or 1):
         tally.add(part)
+        if time.monotonic() - told > NEWS_SECONDS:
+            told = time.monotonic()
+            print(f"{len(tally.sizes):,} of {seeds:,} seeds, {len(tally.failures)} broke", file=sys.stderr, flush=True)
     tally.seconds = time.monotonic() - began
     tally.failures.sort()
     return tally

@@ -1,36 +1,44 @@
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from consumer.aws.stream import raw_page
+from consumer.aws.records import decoded_page, raw_page
 from consumer.domain.errors import Trouble, TroubleKind
 from consumer.domain.outcomes import Page, RawPage
 from consumer.domain.position import is_sequence_number
-from consumer.domain.records import Rules, decode
+from consumer.domain.records import Rules
 from consumer.worker.calls import PAGE_RECORDS, Read
 from consumer.worker.perform import World, perform
 from tests.builders import lease, wire
-from tests.fakes import FakeStreams, FakeTables, Names
+from tests.fakes import FakeStreams, FakeTables, Names, decoded
 
+T = TypeVar("T")
 TWO = json.dumps({"Records": [wire(1), wire(2)], "NextShardIterator": "next"}).encode()
 
 
 def page_or_none(body: bytes) -> RawPage | None:
-    """The page, whose every record decodes; None when the answer is called malformed. Nothing else is raised."""
+    """The page, decoded the same in both ways; None when the answer is called malformed. Nothing else is raised."""
+    page, entries = or_none(lambda: raw_page(body)), or_none(lambda: decoded_page(body, Rules(), None))
+    if page is None:
+        assert entries is None
+        return None
+    assert page.next_iterator is None or isinstance(page.next_iterator, str)
+    assert all(is_sequence_number(record["dynamodb"]["SequenceNumber"]) for record in page.records)
+    assert entries == decoded(page, Rules(), None)
+    return page
+
+
+def or_none(called: Callable[[], T]) -> T | None:
     try:
-        page = raw_page(body)
+        return called()
     except Trouble as trouble:
         if trouble.kind is not TroubleKind.MALFORMED:
             raise
         return None
-    assert page.next_iterator is None or isinstance(page.next_iterator, str)
-    for record in page.records:
-        assert is_sequence_number(record["dynamodb"]["SequenceNumber"])
-        decode(record, Rules(), None)
-    return page
 
 
 def test_a_page() -> None:
@@ -125,13 +133,13 @@ def test_nesting_of_any_depth_is_trouble_or_a_page(where: str) -> None:
     """Also where the answer can just be parsed, but its records could not be written down again."""
 
     class Deep(FakeStreams):
-        def read(self, iterator: str, limit: int) -> RawPage:
+        def poll(self, iterator: str, limit: int, rules: Rules, floor: float | None) -> Page:
             assert limit == PAGE_RECORDS
             nested = "[" * int(iterator) + "]" * int(iterator)
             record = json.dumps(wire(1, score=None)).replace("{", "{" + '"userIdentity":' + nested + ",", 1)
             if where == "event":
                 record = json.dumps(wire(1)).replace('"INSERT"', nested)
-            return raw_page(b'{"Records":[' + record.encode() + b"]}")
+            return decoded_page(b'{"Records":[' + record.encode() + b"]}", rules, floor)
 
     streams, tables = Deep(lambda: 0.0, "arn"), FakeTables(Names(), ())
     world = World(streams, tables, tables, tables, Rules())

@@ -1,9 +1,10 @@
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from consumer.domain.moments import day_by, moment_of
 from consumer.domain.records import Game, Poison, Reason, Rules, decode
 from tests.builders import CREATED, wire
 
@@ -154,3 +155,18 @@ def test_every_form_agrees_with_the_calendar(
     except OverflowError:
         assume(False)
     assert date_of(text) == f"{expected.year:04}-{expected.month:02}-{expected.day:02}"
+
+
+@given(
+    st.datetimes(datetime(2026, 1, 30), datetime(2026, 2, 3)),  # noqa: DTZ001
+    st.none() | st.integers(-1439, 1439),
+    st.integers(-200_000, 200_000),
+)
+@example(datetime(2026, 1, 31, 0, 30), 60, 0)  # noqa: DTZ001
+@example(datetime(2026, 1, 31, 23, 30), -60, 86_400)  # noqa: DTZ001
+@example(datetime(2026, 1, 31, 23, 30), -60, 43_200)  # noqa: DTZ001
+def test_the_short_way_says_what_the_long_one_says(clock: datetime, ahead: int | None, seconds: int) -> None:
+    zone = None if ahead is None else timezone(timedelta(minutes=ahead))
+    text, latest = clock.replace(tzinfo=zone).isoformat(timespec="seconds"), CREATED + seconds
+    moment, day = moment_of(text)
+    assert day_by(text, latest) == (day if moment <= latest else None)

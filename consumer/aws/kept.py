@@ -4,9 +4,11 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from consumer.domain.errors import Trouble, TroubleKind
+
 
 class Kept(Mapping[str, Any]):
-    """The record at a `place` of an answer of GetRecords, which was sound when it was read."""
+    """The record at a `place` of an answer of GetRecords that was parsed in part: Trouble when the rest is no JSON."""
 
     __slots__ = ("_body", "_place")
 
@@ -24,5 +26,8 @@ class Kept(Mapping[str, Any]):
         return len(self._record())
 
     def _record(self) -> dict[str, Any]:
-        record: dict[str, Any] = json.loads(self._body)["Records"][self._place]
+        try:
+            record: dict[str, Any] = json.loads(self._body)["Records"][self._place]
+        except (ValueError, RecursionError):
+            raise Trouble(TroubleKind.MALFORMED, "a record came in a page that cannot be parsed") from None
         return record
