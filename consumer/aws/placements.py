@@ -15,9 +15,9 @@ from consumer.aws.items import (
     seconds,
     shard_key,
 )
+from consumer.aws.listings import date_of
 from consumer.aws.membership import bump
 from consumer.aws.pages import ask
-from consumer.aws.stream import date_of
 from consumer.aws.transaction import Action, transact
 from consumer.domain.audit import Trace
 from consumer.domain.leases import LeaseRow, Members

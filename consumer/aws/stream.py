@@ -1,14 +1,10 @@
 """DynamoDB Streams: which one, listings, shard iterators and pages of records in wire form."""
 
-import time
-from collections.abc import Iterator, Mapping
-from email.utils import parsedate_to_datetime
-from math import inf
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from botocore.exceptions import ClientError
-
-from consumer.aws.errors import KIND_OF_CODE, code_of, translated
+from consumer.aws.errors import translated
+from consumer.aws.listings import DESCRIBES_AT_ONCE, DESCRIBES_PER_SECOND, Listings, date_of, is_enabled, listed
 from consumer.aws.pace import Pace
 from consumer.aws.records import decoded_page, raw_page
 from consumer.aws.wire import as_it_came, keep_bodies
@@ -18,15 +14,10 @@ from consumer.domain.outcomes import Children, ListedShard, Page, RawPage, Strea
 from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.records import Rules
 
-MAX_LISTING_PAGES: Final = 1000
-"""A listing has at most 100 shards a page; past this many pages it is not believed."""
 LAST_LISTING_SECONDS: Final = 10.0
 """For how long a full listing of a stream that is off says which of its shards have no children."""
 SHARED_LISTING_SECONDS: Final = 2.0
 """The same of one that is on, where the filter is not served: a child that it does not show is looked for again."""
-DESCRIBES_PER_SECOND: Final = 8
-"""DynamoDB takes 10 DescribeStream calls a second. Source: API reference of DescribeStream."""
-DESCRIBES_AT_ONCE: Final = 2
 
 
 class DynamoStreams:
@@ -47,8 +38,7 @@ class DynamoStreams:
         self._dynamodb = dynamodb
         self._source_table = source_table
         self._stream_arn = stream_arn
-        self._pace = pace or Pace(DESCRIBES_PER_SECOND, DESCRIBES_AT_ONCE)
-        self._last: dict[str, tuple[float, StreamListing]] = {}
+        self._listings = Listings(client, pace or Pace(DESCRIBES_PER_SECOND, DESCRIBES_AT_ONCE))
         self._filters = False
         keep_bodies(client, "GetRecords")
 
@@ -65,10 +55,9 @@ class DynamoStreams:
             raise Trouble(TroubleKind.MISSING, f"the stream of table {self._source_table} is off")
         return stream_arn
 
-    @translated()
     def list_shards(self, stream_arn: str) -> StreamListing:
         """All shards over all pages; see ports.Streams."""
-        listing = self._listing(stream_arn)
+        listing = self._listings.listing(stream_arn)
         if listing.enabled and not listing.shards:  # while it is being enabled; pinned so, it would never be read
             raise Trouble(TroubleKind.MISSING, f"stream {stream_arn} lists no shards yet")
         return listing
@@ -100,25 +89,25 @@ class DynamoStreams:
     def find_children(self, shard: Shard) -> Children:
         """The children by the shard filter. That there will be none is said only when a full listing agrees."""
         try:
-            description, served_at = self._describe(
+            description, served_at = self._listings.describe(
                 shard.stream_arn, ShardFilter={"Type": "CHILD_SHARDS", "ShardId": shard.shard_id}
             )
-        except ClientError as error:
-            followed_at = self._followed_at(shard.stream_arn) if _is_missing(error) else None
+        except Trouble as trouble:
+            followed_at = self._followed_at(shard.stream_arn) if trouble.kind is TroubleKind.MISSING else None
             if followed_at is None:
                 raise
             return Children((), leaf=True, served_at=followed_at)  # 24 hours after it was switched off
-        listed = _listed(description)
-        children = _children(listed, shard)
-        if children and len(children) == len(listed):
+        shown = listed(description)
+        children = _children(shown, shard)
+        if children and len(children) == len(shown):
             self._filters = True
             return Children(children, leaf=False, served_at=served_at)
-        followed = _is_enabled(description) and self._followed_at(shard.stream_arn) is not None
-        if _is_enabled(description) and not followed:
+        followed = is_enabled(description) and self._followed_at(shard.stream_arn) is not None
+        if is_enabled(description) and not followed:
             if not self._filters:  # an engine that does not serve the filter: one listing for all who wait
-                children = _children(self._shared_listing(shard.stream_arn, SHARED_LISTING_SECONDS).shards, shard)
+                children = _children(self._listings.shared(shard.stream_arn, SHARED_LISTING_SECONDS).shards, shard)
             return Children(children, leaf=False, served_at=served_at)
-        listing = self._shared_listing(shard.stream_arn, LAST_LISTING_SECONDS)
+        listing = self._listings.shared(shard.stream_arn, LAST_LISTING_SECONDS)
         children = _children(listing.shards, shard)
         return Children(children, not children and (followed or not listing.enabled), served_at)
 
@@ -127,45 +116,12 @@ class DynamoStreams:
         body: bytes = answer["Body"] if "Body" in answer else as_it_came(answer)
         return body
 
-    def _shared_listing(self, stream_arn: str, seconds: float) -> StreamListing:
-        """For all shards that ask within so many seconds: a thousand of them would ask for as many."""
-        listed_at, listing = self._last.get(stream_arn, (-inf, None))
-        if listing is None or time.monotonic() - listed_at > seconds:
-            listing = self._listing(stream_arn)
-            self._last[stream_arn] = (time.monotonic(), listing)
-        return listing
-
-    def _listing(self, stream_arn: str) -> StreamListing:
-        shards: list[ListedShard] = []
-        enabled, served_at = True, 0.0
-        for number, (description, date) in enumerate(self._pages(stream_arn)):
-            if number == 0:
-                enabled, served_at = _is_enabled(description), date
-            shards += _listed(description)
-        return StreamListing(stream_arn, enabled, tuple(shards), served_at)
-
     def _iterator(self, shard: Shard, where: Mapping[str, str]) -> str:
         answer = self._client.get_shard_iterator(StreamArn=shard.stream_arn, ShardId=shard.shard_id, **where)
         iterator = answer.get("ShardIterator")
         if not isinstance(iterator, str):
             raise Trouble(TroubleKind.MALFORMED, "GetShardIterator answered without an iterator")
         return iterator
-
-    def _pages(self, stream_arn: str) -> Iterator[tuple[Mapping[str, Any], float]]:
-        start: dict[str, str] = {}
-        for _ in range(MAX_LISTING_PAGES):
-            description, date = self._describe(stream_arn, **start)
-            yield description, date
-            last = description.get("LastEvaluatedShardId")
-            if not last:
-                return
-            start = {"ExclusiveStartShardId": last}
-        raise Trouble(TroubleKind.MALFORMED, f"DescribeStream has more than {MAX_LISTING_PAGES} pages")
-
-    def _describe(self, stream_arn: str, **more: Any) -> tuple[Mapping[str, Any], float]:
-        self._pace.wait()
-        answer = self._client.describe_stream(StreamArn=stream_arn, **more)
-        return answer["StreamDescription"], date_of(answer)
 
     def _describe_source(self) -> tuple[Mapping[str, Any], float]:
         answer = self._dynamodb.describe_table(TableName=self._source_table)
@@ -183,31 +139,11 @@ class DynamoStreams:
         return served_at if isinstance(latest, str) and _follows(latest, stream_arn) else None
 
 
-def _is_missing(error: ClientError) -> bool:
-    return KIND_OF_CODE.get(code_of(error)) is TroubleKind.MISSING
-
-
 def _follows(stream_arn: str, other: str) -> bool:
     """Whether it is a later stream of the same table: labels are the moments at which streams were switched on."""
     return stream_arn.rpartition("/")[0] == other.rpartition("/")[0] and label_of(stream_arn) > label_of(other)
 
 
-def _is_enabled(description: Mapping[str, Any]) -> bool:
-    return description.get("StreamStatus") in ("ENABLED", "ENABLING")
-
-
-def _listed(description: Mapping[str, Any]) -> list[ListedShard]:
-    return [ListedShard(shard["ShardId"], shard.get("ParentShardId")) for shard in description.get("Shards", ())]
-
-
-def _children(listed: list[ListedShard] | tuple[ListedShard, ...], shard: Shard) -> tuple[str, ...]:
+def _children(shown: Sequence[ListedShard], shard: Shard) -> tuple[str, ...]:
     """Some engines ignore the filter and answer the whole list."""
-    return tuple(sorted(child.shard_id for child in listed if child.parent == shard.shard_id))
-
-
-def date_of(answer: Mapping[str, Any]) -> float:
-    """The server's Date in unix seconds."""
-    try:
-        return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp()
-    except (LookupError, ValueError, TypeError):
-        raise Trouble(TroubleKind.MALFORMED, "the answer has no Date header") from None
+    return tuple(sorted(child.shard_id for child in shown if child.parent == shard.shard_id))

@@ -7,10 +7,11 @@ from contextlib import contextmanager
 
 from consumer.aws.clients import connect
 from consumer.aws.identity import caller
+from consumer.aws.listings import DESCRIBES_PER_SECOND
 from consumer.aws.overview import DynamoOverviews
 from consumer.aws.pace import Pace
 from consumer.aws.placements import DynamoPlacements
-from consumer.aws.stream import DESCRIBES_PER_SECOND, DynamoStreams
+from consumer.aws.stream import DynamoStreams
 from consumer.aws.tables import (
     DynamoTables,
 )

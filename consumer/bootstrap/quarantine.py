@@ -14,9 +14,10 @@ from consumer.aws.clients import connect
 from consumer.aws.commit import DynamoCommits
 from consumer.aws.identity import caller
 from consumer.aws.leases import DynamoLeases
+from consumer.aws.listings import DESCRIBES_AT_ONCE, DESCRIBES_PER_SECOND
 from consumer.aws.pace import Pace
 from consumer.aws.redrive import DynamoRedrives
-from consumer.aws.stream import DESCRIBES_AT_ONCE, DESCRIBES_PER_SECOND, DynamoStreams
+from consumer.aws.stream import DynamoStreams
 from consumer.bootstrap.common import TABLES, asking, check_tables, refused, rules_of
 from consumer.operations import acts, resume
 from consumer.operations.ward import Ward

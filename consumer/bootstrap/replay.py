@@ -9,9 +9,10 @@ from functools import cache, partial
 from consumer.aws.clients import connect
 from consumer.aws.commit import DynamoCommits
 from consumer.aws.leases import DynamoLeases
+from consumer.aws.listings import DESCRIBES_AT_ONCE, DESCRIBES_PER_SECOND
 from consumer.aws.pace import Pace
 from consumer.aws.replay import DynamoReplays
-from consumer.aws.stream import DESCRIBES_AT_ONCE, DESCRIBES_PER_SECOND, DynamoStreams
+from consumer.aws.stream import DynamoStreams
 from consumer.aws.tables import LEADERBOARD_KEYS, DynamoTables
 from consumer.bootstrap.common import asking, refused
 from consumer.bootstrap.quarantine import ward

@@ -15,9 +15,10 @@ from consumer import __version__
 from consumer.aws.clients import Clients, connect, resolution_seconds
 from consumer.aws.commit import DynamoCommits
 from consumer.aws.leases import DynamoLeases
+from consumer.aws.listings import DESCRIBES_AT_ONCE, DESCRIBES_PER_SECOND
 from consumer.aws.membership import DynamoMembership
 from consumer.aws.pace import Pace
-from consumer.aws.stream import DESCRIBES_AT_ONCE, DESCRIBES_PER_SECOND, DynamoStreams
+from consumer.aws.stream import DynamoStreams
 from consumer.aws.tables import (
     DynamoTables,
 )

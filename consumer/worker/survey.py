@@ -40,6 +40,9 @@ SOONEST_SECONDS: Final = 1.0
 """Between two surveys of this worker, when a shard waits for its children."""
 PATIENCE: Final = 3
 """Failures of a step after which the survey goes on without it; the next one asks again."""
+OLD_SECONDS: Final = 3_600.0
+"""What a survey found is acted on for this long; a worker that was paused for longer looks again. Well within
+`lineage.FORGET_SECONDS`, after which a shard that it would adopt may have been worked, ended and forgotten."""
 RECHECK_SECONDS: Final = (3.0, 15.0, 60.0)
 """After a shard has ended its children are asked for again: one may have been hidden when its sibling was seen."""
 YOUNG_SECONDS: Final = 180.0
@@ -55,7 +58,7 @@ class Surveyor:
         self._steps: deque[SurveyCall] = deque()
         self._call: SurveyCall | None = None
         self._pinning: Pinning | None = None
-        self._began_at = -inf
+        self._began_at = self._since = -inf
         self._survey_at = 0.0
         self._rechecks: list[tuple[float, int, LeaseRow]] = []
         self._tie = count()
@@ -81,6 +84,7 @@ class Surveyor:
                 self._steps.append(FindLate(heapq.heappop(self._rechecks)[2]))
             if not self._steps:
                 return []
+            self._since = now
         self._errand.send(now)
         self._call = self._next_step() if self._steps else self._pinning_call()
         return [self._call]
@@ -132,6 +136,12 @@ class Surveyor:
         """Learns what became of a call it named. Raises UnsafeRefused, see Pinning."""
         self._errand.land()
         self._call = None
+        if now - self._since > OLD_SECONDS:
+            self._steps.clear()
+            self._pinning = None
+            self._errand.succeed(now)
+            self.soon(now)
+            return []
         refused = isinstance(reply, Trouble) and reply.kind is TroubleKind.MISSING
         if isinstance(reply, Trouble) and not refused and self._errand.failures < PATIENCE:
             return [self._errand.retry(call, reply, self._backoff, now)]

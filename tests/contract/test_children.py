@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 from unittest import mock
 
@@ -12,6 +13,7 @@ import pytest
 
 from consumer.aws.clients import Clients, connect
 from consumer.aws.leases import DynamoLeases
+from consumer.aws.listings import RESUMED_SECONDS, Listings
 from consumer.aws.pace import Pace
 from consumer.aws.stream import DynamoStreams
 from consumer.aws.tables import LEASE_KEYS, QUARANTINE_KEYS, DynamoTables
@@ -125,6 +127,53 @@ def test_none_to_be_seen_is_no_leaf_and_a_filter_that_is_served_needs_no_listing
     remote.clear_counts()
     assert found(streams, arn, 4) == ((), False)
     assert remote.counts().calls["DescribeStream"] == 1
+
+
+@pytest.mark.parametrize("fault", [Fault.THROTTLE, Fault.FAIL, Fault.CUT, Fault.LOSE_REPLY])
+def test_a_listing_that_broke_off_goes_on_where_it_was(
+    remote: Remote, streams: DynamoStreams, arn: str, fault: Fault
+) -> None:
+    """Of many pages some call always fails."""
+    whole = streams.list_shards(arn)
+    remote.set_options(page_shards=1)
+    remote.set_faults(Rule(fault, calls=(2, 5, 6), operations=("DescribeStream",)))
+    remote.clear_counts()
+    for _ in range(3):
+        with pytest.raises(Trouble):
+            streams.list_shards(arn)
+    listing = streams.list_shards(arn)
+    assert listing == replace(whole, served_at=listing.served_at)
+    assert remote.counts().calls["DescribeStream"] == 6 + 3
+    assert streams.list_shards(arn).shards == whole.shards
+    assert remote.counts().calls["DescribeStream"] == 6 + 3 + 6, "a listing that is whole is not gone on with"
+
+
+def test_a_listing_that_broke_off_long_ago_begins_anew(clients: Clients, remote: Remote, arn: str) -> None:
+    now = 0.0
+    listings = Listings(clients.streams, CountedPace(), lambda: now)
+    remote.set_options(page_shards=1)
+    remote.set_faults(Rule(Fault.FAIL, calls=(4,), operations=("DescribeStream",)))
+    with pytest.raises(Trouble):
+        listings.listing(arn)
+    remote.split(5)
+    now = RESUMED_SECONDS + 1
+    remote.clear_counts()
+    assert len(listings.listing(arn).shards) == 8
+    assert remote.counts().calls["DescribeStream"] == 8
+
+
+def test_a_listing_that_cannot_go_on_begins_anew(clients: Clients, remote: Remote, arn: str) -> None:
+    listings = Listings(clients.streams, CountedPace())
+    remote.set_options(page_shards=1)
+    remote.set_faults(Rule(Fault.FAIL, calls=(2,), operations=("DescribeStream",)))
+    with pytest.raises(Trouble):
+        listings.listing(arn)
+    remote.remove_stream(arn)
+    for _ in range(2):
+        with pytest.raises(Trouble) as raised:
+            listings.listing(arn)
+        assert raised.value.kind is TroubleKind.MISSING
+        assert not listings._broken
 
 
 @pytest.mark.parametrize("how", ShardFilter)

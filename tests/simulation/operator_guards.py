@@ -82,7 +82,7 @@ OPERATOR_GUARDS: Final = (
         "aws/placements.py UNCHANGED: leaseEpoch = :epoch",
         "a late repetition does not take a shard back",
         "a shard is placed as it was seen",
-        18,
+        199,
         off=("place_epoch",),
     ),
     Guard(

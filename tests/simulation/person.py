@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 ATTEMPTS: Final = 8
 """After which a person gives up; whether the last ones took effect he does not know."""
 LATEST_SECONDS: Final = 15.0
+LATEST_PLACEMENT_SECONDS: Final = 7.0
+"""Less than it takes to forget the shard: else a request would live for days."""
 FATES: Final = {
     kind: tuple(fate for fate in FAULTS if why_not(fate, OPERATOR + kind) is None)
     for kind in (
@@ -99,6 +101,7 @@ class Person:
         simulation.steps[f"{OPERATOR}{step.kind}/{fate.value}"] += 1
         simulation.note(self.name, step.kind, "" if fate is Fate.FINE else fate.value)
         arrives = simulation.now + there
+        latest = LATEST_PLACEMENT_SECONDS if step.kind == "Place" else LATEST_SECONDS
 
         def fail(at: float, kind: TroubleKind = TroubleKind.NETWORK) -> None:
             simulation.at(at, lambda: self._answer(step, attempt, Trouble(kind, "simulated")))
@@ -112,11 +115,11 @@ class Person:
                 simulation.at(arrives, lambda: self._take_effect(step))
                 fail(arrives + back + late)
             case Fate.LATE:
-                simulation.at(arrives + LATEST_SECONDS * late, lambda: self._take_effect(step))
+                simulation.at(arrives + latest * late, lambda: self._take_effect(step))
                 fail(arrives + back + 0.5)
             case _:
                 if fate is Fate.DUPLICATE:
-                    simulation.at(arrives + 0.1 + LATEST_SECONDS * late, lambda: self._take_effect(step))
+                    simulation.at(arrives + 0.1 + latest * late, lambda: self._take_effect(step))
                 slow = 3 * late if fate is Fate.SLOW else 0.0
                 simulation.at(arrives, lambda: self._arrive(step, attempt, back + slow, fate))
 

@@ -56,6 +56,8 @@ def simulate(base: int, seeds: int, jobs: int | None = None) -> Tally:
     tally = Tally()
     for part in _parts(range(base, base + seeds), jobs or os.cpu_count() or 1):
         tally.add(part)
+        for failure in part.failures:
+            print(f"seed {failure.seed} breaks {failure.name!r}", file=sys.stderr, flush=True)
         if time.monotonic() - told > NEWS_SECONDS:
             told = time.monotonic()
             print(f"{len(tally.sizes):,} of {seeds:,} seeds, {len(tally.failures)} broke", file=sys.stderr, flush=True)

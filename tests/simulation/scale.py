@@ -31,6 +31,7 @@ _SCALED: Final[tuple[tuple[ModuleType, str, object], ...]] = (
     (absence, "GONE_SECONDS", 8.0),
     (coordinator, "LOAD_INTERVAL_SECONDS", 10.0),
     (lineage, "FORGET_SECONDS", 8.0),
+    (survey, "OLD_SECONDS", 7.0),
     (survey, "SURVEY_SECONDS", 4.0),
     (survey, "RECHECK_SECONDS", (1.0, 4.0, 12.0)),
 )

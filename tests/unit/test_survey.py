@@ -21,7 +21,7 @@ from consumer.worker.calls import (
     RecordLoss,
     Reply,
 )
-from consumer.worker.survey import PATIENCE, RECHECK_SECONDS, SURVEY_SECONDS
+from consumer.worker.survey import OLD_SECONDS, PATIENCE, RECHECK_SECONDS, SURVEY_SECONDS
 from tests.builders import ARN, CREATED, build_shards, finished, row, shard
 from tests.enquiry import LATER, LONG_AGO, MISSING, SINCE, Enquiry, listed, pin
 from tests.talks import NO_ANSWER, kinds
@@ -111,6 +111,17 @@ def test_a_child_that_was_hidden_is_adopted(reply: Reply, told: str) -> None:
     assert adopt.adoption.into.shard == shard(0)
     assert adopt.adoption.rows == (LeaseRow(shard(2), None, int(CREATED), TRIM_HORIZON, "shard-0", created=SINCE),)
     assert kinds(enquiry.tell(adopt, reply)) == [told]
+
+
+@pytest.mark.parametrize("reply", [Done(), NO_ANSWER])
+def test_what_was_found_before_a_long_pause_is_not_acted_on(reply: Reply) -> None:
+    """By then another worker may have worked the shard to its end, and forgotten it."""
+    enquiry = Enquiry(finished(0, 1)).survey(listed((0, None), (1, 0), (2, 0)))
+    adopt = enquiry.call(Adopt)
+    enquiry.wait(OLD_SECONDS + SURVEY_SECONDS)
+    assert enquiry.tell(adopt, reply) == []
+    enquiry.under_way.clear()
+    assert enquiry.asks(FindStream)
 
 
 def test_a_leaf_is_followed_by_a_survey_soon() -> None:
