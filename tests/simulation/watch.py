@@ -22,6 +22,7 @@ class Watch:
         self._times: dict[str, dict[int, float]] = {}
         self._silent: set[str] = set()
         self._vouched: dict[str, float] = {}
+        self._claimed: set[Lease] = set()
         tables.on_beat = self._on_beat
         tables.on_claim = self._on_claim
         tables.on_release = self._on_release
@@ -32,7 +33,8 @@ class Watch:
         if isinstance(call, Commit | EndShard):
             if self._clock() - self._vouched.get(owner, 0.0) > TTL_SECONDS + 1e-6:
                 raise Violation("a silent worker commits nothing", f"{owner} has not beaten for a TTL: {call.lease}")
-        elif isinstance(call, Claim):
+        elif isinstance(call, Claim) and call.lease not in self._claimed:
+            self._claimed.add(call.lease)  # asked again it is the same, decided then
             self.nobody_robbed(call.row, owner)
 
     def told(self, owner: str, call: Call, reply: Reply, sent_at: float) -> None:
