@@ -76,7 +76,7 @@ def raw_page(body: bytes) -> RawPage:
 
 
 def decoded_page(body: bytes, rules: Rules, floor: float | None) -> Page:
-    """The records of `raw_page`, decoded: `rules` and `floor` as there. Raises Trouble.
+    """The records of `raw_page`, decoded (see `decode`). Raises Trouble.
 
     Only the fields that count are parsed. What is not like nearly all takes a closer look, at the whole record.
     """

@@ -137,7 +137,7 @@ class Surveyor:
         self._errand.land()
         self._call = None
         if now - self._since > OLD_SECONDS:
-            self._steps.clear()
+            self._steps.clear()  # what is left of them the next survey finds again
             self._pinning = None
             self._errand.succeed(now)
             self.soon(now)

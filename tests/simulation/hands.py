@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from consumer.domain.leases import Birth, Pin
 from tests.simulation.eventful import Eventful
 from tests.simulation.scale import TROUBLED_SECONDS
+from tests.simulation.worker import UNIX
 
 if TYPE_CHECKING:
     from tests.simulation.world import Simulation
@@ -95,7 +96,10 @@ class Hands(Eventful):
         worker.set_clock()
 
     def _delete_row(self) -> None:
-        """Nobody knows how far the shard is, so it and what comes after it must stand still."""
+        """Nobody knows how far the shard is, so it and what comes after it must stand still.
+
+        Seconds pass between a command and a hand: a row made again then has an epoch above all before.
+        """
         tables = self._simulation.tables
         complete = {pin.stream_arn for pin in tables.pins.values() if pin.complete}
         unfinished = sorted(
@@ -103,6 +107,8 @@ class Hands(Eventful):
         )
         if unfinished:
             shard = self.random.choice(unfinished)
+            if tables.rows[shard].epoch >= int(UNIX + self._simulation.now):
+                return
             del tables.rows[shard]
             self._simulation.oracle.deleted.add(shard)
             self._note("row deleted", f"deletes the row of {shard}")

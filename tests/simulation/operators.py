@@ -10,9 +10,9 @@ from consumer.domain.breaker import Breaker
 from tests.fakes import FakeOperators
 from tests.fakes.overseers import FakeBirths, FakePlacements
 from tests.simulation.oversight import Oversight
-from tests.simulation.person import LATEST_SECONDS, Person, Script
+from tests.simulation.person import Person, Script
 from tests.simulation.replaying import Replaying
-from tests.simulation.scale import HEALING_SECONDS, TROUBLED_SECONDS
+from tests.simulation.scale import HEALING_SECONDS, LATEST_SECONDS, TROUBLED_SECONDS
 from tests.simulation.scripts import Scripts
 from tests.simulation.worker import UNIX
 

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from consumer.domain.errors import ConsumerError, Trouble, TroubleKind
 from tests.simulation.nemesis import FAULTS, OPERATOR, Fate, why_not
+from tests.simulation.scale import LATEST_NEW_ROW_SECONDS, LATEST_SECONDS
 
 if TYPE_CHECKING:
     from tests.simulation.world import Simulation
 
 ATTEMPTS: Final = 8
 """After which a person gives up; whether the last ones took effect he does not know."""
-LATEST_SECONDS: Final = 15.0
-LATEST_PLACEMENT_SECONDS: Final = 7.0
-"""Less than it takes to forget the shard: else a request would live for days."""
 FATES: Final = {
     kind: tuple(fate for fate in FAULTS if why_not(fate, OPERATOR + kind) is None)
     for kind in (
@@ -101,7 +99,7 @@ class Person:
         simulation.steps[f"{OPERATOR}{step.kind}/{fate.value}"] += 1
         simulation.note(self.name, step.kind, "" if fate is Fate.FINE else fate.value)
         arrives = simulation.now + there
-        latest = LATEST_PLACEMENT_SECONDS if step.kind == "Place" else LATEST_SECONDS
+        latest = LATEST_NEW_ROW_SECONDS if step.kind == "Place" else LATEST_SECONDS
 
         def fail(at: float, kind: TroubleKind = TroubleKind.NETWORK) -> None:
             simulation.at(at, lambda: self._answer(step, attempt, Trouble(kind, "simulated")))

@@ -26,6 +26,10 @@ STALE_LISTING_SECONDS: Final = 8.0
 """With skew and STALE_AFTER_SECONDS within LIFE_SECONDS, which count from when a hidden shard is shown."""
 REFUSED_SECONDS: Final = 3.0
 """A shard that is there may be refused, as if it were not, for this long after the first time."""
+LATEST_SECONDS: Final = 15.0
+"""By then a request that comes late has come."""
+LATEST_NEW_ROW_SECONDS: Final = 7.0
+"""The same of one that puts a row: less than it takes to forget the shard, else it would live for days."""
 
 _SCALED: Final[tuple[tuple[ModuleType, str, object], ...]] = (
     (absence, "GONE_SECONDS", 8.0),

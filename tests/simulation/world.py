@@ -18,7 +18,15 @@ from tests.simulation.hands import Hands
 from tests.simulation.nemesis import CALM, Fate, Nemesis, refusal
 from tests.simulation.operators import Operators
 from tests.simulation.oracle import Oracle
-from tests.simulation.scale import GROWING_SECONDS, HEALING_SECONDS, REFUSED_SECONDS, TROUBLED_SECONDS, scaled
+from tests.simulation.scale import (
+    GROWING_SECONDS,
+    HEALING_SECONDS,
+    LATEST_NEW_ROW_SECONDS,
+    LATEST_SECONDS,
+    REFUSED_SECONDS,
+    TROUBLED_SECONDS,
+    scaled,
+)
 from tests.simulation.story import told
 from tests.simulation.truth import Truth
 from tests.simulation.violation import Violation
@@ -27,9 +35,6 @@ from tests.simulation.worker import UNIX, SimulatedWorker
 
 MOST_ACTIONS = 200_000
 REFUSING_SECONDS = 20.0
-LATEST_SECONDS = 15.0
-LATEST_ADOPTION_SECONDS = 7.0
-"""Less than it takes to forget the shard again: else a request would live for days."""
 TIMEOUT_SECONDS = 2.0
 SLOWEST_SECONDS = 12.0
 """A page that drips in is not given up."""
@@ -109,7 +114,7 @@ class Simulation:
         sent_at = self.now
         arrives = self.now + there
         answers = arrives + back
-        latest = LATEST_ADOPTION_SECONDS if isinstance(call, Adopt) else LATEST_SECONDS
+        latest = LATEST_NEW_ROW_SECONDS if isinstance(call, Adopt) else LATEST_SECONDS
         match fate:
             case Fate.LOST_REPLY:
                 self.at(arrives, lambda: self._take_effect(call))
@@ -191,7 +196,7 @@ class Simulation:
         if held:
             raise Violation("SIGTERM gives all leases back", f"{worker.owner} has left, and holds {held}")
         if not self._stopping:
-            self.at(self.now + worker.random.uniform(0.1, 3), lambda: self._start(worker.name))
+            self.at(self.now + worker.random.uniform(0.1, 3), lambda: self._start_again(worker.name))
 
     def _begin(self) -> None:
         random = self.dice.source("workers")
@@ -211,6 +216,11 @@ class Simulation:
         worker.turn()
         return worker
 
+    def _start_again(self, name: str) -> None:
+        """Unless the healing has: no two workers at once share a stable id."""
+        if not any(worker.alive and worker.name == name for worker in self.workers):
+            self._start(name)
+
     def start_refused(self) -> None:
         """Those that have refused to go on, after what they refused is mended."""
         living = {worker.name for worker in self.workers if worker.alive}
@@ -221,7 +231,7 @@ class Simulation:
         if worker.alive:
             worker.alive = False
             self.note(worker.owner, "!! crashed")
-            self.at(self.now + worker.random.uniform(0.1, 3), lambda: self._start(worker.name))
+            self.at(self.now + worker.random.uniform(0.1, 3), lambda: self._start_again(worker.name))
 
     def _heal(self) -> None:
         self.nemesis.schedule = CALM
