@@ -1,14 +1,17 @@
 """A person closes a shard's circuit: one transaction, which also makes the shard's owner look at once."""
 
-from typing import Any
+from typing import Any, Final
 
 from consumer.aws.audit import audit_put
-from consumer.aws.items import lease_key, lease_row, number, shard_key, text
+from consumer.aws.items import lease_key, lease_row, number, seconds, shard_key, text
 from consumer.aws.membership import bump
 from consumer.aws.transaction import Action, transact
 from consumer.domain.audit import Trace
 from consumer.domain.leases import LeaseRow
 from consumer.domain.outcomes import Done, Lost
+
+SAME_HALT: Final = "haltedAt = :halted"
+"""A row that was deleted, made again and halted again counts its resumes from the beginning."""
 
 
 class DynamoCircuits:
@@ -35,7 +38,8 @@ class DynamoCircuits:
     def _close(self, row: LeaseRow, free_to: str | None, token: str) -> Action:
         resumes = row.circuit.resumes
         expression = "SET resumes = :next, resumeAct = :act"
-        values = {":next": number(resumes + 1), ":act": {"S": token}}
+        halted_at = row.circuit.halted_at or 0.0  # no row is halted since 1970
+        values = {":next": number(resumes + 1), ":act": {"S": token}, ":halted": seconds(halted_at)}
         if free_to is not None:
             expression += ", freeTo = :to"
             values[":to"] = {"S": free_to}
@@ -46,7 +50,7 @@ class DynamoCircuits:
                 "TableName": self._leases,
                 "Key": lease_key(shard_key(row.shard)),
                 "UpdateExpression": f"{expression} REMOVE haltedAt, recentPoison",
-                "ConditionExpression": f"attribute_exists(haltedAt) AND {unresumed(resumes)}",
+                "ConditionExpression": f"{SAME_HALT} AND {unresumed(resumes)}",
                 "ExpressionAttributeValues": values,
                 "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
             }

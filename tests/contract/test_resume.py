@@ -65,6 +65,18 @@ def test_a_later_halt_is_not_closed_by_who_has_not_seen_it(subject: Subject) -> 
     assert subject.everything() == after
 
 
+def test_a_row_that_was_made_again_and_halted_again_is_another_halt(subject: Subject) -> None:
+    """It counts its resumes from the beginning; a late repetition must not close what nobody has seen."""
+    before = halted(subject)
+    assert subject.circuits.resume(before, None, "mine", TRACE) == Done()
+    subject.delete_row(shard())
+    subject.plant(row(owner=ME, checkpoint=AT, created=CREATED))
+    assert subject.commits.halt(lease(), AT, 0, CREATED + 50) == Done()
+    after = subject.everything()
+    assert subject.circuits.resume(before, None, "mine", TRACE) == Lost(now(subject))
+    assert subject.everything() == after
+
+
 def test_a_shard_that_is_not_halted_is_left_alone(subject: Subject) -> None:
     subject.plant(row(owner=ME, checkpoint=AT))
     before = subject.everything()

@@ -119,10 +119,11 @@ class FakeOperators:
         if stored is None:
             return Lost(None)
         circuit = stored.circuit
-        running = circuit.halted_at is None and "resume_halted" not in self.tables.off
+        same = circuit.halted_at is not None and circuit.halted_at == row.circuit.halted_at
+        other = not same and "resume_halted" not in self.tables.off
         changed = circuit.resumes != row.circuit.resumes and "resume_unresumed" not in self.tables.off
-        if running or changed:
-            mine = self.resumed.get(row.shard) == token and "act_token" not in self.tables.off
+        if other or changed:
+            mine = circuit.resumes and self.resumed.get(row.shard) == token and "act_token" not in self.tables.off
             return Done() if mine else Lost(stored)
         closed = replace(
             circuit,

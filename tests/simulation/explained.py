@@ -28,7 +28,10 @@ EXPLAINED: Final[dict[str, str]] = {
         "a wrong note only makes a row be forgotten later or not at all: forgetting asks for its own conditions"
     ),
     "forget_finished": ("a finished row stays so, `checkpoint set` refuses it"),
-    "resume_halted": ("only a resume closes a circuit, or a set, and both raise `resumes`, whose condition is shown"),
+    "resume_unresumed": (
+        "the moment of the halt stands in for it, and is only as good as workers' clocks; without both a seed breaks "
+        "(resume of the halt that was seen)"
+    ),
     "halt_owner, halt_epoch, halt_previous": (
         "who takes a shard over meets the same flood at the same checkpoint; after a resume or a set the condition on "
         "`resumes` stops a late halt"

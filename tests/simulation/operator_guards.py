@@ -39,11 +39,19 @@ OPERATOR_GUARDS: Final = (
     ),
     Guard(
         "resume of the halt that was seen",
-        "aws/circuits.py unresumed: resumes = :resumes",
+        "aws/circuits.py: SAME_HALT and unresumed",
         "a late repetition does not close a circuit that has opened again since",
         "a circuit is closed by who saw it open",
         114,
-        off=("resume_unresumed",),
+        off=("resume_unresumed", "resume_halted"),
+    ),
+    Guard(
+        "the very halt",
+        "aws/circuits.py SAME_HALT: haltedAt = :halted",
+        "a late repetition does not close the circuit of a row that was made again",
+        "every act leaves a trace",
+        4010880,
+        off=("resume_halted",),
     ),
     Guard(
         "halt of before a resume",

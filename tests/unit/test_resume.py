@@ -138,7 +138,7 @@ def test_a_halt_that_was_not_seen_stays(desk: Desk) -> None:
 
 
 def test_without_the_guard_of_resumes_it_would_be_closed_unseen() -> None:
-    desk = Desk("resume_unresumed")
+    desk = Desk("resume_unresumed", "resume_halted")
     desk.halt(TRIM_HORIZON)
     machine = Resume(desk.row, "me", CREATED, "mine", quarantine_all=False)
     desk.tables.rows[desk.row.shard] = replace(desk.row, circuit=Circuit(halted_at=CREATED + 9, resumes=1))
