@@ -12,7 +12,10 @@ from tests.simulation.violation import Violation
 
 
 class Watch:
-    """`clock` is the world's. Beats are those that took effect; a worker vouches from the asking of one that did."""
+    """`clock` is the world's. Beats are those that took effect; a worker vouches from the asking of one that did.
+
+    `_away` were silent for a TTL once, or not among the members: whoever was paused since may still act on that.
+    """
 
     def __init__(self, tables: FakeTables, clock: Callable[[], float], *, stable: bool) -> None:
         self._tables = tables
@@ -20,7 +23,7 @@ class Watch:
         self._stable = stable
         self._beats: dict[str, float] = {}
         self._times: dict[str, dict[int, float]] = {}
-        self._silent: set[str] = set()
+        self._away: set[str] = set()
         self._vouched: dict[str, float] = {}
         self._claimed: set[Lease] = set()
         tables.on_beat = self._on_beat
@@ -75,13 +78,15 @@ class Watch:
     def _on_beat(self, owner: str, before: Vouch | None, joining: bool) -> None:
         if before is None and not joining:
             raise Violation("who has left stays out", f"a late beat brings {owner} back")
+        if before is None and owner in self._beats:
+            self._away.add(owner)
         number, times = self._tables.workers[owner].beat, self._times.setdefault(owner, {})
         if times and number <= next(reversed(times)):
             self._beats[owner] = times.get(number, self._beats[owner])  # a repetition, which also hides the newest one
             return
         times[number] = self._clock()
         if self._clock() - self._beats.get(owner, self._clock()) >= TTL_SECONDS - 0.1:
-            self._silent.add(owner)
+            self._away.add(owner)
         self._beats[owner] = self._clock()
 
     def _on_claim(self, before: LeaseRow, claimed: LeaseRow) -> None:
@@ -92,7 +97,7 @@ class Watch:
     def nobody_robbed(self, row: LeaseRow, claimant: str) -> None:
         """Whoever has beaten all the time keeps what it has, unless it left or is the claimant's earlier life."""
         owner = row.owner
-        if owner is None or owner == claimant or owner in self._silent or owner not in self._beats:
+        if owner is None or owner == claimant or owner in self._away or owner not in self._beats:
             return
         earlier_life = self._stable and owner.rpartition("/")[0] == claimant.rpartition("/")[0]
         silent = self._clock() - self._beats[owner] >= TTL_SECONDS - 0.1
