@@ -89,7 +89,8 @@ class Placements(Protocol):
     def place(self, before: LeaseRow | None, after: LeaseRow, trace: Trace) -> Done | Lost:
         """Makes `before` (None: no row) into `after`, writes the trace and bumps the members' counter, all or nothing.
 
-        Lost when owner, epoch or checkpoint are not those of `before` any more, or a row exists. `after` has no owner.
+        Lost when owner, epoch or checkpoint are not those of `before` any more; without `before` when a row exists, or
+        the stream is not pinned. `after` has no owner.
         """
         ...
 

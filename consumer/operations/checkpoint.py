@@ -127,6 +127,11 @@ def judge(placement: Placement, reply: Done | Lost) -> None:
 
 def _missing(ledger: Ledger, shard: Shard, position: str, now: float) -> LeaseRow:
     """A new row. Nobody knows since when it was not read, so its oldest records may be trimmed already."""
+    if all(pin.stream_arn != shard.stream_arn for pin in ledger.pins):
+        raise UnsafeRefused(
+            f"the lease table does not know the stream of shard {shard} any more: `consumer init --adopt` comes first. "
+            "Nothing was changed"
+        )
     siblings = [row for row in ledger.rows if row.shard.stream_arn == shard.stream_arn]
     parent = next((row.shard.shard_id for row in siblings if shard.shard_id in row.children), None)
     children = tuple(sorted(row.shard.shard_id for row in siblings if row.parent == shard.shard_id))

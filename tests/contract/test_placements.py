@@ -6,10 +6,10 @@ import pytest
 
 from consumer.domain.audit import Trace
 from consumer.domain.breaker import Circuit
-from consumer.domain.leases import LeaseRow, Vouch
+from consumer.domain.leases import LeaseRow, Pin, Vouch
 from consumer.domain.outcomes import Done, Lost
 from consumer.domain.position import SHARD_END, TRIM_HORIZON
-from tests.builders import CREATED, ME, OTHER, finished, lease, row, sequence_number, shard
+from tests.builders import ARN, CREATED, ME, OTHER, finished, lease, row, sequence_number, shard
 from tests.contract.operators import desk_of
 from tests.contract.subject import Subject
 
@@ -106,6 +106,16 @@ def test_a_row_that_is_there_again_is_not_made(subject: Subject) -> None:
     before = subject.everything()
     assert desk.placements.place(None, replace(AFTER, circuit=Circuit()), TRACE) == Lost(READ)
     assert subject.everything() == before
+
+
+def test_no_row_is_made_in_a_table_that_does_not_know_the_stream(subject: Subject) -> None:
+    """It was emptied since: a late repetition would begin it with this row alone."""
+    desk = desk_of(subject)
+    subject.ledgers.pin(Pin(ARN.replace("2026-01-01", "2026-02-02"), None, (), complete=True), None, CREATED)
+    before = subject.everything()
+    assert desk.placements.place(None, replace(AFTER, circuit=Circuit()), TRACE) == Lost(None)
+    assert subject.everything() == before
+    assert desk.trail() == []
 
 
 def test_members_and_the_servers_time(subject: Subject) -> None:

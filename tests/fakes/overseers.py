@@ -37,7 +37,7 @@ class FakeOverviews:
 
 class FakePlacements:
     """The Placements port; `trail` are the audit rows. Guards in `tables.off`: place_owner, place_epoch,
-    place_checkpoint, place_if_absent."""
+    place_checkpoint, place_if_absent, place_pinned."""
 
     def __init__(self, tables: FakeTables, clock: Callable[[], float]) -> None:
         self.trail: list[Trace] = []
@@ -55,6 +55,8 @@ class FakePlacements:
         stored = rows.get(after.shard)
         if before is None:
             if stored is not None and "place_if_absent" not in off:
+                return Lost(stored)
+            if after.shard.stream_arn not in self._tables.pins and "place_pinned" not in off:
                 return Lost(stored)
         elif (
             stored is None

@@ -78,6 +78,14 @@ OPERATOR_GUARDS: Final = (
         off=("place_if_absent",),
     ),
     Guard(
+        "stream of a row made again",
+        "aws/placements.py DynamoPlacements._pinned: attribute_exists(leaseKey) of the stream's row",
+        "a late repetition does not begin a lease table that was emptied since",
+        "a row is put once",
+        7015435,
+        off=("place_pinned",),
+    ),
+    Guard(
         "owner of a set row",
         "aws/placements.py DynamoPlacements._move: leaseOwner = :owner, or none",
         "who was asked about a shard with an owner does not place one without, nor the reverse",

@@ -101,6 +101,11 @@ def test_what_would_break_the_lineage(known: Ledger, position: str, why: str) ->
         checkpoint.plan(known, "shard-0", position, NOW)
 
 
+def test_a_row_is_not_made_in_a_table_that_does_not_know_the_stream() -> None:
+    with pytest.raises(UnsafeRefused, match="consumer init --adopt"):
+        checkpoint.plan(Ledger((finished(0, 1),), ()), "shard-1", AT, NOW)
+
+
 class Beats:
     """Looks at `members` in which a worker beats, or does not; waits are counted, not waited."""
 
