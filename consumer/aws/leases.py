@@ -1,5 +1,6 @@
 """The lease table: pins and shards' rows. Every write is conditional."""
 
+from dataclasses import replace
 from typing import Any, Final
 
 from consumer.aws.adapters import WorkerAdapter
@@ -44,10 +45,11 @@ class DynamoLeases(WorkerAdapter):
     def origin(self, stream_arn: str) -> Origin:
         """Pin and birth row in one read transaction: no writer can come between."""
         pin, birth = self._get_both(stream_arn)
-        if pin is not None or birth is not None:
-            return Origin(pin, birth)
+        origin = Origin(pin, birth)
+        if not origin.begins:
+            return origin
         births = [birth for birth in self._births() if birth.stream_arn != stream_arn]
-        return Origin(None, None, tuple((birth, self._get_both(birth.stream_arn)[0]) for birth in births))
+        return replace(origin, others=tuple((birth, self._get_both(birth.stream_arn)[0]) for birth in births))
 
     def pin(self, pin: Pin, predecessor: str | None, found_at: float) -> Done | Lost:
         """Pin and birth row in one transaction, each only if absent; with them the gap that a predecessor leaves."""

@@ -91,11 +91,18 @@ class Birth:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Pin and birth row of one stream, read at one moment; for a stream without them the others' births and pins."""
+    """Pin and birth row of one stream, read at one moment; while it `begins` also the others' births and pins."""
 
     pin: Pin | None
     birth: Birth | None
     others: tuple[tuple[Birth, Pin | None], ...] = ()
+
+    @property
+    def begins(self) -> bool:
+        """Whether nothing is known of the stream, or its roots are still being planted."""
+        if self.pin is None:
+            return self.birth is None
+        return self.birth is not None and not self.pin.complete
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,7 +142,8 @@ class Pinning:
         self._unplanted = [root for root in self._unplanted if root not in roots]
 
     def _row(self, root: str) -> LeaseRow:
-        """What is in a stream at first sight and trimmed then is before the beginning; a successor began by itself.
+        """What is in a stream at first sight and trimmed then is before the beginning, unless a start position reaches
+        back further; a successor began by itself.
 
         That sight may have been another worker's, long ago.
         """
@@ -150,6 +151,8 @@ class Pinning:
         created = self.pin.pinned_at if self.pin.pinned_at is not None else self._listed_at
         if self._predecessor is not None:
             created = min(created, _enabled_at(self._stream_arn) or created)
+        elif self.pin.floor is not None:
+            created = min(created, self.pin.floor)
         return LeaseRow(Shard(self._stream_arn, root), None, int(self._listed_at), TRIM_HORIZON, created=created)
 
     def _floor(self, listing: StreamListing) -> float | None:

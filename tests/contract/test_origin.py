@@ -78,7 +78,8 @@ def test_a_stream_after_another_is_pinned_with_the_gap_between_them(subject: Sub
     assert subject.stream_gaps() == {}
     second = Pin(SECOND, None, ("shard-0",), complete=False)
     assert subject.ledgers.pin(second, ARN, CREATED + 0.25) == Done()
-    assert subject.ledgers.origin(SECOND) == Origin(second, birth(subject, SECOND))
+    known = Origin(second, birth(subject, SECOND), ((birth(subject), PIN),))
+    assert subject.ledgers.origin(SECOND) == known, "until its roots are planted, of the stream before it too"
     assert subject.stream_gaps() == {(SECOND, label_of(ARN)): CREATED + 0.25}
     assert subject.gaps() == {}
     before = subject.everything()

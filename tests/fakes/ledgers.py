@@ -42,11 +42,11 @@ class FakeLedgers:
 
     def origin(self, stream_arn: str) -> Origin:
         """See ports.Ledgers."""
-        pin, birth = self.pins.get(stream_arn), self.births.get(stream_arn)
-        if pin is not None or birth is not None:
-            return Origin(pin, birth)
-        others = tuple((other, self.pins.get(arn)) for arn, other in sorted(self.births.items()))
-        return Origin(None, None, others)
+        origin = Origin(self.pins.get(stream_arn), self.births.get(stream_arn))
+        if not origin.begins:
+            return origin
+        births = [birth for arn, birth in sorted(self.births.items()) if arn != stream_arn]
+        return replace(origin, others=tuple((birth, self.pins.get(birth.stream_arn)) for birth in births))
 
     def pin(self, pin: Pin, predecessor: str | None, found_at: float) -> Done | Lost:
         """See ports.Ledgers."""

@@ -69,7 +69,7 @@ GUARDS: Final = (
         "aws/leases.py DynamoLeases.claim: leaseEpoch = :epoch",
         "a late claim does not take the epoch back",
         "an epoch is never used again",
-        7,
+        16,
         off=("claim_epoch",),
     ),
     Guard(

@@ -34,8 +34,9 @@ def converse(pinning: Pinning, *replies: Reply) -> list[object]:
     return calls
 
 
-def planted(*roots: str, at: float = CREATED + 0.75) -> Plant:
-    return Plant(ARN, tuple(LeaseRow(Shard(ARN, root), None, int(at), TRIM_HORIZON, created=at) for root in roots))
+def planted(*roots: str, at: float = CREATED + 0.75, created: float | None = None) -> Plant:
+    created = at if created is None else created
+    return Plant(ARN, tuple(LeaseRow(Shard(ARN, root), None, int(at), TRIM_HORIZON, created=created) for root in roots))
 
 
 def test_first_sight() -> None:
@@ -66,7 +67,8 @@ def test_after_a_crash_anywhere_the_pin_that_is_there_is_planted_and_completed()
     pin = Pin(ARN, 12.0, ("shard-0", "shard-9"), complete=False)
     pinning = begun("LATEST")
     calls = converse(pinning, Origin(pin, BIRTH), LISTING, Refused(existing=frozenset({"shard-9"})), Done(), Done())
-    assert calls[2:] == [planted("shard-0", "shard-9"), planted("shard-0"), CompletePin(ARN)]
+    rows = [planted("shard-0", "shard-9", created=12.0), planted("shard-0", created=12.0)]
+    assert calls[2:] == [*rows, CompletePin(ARN)]
     assert pinning.pin == Pin(ARN, 12.0, ("shard-0", "shard-9"), complete=True)
 
 
@@ -228,6 +230,26 @@ def test_what_was_trimmed_since_another_worker_pinned_the_stream_is_a_gap() -> N
     plant = pinning.next_call()
     assert isinstance(plant, Plant)
     assert {row.created for row in plant.rows} == {CREATED - 80_000.0}
+
+
+def test_what_was_trimmed_since_the_start_position_is_a_gap() -> None:
+    """Games since then were asked for, also those of before anybody looked."""
+    asked = datetime(2026, 1, 31, 3, tzinfo=UTC)
+    pinning = begun(asked)
+    converse(pinning, Origin(None, None), LISTING, Done())
+    plant = pinning.next_call()
+    assert isinstance(plant, Plant)
+    assert {row.created for row in plant.rows} == {asked.timestamp()}
+    assert asked.timestamp() < CREATED
+
+
+def test_a_successor_that_somebody_else_pinned_began_when_it_was_switched_on() -> None:
+    pinning = begun()
+    pin = Pin(ARN, None, ROOTS, complete=False, pinned_at=CREATED)
+    converse(pinning, Origin(pin, Birth(ARN, *TABLES), (pinned(OTHER_ARN, None),)), LISTING)
+    plant = pinning.next_call()
+    assert isinstance(plant, Plant)
+    assert {row.created for row in plant.rows} == {datetime(2026, 1, 1, tzinfo=UTC).timestamp()}
 
 
 def test_the_stream_of_another_table_is_no_predecessor() -> None:
