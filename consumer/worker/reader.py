@@ -1,5 +1,6 @@
 """The reading half of a shard: iterators, pages, gaps, and the buffer between poll and commit."""
 
+from collections import deque
 from typing import Final
 
 from consumer.domain.errors import DataTrimmed, IteratorExpired, TroubleKind
@@ -19,8 +20,8 @@ ReadCall = Open | Read | RecordGap
 CAUGHT_UP_PAGES: Final = 2
 """Empty pages running after which a shard counts as caught up: empty pages come before data too."""
 SURE_PAGES: Final = 8
-"""Empty pages running after which nothing was there when the last one was asked for: a slow stream can be idle for long
-in two.
+"""Empty pages running after which nothing was there when the first of them was asked for: what comes after that may
+still be hidden behind the others, and a slow stream can be idle for long in two.
 """
 SCANT_RECORDS: Final = 100
 """What a page holds at most while the memory for reading ahead is used up: enough to get on."""
@@ -46,7 +47,7 @@ class Reader:
         self._allowance = allowance
         self._iterator: str | None = None
         self._open_at = row.checkpoint
-        self._empty_pages = 0
+        self._empty_asked_at: deque[float] = deque(maxlen=SURE_PAGES)
         self._idle_since: float | None = None
         self._idle = False
 
@@ -61,7 +62,7 @@ class Reader:
     @property
     def caught_up(self) -> bool:
         """Whether the stream had nothing more, some pages running."""
-        return self.ended or self._empty_pages >= CAUGHT_UP_PAGES
+        return self.ended or len(self._empty_asked_at) >= CAUGHT_UP_PAGES
 
     @property
     def gone(self) -> bool:
@@ -92,7 +93,7 @@ class Reader:
         self._open_at = checkpoint
         self._iterator = self.gap = None
         self.ended = self.trimmed = False
-        self._empty_pages = 0
+        self._empty_asked_at.clear()
         self.errand.at = now
 
     def close(self) -> None:
@@ -163,15 +164,15 @@ class Reader:
         self.ended = page.next_iterator is None
         self.errand.succeed(self.errand.sent_at + self._pause(page, now))
         if page.entries:
-            self._empty_pages = 0
+            self._empty_asked_at.clear()
             self.buffer.extend(page, now)
             self._allowance.take(page.size_bytes)
             self._open_at = self.buffer.tail
             return []
-        self._empty_pages += 1
-        sure = self._idle and self._empty_pages >= SURE_PAGES
+        self._empty_asked_at.append(self.errand.sent_at)
+        sure = self._idle and len(self._empty_asked_at) == SURE_PAGES
         if sure and not self.ended and not self.buffer and not self.lossy:
-            self.since = max(self.since or 0.0, self.errand.sent_at + self._tuning.wall_offset_seconds)
+            self.since = max(self.since or 0.0, self._empty_asked_at[0] + self._tuning.wall_offset_seconds)
         return [events.CaughtUp(call.lease)]
 
     def _pause(self, page: Page, now: float) -> float:

@@ -50,15 +50,27 @@ def test_a_shard_that_has_been_idle_for_long_is_polled_rarely_until_its_first_re
 def test_an_empty_page_tells_of_the_moment_it_was_asked_for_not_of_when_it_came() -> None:
     """Meanwhile records may have come, which the children of this shard are told to be younger than."""
     talk = opened(Tuning(poll_interval_seconds=1.0, idle_after_seconds=0.0, wall_offset_seconds=CREATED))
-    for _ in range(SURE_PAGES):
-        talk.answer(Read, page())
-        talk.wait(1.0)
     asked_at = talk.now
     read = talk.call(Read)
     talk.wait(20.0).tell(read, page())
+    for _ in range(SURE_PAGES - 1):
+        talk.answer(Read, page())
+        talk.wait(1.0)
     talk.answer(Read, page(then=None))
     talk.answer(FindChildren, Children(("shard-2",), leaf=False, served_at=CREATED))
     assert [child.created for child in talk.call(EndShard).rows] == [CREATED + asked_at]
+
+
+def test_after_many_empty_pages_the_newest_tell_nothing_yet() -> None:
+    """Records may have come before them, and pages be empty all the same."""
+    talk = opened(Tuning(poll_interval_seconds=1.0, idle_after_seconds=0.0, wall_offset_seconds=CREATED))
+    asked_at = talk.now
+    for _ in range(SURE_PAGES + 3):
+        talk.answer(Read, page())
+        talk.wait(1.0)
+    talk.answer(Read, page(then=None))
+    talk.answer(FindChildren, Children(("shard-2",), leaf=False, served_at=CREATED))
+    assert [child.created for child in talk.call(EndShard).rows] == [CREATED + asked_at + 3.0]
 
 
 def test_a_few_empty_pages_tell_nothing_of_what_may_have_come_before_them() -> None:
