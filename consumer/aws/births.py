@@ -5,7 +5,7 @@ from typing import Any
 from consumer.aws.adapters import OperatorAdapter
 from consumer.aws.audit import audit_put
 from consumer.aws.errors import translated
-from consumer.aws.items import BIRTH, birth_item, birth_key, birth_row, lease_key, stream_key
+from consumer.aws.items import BIRTH, birth_item, birth_key, birth_row, pin_check
 from consumer.aws.pages import ask, partition
 from consumer.aws.transaction import Action, transact
 from consumer.domain.audit import Trace
@@ -23,7 +23,9 @@ class DynamoBirths(OperatorAdapter):
 
     def amend(self, amendment: Amendment, trace: Trace) -> Done | Lost:
         """See operator_ports.Births. A repetition after a lost answer is the same request to DynamoDB."""
-        actions = [self._birth(amendment), self._pin(amendment), audit_put(self._quarantine, trace)]
+        # A worker may have begun in the meantime, or the table may have been restored.
+        pin = pin_check(self._leases, amendment.stream_arn, pinned=amendment.pinned)
+        actions = [self._birth(amendment), pin, audit_put(self._quarantine, trace)]
 
         def write() -> Done | Lost:
             cancelled = transact(self._client, actions)
@@ -48,14 +50,3 @@ class DynamoBirths(OperatorAdapter):
         if amendment.after is None:
             return {"Delete": {"TableName": self._quarantine, "Key": birth_key(amendment.stream_arn), **condition}}
         return {"Put": {"TableName": self._quarantine, "Item": birth_item(amendment.after), **condition}}
-
-    def _pin(self, amendment: Amendment) -> Action:
-        """A worker may have begun in the meantime, or the table may have been restored."""
-        exists = "attribute_exists" if amendment.pinned else "attribute_not_exists"
-        return {
-            "ConditionCheck": {
-                "TableName": self._leases,
-                "Key": lease_key(stream_key(amendment.stream_arn)),
-                "ConditionExpression": f"{exists}(leaseKey)",
-            }
-        }

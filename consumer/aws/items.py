@@ -191,6 +191,17 @@ NEW_ROW: Final = "attribute_not_exists(leaseKey)"
 """Of the lease table: the row is not there yet."""
 
 
+def pin_check(table: str, stream_arn: str, *, pinned: bool) -> dict[str, Any]:
+    """The part of a transaction that demands the stream's pin in the lease table, or that there is none."""
+    return {
+        "ConditionCheck": {
+            "TableName": table,
+            "Key": lease_key(stream_key(stream_arn)),
+            "ConditionExpression": "attribute_exists(leaseKey)" if pinned else NEW_ROW,
+        }
+    }
+
+
 def strings(values: tuple[str, ...]) -> dict[str, Any]:
     """A list of strings."""
     return {"L": [{"S": value} for value in values]}

@@ -12,9 +12,9 @@ from consumer.aws.items import (
     lease_row,
     members_of,
     number,
+    pin_check,
     seconds,
     shard_key,
-    stream_key,
 )
 from consumer.aws.listings import date_of
 from consumer.aws.membership import bump
@@ -42,8 +42,11 @@ class DynamoPlacements(OperatorAdapter):
 
     def place(self, before: LeaseRow | None, after: LeaseRow, trace: Trace) -> Done | Lost:
         """See operator_ports.Placements. A repetition after a lost answer is the same request to DynamoDB."""
-        row = [self._put(after), self._pinned(after)] if before is None else [self._move(before, after)]
-        actions = [*row, audit_put(self._quarantine, trace), bump(self._leases)]
+        row = self._put(after) if before is None else self._move(before, after)
+        actions = [row, audit_put(self._quarantine, trace), bump(self._leases)]
+        if before is None:
+            # A late repetition must not begin a lease table that was emptied since: its row would be the only one.
+            actions.append(pin_check(self._leases, after.shard.stream_arn, pinned=True))
 
         def write() -> Done | Lost:
             cancelled = transact(self._client, actions)
@@ -58,16 +61,6 @@ class DynamoPlacements(OperatorAdapter):
     def _put(self, after: LeaseRow) -> Action:
         put = {"TableName": self._leases, "Item": lease_item(after), "ConditionExpression": NEW_ROW}
         return {"Put": {**put, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}}
-
-    def _pinned(self, after: LeaseRow) -> Action:
-        """A late repetition must not begin a lease table that was emptied since: its row would be the only one."""
-        return {
-            "ConditionCheck": {
-                "TableName": self._leases,
-                "Key": lease_key(stream_key(after.shard.stream_arn)),
-                "ConditionExpression": "attribute_exists(leaseKey)",
-            }
-        }
 
     def _move(self, before: LeaseRow, after: LeaseRow) -> Action:
         """Only what a placement changes: lineage and notes in the row stay."""

@@ -175,10 +175,11 @@ class Growth(Eventful):
             pin = self._simulation.tables.pins.get(stream.arn)
             anew = name in self._simulation.oracle.truth.begins
             unseen = self._simulation.now - self._shown_since.get(name, -inf) < LIFE_SECONDS
-            first = stream is next(iter(self._streams.streams.values()))
-            unseen |= first and pin is not None and stream.clock() - (pin.pinned_at or 0.0) < LIFE_SECONDS
             if self._ancient or pin is None or not pin.complete or anew or unseen:
                 return  # what is trimmed before the first sight was never owed
+            first = stream is next(iter(self._streams.streams.values()))
+            if first and stream.clock() - (pin.pinned_at or 0.0) < LIFE_SECONDS:
+                return  # nor what was there then, and trimmed before the first read; a successor owes all it ever had
             dead = stream.clock() - LIFE_SECONDS
             old = [wire for wire in shard.records if wire["dynamodb"]["ApproximateCreationDateTime"] < dead]
             most = max(0, min(most, len(old) - shard.trimmed))

@@ -79,7 +79,7 @@ OPERATOR_GUARDS: Final = (
     ),
     Guard(
         "stream of a row made again",
-        "aws/placements.py DynamoPlacements._pinned: attribute_exists(leaseKey) of the stream's row",
+        "aws/placements.py DynamoPlacements.place: pin_check",
         "a late repetition does not begin a lease table that was emptied since",
         "a row is put once",
         7015435,
@@ -127,7 +127,7 @@ OPERATOR_GUARDS: Final = (
     ),
     Guard(
         "pin of an adopted stream",
-        "aws/births.py DynamoBirths._pin: attribute_not_exists(leaseKey), or the reverse",
+        "aws/births.py DynamoBirths.amend: pin_check",
         "a late repetition does not take the birth row from a stream that has been begun anew",
         "what is adopted is what was seen",
         346,
