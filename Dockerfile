@@ -1,16 +1,16 @@
 # The worker: `docker build -t leaderboard-consumer .`, then `docker run` as the README says.
 #
-# A network with a certificate authority or a package index of its own hands them in as secrets, which stay out of the
+# In a network with its own certificate authority or package index, pass them as secrets, which stay out of the
 # image: `--secret id=ca,src=bundle.pem --secret id=index,src=index.env` (lines such as UV_INDEX_URL=... PIP_INDEX_URL=...).
 
-# A Debian-like base with Python 3.11 or later, its venv and certificates; both stages have the same one.
+# A Debian-like base with Python 3.11 or later, its venv and certificates; both stages use the same one.
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 
 FROM ${BASE_IMAGE} AS build
 WORKDIR /build
 ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_NO_CACHE=1 UV_PYTHON_DOWNLOADS=never
 
-# uv, and what builds the wheel: locked, and gone with this stage.
+# uv, and what builds the wheel: locked, and left behind in this stage.
 COPY requirements-image.txt .
 RUN --mount=type=secret,id=ca --mount=type=secret,id=index \
     set -a; [ ! -f /run/secrets/index ] || . /run/secrets/index; \
@@ -18,8 +18,8 @@ RUN --mount=type=secret,id=ca --mount=type=secret,id=index \
     python3 -m venv tools && tools/bin/python -m pip install --quiet --no-cache-dir --disable-pip-version-check \
     --require-hashes -r requirements-image.txt
 
-# What the worker needs at run time: locked, each file with its hash. Of the SDK's descriptions of AWS's services those
-# stay that it speaks to: DynamoDB, and where credentials come from.
+# What the worker needs at run time: locked, each file with its hash. Of the SDK's descriptions of AWS services only those
+# stay that it calls: DynamoDB, and the sources of credentials.
 COPY requirements.txt .
 RUN --mount=type=secret,id=ca --mount=type=secret,id=index \
     set -a; [ ! -f /run/secrets/index ] || . /run/secrets/index; \
@@ -50,10 +50,10 @@ ENV PATH=/app/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONUNBUFFERED=1 \
     CONSUMER_HTTP_HOST=0.0.0.0
 
-# A number, so that an orchestrator sees that it is not root. It owns nothing: all that is here is read only for it.
+# A number, so that an orchestrator sees that it is not root. It owns no file: everything here is read-only for it.
 USER 10001:10001
 EXPOSE 9464
-# ECS has a health check of its own in the task definition. A start may take a while when AWS does not answer.
+# ECS uses the health check of the task definition. A start may take a while when AWS does not answer.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["/app/bin/consumer", "healthcheck"]
 # No shell: SIGTERM reaches the worker itself.
 ENTRYPOINT ["/app/bin/consumer"]

@@ -1,5 +1,5 @@
-# What can be done here; `make help` lists it. Needs make, Python 3.11 or later and a package index as pip is
-# configured for; Java 17 and Maven where they are there. Everything made is under this folder: `make clean`.
+# `make help` lists the targets. They need make, Python 3.11 or later and the package index that pip is configured for; they
+# use Java 17 and Maven where these are installed. Everything they create is in this folder: `make clean`.
 
 PYTHON ?= python3
 UV ?= uv
@@ -15,58 +15,59 @@ ENGINE := .venv-engine/.made
 CLOUDFORMATION := .venv-deploy/.made
 PIP := -m pip --disable-pip-version-check --quiet
 PYTEST := $(BIN)/pytest -n 2 --durations=15
-# Locks say nothing of this machine or its index.
+# The locks name neither this machine nor its index.
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-annotate
 AUDIT := pip-audit@2.10.1
 LOCKS := requirements.txt requirements-dev.txt requirements-engine.txt requirements-image.txt requirements-deploy.txt
 
-# Where demo and tests find the embedded engine; without it they would install it into the user's cache.
+# Where demo and tests find the embedded engine; without this they would install it into the user's cache.
 export CONSUMER_DEMO_ENGINE := $(CURDIR)/.venv-engine/bin/python
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test proof wheel-test deploy-test image-test sbom audit check simulate guards coverage chaos soak measure bench lock clean dynamodb-local
+.PHONY: help demo test proof wheel-test deploy-test image-test sbom audit check simulate guards coverage chaos soak measure bench walk lock clean dynamodb-local
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "make %-15s %s\n", $$1, $$2 }'
 
-demo: $(DEV) $(ENGINE) ## a worker killed and started again on an embedded engine; the board is compared with a tally
+demo: $(DEV) $(ENGINE) ## a worker that is killed and started again on an embedded engine; the board must be exact
 	@$(BIN)/consumer demo
 
-# More at once than cores: these tests wait much of their time.
-test: $(DEV) $(ENGINE) dynamodb-local ## all tests but the long ones
+# More processes than cores: these tests wait most of the time.
+test: $(DEV) $(ENGINE) dynamodb-local ## all tests except the long ones
 	$(PYTEST) -n 4 -m "not proof and not deploy and not image"
 
-proof: $(DEV) $(ENGINE) dynamodb-local ## the long ones: kills and chaos on real engines
+proof: $(DEV) $(ENGINE) dynamodb-local ## the long tests: kills and chaos on real engines
 	$(PYTEST) -m "proof and not deploy and not image" -rP
 
-wheel-test: $(DEV) ## wheel and sdist in clean environments, without the repository (proof has it too)
+wheel-test: $(DEV) ## wheel and sdist in clean environments, without the repository (a part of proof)
 	$(PYTEST) tests/proof/test_wheel.py
 
-deploy-test: $(DEV) $(ENGINE) $(CLOUDFORMATION) dynamodb-local ## what deploy/ promises, against the real things
+deploy-test: $(DEV) $(ENGINE) $(CLOUDFORMATION) dynamodb-local ## what deploy/ promises, with the real programs
 	$(PYTEST) --dist loadscope -m deploy
 
-image-test: $(DEV) $(ENGINE) ## the image, built with buildah on Debian and run read-only; says why where it cannot (needs root)
+image-test: $(DEV) $(ENGINE) ## the image, built with buildah on Debian and run read-only (needs root)
 	$(BIN)/pytest -m image -rPs
 
-sbom: $(DEV) ## an SBOM and the licences of what the worker is made of, into dist/
+sbom: $(DEV) ## an SBOM and the licences of the worker's packages, into dist/
 	$(BIN)/python deploy/sbom.py requirements.txt dist
 
-audit: ## known vulnerabilities of everything locked (needs uv and the network: it fails where it cannot ask)
+audit: ## known vulnerabilities of all locked packages (needs uv and the network)
 	for lock in $(LOCKS); do $(UV) tool run $(AUDIT) --strict --require-hashes --disable-pip -r $$lock || exit 1; done
 
-check: $(DEV) ## format, lint, types, the direction of imports, dead code
+check: $(DEV) ## format, lint, types, the direction of imports, dead code, plain English
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/vulture
+	$(BIN)/python -m tests.style
 
-simulate: $(DEV) ## SEEDS=1000 simulated runs from BASE=0 on, on all cores; exit code 1 with the seeds that fail
+simulate: $(DEV) ## SEEDS=1000 simulated runs from BASE=0, on all cores; exit code 1 and the seeds that fail
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) --base $(BASE)
 
-guards: $(DEV) ## every clause and rule that exactly-once stands on, and the seed that fails without it
+guards: $(DEV) ## every clause and rule that exactly-once needs, and the seed that fails without it
 	@$(BIN)/python -m tests.simulation.guards
 
 coverage: $(DEV) ## branches of domain and worker that unit tests and simulation reach; at least 95 %
@@ -76,36 +77,39 @@ coverage: $(DEV) ## branches of domain and worker that unit tests and simulation
 	$(BIN)/coverage report --show-missing --skip-covered --fail-under=95
 
 chaos: SEEDS = 10
-chaos: $(DEV) $(ENGINE) ## workers killed and stopped over a splitting stream with faults: a minute each of SEEDS=10 seeds
+chaos: $(DEV) $(ENGINE) ## workers killed and stopped over a splitting stream with faults: one minute per seed, SEEDS=10
 	$(BIN)/python -m tests.chaos --seeds $(SEEDS)
 
-soak: $(DEV) $(ENGINE) ## chaos for MINUTES=5; what a worker that is spared takes must not grow
-	$(BIN)/python -m tests.soak --minutes $(MINUTES)
+soak: $(DEV) $(ENGINE) ## chaos for MINUTES=5; the memory of a worker that is not killed must not grow
+	$(BIN)/python -m tests.performance.soak --minutes $(MINUTES)
 
-measure: $(DEV) $(ENGINE) ## how fast and how frugal workers are, beside the limits; NAMES='start idle' for some
-	@$(BIN)/python -m tests.measure $(NAMES)
+measure: $(DEV) $(ENGINE) ## speed and cost of workers beside their limits; NAMES='start idle' for some
+	@$(BIN)/python -m tests.performance.measure $(NAMES)
 
 bench: $(DEV) $(ENGINE) dynamodb-local ## the worker beside a per-record handler, as Markdown; NAMES='hot idle' and ENGINES=ministack for some
-	@$(BIN)/python -m tests.bench $(NAMES) $(if $(ENGINES),--engines $(ENGINES)) $(if $(NAMES)$(ENGINES),,--write)
+	@$(BIN)/python -m tests.performance.bench $(NAMES) $(if $(ENGINES),--engines $(ENGINES)) $(if $(NAMES)$(ENGINES),,--write)
 
-lock: ## make the requirements files anew (needs uv)
+walk: $(DEV) $(ENGINE) ## the files that run between the reply of a page and the log line of its commit
+	@$(BIN)/python -m tests.walk
+
+lock: ## write the requirements files with the newest versions (needs uv)
 	$(COMPILE) --upgrade pyproject.toml -o requirements.txt
 	$(COMPILE) --upgrade pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
 	$(COMPILE) --upgrade --group engine -o requirements-engine.txt
 	$(COMPILE) --upgrade --group image -c requirements-dev.txt -o requirements-image.txt
 	$(COMPILE) --upgrade --group deploy -o requirements-deploy.txt
 
-dynamodb-local: ## fetch DynamoDB Local for the tests, where Java 17 and Maven are there
-	@tests/engines/fetch-dynamodb-local .dynamodb-local
+dynamodb-local: ## fetch DynamoDB Local for the tests, if Java 17 and Maven are installed
+	@tests/support/engines/fetch-dynamodb-local .dynamodb-local
 
-clean: ## remove everything that make made here
+clean: ## remove everything that make created here
 	rm -rf .venv .venv-engine .venv-deploy .dynamodb-local .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-# The environments. `pip install -e` builds with the locked hatchling: nothing is installed that has no hash.
+# The environments. `pip install -e` builds with the locked hatchling: everything that is installed has a hash.
 .venv/.locked: requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or later is needed: make PYTHON=...")'
-	@echo "Making .venv"
+	@echo "Creating .venv"
 	@$(PYTHON) -m venv --clear .venv
 	@$(BIN)/python $(PIP) install --require-hashes -r requirements-dev.txt
 	@touch $@
@@ -115,13 +119,13 @@ $(DEV): .venv/.locked pyproject.toml
 	@touch $@
 
 $(ENGINE): requirements-engine.txt
-	@echo "Making .venv-engine"
+	@echo "Creating .venv-engine"
 	@$(PYTHON) -m venv --clear .venv-engine
 	@.venv-engine/bin/python $(PIP) install --require-hashes -r requirements-engine.txt
 	@touch $@
 
 $(CLOUDFORMATION): requirements-deploy.txt
-	@echo "Making .venv-deploy"
+	@echo "Creating .venv-deploy"
 	@$(PYTHON) -m venv --clear .venv-deploy
 	@.venv-deploy/bin/python $(PIP) install --require-hashes -r requirements-deploy.txt
 	@touch $@

@@ -1,4 +1,4 @@
-"""Settings: environment variables `CONSUMER_...`, mirrored by command-line flags. All faults are told at once."""
+"""Settings: environment variables `CONSUMER_...`, mirrored by command-line flags. All faults are reported at once."""
 
 import os
 import re
@@ -33,7 +33,7 @@ StartPosition = Literal["TRIM_HORIZON", "LATEST"] | datetime
 
 
 class SettingsError(UsageFault):
-    """What is wrong with the settings: one line a fault."""
+    """What is wrong with the settings: one line per fault."""
 
     def __init__(self, faults: Iterable[str]) -> None:
         self.faults = tuple(faults)
@@ -82,7 +82,7 @@ def _choice(default: str, meaning: str, *choices: str) -> Any:
 
 
 class Settings(BaseSettings):
-    """What a person may choose. Made by `load`, which also checks that the values fit together."""
+    """What an operator can configure. Made by `load`, which also checks that the values fit together."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True)
 
@@ -91,7 +91,7 @@ class Settings(BaseSettings):
     leaderboard_table: str = _text("Leaderboards", "Table that holds the leaderboard.", TABLE, TABLE_PATTERN)
     lease_table: str = _text("consumer-leases", "Table of leases and checkpoints.", TABLE, TABLE_PATTERN)
     quarantine_table: str = _text("consumer-quarantine", "Table of poison records and gaps.", TABLE, TABLE_PATTERN)
-    worker_id: str | None = _text(None, "Name of this worker; none: made up at start.", WORKER, WORKER_PATTERN)
+    worker_id: str | None = _text(None, "Name of this worker; none: generated at start.", WORKER, WORKER_PATTERN)
     start_position: Annotated[StartPosition, PlainValidator(_start_position)] = _text(
         "TRIM_HORIZON", "Where the first stream is read from: TRIM_HORIZON, LATEST or an ISO time with a zone.", START
     )
@@ -101,16 +101,16 @@ class Settings(BaseSettings):
     max_future_seconds: int = _whole(86_400, "A game later than its record by more is poison.", 0, 315_360_000)
     poll_interval_seconds: float = _seconds(0.2, "A shard is read at most once in this time.", 0.05, 60)
     idle_poll_interval_seconds: float = _seconds(1.0, "The same for a shard that is idle.", 0.05, 60)
-    idle_after_seconds: float = _seconds(30.0, "How long no record comes until a shard is idle.", 0, 3600)
+    idle_after_seconds: float = _seconds(30.0, "Time without a record after which a shard is idle.", 0, 3600)
     batch_window_seconds: float = _seconds(0.0, "How long records wait for others to share a transaction.", 0, 60)
-    breaker_window: int = _whole(200, "Records of a shard that the circuit breaker looks back on.", 10, 1000)
-    breaker_share: float = _share(0.5, "Part of them that must be poison for the shard to halt.")
+    breaker_window: int = _whole(200, "Last records of a shard that the circuit breaker counts.", 10, 1000)
+    breaker_share: float = _share(0.5, "Share of them that must be poison for the shard to halt.")
     lease_ttl_seconds: float = _seconds(5.0, "Silence after which a worker counts as dead.", 1, 300)
-    pool_size: int = _whole(16, "Calls to DynamoDB at the same time.", 1, 256)
+    pool_size: int = _whole(16, "Concurrent calls to DynamoDB.", 1, 256)
     http_host: str = _text("127.0.0.1", "Address of /metrics, /livez and /readyz.", HOST, r"^\S{1,255}$")
-    http_port: int = _whole(9464, "Port of /metrics, /livez and /readyz; 0 picks a free one.", 0, 65_535)
+    http_port: int = _whole(9464, "Port of /metrics, /livez and /readyz; 0: any free one.", 0, 65_535)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _choice(
-        "INFO", "Least level that is logged.", "DEBUG", "INFO", "WARNING", "ERROR"
+        "INFO", "Lowest level that is logged.", "DEBUG", "INFO", "WARNING", "ERROR"
     )
     log_format: Literal["auto", "json", "pretty"] = _choice(
         "auto", "auto: pretty on a terminal, else json.", "auto", "json", "pretty"
@@ -128,7 +128,7 @@ def flag(name: str) -> str:
 
 
 def hint(name: str, key: Literal["right", "kind"]) -> str:
-    """What a value must be (a sentence: it must be ...), or the setting's range, choices or kind in a word."""
+    """What a value must be ("it must be ..."), or the setting's range, choices or kind in one word."""
     extra = Settings.model_fields[name].json_schema_extra
     assert isinstance(extra, dict)
     return str(extra.get(key) or name.rpartition("_")[2].upper())
@@ -138,7 +138,7 @@ def load(overrides: Mapping[str, object], *, needs: Collection[str], uses: Colle
     """The settings: `overrides` (flags, by the setting's name), else the environment, else the defaults.
 
     `uses` names the settings that the command uses; None: all, but those of the stream only when `needs` says "stream".
-    What it does not use is neither asked for nor complained about, and keeps its default. Raises SettingsError with
+    Settings that it does not use are neither required nor checked, and keep their defaults. Raises SettingsError with
     every fault.
     """
     if uses is None:
@@ -180,7 +180,7 @@ def _missing(chosen: Mapping[str, object], needs: Collection[str]) -> Iterator[s
 
 
 def _contradictions(chosen: Mapping[str, object]) -> Iterator[str]:
-    """Values that are right alone and wrong together."""
+    """Values that are valid alone and wrong together."""
     source, arn = chosen.get("source_table"), chosen.get("stream_arn")
     match = re.match(ARN_PATTERN, str(arn))
     streamed = match[1] if match else None
@@ -202,7 +202,7 @@ def _shared(chosen: Mapping[str, object], values: Mapping[str, object], sentence
 
 
 def _unknown() -> Iterator[str]:
-    """Variables that look like ours and are not. Their values are not shown: nobody knows what is in them."""
+    """Variables with our prefix that are no setting. Their values are not shown: they may be secret."""
     known = [variable(name) for name in Settings.model_fields]
     for name in sorted(os.environ):
         if name.upper().startswith(PREFIX) and not name.startswith(DEMO_PREFIX) and name not in known:

@@ -1,9 +1,9 @@
-"""Writes what the worker is made of: a CycloneDX SBOM and a list of licences over the locked set.
+"""Writes a CycloneDX SBOM and a list of licences of the locked packages.
 
     .venv/bin/python deploy/sbom.py requirements.txt dist
 
-Licences are what the installed packages say of themselves. A locked package that is not installed here because its
-marker is not for this machine is left out of the list of licences and stands in the SBOM without one.
+The licences are those that the installed packages declare. A locked package that is not installed here, because its
+marker is not for this machine, has no licence in the SBOM and is not in the list of licences.
 """
 
 import json
@@ -16,7 +16,7 @@ from typing import Any
 
 
 def components(lock: str) -> Iterator[dict[str, Any]]:
-    """One a locked package, in the lock's order."""
+    """One component per locked package, in the order of the lock."""
     for line in re.sub(r"\\\n", " ", lock).splitlines():
         pin = re.match(r"([A-Za-z0-9._-]+)==([^ ;]+)", line)
         if pin is None:

@@ -4,34 +4,27 @@ import os
 import random
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from consumer.demo import lifeline
+from consumer.demo import child_process
 from consumer.demo.engine import Engine
-from consumer.demo.installation import ENGINE_VARIABLE
 from consumer.demo.server import Server
-from tests.engines.dynamodb_local import DynamoDBLocal, what_is_missing
-from tests.engines.table_engine import ENGINE_NAMES, TableEngine, is_foreign
-
-_ENGINE_PYTHON = Path(__file__).parents[1] / ".venv-engine" / "bin" / "python"
+from tests.support.engines.dynamodb_local import DynamoDBLocal, what_is_missing
+from tests.support.engines.table_engine import ENGINE_NAMES, TableEngine, clean_environment
 
 
 def pytest_configure() -> None:
     """No test may reach a real account, or behave otherwise because of a variable in the developer's shell."""
-    for name in [name for name in os.environ if is_foreign(name)]:
-        del os.environ[name]
+    clean_environment()
     os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
-    if _ENGINE_PYTHON.exists():
-        os.environ.setdefault(ENGINE_VARIABLE, os.fspath(_ENGINE_PYTHON))
     os.environ.setdefault("SIMULATION_BASE", str(random.SystemRandom().randrange(1_000_000)))  # the workers inherit it
     # Started in the background of a shell that has no jobs, SIGINT would be ignored, and so in every child.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if "PYTEST_XDIST_WORKER" in os.environ:
         # A worker whose controller was killed would first finish its test, and its engines would wait for that.
-        lifeline.follow(os.getppid())
+        child_process.follow(os.getppid())
 
 
 def pytest_report_header() -> str:
@@ -53,17 +46,21 @@ def dynamodb_local_url() -> Iterator[str]:
         yield server.url
 
 
-@pytest.fixture(scope="session", params=ENGINE_NAMES)
+SCENARIO_ENGINES = (ENGINE_NAMES[0], *(pytest.param(name, marks=pytest.mark.proof) for name in ENGINE_NAMES[1:]))
+"""A scenario runs on the engine that PyPI has in `make test`, and on the other one in `make proof`."""
+
+
+@pytest.fixture(scope="session", params=SCENARIO_ENGINES)
 def engine(request: pytest.FixtureRequest) -> TableEngine:
-    """Each of the two engines in turn, shared by the tests of this process."""
+    """An engine, shared by the tests of this process."""
     name: str = request.param
     url: str = request.getfixturevalue(f"{name.replace('-', '_')}_url")
     return TableEngine(name, url)
 
 
-@pytest.fixture(params=ENGINE_NAMES)
+@pytest.fixture(params=SCENARIO_ENGINES)
 def fresh_engine(request: pytest.FixtureRequest) -> Iterator[TableEngine]:
-    """Each of the two engines in turn, started for this test alone: for heavy runs and for faults."""
+    """An engine that is started for this test alone: for heavy runs and for faults."""
     name: str = request.param
     with Engine() if name == "ministack" else _dynamodb_local() as server:
         yield TableEngine(name, server.url)

@@ -1,1 +1,1 @@
-"""The only rooms that know boto3. Its exceptions and its shapes end here."""
+"""The only package that imports boto3. Its exceptions and the shapes of its replies end here."""

@@ -1,40 +1,47 @@
-"""boto3 sessions and clients. Credentials, endpoints, signing and pools are the SDK's own; retries are not."""
+"""boto3 sessions and clients. The SDK keeps credentials, endpoints, signing and pools; it does not retry."""
 
+import getpass
 import os
 import re
+import socket
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, NoRegionError, ProfileNotFound
+from botocore.exceptions import BotoCoreError, ClientError, NoRegionError, ProfileNotFound
+from botocore.parsers import ResponseParserError
 
 from consumer import __version__
-from consumer.aws.bodies import write_bodies
-from consumer.aws.wire import refuse_garbage
+from consumer.aws.wire import reject_malformed_replies, write_transaction_bodies
 from consumer.domain.errors import StartRefused
 
 CONNECT_SECONDS: Final = 1
 READ_SECONDS: Final = 5
 
-NOBODY: Final = {"aws_access_key_id": "probe", "aws_secret_access_key": "probe", "aws_account_id": "000000000000"}
-"""Credentials of a client that sends nothing: a person's own are not looked for before they are needed."""
+_NO_CREDENTIALS: Final = {
+    "aws_access_key_id": "probe",
+    "aws_secret_access_key": "probe",
+    "aws_account_id": "000000000000",
+}
+"""For a client that sends nothing: it must not search for the real credentials before they are needed."""
 
 _REGION: Final = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d+")
 
 
 @dataclass(frozen=True, slots=True)
 class Clients:
-    """`dynamodb` writes the tables; `streams` may live in another region, the source's."""
+    """`dynamodb` is for the consumer's own tables; `streams` may be of another region, the source's."""
 
     dynamodb: Any
     streams: Any
 
 
 def connect(threads: int, stream_arn: str | None = None) -> Clients:
-    """Clients with one pooled connection a thread. The streams' region is the ARN's where that is a real one.
+    """Clients with one pooled connection per thread. The streams' region is the ARN's, where that is a real one.
 
-    The user agent is botocore's own, put together once: for each request anew it takes a tenth of the call's time.
+    The user agent is botocore's own, built once: botocore builds it for every request, a tenth of the call's time.
     Raises StartRefused when the SDK cannot be configured.
     """
     config = Config(
@@ -47,7 +54,7 @@ def connect(threads: int, stream_arn: str | None = None) -> Clients:
     )
     try:
         session = boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
-        spare = session.client("dynamodb", config=config, **NOBODY)
+        spare = session.client("dynamodb", config=config, **_NO_CREDENTIALS)
         config = config.merge(Config(user_agent=spare.meta.config.user_agent, user_agent_extra=""))
         clients = Clients(
             session.client("dynamodb", config=config),
@@ -64,14 +71,14 @@ def connect(threads: int, stream_arn: str | None = None) -> Clients:
             f"the AWS SDK cannot be set up: {str(error).rstrip('.')}. Check AWS_REGION, the AWS_ENDPOINT_URL variables "
             "and the other AWS_ variables, and the files that AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE name"
         ) from None
-    write_bodies(clients.dynamodb, spare)
-    refuse_garbage(clients.dynamodb)
-    refuse_garbage(clients.streams)
+    write_transaction_bodies(clients.dynamodb, spare)
+    reject_malformed_replies(clients.dynamodb)
+    reject_malformed_replies(clients.streams)
     return clients
 
 
 def _region_of(stream_arn: str | None) -> str | None:
-    """The ARN's region; None where it is no real one (DynamoDB Local says `ddblocal` whatever it is asked)."""
+    """The ARN's region; None where it is no real one (DynamoDB Local always writes `ddblocal`)."""
     if stream_arn is None:
         return None
     region = stream_arn.split(":")[3]
@@ -79,5 +86,22 @@ def _region_of(stream_arn: str | None) -> str | None:
 
 
 def resolution_seconds(stream_arn: str) -> int:
-    """How finely creation times are told: whole seconds; by DynamoDB Local whole minutes, rounded down."""
+    """The resolution of records' creation times: a second; with DynamoDB Local a minute, rounded down."""
     return 60 if ":ddblocal:" in stream_arn else 1
+
+
+def caller(dynamodb: Any) -> str:
+    """The caller's ARN; `user@host` where STS does not reply in time, or where the endpoint is not AWS."""
+    host = urlsplit(str(dynamodb.meta.endpoint_url)).hostname or ""
+    aws = host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))
+    if aws or os.environ.get("AWS_ENDPOINT_URL_STS"):
+        config = Config(retries={"total_max_attempts": 1}, connect_timeout=1, read_timeout=2)
+        try:
+            client = boto3.client("sts", region_name=dynamodb.meta.region_name, config=config)
+            return str(client.get_caller_identity()["Arn"])
+        except (BotoCoreError, ClientError, ResponseParserError, LookupError, ValueError):
+            pass
+    try:
+        return f"{getpass.getuser()}@{socket.gethostname()}"
+    except (KeyError, OSError):  # a container's user may have no name
+        return f"{os.getuid()}@{socket.gethostname()}"

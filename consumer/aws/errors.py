@@ -1,8 +1,9 @@
-"""botocore's exceptions become the domain's, once, by code and never by text."""
+"""botocore's exceptions become the domain's, once, by code and never by text; and which of them are worth a retry."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from threading import Event
+from typing import Final, TypeVar
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -15,10 +16,11 @@ from botocore.exceptions import (
 from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.parsers import ResponseParserError
 
-from consumer.domain.errors import DataTrimmed, IteratorExpired, StartRefused, Trouble, TroubleKind
+from consumer import retries
+from consumer.domain.errors import CallFailed, DataTrimmed, FailureKind, IteratorExpired, StartRefused
 
 _KINDS: Final = {
-    TroubleKind.THROTTLED: (
+    FailureKind.THROTTLED: (
         "LimitExceededException",
         "ProvisionedThroughputExceeded",
         "ProvisionedThroughputExceededException",
@@ -29,12 +31,12 @@ _KINDS: Final = {
         "ThrottlingException",
         "TooManyRequestsException",
     ),
-    TroubleKind.CONFLICT: (
+    FailureKind.CONFLICT: (
         "TransactionConflict",
         "TransactionConflictException",
         "TransactionInProgressException",
     ),
-    TroubleKind.DENIED: (
+    FailureKind.DENIED: (
         "AccessDenied",
         "AccessDeniedException",
         "ExpiredToken",
@@ -50,83 +52,22 @@ _KINDS: Final = {
         "UnauthorizedException",
         "UnrecognizedClientException",
     ),
-    TroubleKind.MISSING: ("ResourceNotFoundException", "TableNotFoundException"),
-    TroubleKind.REJECTED: ("ValidationException", "SerializationException", "IdempotentParameterMismatchException"),
+    FailureKind.MISSING: ("ResourceNotFoundException", "TableNotFoundException"),
+    FailureKind.REJECTED: ("ValidationException", "SerializationException", "IdempotentParameterMismatchException"),
 }
 KIND_OF_CODE: Final = {code: kind for kind, codes in _KINDS.items() for code in codes}
 """What an error code means for a retry. Source: DynamoDB's "Error handling" and the API references."""
 
 
-def code_of(error: ClientError) -> str:
-    """The error's code, empty when the answer had none."""
-    return str(error.response.get("Error", {}).get("Code", ""))
+RETRY_SECONDS: Final = 10.0
+"""For how long an operator's call that fails is retried, where the failure may pass."""
 
-
-def reasons_of(error: ClientError) -> list[str]:
-    """The codes by which a transaction was cancelled, by the index of its action; "None" where nothing was wrong."""
-    return [str((reason or {}).get("Code", "None")) for reason in error.response.get("CancellationReasons", ())]
-
-
-def trouble_of(error: ClientError | BotoCoreError | ResponseParserError) -> Trouble:
-    """The domain's word for what botocore raised."""
-    if isinstance(error, ClientError):
-        code = code_of(error)
-        kind = _cancelled_by(reasons_of(error)) or KIND_OF_CODE.get(code)
-        if kind is None:
-            kind = TroubleKind.SERVER if _status(error) >= 500 else TroubleKind.REJECTED
-        message = error.response.get("Error", {}).get("Message", "")
-        return Trouble(kind, f"{error.operation_name}: {code}: {message}")
-    if isinstance(error, NoCredentialsError):
-        return Trouble(
-            TroubleKind.DENIED,
-            "no AWS credentials were found: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give "
-            "the task a role",
-        )
-    if isinstance(error, PartialCredentialsError | CredentialRetrievalError):
-        return Trouble(TroubleKind.DENIED, str(error))
-    if isinstance(error, ResponseParserError):
-        return Trouble(TroubleKind.MALFORMED, f"the answer could not be read: {type(error).__name__}")
-    if isinstance(error, HTTPClientError | BotoConnectionError):
-        return Trouble(TroubleKind.NETWORK, str(error))
-    return Trouble(TroubleKind.SERVER, f"{type(error).__name__}: {error}")
-
-
-def may_pass(error: BaseException) -> bool:
-    """Whether it is trouble that a person's command should wait out for a while, and not tell at once."""
-    return isinstance(error, Trouble) and error.kind in (
-        TroubleKind.THROTTLED,
-        TroubleKind.NETWORK,
-        TroubleKind.SERVER,
-        TroubleKind.CONFLICT,
-    )
-
-
-def refusal_of(trouble: Trouble) -> StartRefused:
-    """Why a person's command, or a worker's start, ends here, and what that person can do."""
-    advice = {
-        TroubleKind.THROTTLED: "AWS throttles this: try again later, or give the tables more capacity",
-        TroubleKind.CONFLICT: "others write to the same rows all the time: try again",
-        TroubleKind.MISSING: "a table or stream that was there is gone: check whether it was deleted",
-        TroubleKind.DENIED: "AWS refuses: check the credentials and the permissions of this role",
-        TroubleKind.NETWORK: "AWS cannot be reached: check the region, the network and the AWS_ENDPOINT_URL variables",
-        TroubleKind.MALFORMED: "what answers does not speak DynamoDB: check the AWS_ENDPOINT_URL variables",
-    }.get(trouble.kind, "AWS does not do what it is asked")
-    return StartRefused(f"{advice} ({trouble.detail})")
-
-
-def _cancelled_by(reasons: list[str]) -> TroubleKind | None:
-    """What passes is told first: once it has, the same request shows what else is wrong with it."""
-    kinds = {KIND_OF_CODE.get(reason) for reason in reasons}
-    return next((kind for kind in (TroubleKind.CONFLICT, TroubleKind.THROTTLED) if kind in kinds), None)
-
-
-def _status(error: ClientError) -> int:
-    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+T = TypeVar("T")
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Inside it botocore's exceptions leave as the domain's. Put into it a call and the reading of its answer only."""
+    """Inside it botocore's exceptions leave as the domain's. Put only a call and the reading of its reply into it."""
     try:
         yield
     except ClientError as error:
@@ -135,9 +76,89 @@ def translated() -> Iterator[None]:
                 raise IteratorExpired from error
             case "TrimmedDataAccessException":
                 raise DataTrimmed from error
-        raise trouble_of(error) from error
+        raise call_failed_of(error) from error
     except (BotoCoreError, ResponseParserError) as error:
-        raise trouble_of(error) from error
+        raise call_failed_of(error) from error
     except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
-        # An answer of another shape than promised makes botocore's parser, or our reading of it, stumble.
-        raise Trouble(TroubleKind.MALFORMED, f"the answer could not be read: {error!r}") from error
+        # botocore's parser, and our reading, fail so on a reply of another shape than documented.
+        raise CallFailed(FailureKind.MALFORMED, f"the reply could not be read: {error!r}") from error
+
+
+def call_with_retries(call: Callable[[], T], stop: Event) -> T:
+    """The call's result. Failures that may pass are retried for RETRY_SECONDS; raises CallFailed for the others.
+
+    It waits between attempts on `stop`.
+    """
+
+    def attempt() -> T:
+        with translated():
+            return call()
+
+    return retries.persist(attempt, seconds=RETRY_SECONDS, stop=stop, retry_on=may_pass)
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether the same call may succeed soon, so that an operator's command retries it for a while."""
+    return isinstance(error, CallFailed) and error.kind in (
+        FailureKind.THROTTLED,
+        FailureKind.NETWORK,
+        FailureKind.SERVER,
+        FailureKind.CONFLICT,
+    )
+
+
+def refusal_of(failure: CallFailed) -> StartRefused:
+    """Why an operator's command, or a worker's start, ends here, and what the operator can do about it."""
+    advice = {
+        FailureKind.THROTTLED: "AWS throttles the requests: try again later, or give the tables more capacity",
+        FailureKind.CONFLICT: "other transactions keep writing to the same rows: try again",
+        FailureKind.MISSING: "a table or stream that was there is gone: check whether it was deleted",
+        FailureKind.DENIED: "AWS denies access: check the credentials and the permissions of this role",
+        FailureKind.NETWORK: "AWS cannot be reached: check the region, the network and the AWS_ENDPOINT_URL variables",
+        FailureKind.MALFORMED: "the reply does not come from DynamoDB: check the AWS_ENDPOINT_URL variables",
+    }.get(failure.kind, "AWS rejects the request")
+    return StartRefused(f"{advice} ({failure.detail})")
+
+
+def code_of(error: ClientError) -> str:
+    """The error's code, empty when the reply had none."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def reasons_of(error: ClientError) -> list[str]:
+    """The codes by which a transaction was cancelled, by the index of its action; "None" where nothing was wrong."""
+    return [str((reason or {}).get("Code", "None")) for reason in error.response.get("CancellationReasons", ())]
+
+
+def call_failed_of(error: ClientError | BotoCoreError | ResponseParserError) -> CallFailed:
+    """The domain's error for what botocore raised."""
+    if isinstance(error, ClientError):
+        code = code_of(error)
+        kind = _kind_of_cancellation(reasons_of(error)) or KIND_OF_CODE.get(code)
+        if kind is None:
+            kind = FailureKind.SERVER if _status(error) >= 500 else FailureKind.REJECTED
+        message = error.response.get("Error", {}).get("Message", "")
+        return CallFailed(kind, f"{error.operation_name}: {code}: {message}")
+    if isinstance(error, NoCredentialsError):
+        return CallFailed(
+            FailureKind.DENIED,
+            "no AWS credentials were found: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give "
+            "the task a role",
+        )
+    if isinstance(error, PartialCredentialsError | CredentialRetrievalError):
+        return CallFailed(FailureKind.DENIED, str(error))
+    if isinstance(error, ResponseParserError):
+        return CallFailed(FailureKind.MALFORMED, f"the reply could not be read: {type(error).__name__}")
+    if isinstance(error, HTTPClientError | BotoConnectionError):
+        return CallFailed(FailureKind.NETWORK, str(error))
+    return CallFailed(FailureKind.SERVER, f"{type(error).__name__}: {error}")
+
+
+def _kind_of_cancellation(reasons: list[str]) -> FailureKind | None:
+    """The reason that passes comes first: once it has passed, a retry shows what else is wrong with the request."""
+    kinds = {KIND_OF_CODE.get(reason) for reason in reasons}
+    return next((kind for kind in (FailureKind.CONFLICT, FailureKind.THROTTLED) if kind in kinds), None)
+
+
+def _status(error: ClientError) -> int:
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))

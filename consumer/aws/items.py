@@ -1,35 +1,32 @@
 """Rows of the lease and quarantine tables as DynamoDB items, and back. The encodings are a contract."""
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 from typing import Any, Final
 
+from consumer.domain.audit import AuditEntry
 from consumer.domain.breaker import Circuit
-from consumer.domain.leases import Birth, Lease, LeaseRow, Members, Pin, Shard, Vouch, label_of
+from consumer.domain.leases import Lease, LeaseRow, Shard, StreamStart, TableBinding, label_of
+from consumer.domain.membership import HeartbeatReport, Members
+from consumer.domain.replay import Mode, Progress, Range
+from consumer.domain.replies import Ledger
 
 Item = Mapping[str, Any]
+Action = dict[str, Any]
+"""An action of TransactWriteItems."""
 
 MEMBERS_KEY: Final = "members"
 SHARD_PREFIX: Final = "shard#"
 STREAM_PREFIX: Final = "stream#"
+REPLAY_PREFIX: Final = "replay#"
 WORKER_PREFIX: Final = "worker#"
-BIRTH: Final = "#birth"
+"""Of an attribute of the `members` item; the prefixes above are those of `leaseKey`."""
+
+BINDING: Final = "#birth"
 GAP: Final = "#gap"
-
-
-def shard_key(shard: Shard) -> str:
-    """`leaseKey` of a shard's row: shard ids are unique only within a stream."""
-    return f"{SHARD_PREFIX}{label_of(shard.stream_arn)}#{shard.shard_id}"
-
-
-def stream_key(stream_arn: str) -> str:
-    """`leaseKey` of a stream's pin."""
-    return f"{STREAM_PREFIX}{label_of(stream_arn)}"
-
-
-def lease_key(key: str) -> dict[str, Any]:
-    """The key of a row of the lease table."""
-    return {"leaseKey": {"S": key}}
+AUDIT: Final = "#audit"
+"""These three are partitions of the quarantine table. No shard id begins with `#`."""
 
 
 def number(value: int) -> dict[str, str]:
@@ -42,13 +39,47 @@ def seconds(value: float) -> dict[str, str]:
     return {"N": f"{value:.3f}".rstrip("0").rstrip(".")}
 
 
+def strings(values: tuple[str, ...]) -> dict[str, Any]:
+    """A list of strings."""
+    return {"L": [{"S": value} for value in values]}
+
+
 def iso(unix: float) -> str:
-    """A moment, to the millisecond."""
+    """An ISO time in UTC, to the millisecond."""
     return datetime.fromtimestamp(unix, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def is_date(stored: str) -> bool:
+    """Whether a stored `lastPlayedDate` is a day of the calendar, written YYYY-MM-DD."""
+    try:
+        return date.fromisoformat(stored).isoformat() == stored
+    except ValueError:
+        return False
+
+
+def text(item: Item, name: str, tag: str = "S") -> str | None:
+    """The attribute's value, None when there is no such attribute with this type tag."""
+    value = item.get(name, {}).get(tag)
+    return value if isinstance(value, str) else None
+
+
+def _float(item: Item, name: str) -> float | None:
+    value = text(item, name, "N")
+    return float(value) if value is not None else None
+
+
+def lease_key(key: str) -> dict[str, Any]:
+    """The key of an item of the lease table."""
+    return {"leaseKey": {"S": key}}
+
+
+def shard_key(shard: Shard) -> str:
+    """`leaseKey` of a shard's row. It holds the stream's label: shard ids are unique only within a stream."""
+    return f"{SHARD_PREFIX}{shard.label}#{shard.shard_id}"
+
+
 def lease_item(row: LeaseRow) -> dict[str, Any]:
-    """A shard's row."""
+    """A shard's row as an item."""
     item: dict[str, Any] = {
         **lease_key(shard_key(row.shard)),
         "streamArn": {"S": row.shard.stream_arn},
@@ -73,12 +104,9 @@ def lease_item(row: LeaseRow) -> dict[str, Any]:
 
 def lease_row(item: Item) -> LeaseRow:
     """A shard's row from its item."""
-    created = text(item, "checkpointCreatedAt", "N")
-    unlisted_since = text(item, "unlistedSince", "N")
-    halted_at = text(item, "haltedAt", "N")
     circuit = Circuit(
         recent=int(text(item, "recentPoison") or "0", 16),
-        halted_at=float(halted_at) if halted_at is not None else None,
+        halted_at=_float(item, "haltedAt"),
         free_to=text(item, "freeTo"),
         resumes=int(text(item, "resumes", "N") or "0"),
     )
@@ -89,95 +117,18 @@ def lease_row(item: Item) -> LeaseRow:
         checkpoint=item["checkpoint"]["S"],
         parent=text(item, "parentShardId"),
         children=tuple(child["S"] for child in item.get("childShardIds", {}).get("L", ())),
-        created=float(created) if created is not None else None,
-        unlisted_since=float(unlisted_since) if unlisted_since is not None else None,
+        created=_float(item, "checkpointCreatedAt"),
+        unlisted_since=_float(item, "unlistedSince"),
         circuit=circuit,
     )
 
 
-def pin_item(pin: Pin) -> dict[str, Any]:
-    """A stream's pin."""
-    item: dict[str, Any] = {
-        **lease_key(stream_key(pin.stream_arn)),
-        "streamArn": {"S": pin.stream_arn},
-        "rootShardIds": strings(pin.roots),
-        "pinComplete": {"BOOL": pin.complete},
-    }
-    if pin.floor is not None:
-        item["floor"] = seconds(pin.floor)
-    return item
-
-
-def pin_row(item: Item) -> Pin:
-    """A stream's pin from its item."""
-    floor, pinned_at = text(item, "floor", "N"), text(item, "pinnedAt", "N")
-    return Pin(
-        stream_arn=item["streamArn"]["S"],
-        floor=float(floor) if floor is not None else None,
-        roots=tuple(root["S"] for root in item["rootShardIds"]["L"]),
-        complete=bool(item["pinComplete"]["BOOL"]),
-        pinned_at=float(pinned_at) if pinned_at is not None else None,
-    )
-
-
-def birth_key(stream_arn: str) -> dict[str, Any]:
-    """The key of a stream's birth row in the quarantine table."""
-    return {"shardId": {"S": BIRTH}, "sequenceNumber": {"S": label_of(stream_arn)}}
-
-
-def birth_item(birth: Birth) -> dict[str, Any]:
-    """A stream's birth row."""
-    return {
-        **birth_key(birth.stream_arn),
-        "streamArn": {"S": birth.stream_arn},
-        "leaseTable": {"S": birth.lease_table},
-        "leaderboardTable": {"S": birth.leaderboard_table},
-    }
-
-
-def birth_row(item: Item) -> Birth:
-    """A stream's birth row from its item."""
-    return Birth(item["streamArn"]["S"], item["leaseTable"]["S"], item["leaderboardTable"]["S"])
-
-
-def gap_key(shard: Shard, checkpoint: str) -> dict[str, Any]:
-    """The key of a gap row: one a shard and checkpoint, however often it is found."""
-    return {"shardId": {"S": GAP}, "sequenceNumber": {"S": f"{shard}/{checkpoint}"}}
-
-
-def vouch_value(vouch: Vouch) -> dict[str, Any]:
-    """A beat, as a worker's attribute of the `members` item."""
-    return {
-        "M": {
-            "beat": number(vouch.beat),
-            "shards": number(vouch.shards),
-            "behind": number(vouch.behind),
-            "lagSeconds": seconds(vouch.lag_seconds),
-            "asOf": seconds(vouch.as_of),
-        }
-    }
-
-
-def vouch_of(value: Item) -> Vouch:
-    """A beat from its attribute. Workers of older versions did not tell how many shards are behind."""
-    told = value["M"]
-    return Vouch(
-        beat=int(told["beat"]["N"]),
-        shards=int(told["shards"]["N"]),
-        behind=int(text(told, "behind", "N") or 0),
-        lag_seconds=float(told["lagSeconds"]["N"]),
-        as_of=float(told["asOf"]["N"]),
-    )
-
-
-def members_of(item: Item) -> Members:
-    """The `members` item."""
-    workers = {
-        name.removeprefix(WORKER_PREFIX): vouch_of(value)
-        for name, value in item.items()
-        if name.startswith(WORKER_PREFIX)
-    }
-    return Members(int(text(item, "changes", "N") or 0), workers)
+FENCE: Final = "leaseOwner = :me AND leaseEpoch = :epoch"
+"""Keeps a zombie out: only the holder of this very epoch passes."""
+NEW_ROW: Final = "attribute_not_exists(leaseKey)"
+"""Of the lease table: the item is not there yet."""
+NEW_QUARANTINE_ROW: Final = "attribute_not_exists(shardId)"
+"""The same of the quarantine table."""
 
 
 def fence_values(lease: Lease) -> dict[str, Any]:
@@ -185,37 +136,239 @@ def fence_values(lease: Lease) -> dict[str, Any]:
     return {":me": {"S": lease.owner}, ":epoch": number(lease.epoch)}
 
 
-FENCE: Final = "leaseOwner = :me AND leaseEpoch = :epoch"
-"""Keeps a zombie out: only the holder of this very epoch passes."""
-NEW_ROW: Final = "attribute_not_exists(leaseKey)"
-"""Of the lease table: the row is not there yet."""
+def owned_by(owner: str | None) -> tuple[str, dict[str, Any]]:
+    """The condition that this worker owns the shard (None: no worker does), and its values."""
+    if owner is None:
+        return "attribute_not_exists(leaseOwner)", {}
+    return "leaseOwner = :owner", {":owner": {"S": owner}}
 
 
-def pin_check(table: str, stream_arn: str, *, pinned: bool) -> dict[str, Any]:
-    """The part of a transaction that demands the stream's pin in the lease table, or that there is none."""
+def resumed_times(resumes: int) -> tuple[str, dict[str, Any]]:
+    """The condition that the circuit was closed just so many times, and its values. Otherwise a halt is another one."""
+    if not resumes:
+        return "attribute_not_exists(resumes)", {}
+    return "resumes = :resumes", {":resumes": number(resumes)}
+
+
+def stream_key(stream_arn: str) -> str:
+    """`leaseKey` of a stream's row."""
+    return f"{STREAM_PREFIX}{label_of(stream_arn)}"
+
+
+def stream_start_item(start: StreamStart) -> dict[str, Any]:
+    """A stream's row as an item."""
+    item: dict[str, Any] = {
+        **lease_key(stream_key(start.stream_arn)),
+        "streamArn": {"S": start.stream_arn},
+        "rootShardIds": strings(start.roots),
+        "pinComplete": {"BOOL": start.complete},
+    }
+    if start.start_time is not None:
+        item["floor"] = seconds(start.start_time)
+    return item
+
+
+def stream_start_row(item: Item) -> StreamStart:
+    """A stream's row from its item."""
+    return StreamStart(
+        stream_arn=item["streamArn"]["S"],
+        start_time=_float(item, "floor"),
+        roots=tuple(root["S"] for root in item["rootShardIds"]["L"]),
+        complete=bool(item["pinComplete"]["BOOL"]),
+        started_at=_float(item, "pinnedAt"),
+    )
+
+
+def ledger_of(items: Iterable[Item]) -> Ledger:
+    """The rows of shards and of streams among the items of the lease table."""
+    rows, stream_starts = [], []
+    for item in items:
+        key = item["leaseKey"]["S"]
+        if key.startswith(SHARD_PREFIX):
+            rows.append(lease_row(item))
+        elif key.startswith(STREAM_PREFIX):
+            stream_starts.append(stream_start_row(item))
+    return Ledger(tuple(rows), tuple(stream_starts))
+
+
+def report_value(report: HeartbeatReport) -> dict[str, Any]:
+    """A heartbeat as a worker's attribute of the `members` item."""
     return {
-        "ConditionCheck": {
-            "TableName": table,
-            "Key": lease_key(stream_key(stream_arn)),
-            "ConditionExpression": "attribute_exists(leaseKey)" if pinned else NEW_ROW,
+        "M": {
+            "beat": number(report.number),
+            "shards": number(report.shards),
+            "behind": number(report.behind),
+            "lagSeconds": seconds(report.lag_seconds),
+            "asOf": seconds(report.as_of),
         }
     }
 
 
-def strings(values: tuple[str, ...]) -> dict[str, Any]:
-    """A list of strings."""
-    return {"L": [{"S": value} for value in values]}
+def report_of(value: Item) -> HeartbeatReport:
+    """A heartbeat from its attribute. Workers of older versions did not write how many shards are behind."""
+    fields = value["M"]
+    return HeartbeatReport(
+        number=int(fields["beat"]["N"]),
+        shards=int(fields["shards"]["N"]),
+        behind=int(text(fields, "behind", "N") or 0),
+        lag_seconds=float(fields["lagSeconds"]["N"]),
+        as_of=float(fields["asOf"]["N"]),
+    )
 
 
-def is_date(stored: str) -> bool:
-    """Whether a stored `lastPlayedDate` is a day that a calendar has, written YYYY-MM-DD."""
-    try:
-        return date.fromisoformat(stored).isoformat() == stored
-    except ValueError:
-        return False
+def members_of(item: Item) -> Members:
+    """The `members` item; an empty one where there is none yet."""
+    workers = {
+        name.removeprefix(WORKER_PREFIX): report_of(value)
+        for name, value in item.items()
+        if name.startswith(WORKER_PREFIX)
+    }
+    return Members(int(text(item, "changes", "N") or 0), workers)
 
 
-def text(item: Item, name: str, tag: str = "S") -> str | None:
-    """The attribute's value under its type tag, None when it has none."""
-    value = item.get(name, {}).get(tag)
-    return value if isinstance(value, str) else None
+_RUNNING: Final = "running"
+_FINISHED: Final = "finished"
+
+
+def progress_key(shard: Shard, target: str) -> dict[str, Any]:
+    """The key of a replay's progress row: one per shard and target table."""
+    return lease_key(f"{REPLAY_PREFIX}{shard}#{target}")
+
+
+def progress_item(progress: Progress) -> dict[str, Any]:
+    """A replay's progress row as an item."""
+    return {
+        **progress_key(progress.shard, progress.target),
+        "streamArn": {"S": progress.shard.stream_arn},
+        "shardId": {"S": progress.shard.shard_id},
+        "leaderboardTable": {"S": progress.target},
+        "mode": {"S": progress.mode.value},
+        "from": {"S": progress.range.first},
+        "to": {"S": progress.range.last},
+        "asked": {"S": progress.requested_last},
+        "position": {"S": progress.position},
+        "act": {"S": progress.replay_id},
+        "runner": {"S": progress.runner},
+        "startedBy": {"S": progress.who},
+        "startedAt": seconds(progress.started_at),
+        "state": {"S": _RUNNING if progress.running else _FINISHED},
+        "games": number(progress.games),
+        "skipped": number(progress.skipped),
+        "done": strings(tuple(map(str, progress.done))),
+    }
+
+
+def progress_row(item: Item) -> Progress:
+    """A replay's progress row from its item."""
+    return Progress(
+        shard=Shard(item["streamArn"]["S"], item["shardId"]["S"]),
+        target=item["leaderboardTable"]["S"],
+        mode=Mode(item["mode"]["S"]),
+        range=Range(item["from"]["S"], item["to"]["S"]),
+        requested_last=item["asked"]["S"],
+        position=item["position"]["S"],
+        replay_id=item["act"]["S"],
+        runner=item["runner"]["S"],
+        who=item["startedBy"]["S"],
+        started_at=float(item["startedAt"]["N"]),
+        running=text(item, "state") == _RUNNING,
+        games=int(item["games"]["N"]),
+        skipped=int(item["skipped"]["N"]),
+        done=tuple(_range_of(done["S"]) for done in item["done"]["L"]),
+    )
+
+
+def _range_of(stored: str) -> Range:
+    first, _, last = stored.partition("..")
+    return Range(first, last)
+
+
+PENDING: Final[dict[str, Any]] = {
+    "FilterExpression": "#state = :pending",
+    "ExpressionAttributeNames": {"#state": "state"},
+    "ExpressionAttributeValues": {":pending": {"S": "pending"}},
+    "Select": "COUNT",
+}
+"""Of a scan of the quarantine table: how many records are pending."""
+
+
+def partition_of(name: str) -> dict[str, Any]:
+    """Of a query of the quarantine table: one partition."""
+    return {"KeyConditionExpression": "shardId = :name", "ExpressionAttributeValues": {":name": {"S": name}}}
+
+
+def quarantine_key(partition: str, sort: str) -> dict[str, Any]:
+    """The key of an item of the quarantine table."""
+    return {"shardId": {"S": partition}, "sequenceNumber": {"S": sort}}
+
+
+def binding_key(stream_arn: str) -> dict[str, Any]:
+    """The key of a stream's table binding."""
+    return quarantine_key(BINDING, label_of(stream_arn))
+
+
+def binding_item(binding: TableBinding) -> dict[str, Any]:
+    """A table binding as an item."""
+    return {
+        **binding_key(binding.stream_arn),
+        "streamArn": {"S": binding.stream_arn},
+        "leaseTable": {"S": binding.lease_table},
+        "leaderboardTable": {"S": binding.leaderboard_table},
+    }
+
+
+def binding_row(item: Item) -> TableBinding:
+    """A table binding from its item."""
+    return TableBinding(item["streamArn"]["S"], item["leaseTable"]["S"], item["leaderboardTable"]["S"])
+
+
+def gap_key(shard: Shard, checkpoint: str) -> dict[str, Any]:
+    """The key of a shard's gap: one per checkpoint, however often the gap is found."""
+    return quarantine_key(GAP, f"{shard}/{checkpoint}")
+
+
+def gap(shard: Shard, checkpoint: str, found_at: float) -> dict[str, Any]:
+    """The gap in a shard after a checkpoint, without the key."""
+    return {
+        "streamArn": {"S": shard.stream_arn},
+        "shard": {"S": shard.shard_id},
+        "from": {"S": checkpoint},
+        "loss": {"S": "possible"},
+        "foundAt": {"S": iso(found_at)},
+    }
+
+
+def stream_gap_key(stream_arn: str, predecessor: str) -> dict[str, Any]:
+    """The key of the gap between two streams."""
+    return quarantine_key(GAP, f"{label_of(stream_arn)}/{label_of(predecessor)}")
+
+
+def stream_gap(stream_arn: str, predecessor: str, found_at: float) -> dict[str, Any]:
+    """The gap between two streams, without the key: neither has what was written while no stream was on."""
+    return {
+        "streamArn": {"S": stream_arn},
+        "from": {"S": label_of(predecessor)},
+        "to": {"S": label_of(stream_arn)},
+        "loss": {"S": "possible"},
+        "foundAt": {"S": iso(found_at)},
+    }
+
+
+_AUDIT_NAMES: Final = ("shardId", "sequenceNumber", "who", "at", "act", "target")
+
+
+def audit_item(entry: AuditEntry) -> dict[str, Any]:
+    """An audit entry as an item. Its key sorts by time; the same entry written twice is one item."""
+    content = f"{entry.who}|{entry.action}|{entry.target}|{sorted(entry.detail.items())}"
+    digest = hashlib.blake2b(content.encode(), digest_size=6).hexdigest()
+    fields = {"who": entry.who, "at": iso(entry.at), "act": entry.action, "target": entry.target, **entry.detail}
+    return {
+        **quarantine_key(AUDIT, f"{iso(entry.at)}#{digest}"),
+        **{name: {"S": value} for name, value in fields.items()},
+    }
+
+
+def audit_row(item: Item) -> dict[str, str]:
+    """An audit entry as an operator reads it: `who`, `at`, `act` and `target`, then its own details."""
+    names = [*_AUDIT_NAMES[2:], *sorted(name for name in item if name not in _AUDIT_NAMES)]
+    return {name: text(item, name) or "" for name in names}

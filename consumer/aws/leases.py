@@ -1,73 +1,88 @@
-"""The lease table: pins and shards' rows. Every write is conditional."""
+"""The lease table: the rows of streams and shards, and the `members` item. Every write is conditional."""
 
 from dataclasses import replace
 from typing import Any, Final
 
-from consumer.aws.adapters import WorkerAdapter
 from consumer.aws.errors import translated
-from consumer.aws.gaps import fill, stream_gap, stream_gap_key
 from consumer.aws.items import (
+    BINDING,
     FENCE,
-    NEW_ROW,
+    MEMBERS_KEY,
+    NEW_QUARANTINE_ROW,
+    WORKER_PREFIX,
+    Action,
     Item,
-    birth_item,
-    birth_key,
-    birth_row,
+    binding_item,
+    binding_key,
+    binding_row,
     fence_values,
     lease_item,
     lease_key,
     lease_row,
+    ledger_of,
+    members_of,
     number,
-    pin_item,
-    pin_row,
+    owned_by,
+    partition_of,
+    report_value,
     seconds,
     shard_key,
+    stream_gap,
+    stream_gap_key,
     stream_key,
+    stream_start_item,
+    stream_start_row,
     strings,
 )
-from consumer.aws.rows import BIRTHS, ledger_of
-from consumer.aws.transaction import Action, transact
-from consumer.aws.update import update
-from consumer.domain.leases import Adoption, Birth, Lease, LeaseRow, Origin, Pin
-from consumer.domain.outcomes import Done, Ledger, Lost, Refused
+from consumer.aws.transact import put_new, set_missing, transact, transact_or_lose, update_item
+from consumer.domain.leases import Adoption, Lease, LeaseRow, Origin, StreamStart, TableBinding, TableNames
+from consumer.domain.membership import HeartbeatReport, Members
 from consumer.domain.position import SHARD_END
+from consumer.domain.replies import Done, HeartbeatRemoved, Ledger, Lost, Refused
 
 FINISHED: Final = "checkpoint = :end"
 _END: Final = {":end": {"S": SHARD_END}}
 
 
-class DynamoLeases(WorkerAdapter):
-    """The Ledgers port over a boto3 client."""
+class DynamoLeases:
+    """The Ledgers port over a boto3 client: streams first, then shards."""
 
-    # --- streams ---
+    def __init__(self, client: Any, tables: TableNames) -> None:
+        self._client = client
+        self._tables = tables
 
     @translated()
-    def origin(self, stream_arn: str) -> Origin:
-        """Pin and birth row in one read transaction: no writer can come between."""
-        pin, birth = self._get_both(stream_arn)
-        origin = Origin(pin, birth)
-        if not origin.begins:
+    def read_origin(self, stream_arn: str) -> Origin:
+        """One read transaction for the stream's row and its binding: no writer can come between."""
+        start, binding = self._read_stream(stream_arn)
+        origin = Origin(start, binding)
+        if not origin.starting:
             return origin
-        births = [birth for birth in self._births() if birth.stream_arn != stream_arn]
-        return replace(origin, others=tuple((birth, self._get_both(birth.stream_arn)[0]) for birth in births))
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._tables.quarantine, ConsistentRead=True, **partition_of(BINDING)
+        )
+        bindings = [binding_row(item) for page in pages for item in page["Items"]]
+        others = [binding for binding in bindings if binding.stream_arn != stream_arn]
+        return replace(origin, others=tuple((other, self._read_stream(other.stream_arn)[0]) for other in others))
 
-    def pin(self, pin: Pin, predecessor: str | None, found_at: float) -> Done | Lost:
-        """Pin and birth row in one transaction, each only if absent; with them the gap that a predecessor leaves."""
-        birth = Birth(pin.stream_arn, self._leases, self._leaderboard)
-        # When it was found makes it a request of its own: after `init --adopt` the one before may be minutes old.
+    def record_stream_start(self, start: StreamStart, predecessor: str | None, found_at: float) -> Done | Lost:
+        """The stream's row and its binding, each only if absent, and the gap that a predecessor leaves."""
+        binding = TableBinding(start.stream_arn, self._tables.leases, self._tables.leaderboard)
+        # The time makes it a request of its own: before an `init --adopt` the same content may have been sent.
         actions = [
-            _put(self._leases, {**pin_item(pin), "pinnedAt": seconds(found_at)}, NEW_ROW),
-            _put(self._quarantine, birth_item(birth), "attribute_not_exists(shardId)"),
+            put_new(self._tables.leases, {**stream_start_item(start), "pinnedAt": seconds(found_at)}),
+            put_new(self._tables.quarantine, binding_item(binding), NEW_QUARANTINE_ROW),
         ]
         if predecessor is not None:
-            key = stream_gap_key(pin.stream_arn, predecessor)
-            actions.append(fill(self._quarantine, key, stream_gap(pin.stream_arn, predecessor, found_at)))
-        return self._all_or_nothing(actions)
+            key = stream_gap_key(start.stream_arn, predecessor)
+            gap = stream_gap(start.stream_arn, predecessor, found_at)
+            actions.append(set_missing(self._tables.quarantine, key, gap))
+        return transact_or_lose(self._client, actions)
 
-    def plant(self, stream_arn: str, rows: tuple[LeaseRow, ...]) -> Done | Lost | Refused:
-        """Root rows if absent, while the pin is incomplete: a late repetition must not bring back a row."""
+    def create_root_rows(self, stream_arn: str, rows: tuple[LeaseRow, ...]) -> Done | Lost | Refused:
+        """Rows if absent, while the stream's start is incomplete: a late repetition must not bring back a row."""
         incomplete = {
-            "TableName": self._leases,
+            "TableName": self._tables.leases,
             "Key": lease_key(stream_key(stream_arn)),
             "ConditionExpression": "pinComplete = :no",
             "ExpressionAttributeValues": {":no": {"BOOL": False}},
@@ -75,28 +90,29 @@ class DynamoLeases(WorkerAdapter):
         cancelled = transact(self._client, [{"ConditionCheck": incomplete}, *map(self._put_new, rows)])
         if cancelled is None:
             return Done()
-        cancelled.only_conditions()
+        cancelled.require_failed_condition()
         if 0 in cancelled.failed:
             return Lost(None)
         return Refused(existing=frozenset(rows[index - 1].shard.shard_id for index in cancelled.failed))
 
-    def complete_pin(self, stream_arn: str) -> Done:
-        """Marks the pin complete; a pin that is gone is not made again."""
+    def complete_stream_start(self, stream_arn: str) -> Done:
+        """A stream's row that was deleted is not made again."""
         self._update(
             stream_key(stream_arn), "SET pinComplete = :yes", "attribute_exists(leaseKey)", {":yes": {"BOOL": True}}
         )
         return Done()
 
-    # --- shards ---
-
     def adopt(self, adoption: Adoption) -> Done | Lost:
-        """The list, if it is as it was read, and the rows, if they are absent: a shard is counted in once."""
-        into, before, after = adoption.into, adoption.before, adoption.after
-        joined = self._relist_roots(into, after) if isinstance(into, Pin) else self._relist(into, before, after)
-        return self._all_or_nothing([joined, *map(self._put_new, adoption.rows)])
+        """The list, if it is as it was read, and the rows, if they are absent: a shard is adopted once."""
+        into = adoption.into
+        if isinstance(into, StreamStart):
+            list_action = self._set_roots(into, adoption.after)
+        else:
+            list_action = self._set_children(into, adoption.after)
+        return transact_or_lose(self._client, [list_action, *map(self._put_new, adoption.rows)])
 
-    def mark(self, row: LeaseRow, unlisted_since: float | None) -> Done:
-        """Of several workers' notes the first one stays; what another has noted since is not taken away."""
+    def mark_unlisted(self, row: LeaseRow, unlisted_since: float | None) -> Done:
+        """The first worker's note stays; only the note that was read is removed."""
         key = shard_key(row.shard)
         if unlisted_since is not None:
             condition = f"{FINISHED} AND attribute_not_exists(unlistedSince)"
@@ -106,14 +122,14 @@ class DynamoLeases(WorkerAdapter):
             self._update(key, "REMOVE unlistedSince", "unlistedSince = :since", values)
         return Done()
 
-    def forget(self, row: LeaseRow, pin: Pin | None) -> Done | Lost:
-        """The row, while its note and its children are those that were read, and its place among the pin's roots."""
+    def forget(self, row: LeaseRow, start: StreamStart | None) -> Done | Lost:
+        """Deletes the row, if its note and its children are as they were read, and takes it out of the roots."""
         if row.unlisted_since is None:
             return Lost(None)
         delete = {
-            "TableName": self._leases,
+            "TableName": self._tables.leases,
             "Key": lease_key(shard_key(row.shard)),
-            "ConditionExpression": f"{FINISHED} AND unlistedSince = :since AND {_unchanged(row.children)}",
+            "ConditionExpression": f"{FINISHED} AND unlistedSince = :since AND {_same_children(row)}",
             "ExpressionAttributeValues": {
                 **_END,
                 ":since": seconds(row.unlisted_since),
@@ -121,94 +137,128 @@ class DynamoLeases(WorkerAdapter):
             },
         }
         actions: list[Action] = [{"Delete": delete}]
-        if pin is not None:
-            left = tuple(root for root in pin.roots if root != row.shard.shard_id)
-            actions.append(self._relist_roots(pin, left))
-        return self._all_or_nothing(actions)
+        if start is not None:
+            actions.append(self._set_roots(start, start.without(row.shard.shard_id).roots))
+        return transact_or_lose(self._client, actions)
 
     @translated()
     def load(self) -> Ledger:
         """One consistent scan over all pages."""
-        pages = self._client.get_paginator("scan").paginate(TableName=self._leases, ConsistentRead=True)
+        pages = self._client.get_paginator("scan").paginate(TableName=self._tables.leases, ConsistentRead=True)
         return ledger_of(item for page in pages for item in page["Items"])
 
     @translated()
     def claim(self, row: LeaseRow, lease: Lease) -> LeaseRow | Lost:
-        """Owner and epoch in one write, if nobody was faster; the epoch only grows."""
-        held = "leaseOwner = :owner" if row.owner is not None else "attribute_not_exists(leaseOwner)"
-        values = {":me": {"S": lease.owner}, ":new": number(lease.epoch), ":epoch": number(row.epoch)}
-        if row.owner is not None:
-            values[":owner"] = {"S": row.owner}
+        """Owner and epoch in one write, if no other worker changed them first; the epoch only grows."""
+        owned, values = owned_by(row.owner)
+        values |= {":me": {"S": lease.owner}, ":new": number(lease.epoch), ":epoch": number(row.epoch)}
         failed, item = self._update(
-            shard_key(row.shard), "SET leaseOwner = :me, leaseEpoch = :new", f"{held} AND leaseEpoch = :epoch", values
+            shard_key(row.shard), "SET leaseOwner = :me, leaseEpoch = :new", f"{owned} AND leaseEpoch = :epoch", values
         )
         if failed:
             return Lost(lease_row(item) if item else None)
         return lease_row(item or {})
 
     def release(self, lease: Lease) -> Done:
-        """Takes the owner away; the epoch stays, the next claim raises it."""
+        """Removes the owner; the epoch stays, and the next claim raises it."""
         self._update(shard_key(lease.shard), "REMOVE leaseOwner", FENCE, fence_values(lease))
         return Done()
 
     def _update(self, key: str, expression: str, condition: str, values: dict[str, Any]) -> tuple[bool, Item | None]:
-        return update(self._client, self._leases, key, expression, condition, values)
-
-    def _all_or_nothing(self, actions: list[Action]) -> Done | Lost:
-        cancelled = transact(self._client, actions)
-        if cancelled is None:
-            return Done()
-        cancelled.only_conditions()
-        return Lost(None)
+        return update_item(self._client, self._tables.leases, key, expression, condition, values)
 
     def _put_new(self, row: LeaseRow) -> Action:
-        return _put(self._leases, lease_item(row), NEW_ROW)
+        return put_new(self._tables.leases, lease_item(row))
 
-    def _relist(self, parent: LeaseRow, before: tuple[str, ...], after: tuple[str, ...]) -> Action:
-        """A finished shard's children."""
+    def _set_children(self, parent: LeaseRow, after: tuple[str, ...]) -> Action:
+        """Of a finished shard."""
         return {
             "Update": {
-                "TableName": self._leases,
+                "TableName": self._tables.leases,
                 "Key": lease_key(shard_key(parent.shard)),
                 "UpdateExpression": "SET childShardIds = :after",
-                "ConditionExpression": f"{FINISHED} AND {_unchanged(before)}",
-                "ExpressionAttributeValues": {**_END, ":before": strings(before), ":after": strings(after)},
+                "ConditionExpression": f"{FINISHED} AND {_same_children(parent)}",
+                "ExpressionAttributeValues": {**_END, ":before": strings(parent.children), ":after": strings(after)},
             }
         }
 
-    def _relist_roots(self, pin: Pin, after: tuple[str, ...]) -> Action:
-        """A complete pin's roots: before, they are being planted."""
-        values = {":before": strings(pin.roots), ":after": strings(after), ":yes": {"BOOL": True}}
+    def _set_roots(self, start: StreamStart, after: tuple[str, ...]) -> Action:
+        """Of a complete stream start: until then workers create the root rows."""
+        values = {":before": strings(start.roots), ":after": strings(after), ":yes": {"BOOL": True}}
         return {
             "Update": {
-                "TableName": self._leases,
-                "Key": lease_key(stream_key(pin.stream_arn)),
+                "TableName": self._tables.leases,
+                "Key": lease_key(stream_key(start.stream_arn)),
                 "UpdateExpression": "SET rootShardIds = :after",
                 "ConditionExpression": "rootShardIds = :before AND pinComplete = :yes",
                 "ExpressionAttributeValues": values,
             }
         }
 
-    def _get_both(self, stream_arn: str) -> tuple[Pin | None, Birth | None]:
-        answer = self._client.transact_get_items(
+    def _read_stream(self, stream_arn: str) -> tuple[StreamStart | None, TableBinding | None]:
+        reply = self._client.transact_get_items(
             TransactItems=[
-                {"Get": {"TableName": self._leases, "Key": lease_key(stream_key(stream_arn))}},
-                {"Get": {"TableName": self._quarantine, "Key": birth_key(stream_arn)}},
+                {"Get": {"TableName": self._tables.leases, "Key": lease_key(stream_key(stream_arn))}},
+                {"Get": {"TableName": self._tables.quarantine, "Key": binding_key(stream_arn)}},
             ]
         )
-        pin, birth = (found.get("Item") for found in answer["Responses"])
-        return pin_row(pin) if pin else None, birth_row(birth) if birth else None
-
-    def _births(self) -> list[Birth]:
-        pages = self._client.get_paginator("query").paginate(TableName=self._quarantine, ConsistentRead=True, **BIRTHS)
-        return [birth_row(item) for page in pages for item in page["Items"]]
+        start, binding = (response.get("Item") for response in reply["Responses"])
+        return stream_start_row(start) if start else None, binding_row(binding) if binding else None
 
 
-def _put(table: str, item: dict[str, Any], condition: str) -> Action:
-    return {"Put": {"TableName": table, "Item": item, "ConditionExpression": condition}}
-
-
-def _unchanged(children: tuple[str, ...]) -> str:
-    """The list of children is as it was read. An empty one may be stored as such, or not at all."""
+def _same_children(row: LeaseRow) -> str:
+    """The list of children is as it was read. An empty list may be stored as such, or not at all."""
     same = "childShardIds = :before"
-    return same if children else f"(attribute_not_exists(childShardIds) OR {same})"
+    return same if row.children else f"(attribute_not_exists(childShardIds) OR {same})"
+
+
+class DynamoMembership:
+    """The Membership port over a boto3 client."""
+
+    def __init__(self, client: Any, tables: TableNames) -> None:
+        self._client = client
+        self._leases = tables.leases
+
+    def send_heartbeat(
+        self, owner: str, report: HeartbeatReport, *, joining: bool, bump: bool
+    ) -> Done | HeartbeatRemoved:
+        """One UpdateItem. Only a joining heartbeat may add the worker: a late one must not bring it back."""
+        failed = self._update(
+            owner,
+            "SET #worker = :vouch" + (" ADD changes :one" if bump else ""),
+            None if joining else "attribute_exists(#worker)",
+            {":vouch": report_value(report)} | ({":one": number(1)} if bump else {}),
+        )
+        return HeartbeatRemoved() if failed else Done()
+
+    @translated()
+    def read_members(self) -> Members:
+        """One consistent read."""
+        return members_of(read_members_item(self._client, self._leases).get("Item", {}))
+
+    def leave(self, owner: str) -> Done:
+        """Removes the worker, once."""
+        self._remove(owner, "attribute_exists(#worker)", {})
+        return Done()
+
+    def evict(self, owner: str, heartbeat: int) -> Done:
+        """Removes the worker, unless it has sent another heartbeat since."""
+        self._remove(owner, "#worker.beat = :beat", {":beat": number(heartbeat)})
+        return Done()
+
+    def _remove(self, owner: str, condition: str, values: dict[str, Any]) -> None:
+        self._update(owner, "REMOVE #worker ADD changes :one", condition, {":one": number(1), **values})
+
+    def _update(self, owner: str, expression: str, condition: str | None, values: dict[str, Any]) -> bool:
+        """Whether the condition failed."""
+        names = {"#worker": WORKER_PREFIX + owner}
+        failed, _ = update_item(
+            self._client, self._leases, MEMBERS_KEY, expression, condition, values, names, returning=False
+        )
+        return failed
+
+
+def read_members_item(client: Any, leases: str) -> dict[str, Any]:
+    """The reply to a consistent read of the `members` item."""
+    reply: dict[str, Any] = client.get_item(TableName=leases, Key=lease_key(MEMBERS_KEY), ConsistentRead=True)
+    return reply

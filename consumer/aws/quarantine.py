@@ -1,79 +1,154 @@
-"""The quarantine, read: small heads first, a whole record only when it is asked for."""
+"""The quarantine as operators read and resolve it: entries without their records, a whole record, redrive, discard."""
 
 from collections.abc import Iterator
 from threading import Event
 from typing import Any, Final
 
-from consumer.aws.items import Item, text
-from consumer.aws.pages import ask, query, scan
-from consumer.domain.parcel import unpack
+from consumer.aws.errors import call_with_retries
+from consumer.aws.items import Action, Item, iso, quarantine_key, text
+from consumer.aws.operator_reads import read_items
+from consumer.aws.operator_writes import put_audit_entry
+from consumer.aws.transact import NO_DATE, Cancelled, add_delta, is_later, transact
+from consumer.domain.errors import CallFailed, FailureKind
+from consumer.domain.leases import TableNames
 from consumer.domain.position import is_sequence_number
-from consumer.domain.quarantine import Head, Settled, State
+from consumer.domain.quarantine import (
+    AlreadyResolved,
+    Application,
+    EntryState,
+    OperatorAction,
+    QuarantineEntry,
+    Resolution,
+)
+from consumer.domain.records import unpack
+from consumer.domain.replies import Done, Refused
 
-_HEAD: Final = (
+_COLUMNS: Final = (
     "shardId, sequenceNumber, reason, detail, #state, playerId, parts, quarantinedAt, createdAt, streamArn, "
     "appliedAt, appliedBy, repairs, discardedAt, discardedBy, discardReason"
 )
-_NAMES: Final = {"#state": "state"}
+STILL_PENDING: Final = "#state = :pending"
+"""Makes it exact: of two operators, two attempts, or a crash and its repetition, one is counted."""
 
 
 class DynamoQuarantine:
-    """Reads over a boto3 client, which wait on `stop` when they must be tried again."""
+    """The Quarantine port over a boto3 client. Only reads are retried; they wait on `stop`."""
 
-    def __init__(self, client: Any, quarantine: str, stop: Event) -> None:
+    def __init__(self, client: Any, tables: TableNames, stop: Event) -> None:
         self._client = client
-        self._quarantine = quarantine
+        self._tables = tables
         self._stop = stop
 
-    def heads(self, shard_id: str | None = None) -> Iterator[Head]:
-        """All heads, of one shard id or of all, in no order. Gap, birth and audit rows, and parts, have keys that are
-        no sequence number. Raises Trouble.
-        """
+    def entries(self, shard_id: str | None = None) -> Iterator[QuarantineEntry]:
+        """One partition, or a scan; see operator_ports.Quarantine. Other rows have keys that are no sequence number."""
         request: dict[str, Any] = {
-            "TableName": self._quarantine,
-            "ProjectionExpression": _HEAD,
-            "ExpressionAttributeNames": _NAMES,
+            "TableName": self._tables.quarantine,
+            "ProjectionExpression": _COLUMNS,
+            "ExpressionAttributeNames": {"#state": "state"},
         }
-        if shard_id is None:
-            rows = scan(self._client, self._stop, **request)
-        else:
-            request |= {
-                "KeyConditionExpression": "shardId = :shard",
-                "ExpressionAttributeValues": {":shard": {"S": shard_id}},
-            }
-            rows = query(self._client, self._stop, **request)
-        for row in rows:
+        read = self._client.scan
+        if shard_id is not None:
+            read = self._client.query
+            request["KeyConditionExpression"] = "shardId = :shard"
+            request["ExpressionAttributeValues"] = {":shard": {"S": shard_id}}
+        for row in read_items(read, self._stop, **request):
             if is_sequence_number(row["sequenceNumber"]["S"]) and not row["shardId"]["S"].startswith("#"):
-                yield head_of(row)
+                yield _entry(row)
 
-    def head(self, shard_id: str, sequence_number: str) -> Head | None:
-        """One record's head, None when there is none. Raises Trouble."""
-        key = {"shardId": {"S": shard_id}, "sequenceNumber": {"S": sequence_number}}
-        answer = ask(
-            lambda: self._client.get_item(TableName=self._quarantine, Key=key, ConsistentRead=True), self._stop
-        )
-        row = answer.get("Item")
-        return head_of(row) if row else None
+    def entry(self, shard_id: str, sequence_number: str) -> QuarantineEntry | None:
+        """One consistent read; see operator_ports.Quarantine."""
+        row = self._get(quarantine_key(shard_id, sequence_number))
+        return _entry(row) if row else None
 
-    def record(self, head: Head) -> dict[str, Any]:
-        """The whole record in wire form. Raises Trouble; ValueError or OSError when a part is missing or damaged."""
-        return unpack(self._part(head, position) for position in range(1, head.parts + 1))
+    def record(self, entry: QuarantineEntry) -> dict[str, Any]:
+        """All parts; see operator_ports.Quarantine. OSError, too, when a part is damaged."""
+        return unpack(self._part(entry, position) for position in range(1, entry.parts + 1))
 
-    def _part(self, head: Head, position: int) -> bytes:
-        key = {"shardId": {"S": head.shard_id}, "sequenceNumber": {"S": f"{head.sequence_number}#{position}"}}
-        answer = ask(
-            lambda: self._client.get_item(TableName=self._quarantine, Key=key, ConsistentRead=True), self._stop
-        )
-        part: bytes | None = answer.get("Item", {}).get("record", {}).get("B")
+    def apply(self, application: Application) -> Done | AlreadyResolved | Refused:
+        """The entry's new state, the player's delta and the audit entry; see operator_ports.Quarantine."""
+        action, player, delta = application.action, application.player, application.delta
+        attributes: dict[str, Any] = {}
+        if application.repairs:
+            attributes["repairs"] = {"M": {field: {"S": value} for field, value in sorted(application.repairs.items())}}
+        add = add_delta(self._tables.leaderboard, player, delta, dated=application.dated)
+        reply = self._resolve(action, EntryState.APPLIED, attributes, add)
+        if not isinstance(reply, Cancelled):
+            return reply
+        if 1 not in reply.failed:
+            return Refused(invalid=reply.invalid, suspects=frozenset([player]))
+        stored = text(reply.failed[1] or {}, "lastPlayedDate")
+        if stored is not None and is_later(stored, delta.date):
+            return Refused({player: stored})
+        return Refused(invalid=NO_DATE, suspects=frozenset([player]))
+
+    def discard(self, action: OperatorAction, why: str) -> Done | AlreadyResolved:
+        """The entry's new state and the audit entry; see operator_ports.Quarantine."""
+        reply = self._resolve(action, EntryState.DISCARDED, {"discardReason": {"S": why}})
+        if isinstance(reply, Cancelled):
+            raise CallFailed(FailureKind.REJECTED, reply.invalid or "the quarantine table refuses the row")
+        return reply
+
+    def _resolve(
+        self, action: OperatorAction, state: EntryState, attributes: dict[str, Any], *more: Action
+    ) -> Done | AlreadyResolved | Cancelled:
+        """Writes the entry's new state, `more` and the audit entry, if the record is pending."""
+        audit_entry = put_audit_entry(self._tables.quarantine, action.audit_entry)
+        cancelled = transact(self._client, [self._set_state(action, state, attributes), *more, audit_entry])
+        if cancelled is None:
+            return Done()
+        if 0 in cancelled.failed:
+            row = cancelled.failed[0]
+            if row and text(row, "act") == action.token:
+                return Done()  # this very action, whose reply was lost
+            return AlreadyResolved(_entry(row) if row else None)
+        if not cancelled.failed:
+            cancelled.raise_conflict()
+        return cancelled
+
+    def _get(self, key: dict[str, Any]) -> Item | None:
+        def get() -> Item | None:
+            reply = self._client.get_item(TableName=self._tables.quarantine, Key=key, ConsistentRead=True)
+            item: Item | None = reply.get("Item")
+            return item
+
+        return call_with_retries(get, self._stop)
+
+    def _part(self, entry: QuarantineEntry, position: int) -> bytes:
+        row = self._get(quarantine_key(entry.shard_id, f"{entry.sequence_number}#{position}")) or {}
+        part: bytes | None = row.get("record", {}).get("B")
         if part is None:
-            raise ValueError(f"part {position} of record {head.sequence_number} is missing")
+            raise ValueError(f"part {position} of record {entry.sequence_number} is missing")
         return part
 
+    def _set_state(self, action: OperatorAction, state: EntryState, attributes: dict[str, Any]) -> Action:
+        """Sets the state, how it came about and `attributes`; reason, detail and parts stay as they were."""
+        entry, audit_entry = action.entry, action.audit_entry
+        attributes = {
+            "state": {"S": state.value},
+            f"{state}At": {"S": iso(audit_entry.at)},
+            f"{state}By": {"S": audit_entry.who},
+            "act": {"S": action.token},
+            **attributes,
+        }
+        return {
+            "Update": {
+                "TableName": self._tables.quarantine,
+                "Key": quarantine_key(entry.shard_id, entry.sequence_number),
+                "UpdateExpression": "SET " + ", ".join(f"#{name} = :{name}" for name in attributes),
+                "ConditionExpression": STILL_PENDING,
+                "ExpressionAttributeNames": {f"#{name}": name for name in attributes},
+                "ExpressionAttributeValues": {
+                    ":pending": {"S": EntryState.PENDING.value},
+                    **{f":{name}": value for name, value in attributes.items()},
+                },
+                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+            }
+        }
 
-def head_of(row: Item) -> Head:
-    """A head from its row."""
+
+def _entry(row: Item) -> QuarantineEntry:
     created = text(row, "createdAt", "N")
-    return Head(
+    return QuarantineEntry(
         shard_id=row["shardId"]["S"],
         sequence_number=row["sequenceNumber"]["S"],
         reason=text(row, "reason") or "",
@@ -84,17 +159,17 @@ def head_of(row: Item) -> Head:
         quarantined_at=text(row, "quarantinedAt") or "",
         created=float(created) if created is not None else None,
         stream_arn=text(row, "streamArn") or "",
-        settled=_settled(row),
+        resolution=_resolution(row),
     )
 
 
-def _settled(row: Item) -> Settled | None:
+def _resolution(row: Item) -> Resolution | None:
     match text(row, "state"):
-        case State.APPLIED:
+        case EntryState.APPLIED:
             repairs = row.get("repairs", {}).get("M", {})
             values = {field: text(repairs, field) or "" for field in sorted(repairs)}
-            return Settled(text(row, "appliedBy") or "", text(row, "appliedAt") or "", values)
-        case State.DISCARDED:
+            return Resolution(text(row, "appliedBy") or "", text(row, "appliedAt") or "", values)
+        case EntryState.DISCARDED:
             by, at = text(row, "discardedBy") or "", text(row, "discardedAt") or ""
-            return Settled(by, at, why=text(row, "discardReason"))
+            return Resolution(by, at, why=text(row, "discardReason"))
     return None

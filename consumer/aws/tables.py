@@ -1,4 +1,4 @@
-"""The tables: made by `init`, looked at before a run. A wrong one is named, with what was found and what to do."""
+"""The tables and the stream: `init` creates them, a start checks them. A refusal says what is wrong and what to do."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,10 +8,11 @@ from typing import Any, Final, NamedTuple, TypeVar
 from botocore.exceptions import ClientError
 
 from consumer import retries
-from consumer.aws.errors import code_of, may_pass, refusal_of, translated
-from consumer.domain.errors import StartRefused, Trouble, TroubleKind, UnsafeRefused
+from consumer.aws.errors import call_with_retries, code_of, refusal_of
+from consumer.domain.errors import CallFailed, FailureKind, StartRefused, UnsafeRefused
 
 Keys = tuple[tuple[str, str], ...]
+"""A table's key as (name, type) pairs, partition key first."""
 
 LEADERBOARD_KEYS: Final[Keys] = (("playerId", "S"),)
 LEASE_KEYS: Final[Keys] = (("leaseKey", "S"),)
@@ -21,7 +22,7 @@ READABLE_VIEWS: Final = ("NEW_IMAGE", "NEW_AND_OLD_IMAGES")
 USABLE: Final = ("ACTIVE", "UPDATING")
 """Statuses of a table that can be read and written."""
 ACTIVE_SECONDS: Final = 120.0
-START_SECONDS: Final = 10.0
+"""How long `init` waits for a new table."""
 
 T = TypeVar("T")
 
@@ -36,7 +37,7 @@ class TableReport:
 
 
 class DynamoTables:
-    """Tables and streams by name. Waits on `stop`; every complaint is a ConsumerError."""
+    """Tables and streams by name. It waits on `stop`; every failure is a ConsumerError."""
 
     def __init__(self, client: Any, streams: Any, stop: Event) -> None:
         self._client = client
@@ -44,10 +45,10 @@ class DynamoTables:
         self._stop = stop
 
     def ensure(self, name: str, keys: Keys, variable: str | None = None) -> TableReport:
-        """Makes the table if it is not there (on demand, with point-in-time recovery) and waits until it is active.
+        """Creates the table if it is missing (on demand, with point-in-time recovery) and waits until it is active.
 
-        Raises UnsafeRefused, which names `variable`, for a table of that name with another key, StartRefused when AWS
-        refuses.
+        Raises UnsafeRefused, which names `variable`, for a table of that name with another key; StartRefused for what
+        AWS refuses.
         """
         created = self._describe(name) is None and self._create(name, keys)
         found = self._active(name).keys
@@ -55,25 +56,25 @@ class DynamoTables:
             named = f"{name} ({variable})" if variable else name
             raise UnsafeRefused(
                 f"table {named} exists with the key {_show(found)}; {_show(keys)} is needed. It is another table: "
-                "name a new one, or delete it if nobody needs it."
+                "use another name, or delete the table if nothing needs it."
             )
-        return TableReport(name, created, self._recoverable(name))
+        return TableReport(name, created, self._switch_on_recovery(name))
 
     def check(self, name: str, keys: Keys, variable: str, made_by: str = "consumer init") -> None:
-        """Raises StartRefused unless the table is there, active, and has this key. `made_by`: what would make it."""
+        """Raises StartRefused unless the table exists, is active and has this key. `made_by` would create it."""
         table = self._describe(name)
         if table is None:
-            raise StartRefused(f"table {name} ({variable}) does not exist: make it with `{made_by}`")
+            raise StartRefused(f"table {name} ({variable}) does not exist: create it with `{made_by}`")
         if table.keys != keys:
             raise StartRefused(
                 f"table {name} ({variable}) has the key {_show(table.keys)}; {_show(keys)} is needed. "
-                f"Correct {variable}, or make the right table with `{made_by}`."
+                f"Correct {variable}, or create the right table with `{made_by}`."
             )
         if table.status not in USABLE:
             raise StartRefused(f"table {name} ({variable}) is {table.status}: wait until it is ACTIVE")
 
-    def find_stream(self, source_table: str) -> str:
-        """The ARN of the table's stream. Raises StartRefused when it has none that carries new images."""
+    def require_stream(self, source_table: str) -> str:
+        """The ARN of the table's stream. Raises StartRefused when no stream with new images is on."""
         table = self._describe(source_table)
         if table is None:
             raise StartRefused(f"source table {source_table} (CONSUMER_SOURCE_TABLE) does not exist")
@@ -86,37 +87,41 @@ class DynamoTables:
         return table.stream_arn
 
     def check_stream(self, stream_arn: str) -> None:
-        """Raises StartRefused unless the stream is there and carries new images."""
+        """Raises StartRefused unless the stream exists and carries new images."""
 
         def view() -> str:
             description = self._streams.describe_stream(StreamArn=stream_arn)["StreamDescription"]
             return str(description.get("StreamViewType"))
 
-        found = self._ask(view, missing_is_none=True)
+        found = self._find(view)
         if found is None:
             raise StartRefused(f"stream {stream_arn} (CONSUMER_STREAM_ARN) does not exist, or is older than 24 hours")
         _require_view(found, stream_arn)
 
     def _create(self, name: str, keys: Keys) -> bool:
-        """False when somebody else made it in the meantime."""
-        roles = ("HASH", "RANGE")
-        try:
-            self._ask(
-                lambda: self._client.create_table(
+        """False when the table was created elsewhere in the meantime."""
+        schema = [
+            {"AttributeName": key, "KeyType": kind} for (key, _), kind in zip(keys, ("HASH", "RANGE"), strict=False)
+        ]
+
+        def create() -> bool:
+            try:
+                self._client.create_table(
                     TableName=name,
                     BillingMode="PAY_PER_REQUEST",
-                    KeySchema=[
-                        {"AttributeName": key, "KeyType": role} for (key, _), role in zip(keys, roles, strict=False)
-                    ],
+                    KeySchema=schema,
                     AttributeDefinitions=[{"AttributeName": key, "AttributeType": kind} for key, kind in keys],
                 )
-            )
-        except _InUse:
-            return False
-        return True
+            except ClientError as error:
+                if code_of(error) != "ResourceInUseException":
+                    raise
+                return False
+            return True
+
+        return self._call(create)
 
     def _active(self, name: str) -> "_Table":
-        def look() -> _Table:
+        def describe() -> _Table:
             table = self._describe(name)
             if table is None or table.status not in USABLE:
                 raise _NotYet
@@ -124,54 +129,49 @@ class DynamoTables:
 
         try:
             return retries.persist(
-                look, seconds=ACTIVE_SECONDS, stop=self._stop, retry_on=lambda error: isinstance(error, _NotYet)
+                describe, seconds=ACTIVE_SECONDS, stop=self._stop, retry_on=lambda error: isinstance(error, _NotYet)
             )
         except _NotYet:
             raise StartRefused(f"table {name} is not active after {ACTIVE_SECONDS:.0f} s; run init again") from None
 
-    def _recoverable(self, name: str) -> str | None:
-        """Switches point-in-time recovery on; a note where the engine has none."""
-        try:
-            self._ask(
-                lambda: self._client.update_continuous_backups(
+    def _switch_on_recovery(self, name: str) -> str | None:
+        """Point-in-time recovery; a note where the engine has none."""
+
+        def update() -> str | None:
+            try:
+                self._client.update_continuous_backups(
                     TableName=name, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
                 )
-            )
-        except _Unknown:
-            return "this engine has no point-in-time recovery"
-        return None
+            except ClientError as error:
+                if code_of(error) != "UnknownOperationException":
+                    raise
+                return "this engine has no point-in-time recovery"
+            return None
+
+        return self._call(update)
 
     def _describe(self, name: str) -> "_Table | None":
-        return self._ask(lambda: _table(self._client.describe_table(TableName=name)["Table"]), missing_is_none=True)
+        return self._find(lambda: _table(self._client.describe_table(TableName=name)["Table"]))
 
-    def _ask(self, call: Callable[[], T], *, missing_is_none: bool = False) -> T | None:
-        """What `call` makes of an answer; None for what does not exist.
-
-        Trouble that may pass is asked again for some seconds; what stays is why the command cannot start.
-        """
-
-        def attempt() -> T:
-            with translated():
-                try:
-                    return call()
-                except ClientError as error:
-                    match code_of(error):
-                        case "ResourceInUseException":
-                            raise _InUse from error
-                        case "UnknownOperationException":
-                            raise _Unknown from error
-                    raise
-
+    def _find(self, call: Callable[[], T]) -> T | None:
+        """The result of `call`, None for what does not exist."""
         try:
-            return retries.persist(attempt, seconds=START_SECONDS, stop=self._stop, retry_on=may_pass)
-        except Trouble as trouble:
-            if missing_is_none and trouble.kind is TroubleKind.MISSING:
+            return call_with_retries(call, self._stop)
+        except CallFailed as failure:
+            if failure.kind is FailureKind.MISSING:
                 return None
-            raise refusal_of(trouble) from trouble
+            raise refusal_of(failure) from failure
+
+    def _call(self, call: Callable[[], T]) -> T:
+        """The result of `call`. Failures that may pass are retried; the others are why the command cannot start."""
+        try:
+            return call_with_retries(call, self._stop)
+        except CallFailed as failure:
+            raise refusal_of(failure) from failure
 
 
 class _Table(NamedTuple):
-    """What is looked at of a table. No stream: it is off."""
+    """The part of a table's description that is checked. No `stream_arn`: its stream is off."""
 
     status: str
     keys: Keys
@@ -180,20 +180,28 @@ class _Table(NamedTuple):
 
 
 def _table(description: Mapping[str, Any]) -> _Table:
-    stream = description.get("StreamSpecification", {})
     return _Table(
         str(description["TableStatus"]),
         keys_of(description),
-        description.get("LatestStreamArn") if stream.get("StreamEnabled") else None,
-        stream.get("StreamViewType"),
+        stream_of(description),
+        description.get("StreamSpecification", {}).get("StreamViewType"),
     )
 
 
 def keys_of(description: Mapping[str, Any]) -> Keys:
-    """A table's key as (name, type) pairs, partition key first."""
-    kinds = {each["AttributeName"]: each["AttributeType"] for each in description["AttributeDefinitions"]}
-    names = sorted(description["KeySchema"], key=lambda each: str(each["KeyType"]))
-    return tuple((each["AttributeName"], kinds[each["AttributeName"]]) for each in names)
+    """The key of a table from its description."""
+    types = {
+        attribute["AttributeName"]: attribute["AttributeType"] for attribute in description["AttributeDefinitions"]
+    }
+    schema = sorted(description["KeySchema"], key=lambda part: str(part["KeyType"]))
+    return tuple((part["AttributeName"], types[part["AttributeName"]]) for part in schema)
+
+
+def stream_of(description: Mapping[str, Any]) -> str | None:
+    """The ARN of a table's stream from the table's description; None where it is off."""
+    stream_arn = description.get("LatestStreamArn")
+    is_on = description.get("StreamSpecification", {}).get("StreamEnabled")
+    return stream_arn if is_on and isinstance(stream_arn, str) else None
 
 
 def _require_view(view: str | None, where: str) -> None:
@@ -210,11 +218,3 @@ def _show(keys: Keys) -> str:
 
 class _NotYet(Exception):
     """The table is not active yet."""
-
-
-class _InUse(Exception):
-    """A table of that name exists."""
-
-
-class _Unknown(Exception):
-    """The engine does not know the operation."""

@@ -1,4 +1,4 @@
-"""The command line: one file a command. What a command needs is imported when it runs, so that `--help` is quick."""
+"""The command line: one file per command. What a command needs is imported when it runs, so that `--help` is quick."""
 
 import os
 import sys
@@ -9,9 +9,9 @@ from consumer.domain.errors import ConsumerError
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Runs one command and ends the process with its exit code; what a person must know goes to stderr."""
+    """Runs one command and ends the process with its exit code; errors go to stderr."""
     try:
-        _take_shortcut(sys.argv[1:] if arguments is None else list(arguments))
+        _run_healthcheck(sys.argv[1:] if arguments is None else list(arguments))
         from consumer.cli.app import app
 
         app(args=arguments, prog_name="consumer")
@@ -20,24 +20,24 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
-    except Exception as error:  # noqa: BLE001 - the last stop: nothing is swallowed, the process ends here
-        _tell(error)
+    except Exception as error:  # noqa: BLE001 - the outermost frame: nothing is swallowed, the process ends here
+        _report_unexpected(error)
         sys.exit(1)
     sys.exit(0)
 
 
-def _take_shortcut(arguments: list[str]) -> None:
-    """A health check is asked every few seconds, on a machine that has better things to do: it ends here."""
+def _run_healthcheck(arguments: list[str]) -> None:
+    """The short cut of `consumer healthcheck`, which runs every few seconds: no settings, no command line library."""
     if arguments != ["healthcheck"]:
         return
-    from consumer.cli.shortcut import plain_address, tell_health
+    from consumer.cli.healthcheck import plain_address, print_health
 
     if address := plain_address(os.environ):
-        sys.exit(tell_health(*address))
+        sys.exit(print_health(*address))
 
 
-def _tell(error: Exception) -> None:
-    """One clear line; the traceback only for those who asked for DEBUG."""
+def _report_unexpected(error: Exception) -> None:
+    """One clear line; the traceback only at the log level DEBUG."""
     import structlog
 
     if structlog.is_configured():

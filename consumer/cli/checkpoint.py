@@ -1,19 +1,19 @@
-"""`consumer checkpoint show` and `set`: a shard's row of the ledger."""
+"""`consumer checkpoint show` and `set`: a shard's row in the lease table."""
 
-import sys
+from functools import partial
 from typing import Annotated
 
 import typer
 
-from consumer.cli.confirm import Yes, confirm
-from consumer.cli.document import JsonObject, document
-from consumer.cli.flags import LOGS, with_settings
+from consumer.cli.flags import LOGS, JsonObject, ShardArgument, Yes, with_settings
+from consumer.cli.output import confirm, to_json
 from consumer.domain.leases import LeaseRow
 from consumer.settings import Settings
 
-checkpoint = typer.Typer(help="Shows or sets a shard's row of the ledger.", no_args_is_help=True, rich_markup_mode=None)
+checkpoint = typer.Typer(
+    help="Shows or sets a shard's row in the lease table.", no_args_is_help=True, rich_markup_mode=None
+)
 
-ShardName = Annotated[str, typer.Argument(metavar="SHARD", help="A shard's id, or LABEL/ID.", show_default=False)]
 Position = Annotated[
     str,
     typer.Argument(
@@ -26,32 +26,32 @@ Position = Annotated[
 
 @checkpoint.command()
 @with_settings("lease_table", *LOGS)
-def show(settings: Settings, shard: ShardName, json: JsonObject = False) -> int:
+def show(settings: Settings, shard: ShardArgument, json: JsonObject = False) -> int:
     """Shows a shard's row: how far it is committed, who owns it, and its lineage.
 
     \b
     Example:
       consumer checkpoint show shardId-00000001769860800000-1a2b3c4d
     """
-    from consumer.bootstrap.ledger import show_checkpoint
+    from consumer.wiring.operators import show_checkpoint
 
     fields = _fields(show_checkpoint(settings, shard))
     if json:
-        print(document(fields))
+        print(to_json(fields))
     else:
         for name, value in fields.items():
-            told = ", ".join(value) if isinstance(value, list) else value
-            print(f"{name:<20} {'-' if told in (None, '') else told}")
+            text = ", ".join(value) if isinstance(value, list) else value
+            print(f"{name:<20} {'-' if text in (None, '') else text}")
     return 0
 
 
 @checkpoint.command("set")
 @with_settings("lease_table", "quarantine_table", "lease_ttl_seconds", *LOGS)
-def set_(settings: Settings, shard: ShardName, position: Position, yes: Yes = False) -> int:
-    """Sets how far a shard counts as done, for a row that is halted or was lost; a worker then takes it up.
+def set_(settings: Settings, shard: ShardArgument, position: Position, yes: Yes = False) -> int:
+    """Sets how far a shard counts as done, for a row that is halted or was lost; a worker then claims it.
 
     Asks first. Refuses while a living worker owns the shard. Moving back counts games a second time, moving forward
-    skips games: nobody but you knows which position is right. Leaves an audit row. Pass the workers' LEASE_TTL_SECONDS.
+    skips games: only you can know which position is right. Leaves an audit row. Pass the workers' LEASE_TTL_SECONDS.
 
     \b
     Example:
@@ -63,15 +63,9 @@ def set_(settings: Settings, shard: ShardName, position: Position, yes: Yes = Fa
       2  no position                    5  no such shard
       3  AWS refuses or is not there
     """
-    from consumer.bootstrap.ledger import set_checkpoint
+    from consumer.wiring.operators import set_checkpoint
 
-    def agree(sentences: tuple[str, ...]) -> None:
-        for sentence in sentences:
-            print(sentence, file=sys.stderr)
-        confirm("Set it?", yes=yes)
-
-    placement = set_checkpoint(settings, shard, position, agree)
-    after = placement.after
+    after = set_checkpoint(settings, shard, position, partial(confirm, "Set it?", yes=yes)).after
     print(f"set {after.shard} to {after.checkpoint}, epoch {after.epoch}")
     return 0
 

@@ -1,28 +1,38 @@
-"""Settings as flags: made from the fields of Settings, so that each is written once."""
+"""Flags and arguments: those of the settings, made from the fields of Settings, and those that commands share."""
 
 import inspect
 from collections.abc import Callable, Collection
 from functools import wraps
 from textwrap import wrap
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import typer
 
 from consumer.settings import Settings, flag, hint, load, variable
 
 TABLES: Final = ("leaderboard_table", "lease_table", "quarantine_table")
+RULES: Final = ("player_attribute", "score_attribute", "timestamp_attribute", "max_future_seconds")
 LOGS: Final = ("log_level", "log_format")
 
 HELP_COLUMNS: Final = 46
 """Width of the help beside the flags on a terminal of 80 columns."""
+
+_ONLY: Final = "on stdout and nothing else."
+JsonArray = Annotated[bool, typer.Option("--json", help=f"One JSON array {_ONLY}")]
+JsonObject = Annotated[bool, typer.Option("--json", help=f"One JSON object {_ONLY}")]
+JsonDocument = Annotated[bool, typer.Option("--json", help=f"One JSON document {_ONLY}")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask: for scripts.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what each player would get, and change nothing.")]
+Limit = Annotated[int | None, typer.Option(min=1, metavar="NUMBER", help="How many are shown at most.")]
+ShardArgument = Annotated[str, typer.Argument(metavar="SHARD", help="A shard's id, or LABEL/ID.", show_default=False)]
 
 
 def with_settings(*names: str, needs: Collection[str] = ()) -> Callable[[Callable[..., int]], Callable[..., None]]:
     """Gives a command, which takes `settings` first and returns its exit code, the flags of the settings `names`.
 
     Without names: of all settings. The command's own parameters stay. A flag's value is text here, so that `load` can
-    check all of them at once, together with the environment; other settings are not looked at. Logs are set up before
-    the command begins, where their settings are among `names`.
+    check all of them at once, together with the environment; other settings are not read. Logs are configured before
+    the command begins, when their settings are among `names`.
     """
     shown = names or tuple(Settings.model_fields)
 

@@ -1,4 +1,4 @@
-"""Runs planned replays for a person: says what will happen, asks, shows how far it is, and tells what came of it."""
+"""Runs a replay, or its dry run, and prints what the operator must know before, while and after it runs."""
 
 import sys
 from collections import Counter
@@ -6,30 +6,79 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from consumer.cli.confirm import confirm
-from consumer.cli.deltas import print_deltas
-from consumer.cli.document import document, print_array
-from consumer.cli.progress import gauged, watched
-from consumer.cli.replay_words import before, gauge, reading, spread, summary
-from consumer.cli.text import many, visible
-from consumer.domain.leaderboard import Delta
-from consumer.domain.quarantine import Head
-from consumer.domain.replay import Batch, Mode, Progress
-from consumer.operations.redrive import NO_REPAIR, Applied, Faster, Result, Stayed
-from consumer.operations.replay.leftovers import Leftovers
+from consumer.cli.output import (
+    confirm,
+    print_all,
+    print_array,
+    print_deltas,
+    to_json,
+    visible,
+    with_count,
+    with_share,
+)
+from consumer.domain.fold import Delta
+from consumer.domain.position import SHARD_END, TRIM_HORIZON
+from consumer.domain.quarantine import QuarantineEntry
+from consumer.domain.replay import Mode, Progress
+from consumer.domain.text import breakdown, many
+from consumer.operations.quarantine import NO_REPAIR, ChangedConcurrently, Result, StillPoison, add_game
+from consumer.operations.replay.pending import PendingReplay
 from consumer.operations.replay.plan import refuse_overtaken
 from consumer.operations.replay.recount import Recount
-from consumer.operations.ward import fold_in
 
 if TYPE_CHECKING:
-    from consumer.operations.replay.desk import Desk, Planned, Plans
-    from consumer.operations.replay.foresight import Foresight
     from consumer.operations.replay.reader import Reader
+    from consumer.operations.replay.recount import DryRun
+    from consumer.operations.replay.service import PlannedReplay, Plans, ReplayService
+
+
+def plan_notes(planned: "PlannedReplay") -> Iterator[str]:
+    """What the replay will do."""
+    progress, plan = planned.progress, planned.plan
+    end = "its end" if progress.range.last == SHARD_END else progress.range.last
+    start = "its oldest record" if progress.range.first == TRIM_HORIZON else progress.range.first
+    yield f"Shard {progress.shard}, from {start} to {end}."
+    if plan.capped:
+        yield f"--to {plan.request.last} lies past the checkpoint: it ends with {plan.row.checkpoint}."
+    if planned.resumes:
+        yield f"It continues what {progress.who} began, behind {progress.position}."
+    if progress.mode is Mode.PENDING:
+        yield "What the worker has counted is left alone; --recount would count it again."
+
+
+def stream_notes(planned: "PlannedReplay", reader: "Reader") -> Iterator[str]:
+    """What the stream still has, and what reading it costs."""
+    if reader.trimmed:
+        yield (
+            f"Part of the range is trimmed: {reader.first_found} is the oldest record that the stream still has, and "
+            "what came before is not counted."
+        )
+    elif planned.progress.range.first == TRIM_HORIZON and reader.first_found is not None:
+        yield f"{reader.first_found} is the oldest record that the stream still has."
+    yield "It is one more reader of the shard, and DynamoDB Streams serves two: it slows down when it is throttled."
+    if planned.progress.mode is Mode.RECOUNT:
+        yield (
+            f"All that counts is counted once more in {planned.progress.target}: that must be reset to zero, restored "
+            "from a backup taken with all workers stopped, or new."
+        )
+
+
+def share_done(progress: Progress, first: str | None) -> float | None:
+    """How much of the range is done, by sequence numbers, 0 to 1; None: not known."""
+    if first is None or progress.position == TRIM_HORIZON or SHARD_END in (progress.range.last, progress.position):
+        return None
+    whole = int(progress.range.last) - int(first)
+    return (int(progress.position) - int(first)) / whole if whole > 0 else 1.0
+
+
+def not_counted(missed: Counter[str]) -> str:
+    """How many were not counted, and why."""
+    return f"; {missed.total():,} not counted ({breakdown(missed)})" if missed else ""
 
 
 @dataclass(frozen=True)
-class Show:
-    """How it is told. `children`: of several shards, so that --json is an array."""
+class Output:
+    """Where games are counted, and how it is printed. `children`: several shards, so that --json is an array."""
 
     target: str
     yes: bool
@@ -37,148 +86,141 @@ class Show:
     children: bool
 
 
-def run(desk: "Desk", plans: "Plans", show: Show) -> int:
-    """Replays them one after the other; the exit code."""
-    _tell_left(plans)
-    machines = [_ready(desk, planned) for planned in plans.planned]
-    what = "Count it" if plans.planned[0].order.wish.mode is Mode.PENDING else "Count all of it again"
+def run(service: "ReplayService", plans: "Plans", output: Output) -> int:
+    """Replays the shards one after the other; the exit code."""
+    _print_already_counted(plans)
+    machines = [_prepare(service, planned) for planned in plans.planned]
+    what = "Count it" if plans.planned[0].plan.request.mode is Mode.PENDING else "Count all of it again"
     if any(isinstance(machine, Recount) or machine.waiting for machine in machines):
-        confirm(f"{what} in {show.target}?", yes=show.yes)
-    if show.children:
-        for machine in machines:  # all of them: what is begun and not finished is found again after an interruption
-            desk.begin(machine)
-    told = []
-    missed = 0
+        confirm(f"{what} in {output.target}?", yes=output.yes)
+    if output.children:
+        for machine in machines:  # all of them: after an interruption the same command finds what is not finished
+            service.begin(machine)
+    results = []
     for machine in machines:
-        counts = _recount(desk, machine) if isinstance(machine, Recount) else _count_leftovers(desk, machine)
+        missed = _recount(service, machine) if isinstance(machine, Recount) else _count_pending(service, machine)
         if machine.overtaken is not None:
             refuse_overtaken(machine.overtaken)
-        told.append((machine.progress, counts))
-        missed += machine.progress.skipped + counts.total()
-    _print(told, show)
-    return 4 if missed else 0
+        results.append((machine.progress, missed))
+    _print_results(results, output)
+    return 4 if any(progress.skipped or missed for progress, missed in results) else 0
 
 
-def foresee(desk: "Desk", plans: "Plans", show: Show) -> int:
+def _print_already_counted(plans: "Plans") -> None:
+    print_all(f"Shard {plan.shard} was replayed already: it is left alone." for plan in plans.already_counted)
+
+
+def _prepare(service: "ReplayService", planned: "PlannedReplay") -> Recount | PendingReplay:
+    """The machine of a replay, after the notes on it."""
+    print_all(plan_notes(planned))
+    if planned.plan.request.mode is Mode.PENDING:
+        entries = service.pending(planned)
+        print(f"{many(len(entries), 'quarantined record')} of the range wait there.", file=sys.stderr)
+        return service.pending_replay(planned, entries)
+    reader = service.open_reader(planned)
+    print_all(stream_notes(planned, reader))
+    return service.recount(planned, reader)
+
+
+def _recount(service: "ReplayService", machine: Recount) -> Counter[str]:
+    missed = Counter[str]()
+    reader = machine.reader
+    first, trimmed = reader.first_found, reader.trimmed
+    throttled = False
+    for batch in with_share(
+        service.steps(machine),
+        lambda: share_done(machine.progress, first),
+        lambda: f"{many(machine.progress.games, 'game')} counted",
+    ):
+        _print_skipped(batch.skipped, missed)
+        if reader.throttles and not throttled:
+            throttled = True
+            print("The stream is throttled by another reader: this one reads more slowly now.", file=sys.stderr)
+    if reader.trimmed and not trimmed:
+        missed["trimmed meanwhile"] += 1
+        print("A part of the range may have been trimmed while it ran: that part is not counted.", file=sys.stderr)
+    return missed
+
+
+def _count_pending(service: "ReplayService", machine: PendingReplay) -> Counter[str]:
+    missed = Counter[str]()
+    results: Iterator[Result] = service.steps(machine)
+    for result in with_count(results, machine.waiting, "counting"):
+        match result:
+            case StillPoison():
+                _print_still_poison(result, missed)
+            case ChangedConcurrently(entry):
+                missed["taken by others"] += 1
+                print(f"not pending any more: {entry}", file=sys.stderr)
+    return missed
+
+
+def print_dry_run(service: "ReplayService", plans: "Plans", output: Output) -> int:
     """Prints what each player would get; the exit code."""
-    _tell_left(plans)
+    _print_already_counted(plans)
     deltas: dict[str, Delta] = {}
     missed = Counter[str]()
     games = 0
     for planned in plans.planned:
-        tell(before(planned))
-        if planned.order.wish.mode is Mode.PENDING:
-            games += _foresee_leftovers(desk, planned, deltas, missed)
+        print_all(plan_notes(planned))
+        if planned.plan.request.mode is Mode.PENDING:
+            games += _dry_run_pending(service, planned, deltas, missed)
         else:
-            games += _foresee_recount(desk, planned, deltas, missed)
-    print_deltas(dict(sorted(deltas.items())), json=show.json)
-    print(f"{many(games, 'game')} would be counted in {show.target}{spread(missed)}", file=sys.stderr)
+            games += _dry_run_recount(service, planned, deltas, missed)
+    print_deltas(dict(sorted(deltas.items())), json=output.json)
+    print(f"{many(games, 'game')} would be counted in {output.target}{not_counted(missed)}", file=sys.stderr)
     return 4 if missed else 0
 
 
-def tell(sentences: Iterator[str]) -> None:
-    """On stderr."""
-    for sentence in sentences:
-        print(sentence, file=sys.stderr)
+def _dry_run_recount(
+    service: "ReplayService", planned: "PlannedReplay", deltas: dict[str, Delta], missed: Counter[str]
+) -> int:
+    reader = service.open_reader(planned)
+    print_all(stream_notes(planned, reader))
+    machine: DryRun = service.dry_run(planned, reader, deltas)
+    for _ in with_count(service.steps(machine), 0, "reading"):
+        pass
+    _print_skipped(machine.skipped, missed)
+    return machine.games
 
 
-def _tell_left(plans: "Plans") -> None:
-    for order in plans.left:
-        print(f"Shard {order.shard} was replayed already: it is left alone.", file=sys.stderr)
+def _dry_run_pending(
+    service: "ReplayService", planned: "PlannedReplay", deltas: dict[str, Delta], missed: Counter[str]
+) -> int:
+    entries: list[QuarantineEntry] = service.pending(planned)
+    results = (service.quarantine_service.dry_run(entry, NO_REPAIR) for entry in entries)
+    games = 0
+    for result in with_count(results, len(entries), "reading"):
+        if isinstance(result, StillPoison):
+            _print_still_poison(result, missed)
+        else:
+            games += 1
+            add_game(deltas, result)
+    return games
 
 
-def _ready(desk: "Desk", planned: "Planned") -> Recount | Leftovers:
-    """The machine, when all has been said that must be said before it starts."""
-    tell(before(planned))
-    if planned.order.wish.mode is Mode.PENDING:
-        heads = desk.pending(planned)
-        print(f"{many(len(heads), 'quarantined record')} of the range wait there.", file=sys.stderr)
-        return desk.leftovers(planned, heads)
-    reader = desk.scout(planned)
-    tell(reading(planned, reader))
-    return desk.recount(planned, reader)
+def _print_still_poison(result: StillPoison, missed: Counter[str]) -> None:
+    missed[result.reason] += 1
+    print(f"still poison: {result.entry}: {result.reason}: {visible(result.detail)}", file=sys.stderr)
 
 
-def _recount(desk: "Desk", machine: Recount) -> Counter[str]:
-    missed = Counter[str]()
-    first, trimmed = machine.reader.first_found, machine.reader.trimmed
-    steps = _slowly(desk.steps(machine), machine.reader)
-    for batch in gauged(steps, lambda: gauge(machine.progress, first), lambda: summary(machine.progress)):
-        _tell_skipped(batch.skipped, missed)
-    if machine.reader.trimmed and not trimmed:
-        missed["trimmed meanwhile"] += 1
-        print("A part of the range may have been trimmed while it ran: what is gone is not counted.", file=sys.stderr)
-    return missed
-
-
-def _slowly(steps: Iterator[Batch], reader: "Reader") -> Iterator[Batch]:
-    """The steps; the first throttle is told."""
-    told = False
-    for step in steps:
-        yield step
-        if reader.throttles and not told:
-            told = True
-            print("The stream is throttled: another reader is there too. It reads more slowly now.", file=sys.stderr)
-
-
-def _tell_skipped(skipped: Mapping[str, str], missed: Counter[str]) -> None:
+def _print_skipped(skipped: Mapping[str, str], missed: Counter[str]) -> None:
     for number, why in skipped.items():
         missed[why.partition(":")[0]] += 1
         print(f"not counted: {number}: {visible(why)}", file=sys.stderr)
 
 
-def _count_leftovers(desk: "Desk", machine: Leftovers) -> Counter[str]:
-    missed = Counter[str]()
-    results: Iterator[Result] = desk.steps(machine)
-    for result in watched(results, machine.waiting, "counting"):
-        _tell_result(result, missed)
-    return missed
-
-
-def _tell_result(result: Result, missed: Counter[str]) -> None:
-    match result:
-        case Applied():
-            pass
-        case Stayed(head, code, detail):
-            missed[code] += 1
-            print(f"still poison: {head}: {code}: {visible(detail)}", file=sys.stderr)
-        case Faster(head):
-            missed["taken by others"] += 1
-            print(f"not pending any more: {head}", file=sys.stderr)
-
-
-def _foresee_recount(desk: "Desk", planned: "Planned", deltas: dict[str, Delta], missed: Counter[str]) -> int:
-    reader = desk.scout(planned)
-    tell(reading(planned, reader))
-    machine: Foresight = desk.foresee(planned, reader, deltas)
-    for _ in watched(desk.steps(machine), 0, "reading"):
-        pass
-    _tell_skipped(machine.skipped, missed)
-    return machine.games
-
-
-def _foresee_leftovers(desk: "Desk", planned: "Planned", deltas: dict[str, Delta], missed: Counter[str]) -> int:
-    heads: list[Head] = desk.pending(planned)
-    games = 0
-    for seen in watched((desk.ward.foresee(head, NO_REPAIR) for head in heads), len(heads), "looking"):
-        if isinstance(seen, Stayed):
-            _tell_result(seen, missed)
-        else:
-            games += 1
-            fold_in(deltas, seen)
-    return games
-
-
-def _print(told: list[tuple[Progress, Counter[str]]], show: Show) -> None:
-    if show.json:
-        rows = [_row(progress, missed) for progress, missed in told]
-        if show.children:
+def _print_results(results: list[tuple[Progress, Counter[str]]], output: Output) -> None:
+    if output.json:
+        rows = [_row(progress, missed) for progress, missed in results]
+        if output.children:
             print_array(rows)
         else:
-            print(document(rows[0]))
+            print(to_json(rows[0]))
         return
-    for progress, missed in told:
-        print(f"{many(progress.games, 'game')} of shard {progress.shard} counted in {show.target}{spread(missed)}")
+    for progress, missed in results:
+        games = f"{many(progress.games, 'game')} of shard {progress.shard}"
+        print(f"{games} counted in {output.target}{not_counted(missed)}")
 
 
 def _row(progress: Progress, missed: Counter[str]) -> dict[str, object]:

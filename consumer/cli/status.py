@@ -1,25 +1,23 @@
-"""`consumer status`: how things stand."""
+"""`consumer status`: who owns what, and how far behind it is."""
 
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from threading import Event
+from typing import Annotated, NoReturn
 
 import typer
 
-from consumer.cli.document import JsonObject, document
-from consumer.cli.flags import LOGS, with_settings
+from consumer.cli.flags import LOGS, JsonObject, with_settings
+from consumer.cli.output import to_json
 from consumer.domain.errors import StartRefused, UsageFault
-from consumer.operations.standing import Limits, Status
+from consumer.operations.status import Limits, Status
 from consumer.settings import Settings
-
-if TYPE_CHECKING:
-    from consumer.bootstrap.ledger import StatusLook
 
 SETTINGS = ("source_table", "stream_arn", "lease_table", "quarantine_table", "lease_ttl_seconds")
 
 All = Annotated[bool, typer.Option("--all", help="Finished shards too.")]
-Watch = Annotated[bool, typer.Option("--watch", help="Look again and again until Ctrl-C, which ends it with 0.")]
-Every = Annotated[float, typer.Option(min=1, metavar="SECONDS", help="How often --watch looks.")]
+Watch = Annotated[bool, typer.Option("--watch", help="Read it again and again until Ctrl-C, which ends it with 0.")]
+Every = Annotated[float, typer.Option(min=1, metavar="SECONDS", help="How often --watch reads.")]
 Behind = Annotated[float, typer.Option(min=0, metavar="SECONDS", help="A lag above this is behind: exit code 10.")]
 Headroom = Annotated[
     float, typer.Option(min=0, metavar="SECONDS", help="Less than this until data loss is near: exit code 11.")
@@ -38,8 +36,8 @@ def status(
 ) -> int:
     """Shows who owns what, every shard, the lag, the time until data loss, quarantine, gaps and halted shards.
 
-    Reads the tables and the stream only, so it works with no worker alive. How far a shard is behind that no worker
-    vouches for is unknown, and at most what is told. Pass the workers' LEASE_TTL_SECONDS.
+    Reads the tables and the stream only, so it works with no worker alive. The lag of a shard that no living worker
+    reports is unknown, and at most what is shown. Pass the workers' LEASE_TTL_SECONDS.
 
     \b
     Example:
@@ -48,37 +46,37 @@ def status(
     \b
     Exit codes:
       0   healthy                       2   wrong flags or settings
-      10  behind, or never begun        3   AWS refuses or is not there
+      10  behind, or never started        3   AWS refuses or is not there
       11  data loss near
-      12  halted: a person must act
+      12  halted: the operator must act
     """
-    from consumer.bootstrap.ledger import status as look_at
     from consumer.cli.status_view import print_status, status_fields
+    from consumer.wiring.operators import status as status_of
 
     if json and watch:
-        raise UsageFault("--json prints one document: leave --watch out, and ask again")
+        raise UsageFault("--json prints one document: leave out --watch")
     limits = Limits(behind_seconds, headroom_seconds)
-    with look_at(settings) as look:
-        if not watch:
-            now = look()
-            if json:
-                print(document(status_fields(now, limits)))
-            else:
-                print_status(now, limits, all_shards=all_shards)
-            return int(now.verdict(limits))
+    read = status_of(settings)
+    if watch:
         try:
-            _watch(look, every, lambda now: print_status(now, limits, all_shards=all_shards, again=True))
+            _watch(read, every, lambda now: print_status(now, limits, all_shards=all_shards, again=True))
         except KeyboardInterrupt:
             return 0
+    now = read()
+    if json:
+        print(to_json(status_fields(now, limits)))
+    else:
+        print_status(now, limits, all_shards=all_shards)
+    return int(now.verdict(limits))
 
 
-def _watch(look: "StatusLook", every_seconds: float, show: Callable[[Status], None]) -> NoReturn:
-    """Until Ctrl-C. That the first look succeeds is asked; afterwards what is watched may be an outage."""
-    show(look())
+def _watch(read: Callable[[], Status], every_seconds: float, show: Callable[[Status], None]) -> NoReturn:
+    """Until Ctrl-C. The first read must succeed; afterwards the operator may be watching an outage."""
+    show(read())
     while True:
-        look.wait(every_seconds)
+        Event().wait(every_seconds)
         try:
-            now = look()
+            now = read()
         except StartRefused as refusal:
             print(refusal, file=sys.stderr)
         else:

@@ -1,4 +1,4 @@
-"""`consumer top`: the board."""
+"""`consumer top`: the best of the leaderboard."""
 
 import sys
 from collections.abc import Sequence
@@ -8,11 +8,9 @@ from typing import Annotated
 
 import typer
 
-from consumer.cli.document import JsonArray, print_array
-from consumer.cli.flags import LOGS, with_settings
-from consumer.cli.progress import watched
-from consumer.cli.text import stdout_console, visible
-from consumer.domain.board import BoardRow
+from consumer.cli.flags import LOGS, JsonArray, with_settings
+from consumer.cli.output import BOARD_COLUMNS, print_array, print_columns, with_count
+from consumer.domain.operator_ports import BoardRow
 from consumer.operations.top import By
 from consumer.settings import Settings
 
@@ -33,46 +31,28 @@ def top(
     Example:
       consumer top --limit 3 --by gamesPlayed
     """
-    from consumer.bootstrap.tables import top as top_of
+    from consumer.wiring.operators import top as read_top
 
-    rows = top_of(settings, by, limit, partial(watched, what=f"reading {settings.leaderboard_table}"))
+    rows = read_top(settings, by, limit, partial(with_count, title=f"reading {settings.leaderboard_table}"))
     if json:
-        print_array([_fields(row) for row in rows])
+        print_array([dict(zip(BOARD_COLUMNS, row, strict=True)) for row in rows])
+    elif rows:
+        _print_board(rows)
     else:
-        _print_table(rows, settings.leaderboard_table)
+        print(f"The board {settings.leaderboard_table} has no players yet.", file=sys.stderr)
     return 0
 
 
-def _fields(row: BoardRow) -> dict[str, object]:
-    return {
-        "playerId": row.player,
-        "gamesPlayed": row.games,
-        "totalScore": row.total,
-        "lastPlayedDate": row.date,
-    }
+def _print_board(rows: Sequence[BoardRow]) -> None:
+    cells = [
+        (str(place), row.player, _digits(row.games), _digits(row.total), row.date)
+        for place, row in enumerate(rows, start=1)
+    ]
+    print_columns(("#", *BOARD_COLUMNS), cells, right=("#", *BOARD_COLUMNS[1:]))
 
 
-def _print_table(rows: Sequence[BoardRow], table_name: str) -> None:
-    """A table as wide as the terminal; plain lines, as wide as they need, where stdout is none."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    if not rows:
-        typer.echo(f"Nobody is on the board {table_name} yet.", err=True)
-        return
-    pretty = sys.stdout.isatty()
-    table = Table(box=SIMPLE_HEAD if pretty else None, pad_edge=False)
-    table.add_column("#", justify="right", no_wrap=True)
-    table.add_column("playerId", overflow="fold")
-    for name in ("gamesPlayed", "totalScore", "lastPlayedDate"):
-        table.add_column(name, justify="right", overflow="fold")
-    for place, row in enumerate(rows, start=1):
-        date = visible(row.date) if row.date is not None else "-"
-        table.add_row(str(place), visible(row.player), _digits(row.games, pretty), _digits(row.total, pretty), date)
-    stdout_console().print(table)
-
-
-def _digits(number: Decimal | None, grouped: bool) -> str:
+def _digits(number: Decimal | None) -> str | None:
+    """All digits; grouped by thousands on a terminal."""
     if number is None:
-        return "-"
-    return f"{number:,f}" if grouped else f"{number:f}"
+        return None
+    return f"{number:,f}" if sys.stdout.isatty() else f"{number:f}"

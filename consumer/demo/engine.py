@@ -1,10 +1,17 @@
-"""The embedded engine: ministack, a DynamoDB with streams in pure Python, as a process of its own."""
+"""The embedded engine, in an environment of its own: it requires another botocore than this program."""
 
 import os
+import shutil
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
-from consumer.demo.installation import engine_python
-from consumer.demo.server import Server
+from consumer.demo.server import Server, ServerError
+
+ENGINE_VERSION = "1.5.33"
+ENGINE_VARIABLE = "CONSUMER_DEMO_ENGINE"
+"""Names an interpreter that has the engine, or the `bin` folder of one; nothing is installed then."""
 
 
 class Engine(Server):
@@ -19,7 +26,7 @@ class Engine(Server):
         self._python = python
 
     def start(self) -> None:
-        """Return once it answers; ServerError when it, or an environment for it, cannot be had."""
+        """Returns once it answers. Raises ServerError when the engine, or an environment for it, is not available."""
         if self._python is None:
             self._python = engine_python()
         super().start()
@@ -29,8 +36,8 @@ class Engine(Server):
         return [str(self._python), "-m", "ministack"]
 
     def environment(self, port: int) -> dict[str, str]:
-        """What it needs to listen on this machine alone, and nothing of ours."""
-        # Nothing else is passed on: ministack reads some dozens of variables, AWS_* and PYTHON* among them.
+        """What it needs to listen on this machine alone, and none of our variables."""
+        # Nothing else is passed on: ministack reads dozens of variables, AWS_* and PYTHON* among them.
         inherited = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ}
         return inherited | {
             "BIND_HOST": "127.0.0.1",  # its default is every interface
@@ -41,3 +48,66 @@ class Engine(Server):
             "DOCKER_HOST": "unix:///nonexistent",  # it would remove containers of an earlier ministack
             "LOG_LEVEL": "WARNING",
         }
+
+
+def engine_python() -> Path:
+    """The interpreter that has the engine: the one that CONSUMER_DEMO_ENGINE names, else one in the user's cache,
+    made on first use with the standard library's venv and pip. Raises ServerError when neither is possible.
+    """
+    if named := os.environ.get(ENGINE_VARIABLE):
+        path = Path(named)
+        for python in (path, path / "python", path / "bin" / "python"):
+            if python.is_file() and os.access(python, os.X_OK):
+                return python.absolute()
+        raise ServerError(f"{ENGINE_VARIABLE} is {path}, which is no Python interpreter and has none in it")
+    environment = _cache() / f"engine-{ENGINE_VERSION}"
+    if not _python(environment).exists():  # also when the Python that it was made with is gone
+        _install(environment)
+    return _python(environment)
+
+
+def _python(environment: Path) -> Path:
+    return environment / "bin" / "python"
+
+
+def _cache() -> Path:
+    chosen = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    try:
+        base = chosen if chosen.is_absolute() else Path.home() / ".cache"  # the XDG rule: relative paths do not count
+    except RuntimeError as error:
+        raise ServerError(
+            f"no home folder to keep the embedded engine in: set XDG_CACHE_HOME or {ENGINE_VARIABLE}"
+        ) from error
+    return base / "leaderboard-consumer"
+
+
+def _install(environment: Path) -> None:
+    requirement = f"ministack=={ENGINE_VERSION}"
+    print(f"Installing {requirement} (the embedded engine) once, into {environment}", file=sys.stderr)
+    try:
+        environment.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(environment, ignore_errors=True)
+        folder = tempfile.TemporaryDirectory(dir=environment.parent)
+    except OSError as error:
+        raise ServerError(
+            f"cannot write {environment.parent} ({error.strerror}): set XDG_CACHE_HOME or {ENGINE_VARIABLE}"
+        ) from error
+    with folder as name:
+        # Made beside its place and moved there whole: an interrupted start leaves no half, two starts do not meet.
+        # The engine is run as a module, so the scripts' first lines, which name the old place, do not matter.
+        draft = Path(name) / "engine"
+        _run([sys.executable, "-m", "venv", str(draft)], "make an environment (Debian has it in python3-venv)")
+        _run([str(_python(draft)), "-m", "pip", "install", "--quiet", requirement], f"install {requirement}")
+        try:
+            draft.rename(environment)
+        except OSError:
+            if not _python(environment).exists():  # else another start was faster, and its environment is as good
+                raise
+
+
+def _run(command: list[str], purpose: str) -> None:
+    done = subprocess.run(
+        command, check=False, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    if done.returncode != 0:
+        raise ServerError(f"could not {purpose}:\n{done.stdout.strip()}")

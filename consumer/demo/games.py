@@ -1,14 +1,52 @@
-"""The games of a demonstration: made up from a seed, the same for the same arguments, some of them poison."""
+"""The demo's games, each with what must become of it; and every fault for which a game must be quarantined."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
-from itertools import accumulate
-from typing import Final, NamedTuple
+from itertools import accumulate, cycle
+from typing import Any, Final, NamedTuple
 
-from consumer.demo.poison import Image, Kind, kinds
-from consumer.domain.records import Reason
+from consumer.domain.records import MAX_PLAYER_BYTES, Reason
+
+Image = Mapping[str, Any]
+
+
+class Fault(NamedTuple):
+    """A fault of a game: `attribute` has `value` (in wire form) or, for None, is missing."""
+
+    reason: Reason
+    attribute: str
+    value: Mapping[str, Any] | None
+
+    def applied_to(self, image: Image) -> Image:
+        """A good game's image with this fault."""
+        others = {name: value for name, value in image.items() if name != self.attribute}
+        return others if self.value is None else {**others, self.attribute: self.value}
+
+
+def faults(now: datetime) -> tuple[Fault, ...]:
+    """All faults that a table accepts and the worker must not; what lies after `now` is in the future."""
+    two_days_on = (now + timedelta(days=2)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return (
+        Fault(Reason.PLAYER_MISSING, "playerId", None),
+        Fault(Reason.PLAYER_EMPTY, "playerId", {"S": ""}),
+        Fault(Reason.PLAYER_TYPE, "playerId", {"N": "7"}),
+        Fault(Reason.PLAYER_TOO_LONG, "playerId", {"S": "\N{MUSICAL KEYBOARD}" * (MAX_PLAYER_BYTES // 4 + 1)}),
+        Fault(Reason.SCORE_MISSING, "score", None),
+        Fault(Reason.SCORE_TYPE, "score", {"S": "100"}),
+        Fault(Reason.SCORE_TYPE, "score", {"BOOL": True}),
+        Fault(Reason.SCORE_TYPE, "score", {"NULL": True}),
+        Fault(Reason.TIMESTAMP_MISSING, "timestamp", None),
+        Fault(Reason.TIMESTAMP_TYPE, "timestamp", {"N": "1767225600"}),
+        Fault(Reason.TIMESTAMP_INVALID, "timestamp", {"S": "yesterday"}),
+        Fault(Reason.TIMESTAMP_INVALID, "timestamp", {"S": "2026-02-30"}),
+        Fault(Reason.TIMESTAMP_INVALID, "timestamp", {"S": "2026-W05-1"}),
+        Fault(Reason.TIMESTAMP_INVALID, "timestamp", {"S": "2026-01-31T24:00:00Z"}),
+        Fault(Reason.TIMESTAMP_INVALID, "timestamp", {"S": "0001-01-01T00:30:00+02:00"}),
+        Fault(Reason.TIMESTAMP_IN_FUTURE, "timestamp", {"S": two_days_on}),
+    )
+
 
 POISON_SHARE: Final = 0.004
 # fmt: off
@@ -34,7 +72,7 @@ class Score(NamedTuple):
 
 
 class Record(NamedTuple):
-    """One item of the source table, and what must become of it: a score that counts, or a reason for quarantine."""
+    """One item of the source table, with its outcome: a score that counts, or a reason for quarantine."""
 
     image: Image
     outcome: Score | Reason
@@ -47,26 +85,26 @@ class Record(NamedTuple):
 
 
 def poison_of(games: int) -> int:
-    """How many poison records a season of so many good games has besides: a few per mille, at least one."""
+    """How many poison records a season of so many good games has in addition: a few per mille, at least one."""
     return max(1, round(games * POISON_SHARE))
 
 
 def season(games: int, players: int, now: datetime, seed: int = 7) -> Iterator[Record]:
-    """`games` good ones by up to `players` players and `poison_of(games)` poison ones among them, in one order."""
+    """`games` good games of up to `players` players, with `poison_of(games)` poison ones among them."""
     source = random.Random(seed)
     names = source.sample([_name(number) for number in range(players)], players)
-    popularity = list(accumulate(1 / (rank + 5) ** 0.6 for rank in range(players)))  # some play far more than others
-    faults = kinds(now)
+    popularity = list(
+        accumulate(1 / (rank + 5) ** 0.6 for rank in range(players))
+    )  # some players play far more than others
+    every_fault = cycle(faults(now))
     total = games + poison_of(games)
-    spoilt = {
-        place: faults[turn % len(faults)] for turn, place in enumerate(source.sample(range(total), total - games))
-    }
+    poison = dict(zip(source.sample(range(total), total - games), every_fault, strict=False))
     for place in range(total):
         player = source.choices(names, cum_weights=popularity)[0]
-        yield _record(place, player, now, source, spoilt.get(place))
+        yield _record(place, player, now, source, poison.get(place))
 
 
-def _record(place: int, player: str, now: datetime, source: random.Random, fault: Kind | None) -> Record:
+def _record(place: int, player: str, now: datetime, source: random.Random, fault: Fault | None) -> Record:
     score = _score(source)
     played = _played(now, source)
     image = {
@@ -76,18 +114,18 @@ def _record(place: int, player: str, now: datetime, source: random.Random, fault
         "timestamp": {"S": _written(played, source)},
     }
     if fault is not None:
-        return Record(fault.spoil(image), fault.reason)
+        return Record(fault.applied_to(image), fault.reason)
     return Record(image, Score(player, score, f"{played:%Y-%m-%d}"))
 
 
 def _name(number: int) -> str:
-    turn, animal = divmod(number // len(ADJECTIVES), len(ANIMALS))
+    series, animal = divmod(number // len(ADJECTIVES), len(ANIMALS))
     name = f"{ADJECTIVES[number % len(ADJECTIVES)]}-{ANIMALS[animal]}"
-    return f"{name}-{turn + 1}" if turn else name
+    return f"{name}-{series + 1}" if series else name
 
 
 def _score(source: random.Random) -> Decimal:
-    """Whole numbers cents, and fractions whose sums no float can hold; here and there a penalty."""
+    """Whole numbers, cents, and fractions whose sums no float can hold; here and there a penalty."""
     draw = source.random()
     if draw < 0.6:
         return Decimal(source.randrange(10_000))
@@ -99,7 +137,7 @@ def _score(source: random.Random) -> Decimal:
 
 
 def _played(now: datetime, source: random.Random) -> datetime:
-    """Mostly this month, in any order; some come years late, some from devices whose clocks are ahead."""
+    """Mostly this month, in any order; some arrive years late, some from devices whose clocks are ahead."""
     draw = source.random()
     if draw < 0.8:
         return now - timedelta(seconds=source.randrange(30 * 86_400))
@@ -109,7 +147,7 @@ def _played(now: datetime, source: random.Random) -> datetime:
 
 
 def _written(played: datetime, source: random.Random) -> str:
-    """The moment in one of the forms that games write it in; all mean the same UTC date."""
+    """The time in one of the formats that games use; all mean the same UTC date."""
     form = source.randrange(5)
     if form == 0:
         return f"{played:%Y-%m-%d}"

@@ -1,4 +1,4 @@
-"""A child process that answers HTTP on a free port of this machine for as long as its parent wants it."""
+"""A child process that serves HTTP on a free port of this machine, for as long as its parent wants it."""
 
 import abc
 import http.client
@@ -7,31 +7,28 @@ import socket
 import subprocess
 import tempfile
 import time
-from typing import IO, Self
+from typing import IO, Final, Self
 
-from consumer.demo import lifeline
+from consumer.demo import child_process
 
-_LAUNCHES = 3  # somebody else may take the free port between our look and the server's bind
-_START_SECONDS = 60
-_STOP_SECONDS = 5
-_POLL_SECONDS = 0.02
-_LOG_TAIL_BYTES = 4_000
+LAUNCHES: Final = 3
+"""Another program may take the free port before the server listens there."""
+START_SECONDS: Final = 60
+STOP_SECONDS: Final = 5
+POLL_SECONDS: Final = 0.02
+LOG_TAIL_BYTES: Final = 4_000
 
 
 class ServerError(Exception):
-    """The server could not be had; the sentence says why and ends with what the server itself said last."""
-
-
-class _EndedEarly(ServerError):
-    """It ended by itself before it answered: another port may help."""
+    """The server did not come up. The sentence says why, and ends with the end of the server's log."""
 
 
 class Server(abc.ABC):
-    """Start and stop it, or use it in a `with`. Start it from a long-lived thread (see `lifeline.spawn`)."""
+    """Start and stop it, or use it in a `with`. Start it from a long-lived thread (see `child_process.spawn`)."""
 
     name: str
     ready_path: str
-    """Asked until it is answered, whatever the status: then the server is up."""
+    """The server is up once this is answered, with any status."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -47,37 +44,37 @@ class Server(abc.ABC):
 
     @property
     def url(self) -> str:
-        """Where it answers; only between `start` and `stop`."""
+        """Where it listens; only between `start` and `stop`."""
         if self._port is None:
             raise ServerError(f"{self.name} is not running")
         return f"http://127.0.0.1:{self._port}"
 
     def start(self) -> None:
-        """Return once it answers; ServerError when it does not come up within a minute."""
+        """Returns once it answers. Raises ServerError when it ends instead, or does not answer within a minute."""
         if self._process is not None:
             raise ServerError(f"{self.name} runs already")
-        for launch in range(1, _LAUNCHES + 1):
+        for launch in range(1, LAUNCHES + 1):
             # Nameless: it is gone with the last process that has it open, however that ended.
             with tempfile.TemporaryFile() as log:
+                port = _free_port()
                 try:
-                    self._launch(log)
-                    return
-                except _EndedEarly:
-                    self.stop()
-                    if launch == _LAUNCHES:
-                        raise
-                except BaseException:
-                    self.stop()
-                    raise
+                    if (fault := self._launch(port, log)) is None:
+                        self._port = port
+                        return
+                finally:
+                    if self._port is None:
+                        self.stop()
+                if launch == LAUNCHES:
+                    raise ServerError(f"{fault}\n{_tail(log)}")
 
     def stop(self) -> None:
-        """Ask it to end, then make it end. Does nothing when it is not running."""
+        """Asks it to end, then kills it. Does nothing when it is not running."""
         process, self._process, self._port = self._process, None, None
         if process is None:
             return
         process.terminate()
         try:
-            process.wait(_STOP_SECONDS)
+            process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -89,21 +86,20 @@ class Server(abc.ABC):
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def _launch(self, log: IO[bytes]) -> None:
-        port = _free_port()
-        self._process = lifeline.spawn(
+    def _launch(self, port: int, log: IO[bytes]) -> str | None:
+        """None once it answers; or why it ended, so that another port may help. Raises ServerError after a minute."""
+        self._process = child_process.spawn(
             self.command(port), env=self.environment(port), stdout=log, stderr=subprocess.STDOUT
         )
-        deadline = time.monotonic() + _START_SECONDS
+        deadline = time.monotonic() + START_SECONDS
         while not _answers(port, self.ready_path):
             try:
-                status = self._process.wait(_POLL_SECONDS)
+                status = self._process.wait(POLL_SECONDS)
+                return f"{self.name} ended with status {status} before it answered"
             except subprocess.TimeoutExpired:
-                if time.monotonic() < deadline:
-                    continue
-                raise ServerError(f"{self.name} did not answer within {_START_SECONDS} s\n{_tail(log)}") from None
-            raise _EndedEarly(f"{self.name} ended with status {status} before it answered\n{_tail(log)}")
-        self._port = port
+                if time.monotonic() > deadline:
+                    raise ServerError(f"{self.name} did not answer within {START_SECONDS} s\n{_tail(log)}") from None
+        return None
 
 
 def _free_port() -> int:
@@ -127,5 +123,5 @@ def _answers(port: int, path: str) -> bool:
 
 def _tail(log: IO[bytes]) -> str:
     size = os.fstat(log.fileno()).st_size
-    tail = os.pread(log.fileno(), _LOG_TAIL_BYTES, max(0, size - _LOG_TAIL_BYTES))
+    tail = os.pread(log.fileno(), LOG_TAIL_BYTES, max(0, size - LOG_TAIL_BYTES))
     return tail.decode(errors="replace").strip() or "(it wrote nothing)"

@@ -1,62 +1,79 @@
-"""Writes the games while the worker runs: the first half at once, the rest when it is told to."""
+"""The demo's source table: created with its stream, and written to as a game's server would."""
 
-import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from itertools import islice
+from threading import Event
+from typing import Any, Final
 
-from consumer.aws.source import BATCH_ITEMS, DynamoSource
+from consumer.aws.errors import call_with_retries
+from consumer.demo.expected import Expected
 from consumer.demo.games import Record
-from consumer.demo.tally import Tally
+
+BATCH_ITEMS: Final = 25
+"""Most items of one BatchWriteItem. Source: its API reference."""
 
 
 class Writer:
-    """A thread of its own, so that games go on while the worker is dead. `written` counts records."""
+    """Writes records in a thread of its own, so that games go on while the worker is dead. `written` counts them."""
 
-    def __init__(self, source: DynamoSource, records: Iterable[Record], pause_at: int, stop: threading.Event) -> None:
-        self.tally = Tally()
+    def __init__(self, client: Any, table: str, records: Iterable[Record], stop: Event) -> None:
+        self.expected = Expected()
         self.written = 0
-        self.failure: Exception | None = None
-        self._source = source
+        self._client = client
+        self._table = table
         self._records = iter(records)
-        self._pause_at = pause_at
         self._stop = stop
-        self._go_on = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+        self._executor = ThreadPoolExecutor(1, "writer")
+        self._parts: list[Future[None]] = []
+
+    def create_table(self) -> None:
+        """Creates the table, with a stream of new images, and waits until it is active. Raises CallFailed."""
+        create = partial(
+            self._client.create_table,
+            TableName=self._table,
+            BillingMode="PAY_PER_REQUEST",
+            KeySchema=[{"AttributeName": "gameId", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "gameId", "AttributeType": "S"}],
+            StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"},
+        )
+        call_with_retries(create, self._stop)
+        active = self._client.get_waiter("table_exists")
+        call_with_retries(partial(active.wait, TableName=self._table, WaiterConfig={"Delay": 1}), self._stop)
+
+    def write(self, count: int | None = None) -> None:
+        """Starts to write the next `count` records, after those that were started before; None: all that are left."""
+        self._parts.append(self._executor.submit(self._write, islice(self._records, count)))
 
     @property
     def finished(self) -> bool:
-        """Whether there is nothing left to write, or no way to."""
-        return not self._thread.is_alive()
+        """Whether everything that was started is written, or has failed."""
+        return all(part.done() for part in self._parts)
 
-    def start(self) -> None:
-        """Begins with the first half."""
-        self._thread.start()
-
-    def go_on(self) -> None:
-        """Goes on with the second half."""
-        self._go_on.set()
+    @property
+    def failure(self) -> BaseException | None:
+        """Why writing ended early."""
+        return next((failure for part in self._parts if part.done() and (failure := part.exception())), None)
 
     def close(self) -> None:
-        """Waits for the batch under way; `stop` must be set."""
-        self._go_on.set()
-        if self._thread.ident is not None:
-            self._thread.join()
+        """Waits for the batch in flight, and writes no more."""
+        self._stop.set()
+        self._executor.shutdown()
 
-    def _run(self) -> None:
-        try:
-            self._write(self._pause_at)
-            self._go_on.wait()
-            self._write(None)
-        except Exception as failure:  # noqa: BLE001 - whoever watches this thread raises it again
-            self.failure = failure
-
-    def _write(self, end: int | None) -> None:
-        while not self._stop.is_set():
-            room = BATCH_ITEMS if end is None else min(BATCH_ITEMS, end - self.written)
-            batch = list(islice(self._records, room))
-            if not batch:
-                return
-            self._source.write([record.image for record in batch])
+    def _write(self, records: Iterator[Record]) -> None:
+        while not self._stop.is_set() and (batch := list(islice(records, BATCH_ITEMS))):
+            self._put(batch)
             for record in batch:
-                self.tally.add(record)
+                self.expected.add(record)
             self.written += len(batch)
+
+    def _put(self, batch: list[Record]) -> None:
+        """Each item under a key of its own. What DynamoDB leaves unprocessed is sent again. Raises CallFailed.
+
+        All of it is sent again after a lost reply: a put that changes nothing makes no stream record.
+        """
+        requests = [{"PutRequest": {"Item": record.image}} for record in batch]
+        while requests and not self._stop.is_set():
+            put = partial(self._client.batch_write_item, RequestItems={self._table: requests})
+            requests = call_with_retries(put, self._stop).get("UnprocessedItems", {}).get(self._table, [])

@@ -1,4 +1,4 @@
-"""The circuit breaker: a flood of poison is the producer's fault; the shard halts before the flood is quarantined."""
+"""The circuit breaker: a flood of poison is the producer's fault, so the shard halts before it."""
 
 from dataclasses import dataclass, replace
 from typing import Final
@@ -8,11 +8,12 @@ from consumer.domain.records import Entry, Poison
 
 @dataclass(frozen=True, slots=True)
 class Circuit:
-    """What a shard's row keeps for the breaker.
+    """The breaker's state in a shard's row.
 
-    `recent`: the last records, a bit each, the newest last, 1 for poison; ignored ones are left out. `halted_at`: since
-    when the circuit is open (unix seconds). `free_to`: a person lets all records up to this one through. `resumes`: how
-    often a person has closed it, so that a late halt of before does not count.
+    `recent` is a bit mask of the last records, one bit per record: the lowest bit is the newest record, 1 means poison;
+    ignored records have no bit. `halted_at` is when the circuit opened (unix seconds), None while it is closed. An
+    operator who resumes the shard may let all records up to `free_to` pass. `resumes` counts how often operators closed
+    the circuit, so that a halt decided before the last resume has no effect.
     """
 
     recent: int = 0
@@ -20,14 +21,14 @@ class Circuit:
     free_to: str | None = None
     resumes: int = 0
 
-    def frees(self, entry: Entry) -> bool:
-        """Whether a person lets this record through."""
+    def lets_pass(self, entry: Entry) -> bool:
+        """Whether an operator lets this record pass."""
         return self.free_to is not None and int(entry.sequence_number) <= int(self.free_to)
 
     def after(self, recent: int, last: str) -> "Circuit":
-        """The circuit when all up to `last` is committed: behind what was let through the breaker is armed again."""
-        armed = self.free_to is not None and int(last) >= int(self.free_to)
-        return replace(self, recent=recent, free_to=None if armed else self.free_to)
+        """The circuit when all records up to `last` are committed: behind `free_to` the breaker works again."""
+        passed = self.free_to is not None and int(last) >= int(self.free_to)
+        return replace(self, recent=recent, free_to=None if passed else self.free_to)
 
 
 CLOSED: Final = Circuit()
@@ -35,21 +36,19 @@ CLOSED: Final = Circuit()
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """Trips when `poison` of a shard's last `window` records are poison; never before."""
+    """Trips when at least `poison` of a shard's last `window` records are poison."""
 
     poison: int = 100
     window: int = 200
 
     def after(self, recent: int, *, poison: bool) -> int:
-        """The window when one more record has come."""
+        """The bit mask `recent` with one more record."""
         return ((recent << 1) | poison) & ((1 << self.window) - 1)
 
     def trips(self, recent: int) -> bool:
-        """Whether a window is a flood."""
+        """Whether these records are a flood of poison."""
         return recent.bit_count() >= self.poison
 
-    def stops(self, entry: Entry, circuit: Circuit) -> bool:
-        """Whether this record, the next one, must not be committed any more."""
-        if not isinstance(entry, Poison) or circuit.frees(entry):
-            return False
-        return self.trips(self.after(circuit.recent, poison=True))
+    def stops(self, poison: Poison, circuit: Circuit) -> bool:
+        """Whether `poison`, the next record, must not be committed: it would complete a flood."""
+        return not circuit.lets_pass(poison) and self.trips(self.after(circuit.recent, poison=True))

@@ -1,10 +1,10 @@
-"""What can go wrong, as types: the class of an error decides its fate, never its text."""
+"""What can go wrong, as types: the class of an error decides what happens next, never its text."""
 
 from enum import StrEnum
 
 
 class ConsumerError(Exception):
-    """An end of the process that a person can understand: a sentence and the exit code that goes with it."""
+    """An error that ends the process: its text is a sentence for the operator, `exit_code` the exit code."""
 
     exit_code: int = 1
 
@@ -16,31 +16,31 @@ class UsageFault(ConsumerError):
 
 
 class StartRefused(ConsumerError):
-    """AWS refuses, or something that must be there at start is not (table, stream, credentials, endpoint)."""
+    """AWS refuses, or something is missing that must be there at start (table, stream, credentials, endpoint)."""
 
     exit_code = 3
 
 
 class UnsafeRefused(ConsumerError):
-    """Going on could count twice or lose something; only a person may decide."""
+    """To go on could count games twice or lose some; only an operator may decide that."""
 
     exit_code = 4
 
 
 class NotFound(ConsumerError):
-    """No such shard, record or replay."""
+    """There is no such shard, record or replay."""
 
     exit_code = 5
 
 
 class WorkerStalled(ConsumerError):
-    """A side loop died or a step is overdue."""
+    """A thread of the worker died, or one of its steps is overdue."""
 
     exit_code = 6
 
 
-class TroubleKind(StrEnum):
-    """Why a call did not do what it should, as far as a retry is concerned. A metric label: few and stable."""
+class FailureKind(StrEnum):
+    """Why a call failed, as far as a retry is concerned. A metric label: few values, and they never change."""
 
     THROTTLED = "throttled"
     DENIED = "denied"
@@ -52,21 +52,28 @@ class TroubleKind(StrEnum):
     MALFORMED = "malformed"
 
 
-class Trouble(Exception):
-    """Infrastructure trouble: never a reason to quarantine or skip; try again (design: G4).
+class CallFailed(Exception):
+    """A call to AWS failed. That is never a reason to quarantine or skip a record: retry the call.
 
-    It leaves open whether the call took effect, so whoever retries a write sends the same one.
+    The outcome of a failed write is unknown: it may have taken effect, so a retry sends the same request again.
     """
 
-    def __init__(self, kind: TroubleKind, detail: str) -> None:
+    def __init__(self, kind: FailureKind, detail: str) -> None:
         super().__init__(f"{kind}: {detail}")
         self.kind = kind
         self.detail = detail
 
 
 class IteratorExpired(Exception):
-    """A shard iterator lives 15 minutes; ask for a new one at the same position."""
+    """The shard iterator is too old: get a new one at the same position.
+
+    A shard iterator is valid for 15 minutes. Source: API reference of DynamoDB Streams, GetShardIterator.
+    """
 
 
 class DataTrimmed(Exception):
-    """The position lies before the oldest record the stream still has (24 hours)."""
+    """The position is before the oldest record that the stream still has.
+
+    A stream keeps a record for 24 hours. Source: API reference of DynamoDB Streams, GetRecords,
+    TrimmedDataAccessException.
+    """

@@ -1,6 +1,5 @@
-"""The ledger's nouns: which shard, whose it is, how far it is committed; the stream's pin and its birth row."""
+"""Rows of the lease table: shards, their leases and checkpoints, and where each stream started."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -8,8 +7,16 @@ from consumer.domain.breaker import CLOSED, Circuit
 from consumer.domain.position import SHARD_END
 
 
+class TableNames(NamedTuple):
+    """The names of the tables that belong together."""
+
+    leases: str = "consumer-leases"
+    leaderboard: str = "Leaderboards"
+    quarantine: str = "consumer-quarantine"
+
+
 class Shard(NamedTuple):
-    """A shard of one stream. Shard ids are unique only within a stream, so the stream is part of the name."""
+    """A shard of one stream. Shard ids are unique only within a stream, so the stream is part of its identity."""
 
     stream_arn: str
     shard_id: str
@@ -29,7 +36,10 @@ def label_of(stream_arn: str) -> str:
 
 
 class Lease(NamedTuple):
-    """The right to commit for a shard. `owner` is worker id + "/" + an id fresh at each start; `epoch` fences."""
+    """The right to commit for a shard. `epoch` fences: it grows with each claim, and a commit states its own.
+
+    `owner` is worker id + "/" + an id that is new at each start of the worker.
+    """
 
     shard: Shard
     owner: str
@@ -38,11 +48,11 @@ class Lease(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LeaseRow:
-    """One shard's row of the ledger. `owner` is None when released.
+    """One shard's row of the lease table. `owner` is None while no worker owns the shard.
 
-    All that is not committed was created after `created` (unix seconds): the last committed record's creation, in a new
-    row its parent's, or when the row was made. `unlisted_since`: since when, by the server's clock, listings have not
-    shown the finished shard.
+    Records that are not committed yet were created after `created` (unix seconds). It is the creation time of the last
+    committed record; in a new row that of its parent, or the time when the row was written. `unlisted_since` is since
+    when, by the server's clock, listings have not shown the finished shard.
     """
 
     shard: Shard
@@ -57,32 +67,36 @@ class LeaseRow:
 
     @property
     def finished(self) -> bool:
-        """Every record of it is committed and its children have their rows."""
+        """Whether every record of the shard is committed and its children have their rows."""
         return self.checkpoint == SHARD_END
 
 
 @dataclass(frozen=True, slots=True)
-class Pin:
-    """A stream as it was first seen: `floor` in unix seconds (None: the trim horizon) and the shards to begin with.
+class StreamStart:
+    """Where a stream started when the first worker saw it: the start time and the root shards.
 
-    Until `complete`, a root without a row was not planted yet; afterwards it was lost. `pinned_at`: the server's unix
-    seconds of that first sight, as far as the row tells it.
+    Records from before `start_time` (unix seconds; None: the trim horizon) do not count. Until `complete`, a root shard
+    without a row has none yet; afterwards its row was lost. `started_at` is the server's time at which the stream
+    started, in unix seconds; None: not known.
     """
 
     stream_arn: str
-    floor: float | None
+    start_time: float | None
     roots: tuple[str, ...]
     complete: bool
-    pinned_at: float | None = field(default=None, compare=False)
+    started_at: float | None = field(default=None, compare=False)
 
-    def without(self, root: str) -> "Pin":
-        """The pin when one of its roots is forgotten."""
-        return replace(self, roots=tuple(each for each in self.roots if each != root))
+    def without(self, root: str) -> "StreamStart":
+        """The same start without one of its root shards, whose row is forgotten."""
+        return replace(self, roots=tuple(shard_id for shard_id in self.roots if shard_id != root))
 
 
 @dataclass(frozen=True, slots=True)
-class Birth:
-    """The quarantine table's word on what belongs together: it outlives a lease table that was emptied or mistyped."""
+class TableBinding:
+    """Which lease table and leaderboard count a stream, as the quarantine table says.
+
+    It outlives a lease table that was emptied, and contradicts a mistyped name.
+    """
 
     stream_arn: str
     lease_table: str
@@ -91,68 +105,49 @@ class Birth:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Pin and birth row of one stream, read at one moment; while it `begins` also the others' births and pins."""
+    """What the tables know of one stream's start, read in one transaction.
 
-    pin: Pin | None
-    birth: Birth | None
-    others: tuple[tuple[Birth, Pin | None], ...] = ()
+    `others`: while the stream is `starting`, also the bindings and starts of the other streams.
+    """
+
+    stream_start: StreamStart | None
+    binding: TableBinding | None
+    others: tuple[tuple[TableBinding, StreamStart | None], ...] = ()
 
     @property
-    def begins(self) -> bool:
-        """Whether nothing is known of the stream, or its roots are still being planted."""
-        if self.pin is None:
-            return self.birth is None
-        return self.birth is not None and not self.pin.complete
+    def starting(self) -> bool:
+        """Whether nothing is known of the stream, or its root shards do not have their rows yet."""
+        if self.stream_start is None:
+            return self.binding is None
+        return self.binding is not None and not self.stream_start.complete
 
 
 @dataclass(frozen=True, slots=True)
 class Adoption:
-    """Shards found late get their rows and join the list they belong to: a finished parent's, or the pin's roots."""
+    """Shards found late get rows and join a list: a finished parent's children, or the stream's root shards."""
 
-    into: LeaseRow | Pin
+    into: LeaseRow | StreamStart
     rows: tuple[LeaseRow, ...]
 
     @property
     def before(self) -> tuple[str, ...]:
         """The list as it was read."""
-        return self.into.roots if isinstance(self.into, Pin) else self.into.children
+        return self.into.roots if isinstance(self.into, StreamStart) else self.into.children
 
     @property
     def after(self) -> tuple[str, ...]:
-        """The list as it is to be."""
+        """The list with the new shards."""
         return tuple(sorted({*self.before, *(row.shard.shard_id for row in self.rows)}))
 
 
 @dataclass(frozen=True, slots=True)
-class Amendment:
-    """What a person does to a stream's birth row: `before` becomes `after`; None: there is none.
+class BindingChange:
+    """How an operator changes a stream's table binding from `before` to `after`; None: there is none.
 
-    `pinned`: whether the lease table has the stream's pin.
+    `has_stream_start`: whether the lease table has the stream's row.
     """
 
     stream_arn: str
-    before: Birth | None
-    after: Birth | None
-    pinned: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Vouch:
-    """What a beat tells: a count that grows, the shards the worker owns, how many of them are behind, the worst lag.
-
-    `as_of` is when that was so, in unix seconds: shards that are not behind were caught up then.
-    """
-
-    beat: int
-    shards: int = 0
-    behind: int = 0
-    lag_seconds: float = 0.0
-    as_of: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Members:
-    """The `members` item: who beats, and how often joins, leaves, releases and operators' acts have changed things."""
-
-    changes: int
-    workers: Mapping[str, Vouch]
+    before: TableBinding | None
+    after: TableBinding | None
+    has_stream_start: bool

@@ -1,27 +1,32 @@
-"""Which shards the ledger must know: the pins' roots, the children of finished shards, and those found late."""
+"""Lineage: which shards must have a row, which are found late, and which rows may be forgotten."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
-from consumer.domain.leases import Adoption, LeaseRow, Pin, Shard
-from consumer.domain.outcomes import Ledger, StreamListing
+from consumer.domain.leases import Adoption, LeaseRow, Shard, StreamStart
 from consumer.domain.position import TRIM_HORIZON
+from consumer.domain.replies import Ledger, StreamListing
 
 RETENTION_SECONDS: Final = 24 * 3600
 """How long a stream keeps a record. Source: Developer Guide, "Change data capture for DynamoDB Streams"."""
 ADOPTED_AT_ONCE: Final = 50
 """Rows that one transaction adopts; it may hold 100 actions."""
 FORGET_SECONDS: Final = 48 * 3600
-"""For how long listings must not have shown a finished shard: a stale one must not make it start again."""
+"""How long listings must not have shown a finished shard: after a stale listing it must not start again."""
+GONE_ANSWERS: Final = 3
+GONE_SECONDS: Final = 600.0
+"""A shard is gone when it was refused at least this often, and over at least this time."""
+
+K = TypeVar("K")
 
 
 def roots(listing: StreamListing, hidden: Collection[str] = ()) -> tuple[str, ...]:
-    """The shards to begin a stream with: all listed ones without a listed parent.
+    """The shards with which a stream starts: all listed ones without a listed parent.
 
-    A parent that is not listed at first sight lies before the beginning: no gap. One that is only `hidden`, and can be
-    read, is a root itself; its children come after it.
+    A parent that the first listing does not show lies before the start: no gap. A `hidden` parent is not listed but can
+    be read: it is a root itself, and its children follow it.
     """
     listed = {shard.shard_id for shard in listing.shards}
     tops = {shard.shard_id for shard in listing.shards if shard.parent not in listed and shard.parent not in hidden}
@@ -29,89 +34,105 @@ def roots(listing: StreamListing, hidden: Collection[str] = ()) -> tuple[str, ..
 
 
 def unlisted_parents(listing: StreamListing) -> tuple[str, ...]:
-    """Parents that a listing names and does not show: trimmed, or hidden."""
+    """Parents that a listing names but does not show: trimmed, or hidden."""
     listed = {shard.shard_id for shard in listing.shards}
     return tuple(sorted({shard.parent for shard in listing.shards if shard.parent is not None} - listed))
 
 
+def known_shards(ledger: Ledger) -> set[Shard]:
+    """Every shard that has a row, is a root shard, or is in a parent's list of children."""
+    return _expected(ledger, ledger.stream_starts) | {row.shard for row in ledger.rows}
+
+
 def missing(ledger: Ledger) -> frozenset[Shard]:
-    """Shards that must have a row and have none: somebody deleted it, and nobody knows its position (design: G5)."""
-    stored = {row.shard for row in ledger.rows}
-    expected = {Shard(pin.stream_arn, root) for pin in ledger.pins if pin.complete for root in pin.roots}
-    expected.update(Shard(row.shard.stream_arn, child) for row in ledger.rows for child in row.children)
-    return frozenset(expected - stored)
+    """Shards that must have a row and have none: it was deleted, so no worker knows their position (design: G5)."""
+    complete = (start for start in ledger.stream_starts if start.complete)
+    return frozenset(_expected(ledger, complete) - {row.shard for row in ledger.rows})
+
+
+def _expected(ledger: Ledger, starts: Iterable[StreamStart]) -> set[Shard]:
+    """Root shards of `starts`, and children of all rows."""
+    roots = {Shard(start.stream_arn, root) for start in starts for root in start.roots}
+    return roots | {Shard(row.shard.stream_arn, child) for row in ledger.rows for child in row.children}
+
+
+def ancestors(shards: Collection[K], parents: Mapping[K, K | None]) -> set[K]:
+    """The ancestors of `shards`, without `shards` themselves. They lie before the start and are never read."""
+    found: set[K] = set()
+    above = list(shards)
+    while above:
+        parent = parents.get(above.pop())
+        if parent is not None and parent not in shards and parent not in found:
+            found.add(parent)
+            above.append(parent)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
-class Latecomers:
-    """What a listing shows that the ledger does not know.
+class LateShards:
+    """Listed shards that the lease table does not know.
 
-    `orphans`: shards by their parent's id, whose parent is neither known nor listed. It may be hidden, and then they
-    must wait for it; only when it is proven gone are they roots.
+    `orphans` are those whose parent is neither known nor listed, by the parent's id. The parent may be hidden, and then
+    they must wait for it; they become root shards only when the parent is proven gone.
     """
 
     adoptions: tuple[Adoption, ...]
     orphans: dict[str, tuple[str, ...]]
 
 
-def latecomers(
+def late_shards(
     listing: StreamListing, ledger: Ledger, unseen: Mapping[str, float], gone: Iterable[str] = ()
-) -> Latecomers:
-    """Shards that became visible after their parent ended, or after the stream was pinned.
+) -> LateShards:
+    """Shards that became visible after their parent ended, or after the stream started.
 
-    `unseen`: by shard id, the last listing that did not show it, in the server's unix seconds; `gone`: parents proven
-    gone. A shard that pin, lists or children know is never a latecomer, also when its row is missing. Ancestors of
-    known shards lie before the beginning.
+    `unseen` says, by shard id, when a listing last did not show the shard (the server's unix seconds). `gone` are
+    parents proven gone. A root shard, or one in a parent's list, is never late, also when its row is missing.
     """
     arn = listing.stream_arn
-    pin = next((pin for pin in ledger.pins if pin.stream_arn == arn), None)
-    if pin is None or not pin.complete:
-        return Latecomers((), {})
+    start = ledger.stream_start(arn)
+    if start is None or not start.complete:
+        return LateShards((), {})
     rows = {row.shard.shard_id: row for row in ledger.rows if row.shard.stream_arn == arn}
-    known = {*rows, *pin.roots, *(child for row in rows.values() for child in row.children)}
+    known = {*rows, *start.roots, *(child for row in rows.values() for child in row.children)}
     parents = {shard.shard_id: shard.parent for shard in listing.shards}
-    ancestors = {row.parent for row in rows.values() if row.parent is not None} - known
-    above = [*known, *ancestors]
-    while above:
-        ancestor = parents.get(above.pop())
-        if ancestor is not None and ancestor not in known and ancestor not in ancestors:
-            ancestors.add(ancestor)
-            above.append(ancestor)
+    older = {row.parent for row in rows.values() if row.parent is not None} - known
+    older |= ancestors(known | older, parents)
     dead = {*gone} - known
     joining: defaultdict[str | None, list[str]] = defaultdict(list)
     orphans: defaultdict[str, list[str]] = defaultdict(list)
     for shard_id, parent in sorted(parents.items()):
-        if shard_id in known or shard_id in ancestors:
+        if shard_id in known or shard_id in older:
             continue
         if parent in rows:
             if rows[parent].finished:
                 joining[parent].append(shard_id)
-        elif parent is None or parent in ancestors or parent in dead:
+        elif parent is None or parent in older or parent in dead:
             joining[None].append(shard_id)
         elif parent not in parents and parent not in known:
             orphans[parent].append(shard_id)
     adoptions = []
     for parent, shard_ids in joining.items():
-        into: LeaseRow | Pin = rows[parent] if parent is not None else pin
-        born = into.created or 0.0 if isinstance(into, LeaseRow) else 0.0
-        found = (
-            new_row(Shard(arn, each), parent, listing.served_at, max(born, unseen.get(each, 0.0)))
-            for each in shard_ids[:ADOPTED_AT_ONCE]
+        into: LeaseRow | StreamStart = rows[parent] if parent is not None else start
+        since = into.created or 0.0 if isinstance(into, LeaseRow) else 0.0
+        new_rows = (
+            late_row(Shard(arn, shard_id), parent, listing.served_at, max(since, unseen.get(shard_id, 0.0)))
+            for shard_id in shard_ids[:ADOPTED_AT_ONCE]
         )
-        adoptions.append(Adoption(into, tuple(found)))
-    return Latecomers(tuple(adoptions), {parent: tuple(shard_ids) for parent, shard_ids in orphans.items()})
+        adoptions.append(Adoption(into, tuple(new_rows)))
+    return LateShards(tuple(adoptions), {parent: tuple(shard_ids) for parent, shard_ids in orphans.items()})
 
 
-def new_row(shard: Shard, parent: str | None, served_at: float, created: float | None = None) -> LeaseRow:
-    """The row of a shard found late at `served_at`. When nobody knows since when it may have been there, its oldest
-    records may be trimmed already.
+def late_row(shard: Shard, parent: str | None, served_at: float, created: float | None = None) -> LeaseRow:
+    """The row of a shard that was found late, at `served_at`.
+
+    When it is not known since when the shard may have been there, its oldest records may be trimmed already.
     """
     created = created or served_at - RETENTION_SECONDS
     return LeaseRow(shard, None, int(served_at), TRIM_HORIZON, parent, created=created)
 
 
-def marks(listing: StreamListing, ledger: Ledger) -> list[tuple[LeaseRow, float | None]]:
-    """Finished rows whose note of when listings stopped showing them is to be written, or taken away (None)."""
+def unlisted_marks(listing: StreamListing, ledger: Ledger) -> list[tuple[LeaseRow, float | None]]:
+    """Finished rows whose `unlisted_since` must change: to the time of this listing, or to None."""
     listed = {shard.shard_id for shard in listing.shards}
     found: list[tuple[LeaseRow, float | None]] = []
     for row in ledger.rows:
@@ -125,7 +146,10 @@ def marks(listing: StreamListing, ledger: Ledger) -> list[tuple[LeaseRow, float 
 
 
 def forgettable(listing: StreamListing, ledger: Ledger) -> list[LeaseRow]:
-    """Finished rows that may go, the oldest of each line: nothing that is left refers to them, nobody shows them."""
+    """Finished rows that may be deleted, parents before children.
+
+    Long unlisted, without a parent's row, and with children that are finished too: no row that is left needs them.
+    """
     arn = listing.stream_arn
     rows = {row.shard.shard_id: row for row in ledger.rows if row.shard.stream_arn == arn}
     listed = {shard.shard_id for shard in listing.shards}
@@ -138,3 +162,35 @@ def forgettable(listing: StreamListing, ledger: Ledger) -> list[LeaseRow]:
         if followed and listing.served_at - row.unlisted_since >= FORGET_SECONDS:
             found.append(row)
     return found
+
+
+class GoneEvidence:
+    """Evidence that a shard is gone. It counts only while the stream itself answers. Times are monotonic seconds.
+
+    `proven`: the shard was refused often enough, for long enough.
+    """
+
+    def __init__(self) -> None:
+        self.proven = False
+        self._refused = False
+        self._answers = 0
+        self._first_at = 0.0
+
+    def refused(self) -> None:
+        """GetShardIterator replied that there is no such shard."""
+        self._refused = True
+
+    def found(self) -> None:
+        """The shard is there after all."""
+        self.proven = self._refused = False
+        self._answers = 0
+
+    def stream_answered(self, now: float) -> None:
+        """A listing of the stream came in: a refusal since the last one counts."""
+        if not self._refused:
+            return
+        self._refused = False
+        if not self._answers:
+            self._first_at = now
+        self._answers += 1
+        self.proven = self._answers >= GONE_ANSWERS and now - self._first_at >= GONE_SECONDS

@@ -1,43 +1,94 @@
-"""Who is dead: judged by the observer's own looks on its own monotonic clock. No wall clocks are compared."""
+"""Members and failure detection: each worker judges by its own reads, on its own monotonic clock."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from consumer.domain.leases import Members, Vouch
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatReport:
+    """What a heartbeat says of its worker.
+
+    `number` grows with each heartbeat. The worker owns `shards` shards; `behind` of them lag, by `lag_seconds` at most.
+    All of that was so at `as_of` (unix seconds), when its other shards were caught up.
+    """
+
+    number: int
+    shards: int = 0
+    behind: int = 0
+    lag_seconds: float = 0.0
+    as_of: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """The `members` item: the heartbeat report of each worker, by owner.
+
+    `changes` counts joins, leaves, releases and operator actions, so that every worker notices them at once.
+    """
+
+    changes: int
+    workers: Mapping[str, HeartbeatReport]
 
 
 @dataclass(slots=True)
 class _Watch:
-    beat: int
+    """The number that a worker shows, and since when (monotonic seconds)."""
+
+    number: int
     since: float
 
 
-class Observer:
-    """Remembers since when each worker has shown the same beat, in looks without holes."""
+class FailureDetector:
+    """Finds dead workers: those whose heartbeat number has not grown for a TTL. No wall clocks are compared.
+
+    It counts only time in which it read the members without a hole.
+    """
 
     def __init__(self, lease_ttl_seconds: float) -> None:
         self._ttl = lease_ttl_seconds
         self._watches: dict[str, _Watch] = {}
-        self._asked_at: float | None = None
-        self.members: Mapping[str, Vouch] = {}
+        self._sent_at: float | None = None
+        self.members: Mapping[str, HeartbeatReport] = {}
 
-    def see(self, members: Members, asked_at: float, answered_at: float) -> None:
-        """Takes a successful look, asked for and answered at these moments (monotonic seconds).
+    def observe(self, members: Members, sent_at: float, received_at: float) -> None:
+        """Takes the members as they were read between `sent_at` and `received_at` (monotonic seconds).
 
-        After a hole of more than half a TTL (this worker was paused, or the table was away) it starts anew.
+        After a hole of more than half a TTL (this worker was paused, or DynamoDB did not answer) all counting starts
+        again.
         """
-        if self._asked_at is not None and answered_at - self._asked_at > self._ttl / 2:
+        if self._sent_at is not None and received_at - self._sent_at > self._ttl / 2:
             self._watches.clear()
-        self._asked_at = asked_at
+        self._sent_at = sent_at
         self.members = members.workers
         for owner in self._watches.keys() - members.workers.keys():
             del self._watches[owner]
-        for owner, vouch in members.workers.items():
+        for owner, report in members.workers.items():
             watch = self._watches.get(owner)
-            if watch is None or watch.beat != vouch.beat:
-                self._watches[owner] = _Watch(vouch.beat, answered_at)
+            if watch is None or watch.number != report.number:
+                self._watches[owner] = _Watch(report.number, received_at)
 
     def dead(self) -> frozenset[str]:
-        """Members whose beat has stood still for a TTL of looks."""
-        now = self._asked_at or 0.0
+        """Owners whose heartbeat number has not grown for a TTL."""
+        now = self._sent_at or 0.0
         return frozenset(owner for owner, watch in self._watches.items() if now - watch.since >= self._ttl)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who this worker is. `owner` is worker id + "/" + an id that is new at each start.
+
+    `stable`: the operator chose the worker id, so a lease of the same id is from before a restart and the worker
+    claims it at once.
+    """
+
+    owner: str
+    stable: bool
+
+    @property
+    def worker_id(self) -> str:
+        """The part that stays the same over restarts, if `stable`."""
+        return self.owner.rpartition("/")[0]
+
+    def is_earlier_life(self, owner: str) -> bool:
+        """Whether `owner` is this worker before a restart."""
+        return self.stable and owner != self.owner and owner.rpartition("/")[0] == self.worker_id

@@ -1,131 +1,170 @@
-"""What people's commands need of the world, as `ports` tells what the worker does. Every method may raise Trouble."""
+"""Ports of the operators' commands: what they read, and the transactions that they write.
+
+Every call may raise CallFailed, after which the outcome of a write is unknown. It is safe to send the same write again.
+Each operator action is one transaction and leaves an audit entry.
+"""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, NamedTuple, Protocol
 
-from consumer.domain.audit import Trace
-from consumer.domain.board import BoardRow
-from consumer.domain.leases import Amendment, Birth, LeaseRow, Members, Shard
-from consumer.domain.outcomes import Committed, Done, Lost, Refused
-from consumer.domain.overview import Gap, LeaseTable
-from consumer.domain.quarantine import Act, Application, Head, Taken
+from consumer.domain.audit import AuditEntry
+from consumer.domain.leases import BindingChange, LeaseRow, Shard, TableBinding
+from consumer.domain.membership import Members
+from consumer.domain.quarantine import AlreadyResolved, Application, OperatorAction, QuarantineEntry
 from consumer.domain.replay import Batch, Changed, Overtaken, Progress
+from consumer.domain.replies import Committed, Done, Ledger, Lost, Refused
+
+
+class BoardRow(NamedTuple):
+    """One player's row of the leaderboard, with every digit. None: the attribute is missing or has another type."""
+
+    player: str
+    games: Decimal | None
+    total: Decimal | None
+    date: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseTable:
+    """One scan of the lease table. Each row is read consistently, but not all at one time.
+
+    `replays` are the progress rows of replays, with all their attributes as text.
+    """
+
+    ledger: Ledger
+    members: Members
+    replays: tuple[Mapping[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Where data may be lost: of a shard after its checkpoint `start`, or between two streams.
+
+    Of a shard, `end` is the first record that was read after the gap; None: none was yet. Between two streams,
+    `shard_id` is None, and `start` and `end` are their labels. `found_at` is an ISO time.
+    """
+
+    stream_arn: str
+    shard_id: str | None
+    start: str
+    end: str | None
+    loss: str
+    found_at: str
 
 
 class Boards(Protocol):
-    """The leaderboard, read for a person."""
+    """The leaderboard, as `top` reads it."""
 
     def rows(self) -> Iterator[BoardRow]:
-        """The whole board, in no order, each page as it is when it is read."""
+        """The whole leaderboard, in no order, each page as it is when it is read."""
         ...
 
     def about(self) -> int:
-        """About how many rows it has: the table's own count, which may be hours old."""
+        """About how many rows it has: the table's own count, which DynamoDB updates every six hours or so."""
         ...
 
 
 class Quarantine(Protocol):
-    """The quarantine, read and dealt with by a person. An act is one transaction and leaves a trace."""
+    """The quarantine table, as operators read and resolve its records."""
 
-    def heads(self, shard_id: str | None = None) -> Iterator[Head]:
-        """The heads of all quarantined records, or of one shard id's, in no order."""
+    def entries(self, shard_id: str | None = None) -> Iterator[QuarantineEntry]:
+        """All quarantine entries, or those of one shard id, in no order."""
         ...
 
-    def head(self, shard_id: str, sequence_number: str) -> Head | None:
-        """One record's head."""
+    def entry(self, shard_id: str, sequence_number: str) -> QuarantineEntry | None:
+        """One record's entry, if it is in quarantine."""
         ...
 
-    def record(self, head: Head) -> Mapping[str, Any]:
-        """The whole record in wire form. ValueError when a part of it is missing or damaged."""
+    def record(self, entry: QuarantineEntry) -> Mapping[str, Any]:
+        """The whole record in wire form. Raises ValueError when a part of it is missing or damaged."""
         ...
 
-    def apply(self, application: Application) -> Done | Taken | Refused:
-        """Counts the record and marks it applied, while it is pending; Done also when this very act did so before."""
+    def apply(self, application: Application) -> Done | AlreadyResolved | Refused:
+        """Counts the record and marks it applied, if it is pending. Done also when this very action did so before."""
         ...
 
-    def discard(self, act: Act, why: str) -> Done | Taken:
-        """Marks the record discarded, while it is pending; Done also when this very act did so before."""
+    def discard(self, action: OperatorAction, why: str) -> Done | AlreadyResolved:
+        """Marks the record discarded, if it is pending. Done also when this very action did so before."""
         ...
 
 
 class Circuits(Protocol):
     """The circuits of halted shards."""
 
-    def resume(self, row: LeaseRow, free_to: str | None, token: str, trace: Trace) -> Done | Lost:
-        """Closes the circuit if it is open and was not closed since `row` was read, and lets all up to `free_to` pass.
+    def resume(self, row: LeaseRow, free_to: str | None, token: str, audit_entry: AuditEntry) -> Done | Lost:
+        """Closes the circuit and lets all records up to `free_to` pass; it also raises the counter of changes.
 
-        Done also when this very act (`token`) did so before. Raises the members' counter, so that the owner looks.
+        Lost when the circuit is not open, or was closed since `row` was read. Done also when this very action (`token`)
+        closed it.
         """
         ...
 
 
-class Overviews(Protocol):
-    """Lease and quarantine table, read for a person. No call is made per shard."""
+class TableReader(Protocol):
+    """The lease and quarantine tables, as `status` reads them. No method makes a call per shard."""
 
     def lease_table(self) -> LeaseTable:
-        """Every row of the lease table, each read consistently."""
+        """Every row of the lease table."""
         ...
 
     def gaps(self) -> tuple[Gap, ...]:
         """Every gap row."""
         ...
 
-    def births(self) -> tuple[Birth, ...]:
-        """Every birth row."""
+    def bindings(self) -> tuple[TableBinding, ...]:
+        """The table binding of every stream."""
         ...
 
     def pending(self) -> int:
-        """How many quarantine rows are pending. Costs a scan."""
+        """How many quarantine rows are pending. It costs a scan."""
         ...
 
 
-class Placements(Protocol):
-    """A person's hand in the ledger: where a shard stands."""
+class LeaseAdmin(Protocol):
+    """`checkpoint set`: an operator changes how far a shard is committed."""
 
-    def look(self) -> tuple[Members, float]:
+    def read_members(self) -> tuple[Members, float]:
         """The `members` item, read consistently, and the server's time in unix seconds."""
         ...
 
-    def place(self, before: LeaseRow | None, after: LeaseRow, trace: Trace) -> Done | Lost:
-        """Makes `before` (None: no row) into `after`, writes the trace and bumps the members' counter, all or nothing.
+    def place(self, before: LeaseRow | None, after: LeaseRow, audit_entry: AuditEntry) -> Done | Lost:
+        """Makes `before` (None: no row) into `after`, which has no owner; it also raises the counter of changes.
 
-        Lost when owner, epoch or checkpoint are not those of `before` any more; without `before` when a row exists, or
-        the stream is not pinned. `after` has no owner.
+        Lost when owner, epoch or checkpoint are not those of `before` any more. Without `before`: Lost when the shard
+        has a row, or the lease table does not have its stream's row.
         """
         ...
 
 
-class Births(Protocol):
-    """A person's hand in what belongs together: birth rows and pins."""
+class TableBindings(Protocol):
+    """`init --adopt`: an operator changes which tables belong together."""
 
-    def births(self) -> tuple[Birth, ...]:
-        """Every birth row."""
-        ...
-
-    def amend(self, amendment: Amendment, trace: Trace) -> Done | Lost:
-        """Does it and writes the trace, all or nothing. Lost when birth row or pin are not as they were read."""
+    def change_binding(self, change: BindingChange, audit_entry: AuditEntry) -> Done | Lost:
+        """Makes the change. Lost when the binding, or whether the stream has a row, is not as it was read."""
         ...
 
 
 class Replays(Protocol):
-    """A replay's progress row, and the transactions that count. A row's runner and position are its version."""
+    """The progress row of a replay, and the transactions that count. Its runner and position are the row's version."""
 
     def progress(self, shard: Shard, target: str) -> Progress | None:
-        """The row, read consistently."""
+        """The progress row, read consistently."""
         ...
 
-    def put(self, before: Progress | None, after: Progress, trace: Trace) -> Done | Overtaken:
-        """Makes `before` (None: no row) into `after` and writes the trace, all or nothing.
+    def put(self, before: Progress | None, after: Progress, audit_entry: AuditEntry) -> Done | Overtaken:
+        """Makes `before` (None: no row) into `after`.
 
-        Overtaken when the row is another by now; Done also when this very write was made before.
+        Overtaken when the row is another one now. Done also when this very write took effect before.
         """
         ...
 
     def count(
         self, progress: Progress, batch: Batch, later: frozenset[str]
     ) -> Committed | Overtaken | Changed | Refused:
-        """Moves the row on to the batch's last record and adds its deltas, all or nothing.
+        """Moves the row on to the batch's last record and adds the batch's deltas, all or nothing.
 
-        Only while the quarantine rows have the batch's states. Players in `later` keep their stored date.
+        Changed when quarantine rows do not have the batch's states any more. Players in `later` keep their stored date.
         """
         ...

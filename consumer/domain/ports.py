@@ -1,35 +1,50 @@
-"""What the worker needs of the world; what people's commands need is in `operator_ports`.
+"""Ports of the worker: what it needs from DynamoDB, DynamoDB Streams, retries and metrics.
 
-`consumer.aws` is the real thing; tests hold in-memory fakes to the same suite.
-
-Every method may raise Trouble, which leaves open whether a write took effect.
+Every call to AWS may raise CallFailed, after which the outcome of a write is unknown. It is safe to send the same
+write again.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
-from consumer.domain.leaderboard import Unit
-from consumer.domain.leases import Adoption, Lease, LeaseRow, Members, Origin, Pin, Shard, Vouch
-from consumer.domain.outcomes import (
+from consumer.domain.fold import Unit
+from consumer.domain.leases import Adoption, Lease, LeaseRow, Origin, Shard, StreamStart
+from consumer.domain.membership import HeartbeatReport, Members
+from consumer.domain.records import Game, Rules, Verdict
+from consumer.domain.replies import (
     Children,
     CommitReply,
     Done,
+    HeartbeatRemoved,
     Ledger,
     Lost,
     Page,
     RawPage,
     Refused,
-    Removed,
     StreamListing,
 )
-from consumer.domain.records import Game, Rules, Verdict
-from consumer.domain.standing import Standing
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    """The worker as metrics and readiness show it.
+
+    `shards` counts them by state. `not_ready` has one sentence per reason why the worker is not ready.
+    """
+
+    lag_seconds: float
+    headroom_seconds: float
+    shards: Mapping[str, int]
+    leases_owned: int
+    not_ready: tuple[str, ...]
 
 
 class Streams(Protocol):
-    """DynamoDB Streams, and which stream the source table has now."""
+    """DynamoDB Streams, and which stream the source table has now. Times are unix seconds."""
 
     def find_stream(self) -> str:
-        """The ARN of the stream to read: the one that was chosen, or the source table's newest one."""
+        """The ARN of the stream to read: the configured one, or the source table's newest one."""
         ...
 
     def list_shards(self, stream_arn: str) -> StreamListing:
@@ -37,149 +52,158 @@ class Streams(Protocol):
         ...
 
     def open(self, shard: Shard, after: str) -> str:
-        """A shard iterator that begins after the checkpoint `after`. Raises DataTrimmed."""
+        """A shard iterator just after the checkpoint `after`. Raises DataTrimmed."""
         ...
 
     def open_at(self, shard: Shard, first: str) -> str:
-        """A shard iterator that begins with the record `first`. Raises DataTrimmed."""
+        """A shard iterator at the record `first`. Raises DataTrimmed."""
         ...
 
     def read(self, iterator: str, limit: int) -> RawPage:
         """The next page in wire form. Raises IteratorExpired, DataTrimmed."""
         ...
 
-    def poll(self, iterator: str, limit: int, rules: Rules, floor: float | None) -> Page:
-        """The next page, each record decoded (see records.decode). Raises IteratorExpired, DataTrimmed."""
+    def poll(self, iterator: str, limit: int, rules: Rules, start_time: float | None) -> Page:
+        """The next page, with each record decoded by records.decode. Raises IteratorExpired, DataTrimmed."""
         ...
 
     def find_children(self, shard: Shard) -> Children:
-        """The children of a shard that has ended, as far as they are visible now."""
+        """The children of a shard that has ended, as far as a listing shows them now."""
         ...
 
 
 class Ledgers(Protocol):
-    """The lease table: streams' pins and shards' rows. Every write is conditional."""
+    """The lease table: rows of streams and shards. Every write is conditional."""
 
-    def origin(self, stream_arn: str) -> Origin:
-        """The stream's pin and birth row, read at one moment."""
+    def read_origin(self, stream_arn: str) -> Origin:
+        """What the tables know of the stream's start, read in one transaction."""
         ...
 
-    def pin(self, pin: Pin, predecessor: str | None, found_at: float) -> Done | Lost:
-        """Writes pin and birth row in one transaction; Lost when one of them exists.
+    def record_stream_start(self, start: StreamStart, predecessor: str | None, found_at: float) -> Done | Lost:
+        """Writes the stream's row and its table binding in one transaction. Lost when one of them exists.
 
-        After a `predecessor` (ARN) also a gap row: what was written between the two streams is in neither.
+        With a `predecessor` (ARN) it also writes a gap row: games written between the two streams are in neither.
         """
         ...
 
-    def plant(self, stream_arn: str, rows: tuple[LeaseRow, ...]) -> Done | Lost | Refused:
-        """Puts root rows while the pin is incomplete (else Lost); Refused names those that exist and puts none."""
+    def create_root_rows(self, stream_arn: str, rows: tuple[LeaseRow, ...]) -> Done | Lost | Refused:
+        """Puts the rows of root shards in one transaction.
+
+        Lost when the stream's start is complete already. Refused, with nothing put, when some of the rows exist.
+        """
         ...
 
-    def complete_pin(self, stream_arn: str) -> Done:
-        """From now on a root without a row is a lost row."""
+    def complete_stream_start(self, stream_arn: str) -> Done:
+        """Marks the stream's start complete: from now on a root shard without a row has lost it."""
         ...
 
     def adopt(self, adoption: Adoption) -> Done | Lost:
-        """The list and the new rows in one transaction; Lost when the list has changed or a row exists."""
+        """Writes the list and the new rows in one transaction. Lost when the list has changed or a row exists."""
         ...
 
-    def mark(self, row: LeaseRow, unlisted_since: float | None) -> Done:
-        """Notes since when listings have not shown a finished shard; None: they show it. Nothing if it is noted."""
+    def mark_unlisted(self, row: LeaseRow, unlisted_since: float | None) -> Done:
+        """Sets since when listings have not shown a finished shard; None: they show it."""
         ...
 
-    def forget(self, row: LeaseRow, pin: Pin | None) -> Done | Lost:
-        """Deletes a finished row whose note is still that of `row`, and takes it out of the roots of `pin`."""
+    def forget(self, row: LeaseRow, start: StreamStart | None) -> Done | Lost:
+        """Deletes a finished row that is still as `row`, and takes its shard out of the root shards of `start`."""
         ...
 
     def load(self) -> Ledger:
-        """Every row, each read consistently."""
+        """Every row of a shard or stream, each read consistently."""
         ...
 
     def claim(self, row: LeaseRow, lease: Lease) -> LeaseRow | Lost:
-        """Makes `lease` the holder, if the row's owner and epoch are still those of `row`; the row as it is then."""
+        """Gives the shard to `lease` if owner and epoch are still those of `row`. Returns the row as it is then."""
         ...
 
     def release(self, lease: Lease) -> Done:
-        """Gives the lease back; nothing happens when it is somebody else's already."""
+        """Gives the lease back. No effect when another worker owns the shard."""
         ...
 
 
 class Membership(Protocol):
     """The `members` item of the lease table."""
 
-    def beat(self, owner: str, vouch: Vouch, *, joining: bool, bump: bool) -> Done | Removed:
-        """Writes the owner's beat; only a joining one may put an owner in. `bump` raises the counter of changes."""
+    def send_heartbeat(
+        self, owner: str, report: HeartbeatReport, *, joining: bool, bump: bool
+    ) -> Done | HeartbeatRemoved:
+        """Writes the owner's report. Only a `joining` one may add an owner. `bump` raises the counter of changes."""
         ...
 
-    def look(self) -> Members:
-        """One consistent read."""
+    def read_members(self) -> Members:
+        """Reads the item consistently."""
         ...
 
     def leave(self, owner: str) -> Done:
-        """Takes the owner out and bumps the counter."""
+        """Removes the owner and raises the counter of changes."""
         ...
 
-    def bury(self, owner: str, beat: int) -> Done:
-        """Takes a dead owner out, unless it has beaten since `beat`."""
+    def evict(self, owner: str, heartbeat: int) -> Done:
+        """Removes a dead owner, unless its report has another number than `heartbeat` now."""
         ...
 
 
 class Commits(Protocol):
-    """The transactions that make it exactly once."""
+    """The transactions of a shard's worker, which count each record exactly once."""
 
     def commit(self, lease: Lease, unit: Unit, later: frozenset[str], *, fills_gap: bool) -> CommitReply:
-        """Writes a unit: checkpoint, deltas, quarantine rows. Players in `later` keep their stored date."""
+        """Writes a unit: checkpoint, deltas and quarantine rows, all or nothing.
+
+        Players in `later` keep their stored date. `fills_gap`: the unit's first record ends a gap, and the gap's row
+        gets its end.
+        """
         ...
 
     def halt(self, lease: Lease, previous: str, resumes: int, halted_at: float) -> Done | Lost:
-        """Opens the shard's circuit, unless it has been closed by a person more than `resumes` times."""
+        """Opens the shard's circuit, unless operators have closed it more than `resumes` times."""
         ...
 
     def end(self, lease: Lease, previous: str, children: tuple[str, ...], rows: tuple[LeaseRow, ...]) -> CommitReply:
-        """Finishes a shard: its row to SHARD_END with `children`, and the children's new rows."""
+        """Finishes a shard in one transaction: its row to SHARD_END with `children`, and the children's new `rows`."""
         ...
 
     def record_gap(self, shard: Shard, checkpoint: str, found_at: float, lease: Lease | None = None) -> bool | Lost:
-        """A durable row that says data after `checkpoint` may be lost; True when it is new.
+        """Writes a gap row: data of the shard after `checkpoint` may be lost. True when the row is new.
 
-        Lost, and nothing is written, when `lease` does not hold the shard there any more: what is behind the checkpoint
-        is for its holder to miss. None: nobody works the shard.
+        Lost, and nothing is written, when `lease` does not own the shard at that checkpoint any more: its owner will
+        find the gap. `lease` None: no worker owns the shard.
         """
         ...
 
     def examine(self, game: Game) -> Verdict | None:
-        """Why `game`, refused alone, can never be applied; None when nothing speaks against it.
+        """Why `game`, refused in a unit of its own, can never be applied; None when nothing speaks against it.
 
-        Trouble when the leaderboard cannot be asked or is another table by now: then no record is to blame.
+        CallFailed when the leaderboard does not answer or is another table now: then no record is to blame.
         """
         ...
 
     def pending(self) -> int:
-        """How many quarantine rows are pending. Costs a scan: ask rarely."""
+        """How many quarantine rows are pending. It costs a scan, so call it rarely."""
         ...
 
 
 class Backoff(Protocol):
-    """How long to wait before the next attempt."""
+    """How long to wait before a retry."""
 
     def delay(self, attempt: int) -> float:
-        """Seconds, jittered, before attempt number `attempt` + 1; the first failure is attempt 1."""
+        """Jittered seconds to wait after attempt number `attempt` failed; the first one is 1."""
         ...
 
 
 class Meters(Protocol):
-    """What the worker measures. Times `at` are unix seconds."""
+    """Metrics of the worker. Times `at` are unix seconds."""
 
     def records(self, outcome: str, count: int) -> None:
-        """Records that ended in `outcome`."""
+        """`count` records ended in `outcome`."""
         ...
 
     def committed(self, seconds: float, at: float) -> None:
-        """A transaction went through after `seconds`."""
+        """A commit took effect after `seconds`."""
         ...
 
     def retry(self, operation: str, reason: str) -> None:
-        """A call will be tried again."""
+        """A call will be retried."""
         ...
 
     def gap(self) -> None:
@@ -187,9 +211,9 @@ class Meters(Protocol):
         ...
 
     def progress(self, at: float) -> None:
-        """Something moved: a commit, or an empty page of a shard that is caught up."""
+        """The worker made progress: a commit, or an empty page of a shard that is caught up."""
         ...
 
-    def snapshot(self, standing: Standing, pending: int | None, at: float) -> None:
-        """How things stand now; `pending` quarantine rows, None: not counted."""
+    def snapshot(self, status: WorkerStatus, pending: int | None, at: float) -> None:
+        """The worker's status now. `pending` counts pending quarantine rows; None: not counted."""
         ...

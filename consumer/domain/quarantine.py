@@ -1,17 +1,20 @@
-"""The quarantine's nouns: a record's head, what a person picks among heads, and what he does with one."""
+"""The quarantine: entries, how operators select them and resolve them, and how a repaired record is decoded again."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Any, Final
 
-from consumer.domain.audit import Trace
-from consumer.domain.leaderboard import Delta
+from consumer.domain.audit import AuditEntry
+from consumer.domain.errors import UsageFault
+from consumer.domain.fold import Delta
 from consumer.domain.leases import Shard
+from consumer.domain.records import Entry, Poison, Rules, decode
 
 
-class State(StrEnum):
-    """Whether a quarantined record still waits for a person."""
+class EntryState(StrEnum):
+    """Whether a quarantined record still waits for an operator."""
 
     PENDING = "pending"
     APPLIED = "applied"
@@ -19,8 +22,12 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
-    """Who dealt with a record, and when (ISO, UTC). `repairs`: what redrive set, by field; `why`: discard's reason."""
+class Resolution:
+    """How an operator resolved a record.
+
+    `by` is the operator, `at` an ISO time in UTC. `repairs` are the values that a redrive set, by field; `why` is the
+    reason of a discard.
+    """
 
     by: str
     at: str
@@ -29,8 +36,12 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
-    """What a quarantined record's head row says; its parts hold the record. Times are ISO, UTC; `created` unix."""
+class QuarantineEntry:
+    """A quarantined record without the record itself, which its `parts` rows hold.
+
+    `state` is an EntryState, `reason` a Reason; a newer version may have written others. `quarantined_at` is an ISO
+    time in UTC; `created` is when the record was created, in unix seconds.
+    """
 
     shard_id: str
     sequence_number: str
@@ -42,16 +53,16 @@ class Head:
     quarantined_at: str = ""
     created: float | None = None
     stream_arn: str = ""
-    settled: Settled | None = None
+    resolution: Resolution | None = None
 
     @property
     def shard(self) -> Shard:
-        """The shard it came from."""
+        """The shard that the record is from."""
         return Shard(self.stream_arn, self.shard_id)
 
     @property
     def order(self) -> tuple[str, int]:
-        """By shard, and in it as the stream had them."""
+        """Sort key: by shard, and in the order of the stream."""
         return self.shard_id, int(self.sequence_number)
 
     def __str__(self) -> str:
@@ -59,53 +70,57 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """Which heads a person means; None: all. `shard` is an id or label/id; `since` and `until` belong to it (unix)."""
+class QuarantineFilter:
+    """Which entries an operator selects; None: all.
+
+    `shard` is a shard id or label/id. `since` and `until` (unix seconds, both included) limit when the record was
+    quarantined.
+    """
 
     shard: str | None = None
     player: str | None = None
     reason: str | None = None
-    state: State | None = State.PENDING
+    state: EntryState | None = EntryState.PENDING
     since: float | None = None
     until: float | None = None
 
     @property
     def shard_id(self) -> str | None:
-        """The shard's id, without the label."""
+        """The shard id, without the label."""
         return self.shard.rpartition("/")[2] if self.shard is not None else None
 
-    def names_shard(self, head: Head) -> bool:
-        """Whether the record is of the chosen shard."""
-        return self.shard is None or self.shard in (head.shard_id, str(head.shard))
+    def matches_shard(self, entry: QuarantineEntry) -> bool:
+        """Whether the entry is of the selected shard."""
+        return self.shard is None or self.shard in (entry.shard_id, str(entry.shard))
 
-    def takes(self, head: Head) -> bool:
-        """Whether the record is meant."""
-        if not self.names_shard(head) or (self.state is not None and head.state != self.state):
+    def matches(self, entry: QuarantineEntry) -> bool:
+        """Whether the entry is selected."""
+        if not self.matches_shard(entry) or (self.state is not None and entry.state != self.state):
             return False
-        if (self.player is not None and head.player != self.player) or (self.reason or head.reason) != head.reason:
+        if (self.player is not None and entry.player != self.player) or (self.reason or entry.reason) != entry.reason:
             return False
         if self.since is None and self.until is None:
             return True
-        at = _seconds(head.quarantined_at)
+        at = _seconds(entry.quarantined_at)
         if at is None:
             return False
         return (self.since is None or self.since <= at) and (self.until is None or at <= self.until)
 
 
 @dataclass(frozen=True, slots=True)
-class Act:
-    """A person's act on one record. `token` is like no other: by it an act whose reply was lost is known again."""
+class OperatorAction:
+    """What an operator does to one record. By its unique `token` a retry finds that an attempt before took effect."""
 
-    head: Head
+    entry: QuarantineEntry
     token: str
-    trace: Trace
+    audit_entry: AuditEntry
 
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """What a redrive writes, all or nothing. Not `dated`: the player's stored date is a later one and stays."""
+    """What a redrive writes, all or nothing. Not `dated`: the player's stored date is later, and stays."""
 
-    act: Act
+    action: OperatorAction
     player: str
     delta: Delta
     repairs: Mapping[str, str]
@@ -113,10 +128,10 @@ class Application:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """The record is not pending any more, by somebody else's act; `head` is what its row says now, None: no row."""
+class AlreadyResolved:
+    """Another operator resolved the record first. `entry` is what its row says now, None: the row is gone."""
 
-    head: Head | None
+    entry: QuarantineEntry | None
 
 
 def _seconds(iso: str) -> float | None:
@@ -124,3 +139,66 @@ def _seconds(iso: str) -> float | None:
         return datetime.fromisoformat(iso).timestamp()
     except ValueError:
         return None
+
+
+TAGS: Final = {"player": "S", "score": "N", "timestamp": "S"}
+"""The fields that a repair can set, and the type of each in DynamoDB JSON."""
+_VALID: Final = {"player": "any", "score": "0", "timestamp": "2026-01-31"}
+
+
+def parse_repairs(texts: Iterable[str]) -> dict[str, str]:
+    """The values of `field=value` texts, by field. Raises UsageFault, with all faults, for what no record can have."""
+    repairs: dict[str, str] = {}
+    faults = []
+    for text in texts:
+        field, equals, value = text.partition("=")
+        if not equals or field not in TAGS:
+            faults.append(f"--set {text}: it must be player=..., score=... or timestamp=...")
+        elif field in repairs:
+            faults.append(f"--set {text}: {field} is set twice")
+        else:
+            repairs[field] = value
+            if (fault := _fault({**_VALID, field: value})) is not None:
+                faults.append(f"--set {text}: {fault}")
+    if faults:
+        raise UsageFault("\n".join(faults))
+    return repairs
+
+
+def repaired(wire: Mapping[str, Any], repairs: Mapping[str, str], rules: Rules) -> Mapping[str, Any]:
+    """A copy of the record with these fields set; the record itself when it has no image to set them in."""
+    image = wire["dynamodb"].get("NewImage")
+    if not isinstance(image, Mapping):
+        return wire
+    names = _names(rules)
+    values = {names[field]: {TAGS[field]: value} for field, value in repairs.items()}
+    return {**wire, "dynamodb": {**wire["dynamodb"], "NewImage": {**image, **values}}}
+
+
+def decode_again(
+    wire: Mapping[str, Any], repairs: Mapping[str, str], rules: Rules, *, only_wrong: bool
+) -> tuple[Entry, dict[str, str]]:
+    """What a quarantined record means by the current rules, and the repairs that were used. No start time applies.
+
+    `only_wrong`: a field is set only if it is what makes the record poison. So one repair of many records changes no
+    value that was right.
+    """
+    used = {} if only_wrong else dict(repairs)
+    while True:
+        entry = decode(repaired(wire, used, rules), rules, None)
+        field = entry.reason.partition("_")[0] if isinstance(entry, Poison) else ""
+        if field not in repairs or field in used:
+            return entry, used
+        used[field] = repairs[field]
+
+
+def _names(rules: Rules) -> dict[str, str]:
+    return {"player": rules.player_attribute, "score": rules.score_attribute, "timestamp": rules.timestamp_attribute}
+
+
+def _fault(values: Mapping[str, str]) -> str | None:
+    """Why no record can have these values. How late a timestamp may be depends on the record, so it is not checked."""
+    rules = Rules("player", "score", "timestamp")
+    blank = {"eventName": "INSERT", "dynamodb": {"SequenceNumber": "1", "NewImage": {}}}
+    entry = decode(repaired(blank, values, rules), rules, None)
+    return entry.detail if isinstance(entry, Poison) else None

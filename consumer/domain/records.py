@@ -1,16 +1,22 @@
-"""Decode: one stream record in wire form becomes a game, a poison record or an ignored one. Never raises."""
+"""Decode: one stream record in wire form becomes a game, a poison record or an ignored one. It never raises.
 
-from collections.abc import Mapping
+At the end: how a poison record is packed for the quarantine.
+"""
+
+import gzip
+import json
+import re
+import zlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow, Subnormal, Underflow
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from consumer.domain.moments import day_by, is_shaped, moment_of
-from consumer.domain.parcel import pack
-
 EXACT: Final = Context(prec=38, Emin=-130, Emax=125, traps=[Inexact, InvalidOperation, Overflow, Subnormal, Underflow])
-"""DynamoDB's number: 38 significant digits, 1e-130 to 9.99e125. Whatever would not fit raises instead of rounding.
+"""DynamoDB's numbers: 38 significant digits, 1e-130 to 9.99e125. What does not fit raises, and is never rounded.
 
 Source: Amazon DynamoDB Developer Guide, "Supported data types", Number.
 """
@@ -19,11 +25,11 @@ MAX_PLAYER_BYTES: Final = 2048
 """Longest partition key, in bytes of UTF-8. Source: Developer Guide, "Constraints in Amazon DynamoDB"."""
 
 UNKNOWN_CREATION: Final = 1e12
-"""Unix seconds of a record that does not tell when it was created, or tells what is no moment."""
+"""Unix seconds for a record without a valid creation time."""
 
 
 class Outcome(StrEnum):
-    """Where a record ends. Each ends in exactly one (the fifth, a gap, has no record)."""
+    """Where a record ends: in exactly one of these, or unread in a gap."""
 
     APPLIED = "applied"
     QUARANTINED = "quarantined"
@@ -32,7 +38,7 @@ class Outcome(StrEnum):
 
 
 class Reason(StrEnum):
-    """Stable code of why a record is in quarantine."""
+    """Why a record is in quarantine, as a stable code."""
 
     PLAYER_MISSING = "player_missing"
     PLAYER_EMPTY = "player_empty"
@@ -52,7 +58,7 @@ class Reason(StrEnum):
 
 
 class Game(NamedTuple):
-    """A finished game that counts."""
+    """A game that counts. `created` is in unix seconds, `date` the UTC date of the game, `wire` the whole record."""
 
     sequence_number: str
     created: float
@@ -63,7 +69,7 @@ class Game(NamedTuple):
 
 
 class Poison(NamedTuple):
-    """A record that can never count as it is. `parts` hold the whole of it (see parcel)."""
+    """A record that can never count as it is. `parts` hold all of it; see `pack`."""
 
     sequence_number: str
     created: float
@@ -74,7 +80,7 @@ class Poison(NamedTuple):
 
 
 class Ignored(NamedTuple):
-    """A record that does not count by rule: a change or removal, or one from before the start position."""
+    """A record that does not count by the rules: a change, a removal, or one from before the start time."""
 
     sequence_number: str
     created: float
@@ -84,12 +90,15 @@ class Ignored(NamedTuple):
 Entry = Game | Poison | Ignored
 
 Verdict = tuple[Reason, str]
-"""Why a game can never be applied, and a sentence for a person."""
+"""Why a game can never be applied: a code, and a sentence for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a game looks like in the source table. `max_future_seconds` counts from the record's own creation."""
+    """What a game looks like in the source table.
+
+    A timestamp may lie up to `max_future_seconds` after the record's own creation.
+    """
 
     player_attribute: str = "playerId"
     score_attribute: str = "score"
@@ -106,24 +115,27 @@ class Fault(Exception):
         self.detail = detail
 
 
-def decode(wire: Mapping[str, Any], rules: Rules, floor: float | None, kept: Mapping[str, Any] | None = None) -> Entry:
-    """What `wire` (a record as GetRecords sent it, with a valid sequence number) means; a game keeps it, or `kept`.
+def decode(
+    wire: Mapping[str, Any], rules: Rules, start_time: float | None, lazy_record: Mapping[str, Any] | None = None
+) -> Entry:
+    """What `wire` means: a record as GetRecords sent it, with a valid sequence number.
 
-    `floor` is the start position in unix seconds, None for the trim horizon: what was created before it is ignored.
+    What was created before `start_time` (unix seconds; None: the trim horizon) is ignored. A game stores `lazy_record`
+    instead of `wire`, if there is one.
     """
     change, event = wire["dynamodb"], wire.get("eventName")
     created = _created(change)
-    ignored = uncounted(change["SequenceNumber"], created, event, floor)
+    ignored = uncounted(change["SequenceNumber"], created, event, start_time)
     if ignored is not None:
         return ignored
     if event == "INSERT":
-        return _game_or_poison(wire, created, rules, wire if kept is None else kept)
+        return _game_or_poison(wire, created, rules, wire if lazy_record is None else lazy_record)
     return poison(wire, Reason.REFUSED, f"eventName is {_short(event)}, not INSERT, MODIFY or REMOVE", rules)
 
 
-def uncounted(sequence_number: str, created: float, event: object, floor: float | None) -> Ignored | None:
-    """What does not count by rule."""
-    if floor is not None and created < floor:
+def uncounted(sequence_number: str, created: float, event: object, start_time: float | None) -> Ignored | None:
+    """The record as ignored, if it does not count by the rules. Times are unix seconds."""
+    if start_time is not None and created < start_time:
         return Ignored(sequence_number, created, Outcome.BEFORE_START)
     if event == "MODIFY" or event == "REMOVE":
         return Ignored(sequence_number, created, Outcome.IGNORED)
@@ -139,15 +151,15 @@ def plain_game(
     rules: Rules,
     wire: Mapping[str, Any],
 ) -> Game | None:
-    """A game like nearly all, of its fields' texts: an ASCII player, a moment not after the record.
+    """A game from the texts of its fields, if it is like nearly all: an ASCII player, a timestamp not in the future.
 
-    None: `decode` must say.
+    None: only `decode` can say what the record is.
     """
     if not player.isascii() or not 0 < len(player) <= MAX_PLAYER_BYTES:
         return None
     try:
         counted = EXACT.create_decimal(score)
-        day = day_by(timestamp, created + rules.max_future_seconds)
+        day = date_not_after(timestamp, created + rules.max_future_seconds)
     except (ArithmeticError, ValueError):
         return None
     if day is None or not counted.is_finite():
@@ -155,7 +167,7 @@ def plain_game(
     return Game(sequence_number, created, player, counted, day, wire)
 
 
-def _game_or_poison(wire: Mapping[str, Any], created: float, rules: Rules, kept: Mapping[str, Any]) -> Game | Poison:
+def _game_or_poison(wire: Mapping[str, Any], created: float, rules: Rules, stored: Mapping[str, Any]) -> Game | Poison:
     change = wire["dynamodb"]
     try:
         image = change.get("NewImage")
@@ -166,11 +178,11 @@ def _game_or_poison(wire: Mapping[str, Any], created: float, rules: Rules, kept:
         day = _date(image, rules.timestamp_attribute, created + rules.max_future_seconds)
     except Fault as fault:
         return poison(wire, fault.reason, fault.detail, rules)
-    return Game(change["SequenceNumber"], created, player, score, day, kept)
+    return Game(change["SequenceNumber"], created, player, score, day, stored)
 
 
 def poison(wire: Mapping[str, Any], reason: Reason, detail: str, rules: Rules) -> Poison:
-    """`wire` as a poison record, whole, with the player's id where it has a usable one."""
+    """`wire` as a poison record, with the player's id if it has a usable one."""
     change = wire["dynamodb"]
     try:
         player = _player(change["NewImage"], rules.player_attribute)
@@ -180,9 +192,9 @@ def poison(wire: Mapping[str, Any], reason: Reason, detail: str, rules: Rules) -
 
 
 def _created(change: Mapping[str, Any]) -> float:
-    """Creation time in unix seconds; a record that tells none is as new as can be, so that no rule drops it."""
+    """Creation time in unix seconds. A record without one counts as new, so that no rule ignores it."""
     created: Any = change.get("ApproximateCreationDateTime")
-    if type(created) in (float, int) and abs(created) < UNKNOWN_CREATION:  # a bool is no number here
+    if type(created) in (float, int) and abs(created) < UNKNOWN_CREATION:  # a bool is an int, but not a time
         return float(created)
     return UNKNOWN_CREATION
 
@@ -205,38 +217,133 @@ def _score(image: Mapping[str, Any], name: str) -> Decimal:
     try:
         score = EXACT.create_decimal(text)
     except ArithmeticError:
-        raise Fault(Reason.SCORE_TYPE, f"{name} is {_short(text)}, no number that DynamoDB can hold") from None
+        raise Fault(Reason.SCORE_TYPE, f"{name} is {_short(text)}, not a number that DynamoDB can hold") from None
     if not score.is_finite() or "_" in text:
-        raise Fault(Reason.SCORE_TYPE, f"{name} is {_short(text)}, no number that DynamoDB can hold")
+        raise Fault(Reason.SCORE_TYPE, f"{name} is {_short(text)}, not a number that DynamoDB can hold")
     return score
 
 
 def _date(image: Mapping[str, Any], name: str, latest: float) -> str:
     """The UTC date of the game."""
     text = _typed(image, name, "S", Reason.TIMESTAMP_MISSING, Reason.TIMESTAMP_TYPE)
-    if not is_shaped(text):
-        raise Fault(Reason.TIMESTAMP_INVALID, f"{name} is {_short(text)}; YYYY-MM-DD, with a time or without, is right")
+    if not looks_like_timestamp(text):
+        raise Fault(Reason.TIMESTAMP_INVALID, f"{name} is {_short(text)}; it must be YYYY-MM-DD, or that and a time")
     try:
-        moment, day = moment_of(text)
+        seconds, day = parse_timestamp(text)
     except (ValueError, OverflowError):
-        raise Fault(Reason.TIMESTAMP_INVALID, f"{name} is {_short(text)}, no moment of the years 1 to 9999") from None
-    if moment > latest:
+        raise Fault(Reason.TIMESTAMP_INVALID, f"{name} is {_short(text)}, not a time in the years 1 to 9999") from None
+    if seconds > latest:
         raise Fault(Reason.TIMESTAMP_IN_FUTURE, f"{name} is {_short(text)}, too far after the record was created")
     return day
 
 
 def _typed(image: Mapping[str, Any], name: str, tag: str, missing: Reason, wrong: Reason) -> str:
-    """The text under `name`'s type tag; DynamoDB JSON writes each attribute as {tag: value}."""
+    """The text of the attribute `name`. DynamoDB JSON writes each attribute as {tag: value}."""
     value = image.get(name)
     if value is None:
         raise Fault(missing, f"the record has no {name}")
     text = value.get(tag) if isinstance(value, Mapping) else None
     if not isinstance(text, str):
         found = ", ".join(map(str, value)) if isinstance(value, Mapping) else type(value).__name__
-        raise Fault(wrong, f"{name} is of type {_short(found)}; {tag} is right")
+        raise Fault(wrong, f"{name} is of type {_short(found)}; it must be {tag}")
     return text
 
 
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+PART_BYTES: Final = 350_000
+"""Bytes in one part. An item has at most 400 KB, keys and names included. Source: as MAX_PLAYER_BYTES."""
+
+
+def pack(wire: Mapping[str, Any]) -> tuple[bytes, ...]:
+    """The record in one or more parts. The same record always gives the same bytes: a client token depends on it."""
+    packed = gzip.compress(json.dumps(wire, separators=(",", ":"), default=repr).encode(), compresslevel=6, mtime=0)
+    return tuple(packed[at : at + PART_BYTES] for at in range(0, len(packed), PART_BYTES))
+
+
+def unpack(parts: Iterable[bytes]) -> dict[str, Any]:
+    """The record that was packed. ValueError when a part is missing or damaged."""
+    try:
+        record: dict[str, Any] = json.loads(gzip.decompress(b"".join(parts)))
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"the parts are not a whole record: {error}") from error
+    return record
+
+
+DAY_SECONDS: Final = 86_400
+
+_SHAPE: Final = re.compile(
+    r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.\d+)?)?(?:Z|([+-])(\d\d)(?::?(\d\d))?)?)?", re.ASCII
+)
+_VALID: Final = re.compile(
+    r"\d{4}-\d\d-\d\d(?:[T ](?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.\d+)?)?"
+    r"(?:Z|\+00:00|([+-](?:[01]\d|2[0-3])(?::?[0-5]\d)?))?)?",
+    re.ASCII,
+)
+
+
+def looks_like_timestamp(text: str) -> bool:
+    """Whether `text` is written like a timestamp, even if no calendar or clock has such numbers."""
+    return _SHAPE.fullmatch(text) is not None
+
+
+def date_not_after(text: str, latest: float) -> str | None:
+    """The UTC date of a timestamp, None if it is after `latest` (unix seconds). Raises as `parse_timestamp` does."""
+    match = _VALID.fullmatch(text)
+    if match is not None:
+        (midnight, day), zone = _day(text[:10]), match[1]
+        days = 0 if zone is None else (int(text[11:13]) * 60 + int(text[14:16]) - _minutes_ahead(zone)) // 1440
+        if midnight + (days + 1) * DAY_SECONDS <= latest:
+            return _days_later(day, days) if days else day
+    seconds, day = parse_timestamp(text)
+    return day if seconds <= latest else None
+
+
+def parse_timestamp(text: str) -> tuple[float, str]:
+    """Unix seconds and the UTC date of a timestamp.
+
+    ValueError for a date or time that no calendar or clock has, OverflowError outside of the years 1 to 9999 in UTC.
+    """
+    match = _SHAPE.fullmatch(text)
+    if match is None:
+        raise ValueError("not a timestamp")
+    day, *time, sign, ahead_hours, ahead_minutes = match.groups()
+    hours, minutes, seconds = (int(part or 0) for part in time)
+    if hours > 23 or minutes > 59 or seconds > 59:
+        raise ValueError("no such time of day")
+    ahead = _offset_seconds(sign, int(ahead_hours or 0), int(ahead_minutes or 0))
+    passed = hours * 3600 + minutes * 60 + seconds - ahead
+    days = passed // DAY_SECONDS
+    midnight, day = _day(day)
+    return midnight + passed, _days_later(day, days) if days else day
+
+
+@lru_cache
+def _minutes_ahead(zone: str) -> int:
+    """Minutes that `zone`, like +05:30, +0530 or +05, is ahead of UTC."""
+    return _offset_seconds(zone[0], int(zone[1:3]), int(zone[3:].lstrip(":") or 0)) // 60
+
+
+def _offset_seconds(sign: str | None, hours: int, minutes: int) -> int:
+    if hours > 23 or minutes > 59:
+        raise ValueError("no such offset")
+    seconds = hours * 3600 + minutes * 60
+    return -seconds if sign == "-" else seconds
+
+
+@lru_cache(maxsize=4096)
+def _day(day: str) -> tuple[float, str]:
+    """Unix seconds of the day's start in UTC, and the day: all games of one day share one text.
+
+    ValueError for a day that no calendar has.
+    """
+    return datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp(), day
+
+
+@lru_cache(maxsize=4096)
+def _days_later(day: str, days: int) -> str:
+    """The date some days later. OverflowError before the year 1 or after the year 9999."""
+    return (date.fromisoformat(day) + timedelta(days=days)).isoformat()

@@ -1,1 +1,1 @@
-"""What a person asks for, beside the worker's way: the same domain, over ports that bootstrap fills."""
+"""The operators' commands, beside the worker's path: the same domain, over ports that the wiring fills."""

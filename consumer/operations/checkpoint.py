@@ -1,29 +1,33 @@
-"""A shard's row, shown and placed by a person: the way on for a row that is halted, or lost.
+"""`consumer checkpoint set`: changes how far a shard counts as committed, unless a living worker owns it."""
 
-What a placement becomes is a value (`Placement`), so that it can be told before anybody is asked.
-"""
-
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from typing import Final
 
 from consumer.domain import lineage
-from consumer.domain.audit import Trace
+from consumer.domain.audit import AuditEntry
 from consumer.domain.breaker import Circuit
-from consumer.domain.errors import NotFound, UnsafeRefused, UsageFault
+from consumer.domain.errors import UnsafeRefused, UsageFault
 from consumer.domain.leases import LeaseRow, Shard
-from consumer.domain.operator_ports import Placements
-from consumer.domain.outcomes import Done, Ledger, Lost
+from consumer.domain.membership import Members
+from consumer.domain.operator_ports import LeaseAdmin
 from consumer.domain.position import SHARD_END, rank
-from consumer.operations.address import find_shard
-from consumer.operations.liveness import is_alive
+from consumer.domain.replies import Done, Ledger, Lost
+from consumer.operations.shards import find_in_ledger
 
-ACT: Final = "checkpoint set"
-FASTER: Final = "somebody was faster: the row is not as it was read. Nothing was changed; look at it again"
+ACTION: Final = "checkpoint set"
+READS: Final = 4
+"""Reads of the members after the first one. They cover a TTL, in which a living worker sends four heartbeats."""
+PAUSE_TTLS: Final = 0.26
+"""A little over the quarter of a TTL after which the next heartbeat is due."""
+_WORKER_FINDS_END: Final = (
+    f"only a missing row whose children have rows can be set to {SHARD_END}: else the worker that reads the shard "
+    "finds its end and its children. Nothing was changed. Next: set the last sequence number that was counted"
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Placement:
+class CheckpointChange:
     """A shard's row before (None: it is missing) and after."""
 
     before: LeaseRow | None
@@ -31,127 +35,69 @@ class Placement:
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """What will happen, for the person who is asked."""
+        """What will happen, for the operator who is asked to confirm it."""
         shard, position, before = self.after.shard, self.after.checkpoint, self.before
         if position == SHARD_END:
             return (
-                f"The row of shard {shard} is missing. It is made again as finished: nothing of the shard is read.",
+                f"The row of shard {shard} is missing. It is written again as finished: nothing of the shard is read.",
                 "Games that were not counted yet are skipped.",
             )
         if before is None:
             return (
-                f"The row of shard {shard} is missing. It is made again, to be read after {position}.",
+                f"The row of shard {shard} is missing. It is written again, and the shard is read after {position}.",
                 "Games after that which are counted already are counted again; earlier ones that are not are skipped.",
             )
-        said = f"Shard {shard} stands at {before.checkpoint}; it will be read on after {position}."
+        said = f"The checkpoint of shard {shard} is {before.checkpoint}; the shard will be read after {position}."
         if rank(position) < rank(before.checkpoint):
             return said, "That is a step back: the games in between are counted a second time."
         if rank(position) > rank(before.checkpoint):
             return said, "That is a step forward: games in between that are not counted yet are skipped for ever."
-        return said, "It does not move: its owner is taken away and its circuit is closed."
+        return said, "The checkpoint does not move: only the owner is removed and the circuit closed."
 
 
-def ledger_shards(ledger: Ledger) -> set[Shard]:
-    """Every shard that a row, a pin or a parent's list knows."""
-    known = {row.shard for row in ledger.rows} | lineage.missing(ledger)
-    return known | {Shard(pin.stream_arn, root) for pin in ledger.pins for root in pin.roots}
-
-
-def find_row(ledger: Ledger, name: str) -> LeaseRow:
-    """The row of the shard of that name. Raises NotFound, also for a row that is missing."""
-    shard = find_shard(name, ledger_shards(ledger))
-    row = next((row for row in ledger.rows if row.shard == shard), None)
-    if row is None:
-        raise NotFound(
-            f"the row of shard {shard} is missing from the lease table, so that nobody knows how far it was counted. "
-            "Its worker has logged the last position that it knew (shard.halted): "
-            f"consumer checkpoint set {shard} POSITION"
-        )
-    return row
-
-
-def plan(ledger: Ledger, name: str, position: str, now: float) -> Placement:
+def plan(ledger: Ledger, name: str, position: str, now: float) -> CheckpointChange:
     """What `checkpoint set` would do; `now` is the server's unix seconds.
 
-    Raises UsageFault for what is no position, NotFound for a shard that nobody knows, UnsafeRefused for a position that
+    Raises UsageFault when `position` is not a position, NotFound for an unknown shard, UnsafeRefused when the position
     would break the lineage.
     """
     try:
         rank(position)
     except ValueError as error:
         raise UsageFault(str(error)) from None
-    shard = find_shard(name, ledger_shards(ledger))
-    row = next((row for row in ledger.rows if row.shard == shard), None)
-    after = _missing(ledger, shard, position, now) if row is None else _moved(row, position, now)
-    return Placement(row, after)
+    shard, row = find_in_ledger(ledger, name)
+    after = recreated_row(ledger, shard, position, now) if row is None else moved_row(row, position, now)
+    return CheckpointChange(row, after)
 
 
-def refuse_alive(
-    placement: Placement, placements: Placements, lease_ttl_seconds: float, wait: Callable[[float], object]
-) -> None:
-    """Raises UnsafeRefused while a living worker owns the shard."""
-    owner = placement.before.owner if placement.before is not None else None
-    if owner is not None and is_alive(owner, lambda: placements.look()[0], lease_ttl_seconds, wait):
-        raise still_owned(placement)
-
-
-def still_owned(placement: Placement) -> UnsafeRefused:
-    """Why a shard that a living worker owns is not placed."""
-    before = placement.before
-    owner = before.owner if before is not None else None
-    return UnsafeRefused(
-        f"worker {owner} is alive and owns shard {placement.after.shard}: stop it first. (A shard that its circuit "
-        "breaker halted is resumed with `consumer resume`, which needs no stop.) Nothing was changed"
-    )
-
-
-def carry_out(placement: Placement, placements: Placements, who: str, at: float) -> None:
-    """Writes it, with its audit row. Raises UnsafeRefused when the row has changed since it was read."""
-    judge(placement, placements.place(placement.before, placement.after, trace(placement, who, at)))
-
-
-def trace(placement: Placement, who: str, at: float) -> Trace:
-    """What the audit trail keeps of it."""
-    before, after = placement.before, placement.after
-    detail = {"to": after.checkpoint, "leaseEpoch": str(after.epoch)}
-    if before is not None:
-        detail["from"] = before.checkpoint
-    return Trace(who, at, ACT, str(after.shard), detail)
-
-
-def judge(placement: Placement, reply: Done | Lost) -> None:
-    """Raises UnsafeRefused when the row has changed since it was read."""
-    if not isinstance(reply, Done) and reply.row != placement.after:  # if it is, an earlier attempt of ours went in
-        raise UnsafeRefused(FASTER)
-
-
-def _missing(ledger: Ledger, shard: Shard, position: str, now: float) -> LeaseRow:
-    """A new row. Nobody knows since when it was not read, so its oldest records may be trimmed already."""
-    if all(pin.stream_arn != shard.stream_arn for pin in ledger.pins):
+def recreated_row(ledger: Ledger, shard: Shard, position: str, now: float) -> LeaseRow:
+    """The row of a shard that has lost it. It may have been unread for long: its oldest records may be trimmed."""
+    if ledger.stream_start(shard.stream_arn) is None:
         raise UnsafeRefused(
-            f"the lease table does not know the stream of shard {shard} any more: `consumer init --adopt` comes first. "
-            "Nothing was changed"
+            f"the lease table does not have the row of shard {shard}'s stream any more. Nothing was changed. Next: "
+            "`consumer init --adopt`"
         )
+    if shard not in lineage.missing(ledger):
+        raise UnsafeRefused(f"shard {shard} has no row yet: a worker that starts writes it. Nothing was changed")
     siblings = [row for row in ledger.rows if row.shard.stream_arn == shard.stream_arn]
     parent = next((row.shard.shard_id for row in siblings if shard.shard_id in row.children), None)
     children = tuple(sorted(row.shard.shard_id for row in siblings if row.parent == shard.shard_id))
-    if shard not in lineage.missing(ledger):
-        raise UnsafeRefused(f"shard {shard} has no row yet: a worker that starts makes it. Nothing was changed")
     if position == SHARD_END and not children:
-        raise UnsafeRefused(_END_IS_FOUND)
+        raise UnsafeRefused(_WORKER_FINDS_END)
     created = now - lineage.RETENTION_SECONDS
-    made = LeaseRow(shard, None, int(now), position, parent, created=created)
-    return replace(made, children=children) if position == SHARD_END else made
+    row = LeaseRow(shard, None, int(now), position, parent, created=created)
+    return replace(row, children=children) if position == SHARD_END else row
 
 
-def _moved(row: LeaseRow, position: str, now: float) -> LeaseRow:
+def moved_row(row: LeaseRow, position: str, now: float) -> LeaseRow:
+    """The row at its new position, without an owner, with a closed circuit, above all epochs that there were."""
     if row.finished:
         raise UnsafeRefused(
-            f"shard {row.shard} is finished and its children have begun: it is not read again. To count a range of it "
-            "anew, use `consumer replay`. Nothing was changed"
+            f"shard {row.shard} is finished and its children are read: it is not read again. Nothing was changed. To "
+            f"count a range of it again, next: `consumer replay {row.shard}`"
         )
     if position == SHARD_END:
-        raise UnsafeRefused(_END_IS_FOUND)
+        raise UnsafeRefused(_WORKER_FINDS_END)
     back = rank(position) < rank(row.checkpoint)
     created = now - lineage.RETENTION_SECONDS if back or row.created is None else row.created
     return replace(
@@ -164,7 +110,72 @@ def _moved(row: LeaseRow, position: str, now: float) -> LeaseRow:
     )
 
 
-_END_IS_FOUND: Final = (
-    f"only a missing row whose children have begun can be set to {SHARD_END}: else the worker that reads the shard "
-    "finds its end and its children. Set the last sequence number. Nothing was changed"
-)
+def refuse_alive(
+    change: CheckpointChange, lease_admin: LeaseAdmin, lease_ttl_seconds: float, wait: Callable[[float], object]
+) -> None:
+    """Raises UnsafeRefused when a living worker owns the shard."""
+    owner = change.before.owner if change.before is not None else None
+    if owner is not None and is_alive(owner, lambda: lease_admin.read_members()[0], lease_ttl_seconds, wait):
+        raise still_owned(change)
+
+
+def still_owned(change: CheckpointChange) -> UnsafeRefused:
+    """Why the row of a shard that a living worker owns is not changed."""
+    shard, owner = change.after.shard, change.before.owner if change.before is not None else None
+    return UnsafeRefused(
+        f"worker {owner} is alive and owns shard {shard}. Nothing was changed. If the circuit breaker halted the "
+        f"shard, next: `consumer resume {shard}`, which needs no stop. Else stop the worker first"
+    )
+
+
+def is_alive(
+    owner: str, read_members: Callable[[], Members], lease_ttl_seconds: float, wait: Callable[[float], object]
+) -> bool:
+    """Whether the owner's heartbeat number grows within a TTL. An owner who is not a member is dead at once."""
+    watch = watch_heartbeat(owner, lease_ttl_seconds)
+    pause = next(watch)
+    while True:
+        if pause:
+            wait(pause)
+        try:
+            pause = watch.send(read_members())
+        except StopIteration as end:
+            return bool(end.value)
+
+
+def watch_heartbeat(owner: str, lease_ttl_seconds: float) -> Generator[float, Members, bool]:
+    """The same, step by step: yields the seconds to wait before the members are read, and is sent the members."""
+    first = (yield 0.0).workers.get(owner)
+    for _ in range(READS):
+        if first is None:
+            return False
+        now = (yield lease_ttl_seconds * PAUSE_TTLS).workers.get(owner)
+        if now is None:
+            return False
+        if now.number != first.number:
+            return True
+    return False
+
+
+def carry_out(change: CheckpointChange, lease_admin: LeaseAdmin, who: str, at: float) -> None:
+    """Writes the row, with its audit entry. Raises UnsafeRefused when the row has changed since it was read."""
+    require_done(change, lease_admin.place(change.before, change.after, audit_entry(change, who, at)))
+
+
+def audit_entry(change: CheckpointChange, who: str, at: float) -> AuditEntry:
+    """The change in the audit trail."""
+    before, after = change.before, change.after
+    detail = {"to": after.checkpoint, "leaseEpoch": str(after.epoch)}
+    if before is not None:
+        detail["from"] = before.checkpoint
+    return AuditEntry(who, at, ACTION, str(after.shard), detail)
+
+
+def require_done(change: CheckpointChange, reply: Done | Lost) -> None:
+    """Raises UnsafeRefused when the row has changed since it was read."""
+    mine = isinstance(reply, Done) or reply.row == change.after  # an earlier attempt took effect
+    if not mine:
+        raise UnsafeRefused(
+            "changed concurrently: another operator or worker changed the row first. Nothing was changed by this "
+            f"command. Next: `consumer checkpoint show {change.after.shard}`"
+        )

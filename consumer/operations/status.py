@@ -1,24 +1,148 @@
-"""How things stand, judged from outside by the tables and the stream alone: it needs no living worker.
+"""`consumer status`: the shards, the workers, the lag, and the verdict as an exit code, judged from the tables."""
 
-How far a shard is behind is never guessed. Its row tells since when something may be uncommitted, its owner's beat
-until when all of the owner's shards were caught up. A beat is believed while it is fresh by the server's clock; for a
-shard that nobody vouches for only the most that it can be is known.
-"""
-
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from enum import IntEnum, StrEnum
 from typing import Final
 
 from consumer.domain import lineage
-from consumer.domain.leases import Birth, LeaseRow, Members, Shard
+from consumer.domain.errors import CallFailed, FailureKind, StartRefused
+from consumer.domain.leases import LeaseRow, Shard, TableBinding
 from consumer.domain.lineage import RETENTION_SECONDS
-from consumer.domain.outcomes import Ledger, StreamListing
-from consumer.domain.overview import Gap, LeaseTable
-from consumer.operations.standing import ShardStatus, State, Status, WorkerStatus
+from consumer.domain.membership import HeartbeatReport, Members
+from consumer.domain.operator_ports import Gap, LeaseTable, TableReader
+from consumer.domain.ports import Streams
+from consumer.domain.replies import Ledger, StreamListing
+
+
+class ShardCondition(StrEnum):
+    """The state of a shard, as operators see it."""
+
+    RUNNING = "running"
+    UNOWNED = "unowned"
+    """No worker owns it, or its owner sends no heartbeats."""
+    WAITING = "waiting"
+    """It has no row yet: its parent is not finished, or no worker has seen the shard."""
+    HALTED = "halted"
+    MISSING = "missing"
+    """Its row was deleted: its position is not known, so it is halted."""
+    FINISHED = "finished"
+
+
+class Verdict(IntEnum):
+    """The exit code of `status`."""
+
+    HEALTHY = 0
+    BEHIND = 10
+    DATA_LOSS_NEAR = 11
+    HALTED = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The lag from which on the verdict is "behind", and the headroom below which data loss is near."""
+
+    behind_seconds: float = 60.0
+    headroom_seconds: float = 4 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class ShardStatus:
+    """One shard.
+
+    `lag_seconds` None: the lag is not known. Then `at_most_seconds` is its upper bound; None: that is not known either.
+    """
+
+    shard: Shard
+    state: ShardCondition
+    owner: str | None = None
+    epoch: int | None = None
+    checkpoint: str | None = None
+    lag_seconds: float | None = None
+    at_most_seconds: float | None = None
+    parent: str | None = None
+    children: tuple[str, ...] = ()
+    halted_at: float | None = None
+
+    @property
+    def worst_seconds(self) -> float:
+        """The lag to reckon with."""
+        return self.lag_seconds if self.lag_seconds is not None else self.at_most_seconds or 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class MemberStatus:
+    """One member.
+
+    `owns` counts the unfinished shards whose rows name it. `silent_seconds` is the time since its last report; None: it
+    has only just joined. `fresh`: its report is young enough to rely on.
+    """
+
+    owner: str
+    report: HeartbeatReport
+    owns: int
+    silent_seconds: float | None
+    fresh: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The status of the whole deployment. `now` is the server's, in unix seconds.
+
+    `unread` are the ARNs of streams that no worker has started. `unknown_streams` were started, but the lease table
+    does not know them: it was emptied, or it is the wrong table.
+    """
+
+    now: float
+    shards: tuple[ShardStatus, ...]
+    workers: tuple[MemberStatus, ...]
+    gaps: tuple[Gap, ...]
+    pending: int
+    replays: tuple[Mapping[str, str], ...]
+    unread: tuple[str, ...] = ()
+    unknown_streams: tuple[TableBinding, ...] = ()
+
+    @property
+    def halted(self) -> tuple[ShardStatus, ...]:
+        """Shards that go on only when an operator acts."""
+        return tuple(shard for shard in self.shards if shard.state in (ShardCondition.HALTED, ShardCondition.MISSING))
+
+    @property
+    def at_most_seconds(self) -> float:
+        """Upper bound of the stream's lag. Of an unknown stream nothing is known to be committed."""
+        if self.unknown_streams:
+            return float(RETENTION_SECONDS)
+        return max((shard.worst_seconds for shard in self.shards), default=0.0)
+
+    @property
+    def lag_seconds(self) -> float | None:
+        """The stream's lag; None: not known. A shard that waits for its parent lags no more than the parent."""
+        unknown = [shard for shard in self.shards if shard.lag_seconds is None]
+        known = all(shard.state is ShardCondition.WAITING and shard.at_most_seconds is None for shard in unknown)
+        if not known or self.unread or self.unknown_streams:
+            return None
+        return max((shard.lag_seconds or 0.0 for shard in self.shards), default=0.0)
+
+    @property
+    def headroom_seconds(self) -> float:
+        """Time until data loss: how long a stream keeps a record, less the upper bound of the lag."""
+        return RETENTION_SECONDS - self.at_most_seconds
+
+    def verdict(self, limits: Limits) -> Verdict:
+        """The worst verdict that holds."""
+        if self.halted or self.unknown_streams:
+            return Verdict.HALTED
+        if self.headroom_seconds < limits.headroom_seconds:
+            return Verdict.DATA_LOSS_NEAR
+        if self.unread or self.at_most_seconds > limits.behind_seconds:
+            return Verdict.BEHIND
+        return Verdict.HEALTHY
+
 
 FRESH_SECONDS: Final = 30.0
 FRESH_TTLS: Final = 3
-"""A beat that is older than both vouches for nothing. Clocks of workers may differ from the server's by less."""
+"""A report older than both (seconds, TTLs) says nothing. A worker's clock may differ from the server's by less."""
 
 
 def status(
@@ -28,124 +152,149 @@ def status(
     pending: int,
     now: float,
     lease_ttl_seconds: float,
-    births: tuple[Birth, ...] = (),
+    bindings: tuple[TableBinding, ...] = (),
 ) -> Status:
-    """How things stand at `now`, the server's unix seconds."""
+    """The status at `now`, the server's unix seconds."""
     listings = tuple(listings)
     ledger = table.ledger
     workers = _workers(ledger, table.members, now, lease_ttl_seconds)
-    vouching = {worker.owner: worker for worker in workers}
+    by_owner = {worker.owner: worker for worker in workers}
     parents = {
-        Shard(listing.stream_arn, shard_id): parent for listing in listings for shard_id, parent in listing.shards
+        Shard(listing.stream_arn, shard_id): Shard(listing.stream_arn, parent) if parent is not None else None
+        for listing in listings
+        for shard_id, parent in listing.shards
     }
-    parents |= {row.shard: row.parent for row in ledger.rows if row.parent is not None}
-    shards = [_known(row, vouching.get(row.owner or ""), now) for row in ledger.rows]
-    shards += [_lost(shard, ledger, now) for shard in lineage.missing(ledger)]
-    shards += _waiting(parents, {each.shard for each in shards}, ledger, now)
-    pinned = {pin.stream_arn for pin in ledger.pins}
-    born = {birth.stream_arn for birth in births}
+    parents |= {row.shard: Shard(row.shard.stream_arn, row.parent) for row in ledger.rows if row.parent is not None}
+    shards = [_with_row(row, by_owner.get(row.owner or ""), now) for row in ledger.rows]
+    shards += [_with_lost_row(shard, ledger, now) for shard in lineage.missing(ledger)]
+    shards += _waiting(parents, {shard.shard for shard in shards}, ledger, now)
+    started = {start.stream_arn for start in ledger.stream_starts}
+    bound = {binding.stream_arn for binding in bindings}
     return Status(
         now,
-        tuple(sorted(_related(shards, parents), key=lambda each: each.shard)),
+        tuple(sorted(_with_relatives(shards, parents), key=lambda shard: shard.shard)),
         workers,
         gaps,
         pending,
         tuple(replay for replay in table.replays if replay.get("state") == "running"),
-        tuple(listing.stream_arn for listing in listings if listing.stream_arn not in pinned | born),
-        tuple(birth for birth in births if birth.stream_arn not in pinned),
+        tuple(listing.stream_arn for listing in listings if listing.stream_arn not in started | bound),
+        tuple(binding for binding in bindings if binding.stream_arn not in started),
     )
 
 
-def _workers(ledger: Ledger, members: Members, now: float, ttl_seconds: float) -> tuple[WorkerStatus, ...]:
+def _workers(ledger: Ledger, members: Members, now: float, ttl_seconds: float) -> tuple[MemberStatus, ...]:
     owners = [row.owner for row in ledger.rows if not row.finished]
     limit = max(FRESH_SECONDS, FRESH_TTLS * ttl_seconds)
     found = []
-    for owner, vouch in sorted(members.workers.items()):
-        silent = max(0.0, now - vouch.as_of) if vouch.as_of else None
-        found.append(WorkerStatus(owner, vouch, owners.count(owner), silent, silent is not None and silent <= limit))
+    for owner, report in sorted(members.workers.items()):
+        silent = max(0.0, now - report.as_of) if report.as_of else None
+        found.append(MemberStatus(owner, report, owners.count(owner), silent, silent is not None and silent <= limit))
     return tuple(found)
 
 
-def _known(row: LeaseRow, worker: WorkerStatus | None, now: float) -> ShardStatus:
-    """A shard with a row. A beat says nothing of shards that its worker has claimed since."""
+def _with_row(row: LeaseRow, worker: MemberStatus | None, now: float) -> ShardStatus:
+    """The status of a shard with a row. A worker's report does not cover shards that it has claimed since."""
+    shard = ShardStatus(
+        row.shard, ShardCondition.FINISHED, None, row.epoch, row.checkpoint, lag_seconds=0.0, children=row.children
+    )
     if row.finished:
-        return ShardStatus(row.shard, State.FINISHED, None, row.epoch, row.checkpoint, 0.0, children=row.children)
+        return shard
     bound = now - row.created if row.created is not None else float(RETENTION_SECONDS)
-    covered = worker is not None and worker.silent_seconds is not None and worker.vouch.shards >= worker.owns
+    covered = worker is not None and worker.silent_seconds is not None and worker.report.shards >= worker.owns
     if worker is not None and covered:
-        bound = min(bound, worker.vouch.lag_seconds + max(0.0, now - worker.vouch.as_of))
+        bound = min(bound, worker.report.lag_seconds + max(0.0, now - worker.report.as_of))
     bound = max(0.0, bound)
-    vouched = worker is not None and worker.fresh
-    state = State.RUNNING if vouched else State.UNOWNED
+    fresh = worker is not None and worker.fresh
+    state = ShardCondition.RUNNING if fresh else ShardCondition.UNOWNED
     if row.circuit.halted_at is not None:
-        state = State.HALTED
+        state = ShardCondition.HALTED
     lag: float | None = None
-    if worker is not None and vouched and covered:
-        lag = 0.0 if worker.vouch.behind == 0 else bound
-    at_most = bound if lag is None else None
-    return ShardStatus(
-        row.shard,
-        state,
-        row.owner,
-        row.epoch,
-        row.checkpoint,
-        lag,
-        at_most,
-        children=row.children,
+    if worker is not None and fresh and covered:
+        lag = 0.0 if worker.report.behind == 0 else bound
+    return replace(
+        shard,
+        state=state,
+        owner=row.owner,
+        lag_seconds=lag,
+        at_most_seconds=bound if lag is None else None,
         halted_at=row.circuit.halted_at,
     )
 
 
-def _lost(shard: Shard, ledger: Ledger, now: float) -> ShardStatus:
-    return ShardStatus(shard, State.MISSING, at_most_seconds=_born_after(shard, ledger, now))
-
-
-def _born_after(shard: Shard, ledger: Ledger, now: float) -> float | None:
-    """Age at most of what is in a child of a finished shard: it is younger than its parent's last commit."""
-    for row in ledger.rows:
-        if row.shard.stream_arn == shard.stream_arn and shard.shard_id in row.children and row.created is not None:
-            return max(0.0, now - row.created)
-    return None
+def _with_lost_row(shard: Shard, ledger: Ledger, now: float) -> ShardStatus:
+    """Its records are younger than its parent's last commit."""
+    parents = (row for row in ledger.rows if row.shard.stream_arn == shard.stream_arn)
+    created = (row.created for row in parents if shard.shard_id in row.children and row.created is not None)
+    bound = next((max(0.0, now - at) for at in created), None)
+    return ShardStatus(shard, ShardCondition.MISSING, at_most_seconds=bound)
 
 
 def _waiting(
-    parents: Mapping[Shard, str | None], known: Collection[Shard], ledger: Ledger, now: float
+    parents: Mapping[Shard, Shard | None], known: Collection[Shard], ledger: Ledger, now: float
 ) -> list[ShardStatus]:
-    """Listed shards that nobody knows. Ancestors of known ones lie before the beginning."""
-    rows = {row.shard: row for row in ledger.rows}
-    above = {Shard(shard.stream_arn, parent) for shard in known if (parent := parents.get(shard)) is not None}
-    before: set[Shard] = set()
-    while above:
-        shard = above.pop()
-        parent = parents.get(shard)
-        if shard not in known and shard not in before:
-            before.add(shard)
-            if parent is not None:
-                above.add(Shard(shard.stream_arn, parent))
+    """The listed shards that the lease table does not know yet."""
+    finished = {row.shard: row.created for row in ledger.rows if row.finished}
+    never_read = lineage.ancestors(known, parents)
     found = []
     for shard, parent in parents.items():
-        if shard not in known and shard not in before:
-            row = rows.get(Shard(shard.stream_arn, parent)) if parent is not None else None
-            late = row is not None and row.finished and row.created is not None
-            at_most = max(0.0, now - row.created) if row is not None and row.created is not None and late else None
-            found.append(ShardStatus(shard, State.WAITING, at_most_seconds=at_most))
+        if shard not in known and shard not in never_read:
+            created = finished.get(parent) if parent is not None else None
+            bound = max(0.0, now - created) if created is not None else None
+            found.append(ShardStatus(shard, ShardCondition.WAITING, at_most_seconds=bound))
     return found
 
 
-def _related(shards: Iterable[ShardStatus], parents: Mapping[Shard, str | None]) -> list[ShardStatus]:
-    """With parent and children as rows and listings tell them together."""
-    shards = list(shards)
-    born: dict[Shard, set[str]] = {}
-    lists = {Shard(each.shard.stream_arn, child): each.shard.shard_id for each in shards for child in each.children}
-    joined = {each.shard: parents.get(each.shard) or lists.get(each.shard) for each in shards}
-    for shard, parent in joined.items():
+def _with_relatives(shards: Collection[ShardStatus], parents: Mapping[Shard, Shard | None]) -> list[ShardStatus]:
+    """The shards with the parents and children that rows and listings know together."""
+    listed_by = {Shard(shard.shard.stream_arn, child): shard.shard for shard in shards for child in shard.children}
+    parent_of = {shard.shard: parents.get(shard.shard) or listed_by.get(shard.shard) for shard in shards}
+    children: dict[Shard, set[str]] = {}
+    for child, parent in parent_of.items():
         if parent is not None:
-            born.setdefault(Shard(shard.stream_arn, parent), set()).add(shard.shard_id)
+            children.setdefault(parent, set()).add(child.shard_id)
     return [
         replace(
-            each,
-            parent=joined[each.shard],
-            children=tuple(sorted({*each.children, *born.get(each.shard, ())})),
+            shard,
+            parent=parent.shard_id if (parent := parent_of[shard.shard]) is not None else None,
+            children=tuple(sorted({*shard.children, *children.get(shard.shard, ())})),
         )
-        for each in shards
+        for shard in shards
     ]
+
+
+class StatusCollector:
+    """Reads what `status` needs. `newest` finds the stream to read, and raises StartRefused when there is none."""
+
+    def __init__(
+        self, reader: TableReader, streams: Streams, newest: Callable[[], str], lease_ttl_seconds: float
+    ) -> None:
+        self._reader = reader
+        self._streams = streams
+        self._newest = newest
+        self._ttl = lease_ttl_seconds
+
+    def collect(self) -> Status:
+        """The status now. Raises CallFailed, and StartRefused when there is no stream and the tables know none.
+
+        If the stream is off by now, the status shows what the tables know of it.
+        """
+        table, bindings = self._reader.lease_table(), self._reader.bindings()
+        in_use = {row.shard.stream_arn for row in table.ledger.rows if not row.finished}
+        try:
+            in_use.add(self._newest())
+        except StartRefused:
+            if not table.ledger.stream_starts and not bindings:
+                raise
+        listings = [listing for arn in sorted(in_use) if (listing := self._listing(arn)) is not None]
+        now = max((listing.served_at for listing in listings), default=time.time())
+        gaps, pending = self._reader.gaps(), self._reader.pending()
+        return status(table, listings, gaps, pending, now, self._ttl, bindings)
+
+    def _listing(self, stream_arn: str) -> StreamListing | None:
+        """None for a stream that is gone, or that has no shards yet."""
+        try:
+            return self._streams.list_shards(stream_arn)
+        except CallFailed as failure:
+            if failure.kind is FailureKind.MISSING:
+                return None
+            raise

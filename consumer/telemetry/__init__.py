@@ -1,1 +1,1 @@
-"""What the process tells about itself: logs, metrics, health."""
+"""What the process reports about itself: logs, metrics, health."""

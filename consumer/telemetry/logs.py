@@ -1,4 +1,4 @@
-"""Logs: one event a line on stderr, JSON for machines, pretty on a terminal. Credentials never get through."""
+"""Logs: one event per line on stderr, JSON for machines, pretty on a terminal. Credentials are never written."""
 
 import logging
 import os
@@ -18,11 +18,11 @@ SECRET_TEXTS: Final = re.compile(
     r"|(?i:((?:credential|signature|security-token)=|(?:secret_?access_?key|session_?token)[\"'\\]*\s*[:=]\s*[\"'\\]*)"
     r"[^\s,&\"'\\]+)"
 )
-"""Access key ids, and what follows the marks of a signed request or of stored credentials."""
+"""Access key ids, and the values in a signed request or in stored credentials."""
 
 
 def configure(level: str, format: Literal["auto", "json", "pretty"], stream: TextIO | None = None) -> None:  # noqa: A002 - the setting's name
-    """Sends structlog's events of at least `level`, and warnings of the libraries, to `stream` (stderr)."""
+    """Sends structlog's events of at least `level`, and warnings of libraries, to `stream` (None: stderr)."""
     sink = _Sink(stream or sys.stderr)
     pretty = format == "pretty" or (format == "auto" and sink.terminal)
     chain: list[Processor] = [
@@ -36,7 +36,7 @@ def configure(level: str, format: Literal["auto", "json", "pretty"], stream: Tex
         plain = structlog.dev.plain_traceback  # the rich one shows local variables
         chain.append(structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain, repr_native_str=True))
     else:
-        chain += [_order, structlog.processors.JSONRenderer()]
+        chain += [_standard_fields_first, structlog.processors.JSONRenderer()]
     structlog.configure(
         processors=[*chain, _hide_texts],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
@@ -44,18 +44,18 @@ def configure(level: str, format: Literal["auto", "json", "pretty"], stream: Tex
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()
-    for bridge in [handler for handler in root.handlers if isinstance(handler, _Bridge)]:
+    for bridge in [handler for handler in root.handlers if isinstance(handler, LibraryHandler)]:
         root.removeHandler(bridge)
-    root.addHandler(_Bridge(logging.WARNING))
+    root.addHandler(LibraryHandler(logging.WARNING))
     logging.captureWarnings(True)
 
 
 class _Sink:
-    """Whole lines to a stream. A stream that is gone or full costs lines, never the work."""
+    """Writes whole lines to a stream. A stream that is closed or full loses lines; it never fails the caller."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._lock = threading.RLock()  # a signal's callback may log while its thread is in here
+        self._lock = threading.RLock()  # a signal handler may log while its thread is in `write`
         self.terminal = stream.isatty()
 
     def write(self, line: str) -> None:
@@ -69,17 +69,18 @@ class _Sink:
     debug = info = warning = error = critical = write
 
 
-class _Bridge(logging.Handler):
-    """Warnings and errors that libraries log become events."""
+class LibraryHandler(logging.Handler):
+    """Turns the warnings and errors that libraries log into events."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        """See logging.Handler."""
         try:
             message = record.getMessage()
         except (TypeError, ValueError, KeyError):  # its arguments do not fit: a log call never fails its caller
             message = str(record.msg)
         log = structlog.get_logger()
-        tell = log.error if record.levelno >= logging.ERROR else log.warning
-        tell("library.logged", logger=record.name, message=message, exc_info=record.exc_info)
+        emit = log.error if record.levelno >= logging.ERROR else log.warning
+        emit("library.logged", logger=record.name, message=message, exc_info=record.exc_info)
 
 
 def _hide_fields(_logger: Any, _method: str, event: EventDict) -> EventDict:
@@ -98,6 +99,6 @@ def _hide_texts(_logger: Any, _method: str, line: Any) -> str:
     return SECRET_TEXTS.sub(lambda found: (found[1] or "") + HIDDEN, str(line))
 
 
-def _order(_logger: Any, _method: str, event: EventDict) -> EventDict:
+def _standard_fields_first(_logger: Any, _method: str, event: EventDict) -> EventDict:
     first = {name: event.pop(name) for name in ("timestamp", "level", "event")}
     return {**first, **event}

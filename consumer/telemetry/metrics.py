@@ -1,4 +1,4 @@
-"""Metrics for Prometheus. No label grows without bound: there is no shard in any of them."""
+"""Metrics for Prometheus. No label grows without bound: none names a shard."""
 
 from collections.abc import Iterable
 from math import nan
@@ -15,22 +15,22 @@ from prometheus_client import (
     generate_latest,
 )
 
-from consumer.domain.errors import TroubleKind
+from consumer.domain.errors import FailureKind
+from consumer.domain.ports import WorkerStatus
 from consumer.domain.records import Outcome
-from consumer.domain.standing import Standing
 
 PREFIX: Final = "leaderboard_consumer"
 COMMIT_BUCKETS: Final = (0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Seconds: from a transaction on the same machine to one that was retried for a while."""
 
-# A second series for each counter, which nobody asks; the library has no finer switch.
+# A second series per counter, which no query uses; the library has no finer switch.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class PrometheusMeters:
     """The worker's Meters, in a registry of their own.
 
-    Series of known labels begin at 0. What is measured and not known yet is NaN, so that no alarm rings at start:
+    Series of known labels begin at 0. What is measured and not known yet is NaN, so that no alert fires at the start:
     lag, headroom, pending quarantine rows, last progress.
     """
 
@@ -43,33 +43,35 @@ class PrometheusMeters:
         operations: Iterable[str] = (),
         registry: CollectorRegistry | None = None,
     ) -> None:
-        """`states` of shards and `operations` that are retried are the labels known beforehand."""
+        """`states` of shards and retried `operations` are the label values whose series exist from the start."""
         self.registry = registry or CollectorRegistry()
         ProcessCollector(registry=self.registry)
         Info(PREFIX, "What runs.", registry=self.registry).info({"version": version, "worker_id": worker_id})
-        self._records = self._counter("records", "Records of the stream, by where they ended.", "outcome")
-        self._retries = self._counter("retries", "Calls that were tried again.", "operation", "reason")
+        self._records = self._counter("records", "Records of the stream, by outcome.", "outcome")
+        self._retries = self._counter("retries", "Calls that were retried.", "operation", "reason")
         self._gaps = self._counter("gaps", "Times that data may have been lost to the 24-hour trim.")
         self._commits = Histogram(
             f"{PREFIX}_commit_duration_seconds",
-            "From a unit's first attempt to its settled answer.",
+            "From a unit's first attempt to its known outcome.",
             buckets=COMMIT_BUCKETS,
             registry=self.registry,
         )
         self._lag = self._gauge("lag_seconds", "Age of the oldest record of the stream that is not committed.")
         self._headroom = self._gauge("retention_headroom_seconds", "Time until data is lost to the trim.")
-        self._pending = self._gauge("quarantine_pending", "Quarantined records that nobody has dealt with.")
-        self._progress = self._gauge("last_progress_timestamp_seconds", "When something last moved, in unix seconds.")
-        self._leases = self._gauge("leases_owned", "Shards that this worker holds.")
+        self._pending = self._gauge("quarantine_pending", "Quarantined records that wait for the operator.")
+        self._progress = self._gauge(
+            "last_progress_timestamp_seconds", "When the worker last made progress, in unix seconds."
+        )
+        self._leases = self._gauge("leases_owned", "Shards that this worker owns.")
         self._shards = self._gauge("shards", "Shards of the stream, by state.", "state")
         self._states = set(states)
-        self._moved = False
+        self._has_progress = False
         for gauge in (self._lag, self._headroom, self._pending, self._progress):
             gauge.set(nan)
         for outcome in Outcome:
             self._records.labels(outcome.value)
         for operation in operations:
-            for reason in TroubleKind:
+            for reason in FailureKind:
                 self._retries.labels(operation, reason.value)
         for state in self._states:
             self._shards.labels(state)
@@ -89,12 +91,12 @@ class PrometheusMeters:
         self._records.labels(outcome).inc(count)
 
     def committed(self, seconds: float, at: float) -> None:
-        """A transaction went through after `seconds`."""
+        """A commit succeeded after `seconds`; `at` in unix seconds."""
         self._commits.observe(seconds)
         self.progress(at)
 
     def retry(self, operation: str, reason: str) -> None:
-        """A call will be tried again."""
+        """A call will be retried."""
         self._retries.labels(operation, reason).inc()
 
     def gap(self) -> None:
@@ -102,22 +104,22 @@ class PrometheusMeters:
         self._gaps.inc()
 
     def progress(self, at: float) -> None:
-        """Something moved, at unix seconds."""
-        self._moved = True
+        """The worker made progress, at unix seconds."""
+        self._has_progress = True
         self._progress.set(at)
 
-    def snapshot(self, standing: Standing, pending: int | None, at: float) -> None:
-        """How things stand now. Not counted (None): the last number stays. A state that vanished goes to 0.
+    def snapshot(self, status: WorkerStatus, pending: int | None, at: float) -> None:
+        """The current status. `pending` None: not counted this time, the last number stays. A state that vanished is 0.
 
-        The first one also starts the clock of progress: a worker that never moves must not look like none at all.
+        The first one also counts as progress: else a worker that never makes any would look like no worker at all.
         """
-        if not self._moved:
+        if not self._has_progress:
             self.progress(at)
-        self._lag.set(standing.lag_seconds)
-        self._headroom.set(standing.headroom_seconds)
-        self._leases.set(standing.leases_owned)
+        self._lag.set(status.lag_seconds)
+        self._headroom.set(status.headroom_seconds)
+        self._leases.set(status.leases_owned)
         if pending is not None:
             self._pending.set(pending)
-        self._states.update(standing.shards)
+        self._states.update(status.shards)
         for state in self._states:
-            self._shards.labels(state).set(standing.shards.get(state, 0))
+            self._shards.labels(state).set(status.shards.get(state, 0))

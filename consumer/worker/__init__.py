@@ -1,1 +1,1 @@
-"""The worker: machines without I/O, one thread that owns them, and a pool that runs their calls."""
+"""The worker: machines without I/O, one thread that runs them, and a pool of threads for their calls."""

@@ -1,238 +1,249 @@
-"""The coordinator machine: look, load the ledger, plan, claim. It works no shard itself."""
+"""The coordinator machine: it reads members and the ledger, plans, claims shards, and evicts dead members."""
 
 from collections.abc import Mapping
 from math import inf
 from typing import Final
 
-from consumer.domain.errors import Trouble
-from consumer.domain.leases import Members, Pin, Shard, Vouch
-from consumer.domain.membership import Observer
-from consumer.domain.outcomes import Ledger
+from consumer.domain.errors import CallFailed
+from consumer.domain.leases import Shard
+from consumer.domain.membership import FailureDetector, HeartbeatReport, Identity, Members
 from consumer.domain.ports import Backoff
+from consumer.domain.replies import Ledger
 from consumer.worker import events
+from consumer.worker.call_timer import CallTimer
 from consumer.worker.calls import (
-    Beat,
-    Bury,
     Claim,
-    CompletePin,
     CoordinatorCall,
-    FindOrigin,
+    EvictMember,
     Leave,
-    ListShards,
     Load,
-    Look,
-    PinStream,
-    Plant,
-    Probe,
+    ReadMembers,
     Reply,
+    SendHeartbeat,
+    StreamStartCall,
 )
-from consumer.worker.claims import Claims
-from consumer.worker.errand import Errand
-from consumer.worker.holdings import Holdings, Work
-from consumer.worker.identity import Identity
-from consumer.worker.pinning import Pinning
-from consumer.worker.pulse import Pulse
+from consumer.worker.heartbeat import Heartbeat
+from consumer.worker.lease_assignment import Claims, LeaseAssignment, OwnedShard
+from consumer.worker.stream_start import StreamStarter
 
 LOAD_INTERVAL_SECONDS: Final = 30.0
 """The ledger is read again this often even when nothing seems to have changed."""
 
 
 class Coordinator:
-    """`working` is the worker's own map of the shards it works now; the coordinator only reads it."""
+    """Names the calls about members, the ledger, claims and the first start of the stream. It reads no shard.
+
+    `owned` is the worker's own map of the shards it owns now; the coordinator only reads it. `plan_after`: a plan needs
+    members that were read after this time, which is that of the ledger. A worker joins before its first claim, so then
+    every owner that the ledger names is among the members.
+    """
 
     def __init__(
         self,
         identity: Identity,
-        pinning: Pinning,
+        starter: StreamStarter,
         lease_ttl_seconds: float,
-        working: Mapping[Shard, Work],
+        owned: Mapping[Shard, OwnedShard],
         backoff: Backoff,
     ) -> None:
         self.identity = identity
-        self.pinning = pinning
-        self.pulse = Pulse(identity.owner, lease_ttl_seconds, backoff)
+        self.starter = starter
+        self.heartbeat = Heartbeat(identity.owner, lease_ttl_seconds, backoff)
+        self.plan_after = inf
         self._ttl = lease_ttl_seconds
         self._claims = Claims(backoff)
-        self._holdings = Holdings(identity.owner, identity.is_earlier_life, working, self._claims)
+        self._assignment = LeaseAssignment(identity.owner, identity.is_earlier_life, owned, self._claims)
         self._backoff = backoff
-        self._observer = Observer(lease_ttl_seconds)
-        self._looking, self._stepping = Errand(at=inf), Errand()
-        if pinning.asked:
-            self.pulse.soon(0.0)
+        self._failure_detector = FailureDetector(lease_ttl_seconds)
+        self._members_timer, self._ledger_timer = CallTimer(at=inf), CallTimer()
         self._draining = False
         self._changes_seen: int | None = None
         self._changes_before_load: int | None = None
-        self._ledger_changes: int | None = None
-        self._plan_after = inf
-        self._known_dead: frozenset[str] = frozenset()
-        self._outbox: list[CoordinatorCall] = []
+        self._changes_planned: int | None = None
+        self._dead_planned: frozenset[str] = frozenset()
+        self._evictions: list[EvictMember] = []
+        if starter.tables_checked:
+            self.heartbeat.send_soon(0.0)
 
     def ready(self, now: float) -> list[CoordinatorCall]:
         """The calls to start now; the caller owes a reply for each."""
-        if self.pulse.left:
+        if self.heartbeat.left:
             return []
-        calls: list[CoordinatorCall] = [*self.pulse.ready(now)]
-        if self.pulse.joined and self._looking.ready(now):
-            self._looking.send(now)
-            calls.append(Look())
-        if self._steps and self._stepping.ready(now):
-            self._stepping.send(now)
+        calls: list[CoordinatorCall] = [*self.heartbeat.ready(now)]
+        if self.heartbeat.joined and self._members_timer.ready(now):
+            self._members_timer.send(now)
+            calls.append(ReadMembers())
+        if self._reads_ledger and self._ledger_timer.ready(now):
+            self._ledger_timer.send(now)
+            self._ledger_timer.at = inf  # unless reload_ledger is called before the reply
             self._changes_before_load = self._changes_seen
-            self._stepping.at = inf  # unless a rescan is asked for before the answer
-            calls.append(Load() if self.pinning.complete else self.pinning.next_call())
-        calls += self._outbox
-        self._outbox.clear()
+            calls.append(Load() if self.starter.complete else self.starter.next_call())
+        calls += self._evictions
+        self._evictions.clear()
         return calls + self._claims.ready(now)
 
     def wake_at(self) -> float:
         """When to ask `ready` again if no reply comes before."""
-        if self.pulse.left:
+        if self.heartbeat.left:
             return inf
-        steps = self._stepping.wake_at if self._steps else inf
-        looks = self._looking.wake_at if self.pulse.joined else inf
-        return -inf if self._outbox else min(self.pulse.wake_at(), self._claims.wake_at(), steps, looks)
+        if self._evictions:
+            return -inf
+        ledger = self._ledger_timer.wake_at if self._reads_ledger else inf
+        members = self._members_timer.wake_at if self.heartbeat.joined else inf
+        return min(self.heartbeat.wake_at(), self._claims.wake_at(), ledger, members)
 
     @property
-    def _steps(self) -> bool:
-        """The first question comes before joining: a lease table that is not ours gets no mark of us."""
+    def _reads_ledger(self) -> bool:
+        """Whether calls of the stream start and loads may be sent.
+
+        The tables are checked before joining: a lease table that belongs to others gets no row of this worker.
+        """
         if self._draining:
             return self.planned
-        return self.pulse.joined or not self.pinning.asked
-
-    def drain(self) -> None:
-        """Claims nothing more; the ledger is read once more for what is in our name without our knowing."""
-        self._draining = True
-        self._stepping.at = 0.0
+        return self.heartbeat.joined or not self.starter.tables_checked
 
     @property
-    def settled(self) -> bool:
-        """Whether no claim is under way, and of a worker on its way out: whether nothing is left in its name."""
-        reads = self._draining and self.planned and (self._stepping.flying or self._stepping.at < inf)
-        return not self._claims.shards and not reads
+    def may_leave(self) -> bool:
+        """Whether no claim is pending, and while draining: whether the last load has been read."""
+        loads = self._draining and self.planned and (self._ledger_timer.in_flight or self._ledger_timer.at < inf)
+        return not self._claims.pending and not loads
 
     @property
     def planned(self) -> bool:
         """Whether the ledger has been read and planned once."""
-        return self._holdings.planned
+        return self._assignment.planned
 
     @property
     def halted(self) -> frozenset[Shard]:
         """Shards whose row is missing."""
-        return self._holdings.halted
+        return self._assignment.halted
 
     @property
     def ledger(self) -> Ledger:
         """The rows as last read."""
-        return self._holdings.ledger
+        return self._assignment.ledger
 
     @property
-    def vouches(self) -> Mapping[str, Vouch]:
-        """What the living members told last."""
-        dead = self._observer.dead()
-        return {owner: vouch for owner, vouch in self._observer.members.items() if owner not in dead}
+    def reports(self) -> Mapping[str, HeartbeatReport]:
+        """The last reports of the living members, by owner."""
+        dead = self._failure_detector.dead()
+        return {owner: report for owner, report in self._failure_detector.members.items() if owner not in dead}
+
+    def start_time_for(self, shard: Shard) -> float | None:
+        """The start time of the shard's stream, in unix seconds; None: its trim horizon."""
+        start = self.ledger.stream_start(shard.stream_arn) or self.starter.stream_start
+        assert start is not None
+        return start.start_time
+
+    def lasting_failures(self) -> set[str]:
+        """The failures of calls that have failed for a while."""
+        mine = {timer.failure for timer in (self._members_timer, self._ledger_timer) if timer.failure}
+        return mine | self.heartbeat.lasting_failures() | self._claims.lasting_failures()
+
+    def announce_change(self, now: float) -> None:
+        """A lease was released, or rows were added: raises the counter of changes at once, for the other workers."""
+        self.heartbeat.bump()
+        self.heartbeat.send_soon(now)
+
+    def reload_ledger(self, at: float) -> None:
+        """Reads the ledger at this time at the latest: it may not be as it was last read."""
+        self._ledger_timer.at = min(self._ledger_timer.at, at)
+
+    def drain(self) -> None:
+        """Plans no more; loads the ledger once more, for leases of this worker that it does not know of."""
+        self._draining = True
+        self._ledger_timer.at = 0.0
 
     def leave(self, now: float) -> None:
-        """The last thing: all leases are released."""
-        self._looking.at = inf
-        self.pulse.leave(now)
-
-    def troubles(self) -> set[str]:
-        """What has failed for a while."""
-        mine = {errand.trouble for errand in (self._looking, self._stepping) if errand.trouble}
-        return mine | self.pulse.troubles() | self._claims.troubles()
-
-    def announce(self, now: float) -> None:
-        """A lease was given back: bump the counter at once, so that the others look."""
-        self.pulse.bump()
-        self.pulse.soon(now)
-
-    def rescan(self, now: float) -> None:
-        """Read the ledger soon: something about it surprised a shard."""
-        self._stepping.at = min(self._stepping.at, now)
+        """Leaves `members`. Call it when all leases are released."""
+        self._members_timer.at = inf
+        self.heartbeat.leave(now)
 
     def take(self, call: CoordinatorCall, reply: Reply, now: float) -> list[events.Event]:
-        """Learns what became of a call it named. Raises UnsafeRefused, see Pinning."""
+        """Takes the reply to a call. Raises UnsafeRefused when the tables do not belong together."""
         match call:
-            case Beat() | Leave():
-                told = self.pulse.take(call, reply, now)
-                if any(isinstance(event, events.Joined) for event in told):
-                    self._looking.at = self._stepping.at = now
-                return told
-            case Look():
-                return self._take_look(reply, now)
+            case SendHeartbeat() | Leave():
+                reported = self.heartbeat.take(call, reply, now)
+                if any(isinstance(event, events.Joined) for event in reported):
+                    self._members_timer.at = self._ledger_timer.at = now
+                return reported
+            case ReadMembers():
+                return self._take_members(reply, now)
+            case Load():
+                return self._take_ledger(call, reply, now)
             case Claim():
                 return self._take_claim(call, reply, now)
-            case Load() | FindOrigin() | ListShards() | Probe() | PinStream() | Plant() | CompletePin():
-                return self._take_step(call, reply, now)
-            case Bury():
-                self._holdings.buried(call)
-                return [] if isinstance(reply, Trouble) else [events.MemberBuried(call.owner)]
+            case EvictMember():
+                self._assignment.eviction_answered(call)
+                return [] if isinstance(reply, CallFailed) else [events.MemberEvicted(call.owner)]
+            case _:
+                return self._take_stream_start(call, reply, now)
 
-    def _take_look(self, reply: Reply, now: float) -> list[events.Event]:
-        errand = self._looking
-        errand.land()
-        if isinstance(reply, Trouble):
-            retry = errand.retry(Look(), reply, self._backoff, now)
-            errand.at = min(errand.at, now + self._ttl / 8)
+    def _take_members(self, reply: Reply, now: float) -> list[events.Event]:
+        timer = self._members_timer
+        timer.answered()
+        if isinstance(reply, CallFailed):
+            retry = timer.retry(ReadMembers(), reply, self._backoff, now)
+            timer.at = min(timer.at, now + self._ttl / 8)
             return [retry]
         assert isinstance(reply, Members)
-        errand.succeed(errand.sent_at + self._ttl / 8)
+        timer.succeed(timer.sent_at + self._ttl / 8)
         self._changes_seen = reply.changes
-        self._observer.see(reply, errand.sent_at, now)
+        self._failure_detector.observe(reply, timer.sent_at, now)
         if self._draining:
             return []
-        dead = self._observer.dead()
-        told: list[events.Event] = []
-        if errand.sent_at >= self._plan_after:
-            self._plan_after = inf
-            self._ledger_changes = self._changes_before_load  # later ones are not in the ledger as it was read
-            self._known_dead = dead
-            told, burials = self._holdings.decide(self._observer.members, dead)
-            self._outbox += burials
-            if self._holdings.left_over(dead):
-                self.rescan(now + self._ttl / 2)
-        news = reply.changes != self._ledger_changes or dead != self._known_dead
-        if news and self.pinning.complete and not self._stepping.flying:
-            self.rescan(now)
-        return told
+        dead = self._failure_detector.dead()
+        reported = self._plan(dead, now) if timer.sent_at >= self.plan_after else []
+        changed = reply.changes != self._changes_planned or dead != self._dead_planned
+        if changed and self.starter.complete and not self._ledger_timer.in_flight:
+            self.reload_ledger(now)
+        return reported
 
-    def _take_step(self, call: CoordinatorCall, reply: Reply, now: float) -> list[events.Event]:
-        errand = self._stepping
-        errand.land()
-        if isinstance(reply, Trouble):
-            return [errand.retry(call, reply, self._backoff, now)]
-        if not isinstance(reply, Ledger):
-            assert isinstance(call, FindOrigin | ListShards | Probe | PinStream | Plant | CompletePin)
-            errand.succeed(now)
-            asked = self.pinning.asked
-            told = self.pinning.take(call, reply)
-            if self.pinning.asked and not asked:
-                self.pulse.soon(now)
-            return told
-        errand.succeed(min(errand.at, inf if self._draining else now + LOAD_INTERVAL_SECONDS))
-        self._plan_after = now  # members are in before their first claim, so a look from now on knows every owner
-        self._looking.at = min(self._looking.at, now)
-        told, surprising = self._holdings.read(reply)
+    def _plan(self, dead: frozenset[str], now: float) -> list[events.Event]:
+        self.plan_after = inf
+        self._changes_planned = self._changes_before_load  # the ledger as it was read may not have later ones
+        self._dead_planned = dead
+        reported, evictions = self._assignment.apply_plan(self._failure_detector.members, dead)
+        self._evictions += evictions
+        if self._assignment.must_plan_again(dead):
+            self.reload_ledger(now + self._ttl / 2)
+        return reported
+
+    def _take_ledger(self, call: Load, reply: Reply, now: float) -> list[events.Event]:
+        timer = self._ledger_timer
+        timer.answered()
+        if isinstance(reply, CallFailed):
+            return [timer.retry(call, reply, self._backoff, now)]
+        assert isinstance(reply, Ledger)
+        timer.succeed(min(timer.at, inf if self._draining else now + LOAD_INTERVAL_SECONDS))
+        self.plan_after = now
+        self._members_timer.at = min(self._members_timer.at, now)
+        reported, read_again = self._assignment.take_ledger(reply)
         if self._draining:
-            self._holdings.account()
-        elif surprising:
-            self.rescan(now)
-        return told
+            self._assignment.claim_own_rows()
+        elif read_again:
+            self.reload_ledger(now)
+        return reported
+
+    def _take_stream_start(self, call: StreamStartCall, reply: Reply, now: float) -> list[events.Event]:
+        timer = self._ledger_timer
+        timer.answered()
+        if isinstance(reply, CallFailed):
+            return [timer.retry(call, reply, self._backoff, now)]
+        timer.succeed(now)
+        tables_checked = self.starter.tables_checked
+        reported = self.starter.take(call, reply)
+        if self.starter.tables_checked and not tables_checked:
+            self.heartbeat.send_soon(now)
+        return reported
 
     def _take_claim(self, call: Claim, reply: Reply, now: float) -> list[events.Event]:
-        taken = self._claims.take(call, reply, now)
-        if isinstance(taken, events.RetryScheduled):
-            return [taken]
-        if taken is None:
-            self.rescan(now)
+        claimed = self._claims.take(call, reply, now)
+        if isinstance(claimed, events.RetryScheduled):
+            return [claimed]
+        if claimed is None:
+            self.reload_ledger(now)
             return []
         if call.row.owner is not None:
-            self.pulse.bump()
-        return [events.LeaseClaimed(taken, call.row.owner)]
-
-    def floor_of(self, shard: Shard) -> float | None:
-        """The start position of the shard's stream, in unix seconds."""
-        pins: list[Pin] = [pin for pin in self._holdings.ledger.pins if pin.stream_arn == shard.stream_arn]
-        pin = pins[0] if pins else self.pinning.pin
-        assert pin is not None
-        return pin.floor
+            self.heartbeat.bump()
+        return [events.LeaseClaimed(claimed, call.row.owner)]

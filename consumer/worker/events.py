@@ -1,16 +1,17 @@
-"""What machines report: plain values that the narrator turns into logs and metrics."""
+"""Events that the machines report: plain values that the event log turns into log lines and metrics."""
 
 from dataclasses import dataclass
 
-from consumer.domain.errors import TroubleKind
-from consumer.domain.leaderboard import Unit
+from consumer.domain.errors import FailureKind
+from consumer.domain.fold import Unit
 from consumer.domain.leases import Adoption, Lease, LeaseRow, Shard
-from consumer.domain.outcomes import StreamListing
+from consumer.domain.replies import StreamListing
+from consumer.worker.calls import Operation
 
 
 @dataclass(frozen=True, slots=True)
 class UnitCommitted:
-    """`seconds` from the first attempt to the answer; `settled`: an earlier attempt had gone through unnoticed."""
+    """`seconds` from the first attempt to the reply; `settled`: by an earlier attempt whose reply was lost."""
 
     lease: Lease
     unit: Unit
@@ -20,17 +21,17 @@ class UnitCommitted:
 
 @dataclass(frozen=True, slots=True)
 class CaughtUp:
-    """A page was empty: the shard has nothing for us now."""
+    """A page was empty: the shard has nothing new now."""
 
     lease: Lease
 
 
 @dataclass(frozen=True, slots=True)
 class RetryScheduled:
-    """A call failed and is made again after `delay_seconds`; `attempt` failures running."""
+    """A call failed and is retried after `delay_seconds`; `attempt`: consecutive failures."""
 
-    operation: str
-    kind: TroubleKind
+    operation: Operation
+    kind: FailureKind
     detail: str
     attempt: int
     delay_seconds: float
@@ -39,7 +40,7 @@ class RetryScheduled:
 
 @dataclass(frozen=True, slots=True)
 class ShardRewound:
-    """Our own ledger row stands elsewhere than we thought: read again from there."""
+    """The lease's row stands at another checkpoint than this worker thought: the shard is read again from there."""
 
     lease: Lease
     checkpoint: str
@@ -47,7 +48,7 @@ class ShardRewound:
 
 @dataclass(frozen=True, slots=True)
 class LeaseClaimed:
-    """The shard is ours from now on; it was `previous_owner`'s."""
+    """This worker owns the shard from now on; `previous_owner` did before."""
 
     row: LeaseRow
     previous_owner: str | None
@@ -55,7 +56,7 @@ class LeaseClaimed:
 
 @dataclass(frozen=True, slots=True)
 class LeaseLost:
-    """Somebody else's by now: dropped quietly."""
+    """Another worker owns the shard, or none (`owner`): this worker drops it."""
 
     lease: Lease
     owner: str | None
@@ -63,7 +64,7 @@ class LeaseLost:
 
 @dataclass(frozen=True, slots=True)
 class HandOverDecided:
-    """The planner gives this shard of ours to another worker."""
+    """The planner gives this shard to another worker."""
 
     shard: Shard
 
@@ -77,7 +78,7 @@ class LeaseReleased:
 
 @dataclass(frozen=True, slots=True)
 class ShardEnded:
-    """Finished; `rows` are those of the children that got one now and are ours."""
+    """The shard is finished; `rows` are the new rows of its children, which this worker owns."""
 
     lease: Lease
     children: tuple[str, ...]
@@ -86,9 +87,9 @@ class ShardEnded:
 
 @dataclass(frozen=True, slots=True)
 class ShardHalted:
-    """Nothing more is committed until a person acts. `checkpoint` is the last one this worker knew.
+    """Nothing more is committed until an operator acts. `checkpoint` is the last one this worker knew.
 
-    `row_missing`: nobody guesses its position; else the breaker has tripped.
+    `row_missing`: the position of the shard is not known any more; otherwise the breaker has tripped.
     """
 
     shard: Shard
@@ -98,14 +99,14 @@ class ShardHalted:
 
 @dataclass(frozen=True, slots=True)
 class ResumeFound:
-    """A person has closed the shard's circuit; `row` tells."""
+    """An operator has closed the shard's circuit, as `row` shows."""
 
     row: LeaseRow
 
 
 @dataclass(frozen=True, slots=True)
 class GapFound:
-    """Data after `checkpoint` was trimmed before it was read; `new` when no row told of it yet."""
+    """Data after `checkpoint` was trimmed before it was read; `new`: no row recorded it before."""
 
     shard: Shard
     checkpoint: str
@@ -113,32 +114,32 @@ class GapFound:
 
 
 @dataclass(frozen=True, slots=True)
-class StreamPinned:
-    """A stream is begun. After a `predecessor` what was written in between is in neither."""
+class StreamStarted:
+    """The start of a stream is recorded. What was written between it and its `predecessor` is in neither stream."""
 
     stream_arn: str
-    floor: float | None
+    start_time: float | None
     roots: tuple[str, ...]
     predecessor: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StreamListed:
-    """A listing, for whoever waits for what it shows."""
+    """A listing came in: shards may wait for what it shows."""
 
     listing: StreamListing
 
 
 @dataclass(frozen=True, slots=True)
 class StreamGone:
-    """There is no such stream any more, and the table has a later one."""
+    """The stream does not exist any more, and the table has a later one."""
 
     stream_arn: str
 
 
 @dataclass(frozen=True, slots=True)
 class ShardsAdopted:
-    """They became visible late; now the ledger knows them."""
+    """Shards that became visible late have their rows now."""
 
     adoption: Adoption
 
@@ -151,8 +152,8 @@ class RowForgotten:
 
 
 @dataclass(frozen=True, slots=True)
-class LedgerSurprised:
-    """The ledger is not what it was when it was last read."""
+class LedgerChanged:
+    """The ledger is not as it was last read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,7 @@ class Joined:
 
 
 @dataclass(frozen=True, slots=True)
-class MemberBuried:
+class MemberEvicted:
     """A dead worker was taken out of `members`."""
 
     owner: str
@@ -171,13 +172,13 @@ class MemberBuried:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """Somebody took this worker for dead; it joins again."""
+    """Another worker evicted this one; it joins again."""
 
     owner: str
 
 
 Event = (
     UnitCommitted | CaughtUp | RetryScheduled | ShardRewound | LeaseClaimed | LeaseLost | HandOverDecided
-    | LeaseReleased | ShardEnded | ShardHalted | ResumeFound | GapFound | StreamPinned | StreamListed | StreamGone
-    | ShardsAdopted | RowForgotten | LedgerSurprised | Joined | MemberBuried | Removed
+    | LeaseReleased | ShardEnded | ShardHalted | ResumeFound | GapFound | StreamStarted | StreamListed | StreamGone
+    | ShardsAdopted | RowForgotten | LedgerChanged | Joined | MemberEvicted | Removed
 )  # fmt: skip

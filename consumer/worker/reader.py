@@ -1,116 +1,226 @@
-"""The reading half of a shard: iterators, pages, gaps, and the buffer between poll and commit."""
+"""Reading ahead: a shard's buffer of decoded records, and the reader that fills it while earlier records commit."""
 
 from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
-from consumer.domain.errors import DataTrimmed, IteratorExpired, TroubleKind
+from consumer.domain.errors import DataTrimmed, FailureKind, IteratorExpired
+from consumer.domain.fold import Unit
 from consumer.domain.leases import Lease, LeaseRow
-from consumer.domain.outcomes import Page
+from consumer.domain.lineage import GoneEvidence
 from consumer.domain.position import TRIM_HORIZON
+from consumer.domain.records import Entry, Ignored, Poison
+from consumer.domain.replies import Page
 from consumer.worker import events
-from consumer.worker.absence import Absence
-from consumer.worker.buffer import Buffer
+from consumer.worker.call_timer import CallTimer
 from consumer.worker.calls import PAGE_RECORDS, Open, Read, RecordGap, Reply
-from consumer.worker.common import Allowance
-from consumer.worker.errand import Errand
 from consumer.worker.tuning import Tuning
+
+CAUGHT_UP_PAGES: Final = 2
+"""Consecutive empty pages after which a shard counts as caught up: empty pages come before data too."""
+SURE_PAGES: Final = 8
+"""Consecutive empty pages after which no record was there when the first of them was requested. Records that came later
+may still be hidden behind the other pages: on a slow stream two empty pages can be a long time apart.
+"""
+SCANT_RECORDS: Final = 100
+"""The limit of a page while the read-ahead budget is spent: enough to make progress."""
+
+
+class ReadAheadBudget:
+    """The bytes that all shards of a worker together may have read and not committed."""
+
+    def __init__(self, total_bytes: int) -> None:
+        self._left_bytes = total_bytes
+
+    def take(self, size_bytes: int) -> None:
+        """A page of this size was read."""
+        self._left_bytes -= size_bytes
+
+    def give_back(self, size_bytes: int) -> None:
+        """A page of this size is committed or dropped."""
+        self._left_bytes += size_bytes
+
+    @property
+    def spent(self) -> bool:
+        """Whether a shard should read only what it needs to make progress."""
+        return self._left_bytes <= 0
+
+
+@dataclass(slots=True)
+class _BufferedPage:
+    """How many `records` of a page are still in the buffer; its bytes count until none is."""
+
+    records: int
+    size_bytes: int
+    arrived_at: float
+
+
+class Buffer:
+    """Records that were read and not committed, in order. `tail` is the position that the next page must follow."""
+
+    def __init__(self, position: str, budget: ReadAheadBudget) -> None:
+        self.tail = position
+        self._budget = budget
+        self._entries: deque[Entry] = deque()
+        self._pages: deque[_BufferedPage] = deque()
+        self._size_bytes = 0
+        self._ignored = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._entries)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the pages whose records are not all committed."""
+        return self._size_bytes
+
+    @property
+    def only_ignored(self) -> bool:
+        """Whether it holds nothing but ignored records."""
+        return self._ignored == len(self._entries)
+
+    @property
+    def oldest_arrived_at(self) -> float:
+        """When the oldest entry arrived (monotonic seconds)."""
+        return self._pages[0].arrived_at
+
+    @property
+    def oldest_created(self) -> float | None:
+        """When the oldest entry was created (unix seconds)."""
+        return self._entries[0].created if self._entries else None
+
+    def oldest(self) -> Entry:
+        """The oldest entry."""
+        return self._entries[0]
+
+    def extend(self, page: Page, now: float) -> None:
+        """Adds a page that follows `tail`."""
+        if not page.entries:
+            return
+        self._entries.extend(page.entries)
+        self._ignored += _ignored(page.entries)
+        self._pages.append(_BufferedPage(len(page.entries), page.size_bytes, now))
+        self._size_bytes += page.size_bytes
+        self._budget.take(page.size_bytes)
+        self.tail = page.entries[-1].sequence_number
+
+    def replace_oldest(self, poison: Poison) -> None:
+        """The oldest entry turned out to be poison."""
+        self._entries[0] = poison
+
+    def drop(self, records: int) -> None:
+        """Removes the oldest `records` entries: they are committed."""
+        if self._ignored:
+            self._ignored -= _ignored(islice(self._entries, records))
+        for _ in range(records):
+            self._entries.popleft()
+        while records:
+            page = self._pages[0]
+            dropped = min(records, page.records)
+            page.records -= dropped
+            records -= dropped
+            if not page.records:
+                self._pages.popleft()
+                self._size_bytes -= page.size_bytes
+                self._budget.give_back(page.size_bytes)
+
+    def clear(self, position: str) -> None:
+        """Removes all entries, committed or not; the next page must follow `position`."""
+        self._budget.give_back(self._size_bytes)
+        self._entries.clear()
+        self._pages.clear()
+        self._size_bytes = self._ignored = 0
+        self.tail = position
+
+
+def _ignored(entries: Iterable[Entry]) -> int:
+    return sum(1 for entry in entries if type(entry) is Ignored)
+
 
 ReadCall = Open | Read | RecordGap
 
-CAUGHT_UP_PAGES: Final = 2
-"""Empty pages running after which a shard counts as caught up: empty pages come before data too."""
-SURE_PAGES: Final = 8
-"""Empty pages running after which nothing was there when the first of them was asked for: what comes after that may
-still be hidden behind the others, and a slow stream can be idle for long in two.
-"""
-SCANT_RECORDS: Final = 100
-"""What a page holds at most while the memory for reading ahead is used up: enough to get on."""
-
 
 class Reader:
-    """Reads ahead of the commits, bounded in bytes. `ended`: there are no more records behind the buffered ones.
+    """The reading half of a shard: fills the buffer, bounded in bytes.
 
-    `since` (unix seconds): all that is not committed was created after it. `lossy`: a gap was found in this life.
+    `ended`: no records come after the buffered ones. `gap`: the checkpoint of a recorded gap, until the unit that
+    follows it is committed. `created_after`: every record that is not committed was created after it (unix seconds).
     """
 
-    def __init__(self, row: LeaseRow, floor: float | None, tuning: Tuning, allowance: Allowance) -> None:
-        self.errand = Errand()
-        self.absence = Absence()
-        self.buffer = Buffer(row.checkpoint)
-        self.since = row.created
+    def __init__(
+        self, row: LeaseRow, start_time: float | None, buffer: Buffer, budget: ReadAheadBudget, tuning: Tuning
+    ) -> None:
+        self.timer = CallTimer()
+        self.gone_evidence = GoneEvidence()
         self.ended = False
-        self.trimmed = False
-        self.lossy = False
         self.gap: str | None = None
-        self._floor = floor
+        self.created_after = row.created
+        self._first_created_after = row.created
+        self._start_time = start_time
+        self._buffer = buffer
         self._tuning = tuning
-        self._allowance = allowance
+        self._budget = budget
         self._iterator: str | None = None
         self._open_at = row.checkpoint
+        self._trimmed = False
+        self._found_gap = False
         self._empty_asked_at: deque[float] = deque(maxlen=SURE_PAGES)
         self._idle_since: float | None = None
-        self._idle = False
 
     @property
-    def full(self) -> bool:
-        """Whether the look-ahead is used up: commit before reading on."""
-        size_bytes = self.buffer.size_bytes
-        if size_bytes >= self._tuning.lookahead_bytes or (size_bytes > 0 and self._allowance.spent):
-            return True
-        return len(self.buffer) >= self._tuning.lookahead_records and not self.buffer.idle
+    def waits_for_commits(self) -> bool:
+        """Whether it cannot go on before buffered records are committed."""
+        return self.ended or self._trimmed or self._full
 
     @property
     def caught_up(self) -> bool:
-        """Whether the stream had nothing more, some pages running."""
+        """Whether the stream had nothing more for some consecutive pages."""
         return self.ended or len(self._empty_asked_at) >= CAUGHT_UP_PAGES
 
     @property
     def gone(self) -> bool:
         """Whether the stream has no such shard any more."""
-        return self.absence.proven
+        return self.gone_evidence.proven
 
     @property
-    def wants_page(self) -> bool:
-        """Whether there is something to ask. A gap is written down only when all before it is committed."""
-        if self.trimmed or self.gone:
-            return not self.buffer and not self.ended
-        return not self.ended and not self.full
+    def children_created_after(self) -> float | None:
+        """The records of the shard's children were created after it (unix seconds).
+
+        Records lost in a gap may have been older than any that was read, and so may those of the children.
+        """
+        return self._first_created_after if self._found_gap else self.created_after
+
+    def committed(self, unit: Unit, unix_now: float) -> None:
+        """The unit is committed."""
+        self.gap = None
+        self.created_after = max(self.created_after or 0.0, min(unit.created, unix_now))
+
+    @property
+    def wants_call(self) -> bool:
+        """Whether a call is needed. A gap is recorded only when all records before it are committed."""
+        if self._trimmed or self.gone:
+            return not self._buffer and not self.ended
+        return not self.ended and not self._full
 
     def next_call(self, lease: Lease, checkpoint: str, unix_now: float) -> ReadCall:
-        """The question to ask next."""
-        self.trimmed |= self.gone or self._too_old(unix_now)
-        if self.trimmed:
+        """The next call of the reading half."""
+        self._trimmed |= self.gone or self.may_be_trimmed(unix_now)
+        if self._trimmed:
             return RecordGap(lease, checkpoint, unix_now)
         if self._iterator is None:
             return Open(lease, self._open_at)
-        limit = SCANT_RECORDS if self._allowance.spent else PAGE_RECORDS
-        return Read(lease, self._iterator, self.buffer.tail, self._floor, limit)
-
-    def rewind(self, checkpoint: str, now: float) -> None:
-        """Forgets all that was read: the ledger stands at `checkpoint`."""
-        self.close()
-        self.buffer = Buffer(checkpoint)
-        self._open_at = checkpoint
-        self._iterator = self.gap = None
-        self.ended = self.trimmed = False
-        self._empty_asked_at.clear()
-        self.errand.at = now
-
-    def close(self) -> None:
-        """Gives back the room that the buffer takes."""
-        self._allowance.take(-self.buffer.size_bytes)
-
-    def drop(self, records: int) -> None:
-        """The oldest records are committed."""
-        before = self.buffer.size_bytes
-        self.buffer.drop(records)
-        self._allowance.take(self.buffer.size_bytes - before)
-        self.gap = None
+        limit = SCANT_RECORDS if self._budget.spent else PAGE_RECORDS
+        return Read(lease, self._iterator, self._buffer.tail, self._start_time, limit)
 
     def take(self, call: ReadCall, reply: Reply, now: float) -> list[events.Event]:
-        """Learns an answer other than Trouble. One to a question of before a rewind is dropped."""
-        if not self._still_asked(call):
-            self.errand.succeed(now)
+        """Takes any reply but CallFailed. A reply to a call made before a rewind is dropped."""
+        if not self.is_current(call):
+            self.timer.succeed(now)
             return []
         match call, reply:
             case Read(), Page():
@@ -119,68 +229,88 @@ class Reader:
                 self._iterator = None
             case Open(), str():
                 self._iterator = reply
-                self.absence.found()
+                self.gone_evidence.found()
             case ((Open() | Read()), DataTrimmed()):
                 self._iterator = None
-                self.trimmed = True
+                self._trimmed = True
             case RecordGap(), bool():
-                self.trimmed = False
-                self.lossy = True
-                self.gap = call.checkpoint
-                self._open_at = TRIM_HORIZON
-                self.ended = self.gone
-                self.errand.succeed(now)
+                self.read_on_after_gap(call.checkpoint)
+                self.timer.succeed(now)
                 return [events.GapFound(call.lease.shard, call.checkpoint, reply)]
             case _:
-                raise AssertionError(f"{type(reply).__name__} is no answer to {type(call).__name__}")
-        self.errand.succeed(now)
+                raise AssertionError(f"{type(reply).__name__} is no reply to {type(call).__name__}")
+        self.timer.succeed(now)
         return []
 
-    def doubt(self, kind: TroubleKind) -> None:
-        """A call failed. An iterator that is refused will always be; a new one tells whether the shard is gone."""
-        if self._iterator is None and kind is TroubleKind.MISSING:
-            self.absence.refused()
-        if kind in (TroubleKind.MISSING, TroubleKind.REJECTED):
-            self._iterator = None
-
-    def _still_asked(self, call: ReadCall) -> bool:
-        """A page must follow what is buffered."""
+    def is_current(self, call: ReadCall) -> bool:
+        """Whether a reply to `call` is still of use: a page must follow what is buffered."""
         match call:
             case Open():
                 return self._iterator is None and call.after == self._open_at
             case Read():
-                return call.iterator == self._iterator and call.after == self.buffer.tail
+                return call.iterator == self._iterator and call.after == self._buffer.tail
             case RecordGap():
-                return self.trimmed and call.checkpoint == self.buffer.tail
+                return self._trimmed and call.checkpoint == self._buffer.tail
 
-    def _too_old(self, unix_now: float) -> bool:
-        """Whether a shard never read before may have lost its oldest records: opening at the horizon tells nothing."""
-        if self._iterator is not None or self._open_at != TRIM_HORIZON or self.gap is not None or self.since is None:
+    def call_failed(self, kind: FailureKind) -> None:
+        """A refused iterator will always be refused; opening a new one shows whether the shard is gone."""
+        if self._iterator is None and kind is FailureKind.MISSING:
+            self.gone_evidence.refused()
+        if kind in (FailureKind.MISSING, FailureKind.REJECTED):
+            self._iterator = None
+
+    def may_be_trimmed(self, unix_now: float) -> bool:
+        """Whether a shard that was never read is old enough to have lost records. Opening at the horizon hides that."""
+        if self._iterator is not None or self._open_at != TRIM_HORIZON or self.gap is not None:
             return False
-        return unix_now - self.since >= self._tuning.stale_after_seconds
+        return self.created_after is not None and unix_now - self.created_after >= self._tuning.stale_after_seconds
+
+    def read_on_after_gap(self, checkpoint: str) -> None:
+        """The gap after `checkpoint` is recorded: reads on from the oldest record there is, if the shard is there."""
+        self._trimmed = False
+        self._found_gap = True
+        self.gap = checkpoint
+        self._open_at = TRIM_HORIZON
+        self.ended = self.gone
+
+    def rewind(self, row: LeaseRow, now: float) -> None:
+        """Drops everything that was read, and starts again from where the row stands."""
+        self._buffer.clear(row.checkpoint)
+        self.created_after = row.created
+        self._open_at = row.checkpoint
+        self._iterator = self.gap = None
+        self.ended = self._trimmed = False
+        self._empty_asked_at.clear()
+        self.timer.at = now
+
+    @property
+    def _full(self) -> bool:
+        """Whether enough is read ahead."""
+        size_bytes, records = self._buffer.size_bytes, len(self._buffer)
+        if size_bytes >= self._tuning.lookahead_bytes or (size_bytes > 0 and self._budget.spent):
+            return True
+        return records >= self._tuning.lookahead_records and not self._buffer.only_ignored
 
     def _take_page(self, call: Read, page: Page, now: float) -> list[events.Event]:
+        """At most one read per poll interval; fewer when no record has come for a while."""
+        tuning, asked_at = self._tuning, self.timer.sent_at
         self._iterator = page.next_iterator
         self.ended = page.next_iterator is None
-        self.errand.succeed(self.errand.sent_at + self._pause(page, now))
-        if page.entries:
-            self._empty_asked_at.clear()
-            self.buffer.extend(page, now)
-            self._allowance.take(page.size_bytes)
-            self._open_at = self.buffer.tail
-            return []
-        self._empty_asked_at.append(self.errand.sent_at)
-        sure = self._idle and len(self._empty_asked_at) == SURE_PAGES
-        if sure and not self.ended and not self.buffer and not self.lossy:
-            self.since = max(self.since or 0.0, self._empty_asked_at[0] + self._tuning.wall_offset_seconds)
-        return [events.CaughtUp(call.lease)]
-
-    def _pause(self, page: Page, now: float) -> float:
-        """At most one read a poll interval; rarely when no record has come for a while."""
-        tuning = self._tuning
         if page.entries:
             self._idle_since = None
         elif self._idle_since is None:
             self._idle_since = now
-        self._idle = self._idle_since is not None and now - self._idle_since >= tuning.idle_after_seconds
-        return max(tuning.poll_interval_seconds, tuning.idle_poll_interval_seconds if self._idle else 0.0)
+        idle = self._idle_since is not None and now - self._idle_since >= tuning.idle_after_seconds
+        self.timer.succeed(
+            asked_at + max(tuning.poll_interval_seconds, tuning.idle_poll_interval_seconds if idle else 0.0)
+        )
+        if page.entries:
+            self._empty_asked_at.clear()
+            self._buffer.extend(page, now)
+            self._open_at = self._buffer.tail
+            return []
+        self._empty_asked_at.append(asked_at)
+        sure = idle and len(self._empty_asked_at) == SURE_PAGES
+        if sure and not self.ended and not self._buffer and not self._found_gap:
+            self.created_after = max(self.created_after or 0.0, self._empty_asked_at[0] + tuning.wall_offset_seconds)
+        return [events.CaughtUp(call.lease)]

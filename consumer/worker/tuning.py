@@ -1,4 +1,4 @@
-"""How shards are worked: intervals, windows, and the memory that reading ahead may take."""
+"""How shards are read and committed: intervals, windows, and the memory for reading ahead."""
 
 from dataclasses import dataclass
 
@@ -10,10 +10,10 @@ from consumer.domain.lineage import RETENTION_SECONDS
 class Tuning:
     """`wall_offset_seconds` added to monotonic time gives unix time, for annotations only.
 
-    A shard reads ahead up to `lookahead_bytes`, all together up to `total_lookahead_bytes`; with `lookahead_records` to
-    commit it asks for no more. After `idle_after_seconds` without a record it is polled every
+    A shard reads ahead up to `lookahead_bytes` and `lookahead_records`, all shards together up to
+    `total_lookahead_bytes`. After `idle_after_seconds` without a record a shard is polled only every
     `idle_poll_interval_seconds`. A shard that was never read and may be older than `stale_after_seconds` may have lost
-    records; that is half an hour less than they live, for clocks that differ.
+    records: this is half an hour less than the retention, since clocks differ.
     """
 
     poll_interval_seconds: float = 0.2

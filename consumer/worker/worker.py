@@ -1,247 +1,262 @@
-"""The worker as one machine: the coordinator and the shards it works, without I/O. A pool or a simulation runs it."""
+"""The worker as one machine without I/O: the coordinator, shard sync and the owned shards."""
 
 from collections.abc import Callable
 from math import inf
 
 from consumer.domain.leases import Lease, LeaseRow, Shard
 from consumer.domain.lineage import RETENTION_SECONDS
-from consumer.domain.outcomes import StreamListing
-from consumer.domain.ports import Backoff
-from consumer.domain.standing import Standing
+from consumer.domain.membership import Identity
+from consumer.domain.ports import Backoff, WorkerStatus
+from consumer.domain.replies import StreamListing
 from consumer.worker import events
-from consumer.worker.agenda import Agenda
-from consumer.worker.calls import Call, Commit, CoordinatorCall, Reply, ShardCall, SurveyCall
-from consumer.worker.common import Common
+from consumer.worker.call_timer import TimerQueue
+from consumer.worker.calls import Call, Commit, CoordinatorCall, Reply, ShardCall, SyncCall
+from consumer.worker.commit_attempt import KnownDates
 from consumer.worker.coordinator import Coordinator
-from consumer.worker.identity import Identity
-from consumer.worker.outlook import Outlook
-from consumer.worker.pinning import Pinning
-from consumer.worker.shard import ShardMachine
-from consumer.worker.standing import SHOWN_TROUBLES, by_state, halts, waits
-from consumer.worker.state import State
-from consumer.worker.survey import Surveyor
+from consumer.worker.player_locks import PlayerLocks
+from consumer.worker.reader import ReadAheadBudget
+from consumer.worker.shard import ShardMachine, ShardState
+from consumer.worker.shard_sync import ShardSync
+from consumer.worker.status import SHOWN_FAILURES, OthersLag, count_by_state, halted_shards, reasons_to_wait
+from consumer.worker.stream_start import StreamStarter
 from consumer.worker.tuning import Tuning
-from consumer.worker.turns import Turns
 
 
 class Worker:
-    """`ready` hands out calls, each to be answered through `take`; `wake_at` says when to ask without an answer."""
+    """`ready` returns calls; pass the reply to each to `take`. `wake_at` says when to call `ready` without a reply."""
 
     def __init__(
         self,
         identity: Identity,
         stream_arn: str,
-        begin: Callable[[str], Pinning],
+        new_starter: Callable[[str], StreamStarter],
         lease_ttl_seconds: float,
         tuning: Tuning,
         backoff: Backoff,
     ) -> None:
-        """`begin` makes the pinning of a stream, of `stream_arn` first and of its successors as they are found."""
+        """`new_starter` makes the StreamStarter of a stream: of `stream_arn`, and of its successors when found."""
         self.shards: dict[Shard, ShardMachine] = {}
-        self.coordinator = Coordinator(identity, begin(stream_arn), lease_ttl_seconds, self.shards, backoff)
-        self._surveyor = Surveyor(begin, backoff)
-        self._outlook = Outlook(lease_ttl_seconds)
-        self._turns = Turns()
-        self._common = Common(tuning.total_lookahead_bytes)
+        self.coordinator = Coordinator(identity, new_starter(stream_arn), lease_ttl_seconds, self.shards, backoff)
+        self._shard_sync = ShardSync(new_starter, backoff)
+        self._others_lag = OthersLag(lease_ttl_seconds)
+        self._locks = PlayerLocks()
+        self._budget = ReadAheadBudget(tuning.total_lookahead_bytes)
+        self._dates = KnownDates()
         self._tuning = tuning
         self._backoff = backoff
         self._draining = False
-        self._vouched = False
-        self._agenda = Agenda()
+        self._may_commit = False
+        self._due_shards = TimerQueue()
+        self._coordinate_at = -inf
 
     def ready(self, now: float) -> list[Call]:
         """The calls to start now; the caller owes a reply for each."""
-        if self._draining and not self.shards and self.coordinator.settled:
-            self.coordinator.leave(now)
-        coordinator = self.coordinator
-        calls: list[Call] = list(coordinator.ready(now))
-        if self._surveys:
-            calls += self._surveyor.ready(now, coordinator.ledger, len(coordinator.vouches))
-        self._vouch(now)
-        for shard in self._agenda.due(now):
+        calls = self._coordinate(now) if now >= self._coordinate_at else []
+        self._update_may_commit(now)
+        for shard in self._due_shards.due(now):
             machine = self.shards[shard]
-            for call in machine.ready(now, vouched=self._vouched):
-                if not isinstance(call, Commit) or self._turns.enter(call):
+            for call in machine.ready(now, may_commit=self._may_commit):
+                if not isinstance(call, Commit) or self._locks.acquire(call):
                     calls.append(call)
             self._schedule(machine)
-        if self._vouched:
-            calls += [self._grown(commit, now) for commit in self._turns.called()]
+        if self._may_commit:
+            calls += [self._grow(commit, now) for commit in self._locks.take_granted()]
         return calls
-
-    def _grown(self, commit: Commit, now: float) -> Commit:
-        """What is sent when a unit's turn comes: it is cut anew, unless an earlier attempt may yet take effect."""
-        grown = self.shards[commit.lease.shard].its_turn(commit, self._turns.busy(commit.lease), now)
-        self._turns.widen(grown)
-        return grown
 
     def wake_at(self) -> float:
         """When to ask `ready` again if no reply comes before (monotonic seconds)."""
-        if self._turns.calls and self._vouched:
+        if self._locks.has_granted and self._may_commit:
             return -inf
-        surveys = self._surveyor.wake_at() if self._surveys else inf
-        return min(self._agenda.next_at, self.coordinator.wake_at(), surveys)
+        return min(self._due_shards.next_at, self._coordinate_at)
 
     def drain(self) -> None:
-        """Polls no more, settles the commits under way, releases the leases, leaves `members`; then `done`."""
+        """Reads no more, settles the commits in flight, releases the leases and leaves `members`; then it is `done`."""
         self._draining = True
+        self._coordinate_at = -inf
         self.coordinator.drain()
         for machine in list(self.shards.values()):
             self._drain(machine)
 
     @property
     def done(self) -> bool:
-        """Drained, and gone from `members`."""
-        return self.coordinator.pulse.left
+        """Whether the worker is drained and has left `members`."""
+        return self.coordinator.heartbeat.left
 
-    @property
-    def _surveys(self) -> bool:
-        return self.coordinator.planned and not self._draining
+    def may_commit(self, now: float) -> bool:
+        """Whether a heartbeat sent less than a TTL ago was written. Later others may take this worker for dead."""
+        return now < self.coordinator.heartbeat.may_commit_until
 
-    def _vouch(self, now: float) -> None:
-        """Commits wait while our beat cannot be written; when it can again, every shard is asked."""
-        vouched = self.coordinator.pulse.may_commit(now)
-        if vouched and not self._vouched:
-            self._vouched = True
+    def _coordinate(self, now: float) -> list[Call]:
+        """The calls of the coordinator and of shard sync. They are asked when they are due, not at every commit."""
+        coordinator = self.coordinator
+        if self._draining and not self.shards and coordinator.may_leave:
+            coordinator.leave(now)
+        calls: list[Call] = list(coordinator.ready(now))
+        sync_at = inf
+        if coordinator.planned and not self._draining:
+            calls += self._shard_sync.ready(now, coordinator.ledger, len(coordinator.reports))
+            sync_at = self._shard_sync.wake_at()
+        self._coordinate_at = min(coordinator.wake_at(), sync_at)
+        return calls
+
+    def _update_may_commit(self, now: float) -> None:
+        """Commits wait while no heartbeat can be written; when one is, every shard may be due."""
+        may_commit = self.may_commit(now)
+        if may_commit and not self._may_commit:
+            self._may_commit = True
             for machine in self.shards.values():
                 self._schedule(machine)
-        self._vouched = vouched
+        self._may_commit = may_commit
+
+    def take(self, call: Call, reply: Reply, now: float) -> list[events.Event]:
+        """Passes the reply to the machine that named `call`. A reply of an earlier epoch is dropped."""
+        if isinstance(call, ShardCall):
+            machine = self.shards.get(call.lease.shard)
+            if machine is None or machine.lease != call.lease:
+                self._unlock(call, None, now)
+                return []
+            reported = machine.take(call, reply, now)
+            self._unlock(call, machine, now)
+            if machine.waits_for_children:
+                self._shard_sync.sync_soon(now)
+                self._coordinate_at = -inf
+            if machine.state is ShardState.GONE or (machine.row_missing and self._draining):
+                self._drop(machine)
+            else:
+                self._schedule(machine)
+        else:
+            self._coordinate_at = -inf
+            if isinstance(call, SyncCall) and self._shard_sync.named(call):
+                reported = self._shard_sync.take(call, reply, now)
+            else:
+                assert isinstance(call, CoordinatorCall)
+                reported = self.coordinator.take(call, reply, now)
+        for event in reported:
+            self._apply(event, now)
+        return reported
+
+    def _grow(self, commit: Commit, now: float) -> Commit:
+        """The commit to send now that its player locks are granted: it takes in what was read meanwhile, if it may."""
+        grown = self.shards[commit.lease.shard].grow(commit, self._locks.held_by_others(commit.lease), now)
+        self._locks.extend(grown)
+        return grown
+
+    def _unlock(self, call: ShardCall, machine: ShardMachine | None, now: float) -> None:
+        """After a commit: its player locks are released, unless its shard sends it again at once."""
+        if not isinstance(call, Commit):
+            return
+        again = machine.resend(call, now) if machine is not None else None
+        if again is not None:
+            self._locks.renew(again)
+        else:
+            self._locks.release(call)
+
+    def _apply(self, event: events.Event, now: float) -> None:
+        if isinstance(event, events.UnitCommitted | events.CaughtUp | events.RetryScheduled):
+            return
+        self._coordinate_at = -inf
+        match event:
+            case events.LeaseClaimed(row):
+                self._own(row, now)
+                unix_now = now + self._tuning.wall_offset_seconds
+                self._shard_sync.shard_claimed(row, self.coordinator.ledger, now, unix_now)
+            case events.HandOverDecided(shard):
+                self._drain(self.shards[shard])
+            case events.LeaseReleased():
+                self.coordinator.announce_change(now)
+            case events.ShardEnded(lease, children, rows):
+                for row in rows:
+                    self._own(row, now)
+                self.coordinator.reload_ledger(now)
+                self._shard_sync.shard_ended(lease.shard, children, rows[0].created if rows else None, now)
+            case events.ResumeFound(row):
+                self.shards[row.shard].resume(row)
+                self._schedule(self.shards[row.shard])
+            case events.StreamListed(listing):
+                self._on_listing(listing.stream_arn, listing, now)
+            case events.StreamGone(stream_arn):
+                self._on_listing(stream_arn, None, now)
+            case events.ShardsAdopted():
+                self.coordinator.announce_change(now)
+                self.coordinator.reload_ledger(now)
+            case events.LedgerChanged() | events.ShardHalted():
+                self.coordinator.reload_ledger(now)
+            case events.LeaseLost(lease):
+                if (machine := self.shards.get(lease.shard)) and machine.lease == lease:
+                    self._drop(machine)
+                self.coordinator.reload_ledger(now)
+            case _:
+                pass
+
+    def _on_listing(self, stream_arn: str, listing: StreamListing | None, now: float) -> None:
+        """Passes a listing to the stream's shards. None: the stream is gone, and its successor answers."""
+        for machine in self.shards.values():
+            if machine.lease.shard.stream_arn == stream_arn:
+                machine.on_listing(listing, now)
+                self._schedule(machine)
+
+    def _own(self, row: LeaseRow, now: float) -> None:
+        """A lease is this worker's now: reads the shard from its checkpoint; while draining, releases it."""
+        assert row.owner is not None
+        known = self.shards.get(row.shard)
+        if known is not None and known.lease.epoch >= row.epoch:
+            return  # the row of a child, in a late reply to its parent's end: the child has been claimed since
+        machine = ShardMachine(
+            row,
+            Lease(row.shard, row.owner, row.epoch),
+            self.coordinator.start_time_for(row.shard),
+            self._tuning,
+            self._budget,
+            self._dates,
+            self._backoff,
+        )
+        if known is not None:
+            self._drop(known)
+        self.shards[row.shard] = machine
+        self._due_shards.forget(row.shard)
+        if self._draining:
+            machine.drain()
+        self._update_may_commit(now)
+        self._schedule(machine)
 
     def _schedule(self, machine: ShardMachine) -> None:
-        self._agenda.put(machine.lease.shard, machine.wake_at(vouched=self._vouched))
+        self._due_shards.put(machine.lease.shard, machine.wake_at(may_commit=self._may_commit))
 
     def _drain(self, machine: ShardMachine) -> None:
         if machine.row_missing:
             self._drop(machine)
             return
         machine.drain()
-        if self._turns.withdraw(machine.lease):
-            machine.recall()
+        if self._locks.cancel(machine.lease):
+            machine.not_sent()
         self._schedule(machine)
 
     def _drop(self, machine: ShardMachine) -> None:
         machine.close()
-        self._turns.withdraw(machine.lease)
+        self._locks.cancel(machine.lease)
         del self.shards[machine.lease.shard]
-        self._agenda.forget(machine.lease.shard)
+        self._due_shards.forget(machine.lease.shard)
 
-    def take(self, call: Call, reply: Reply, now: float) -> list[events.Event]:
-        """Tells the machine that named `call`. A reply to an earlier epoch's call finds no machine and is dropped."""
-        if isinstance(call, ShardCall):
-            machine = self.shards.get(call.lease.shard)
-            if machine is None or machine.lease != call.lease:
-                self._answered(call, None, now)
-                return []
-            told = machine.take(call, reply, now)
-            self._answered(call, machine, now)
-            if machine.hides_children:
-                self._surveyor.soon(now)
-            if machine.state is State.GONE or (machine.row_missing and self._draining):
-                self._drop(machine)
-            else:
-                self._schedule(machine)
-        elif isinstance(call, SurveyCall) and self._surveyor.asked(call):
-            told = self._surveyor.take(call, reply, now)
-        else:
-            assert isinstance(call, CoordinatorCall)
-            told = self.coordinator.take(call, reply, now)
-        for event in told:
-            self._follow(event, now)
-        return told
-
-    def _answered(self, call: ShardCall, machine: ShardMachine | None, now: float) -> None:
-        """Whose turn it is after a commit: its own once more, or that of those who waited for its players."""
-        if not isinstance(call, Commit):
-            return
-        again = machine.again(call, now) if machine is not None else None
-        if again is not None:
-            self._turns.keep(again)
-        else:
-            self._turns.leave(call)
-
-    def _follow(self, event: events.Event, now: float) -> None:
-        match event:
-            case events.LeaseClaimed(row):
-                self._work(row, now)
-                unix_now = now + self._tuning.wall_offset_seconds
-                self._surveyor.claimed(row, self.coordinator.ledger, now, unix_now)
-            case events.HandOverDecided(shard):
-                self._drain(self.shards[shard])
-            case events.LeaseReleased():
-                self.coordinator.announce(now)
-            case events.ShardEnded(lease, children, rows):
-                for row in rows:
-                    self._work(row, now)
-                self.coordinator.rescan(now)
-                self._surveyor.ended(lease.shard, children, rows[0].created if rows else None, now)
-            case events.ResumeFound(row):
-                self.shards[row.shard].resume(row)
-                self._schedule(self.shards[row.shard])
-            case events.StreamListed(listing):
-                self._hear(listing.stream_arn, listing, now)
-            case events.StreamGone(stream_arn):
-                self._hear(stream_arn, None, now)
-            case events.ShardsAdopted():
-                self.coordinator.announce(now)
-                self.coordinator.rescan(now)
-            case events.LedgerSurprised() | events.ShardHalted():
-                self.coordinator.rescan(now)
-            case events.LeaseLost(lease):
-                if (machine := self.shards.get(lease.shard)) and machine.lease == lease:
-                    self._drop(machine)
-                self.coordinator.rescan(now)
-            case _:
-                pass
-
-    def _hear(self, stream_arn: str, listing: StreamListing | None, now: float) -> None:
-        """What a listing shows; None: the stream is gone, and a later one answers in its place."""
-        for machine in self.shards.values():
-            if machine.lease.shard.stream_arn == stream_arn:
-                machine.hear(listing, now)
-                self._schedule(machine)
-
-    def _work(self, row: LeaseRow, now: float) -> None:
-        """A lease is ours: work the shard from where its row says, or give it back when we are on our way out."""
-        assert row.owner is not None
-        known = self.shards.get(row.shard)
-        if known is not None and known.lease.epoch >= row.epoch:
-            return  # a child's row, told late by its parent's end: it has been claimed anew since
-        machine = ShardMachine(
-            row,
-            Lease(row.shard, row.owner, row.epoch),
-            self.coordinator.floor_of(row.shard),
-            self._tuning,
-            self._common,
-            self._backoff,
-        )
-        if known is not None:
-            self._drop(known)
-        self.shards[row.shard] = machine
-        self._agenda.forget(row.shard)
-        if self._draining:
-            machine.drain()
-        self._vouch(now)
-        self._schedule(machine)
-
-    def standing(self, now: float) -> Standing:
-        """How things stand, with the lag of the whole stream. A shard whose lag is not known yet is not behind."""
+    def status(self, now: float) -> WorkerStatus:
+        """The status, with the lag of the whole stream. A shard whose lag is not known yet does not count as behind."""
         coordinator = self.coordinator
         unix_now = now + self._tuning.wall_offset_seconds
         lags = [lag for machine in self.shards.values() if (lag := machine.lag_seconds(unix_now)) is not None]
         mine = max(lags, default=0.0)
-        coordinator.pulse.tell(len(self.shards), sum(lag > 0 for lag in lags), mine, unix_now)
-        others = self._outlook.lag_seconds(
-            coordinator.ledger, coordinator.vouches, self.shards.keys(), coordinator.halted, now, unix_now
+        coordinator.heartbeat.describe(len(self.shards), sum(lag > 0 for lag in lags), mine, unix_now)
+        others = self._others_lag.lag_seconds(
+            coordinator.ledger, coordinator.reports, self.shards.keys(), coordinator.halted, now, unix_now
         )
-        states = by_state(self.shards, coordinator.halted, self._outlook.unowned(coordinator.halted, now))
-        return Standing(
+        states = count_by_state(self.shards, coordinator.halted, self._others_lag.unowned(coordinator.halted, now))
+        return WorkerStatus(
             lag := max(mine, others), RETENTION_SECONDS - lag, states, len(self.shards), tuple(self._not_ready(now))
         )
 
     def _not_ready(self, now: float) -> list[str]:
         coordinator = self.coordinator
-        vouched = coordinator.pulse.may_commit(now)
-        reasons = waits(draining=self._draining, planned=coordinator.planned, vouched=vouched)
-        reasons += halts(self.shards, coordinator.halted)
-        side = coordinator.troubles() | self._surveyor.troubles()
-        troubles = side.union(*(machine.troubles() for machine in self.shards.values()))
-        return reasons + sorted(troubles)[:SHOWN_TROUBLES]
+        may_commit = self.may_commit(now)
+        reasons = reasons_to_wait(draining=self._draining, planned=coordinator.planned, may_commit=may_commit)
+        reasons += halted_shards(self.shards, coordinator.halted)
+        failures = coordinator.lasting_failures() | self._shard_sync.lasting_failures()
+        failures.update(*(machine.lasting_failures() for machine in self.shards.values()))
+        return reasons + sorted(failures)[:SHOWN_FAILURES]

@@ -1,7 +1,7 @@
-"""A game that is played for ever, some poison in it: for a look at the whole thing, see ../compose.yaml.
+"""A game that writes items, some of them poison, until it is stopped: see ../compose.yaml.
 
-python games.py table           makes the table that CONSUMER_SOURCE_TABLE names, with its stream, if it is not there
-python games.py play            plays, --per-second 20, until it is stopped; --games 1000: so many
+python games.py table           creates the table that CONSUMER_SOURCE_TABLE names, with its stream, if it is missing
+python games.py play            writes --per-second 20 items until it is stopped; --games 1000: so many
 """
 
 import argparse
@@ -11,14 +11,16 @@ import signal
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from itertools import count, islice
 from threading import Event
 from typing import Any
 
 from consumer.aws.clients import connect
-from consumer.aws.source import BATCH_ITEMS, DynamoSource
+from consumer.aws.errors import call_with_retries
 from consumer.aws.tables import DynamoTables
 from consumer.demo.games import season
+from consumer.demo.writer import BATCH_ITEMS, Writer
 from consumer.domain.errors import ConsumerError, StartRefused
 
 SEASON = 1_000
@@ -27,16 +29,16 @@ KEYS = (("gameId", "S"),)
 
 
 def make_table(table: str, stop: Event) -> None:
-    """Makes it, or finds it as it should be."""
+    """Creates the table, or checks the one that exists."""
     clients = connect(1)
     try:
         DynamoTables(clients.dynamodb, clients.streams, stop).check(table, KEYS, "CONSUMER_SOURCE_TABLE")
     except StartRefused:
-        DynamoSource(clients.dynamodb, table, stop).create()
+        Writer(clients.dynamodb, table, (), stop).create_table()
 
 
 def images() -> Iterator[dict[str, Any]]:
-    """Games without end, like no others also after a restart."""
+    """Games without end; each key is unique, also after a restart."""
     for turn in count():
         prefix = secrets.token_hex(6)
         for record in season(SEASON, PLAYERS, datetime.now(UTC), seed=turn):
@@ -44,19 +46,22 @@ def images() -> Iterator[dict[str, Any]]:
 
 
 def play(table: str, games: int | None, per_second: float, stop: Event) -> None:
-    """Writes them in small batches, at a steady rate."""
-    source = DynamoSource(connect(1).dynamodb, table, stop)
+    """Writes games in small batches, at a steady rate."""
+    client = connect(1).dynamodb
     waiting = islice(images(), games)
     size = max(1, min(BATCH_ITEMS, round(per_second)))
     while (batch := list(islice(waiting, size))) and not stop.wait(size / per_second):
-        source.write(batch)
+        requests = [{"PutRequest": {"Item": image}} for image in batch]
+        while requests and not stop.is_set():
+            put = partial(client.batch_write_item, RequestItems={table: requests})
+            requests = call_with_retries(put, stop).get("UnprocessedItems", {}).get(table, [])
 
 
 def main() -> int:
-    """0: done, or stopped."""
-    arguments = argparse.ArgumentParser(description="A game that is played for ever.")
+    """The exit code; 0: done, or stopped."""
+    arguments = argparse.ArgumentParser(description="Writes games into the source table.")
     arguments.add_argument("what", choices=["table", "play"])
-    arguments.add_argument("--games", type=int, help="so many, and then end")
+    arguments.add_argument("--games", type=int, help="how many; without it, no end")
     arguments.add_argument("--per-second", type=float, default=20.0)
     given = arguments.parse_args()
     stop = Event()

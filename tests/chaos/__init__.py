@@ -1,7 +1,7 @@
-"""Chaos: real workers that are killed, stopped and told to end, over a stream that splits, behind every fault."""
+"""Chaos: real workers get SIGKILL, SIGSTOP and SIGTERM at random, over a stream that splits, with every fault."""
 
 from tests.chaos.plan import Plan
-from tests.chaos.run import Chaotic, run
-from tests.chaos.summary import Summary
+from tests.chaos.run import ChaosFailed, run
+from tests.chaos.verdict import Summary
 
-__all__ = ["Chaotic", "Plan", "Summary", "run"]
+__all__ = ["ChaosFailed", "Plan", "Summary", "run"]

@@ -1,48 +1,54 @@
-"""All that a seed decides before a run begins; what is drawn during it comes from `Plan.random`."""
+"""What a seed decides before a run begins, and the strikes that are drawn during it: signals to workers."""
 
 import random
 from collections.abc import Collection
 from dataclasses import dataclass
+from enum import Enum
+from math import inf
+from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM, Signals
+from typing import NamedTuple
 
-from tests.streams_server import Fault, LastPage, Rule, ShardFilter, everything
+from tests.streams_server import Fault, LastPage, Rule, ShardFilter, all_faults
 
 FEWEST_SHARDS = 62
+SPLITS = (70, 24, 6)
+"""The weights of splits in two, roll-overs and splits in three."""
 _TRIM_RATE = 0.02
 _TRIMS_EVERY = 3
-"""Every third seed loses records: any ten in a row have some of either kind."""
+"""Every third seed loses records, so that any ten in a row have some of either kind."""
+_LONGEST_PAUSE_SECONDS = 16.0
 
 
 @dataclass(frozen=True)
 class Plan:
-    """`seconds`: how long there is trouble, at least; the records are written meanwhile. `but`: faults left out."""
+    """`seconds`: how long faults last at least; the records are written meanwhile. `without`: faults left out."""
 
     seed: int
     seconds: float
     records: int
     workers: int
-    but: frozenset[Fault]
+    without: frozenset[Fault]
     players: int
     poison: float
     roots: int
     fewest_shards: int
     shards: int
-    """There are as many by the end, or one or two more."""
+    """The number of shards at the end, or one or two fewer."""
     disabled: bool
     """Whether the stream is switched off after the last record."""
     by_arn: bool
-    """Whether the workers are told the stream, not the table: of a stream that is off only this finds the view."""
+    """Whether workers get the stream's ARN instead of the table: only so they find a stream that is switched off."""
     rate: float
     lease_ttl_seconds: int
     poll_interval_seconds: float
     batch_window_seconds: float
     stable: tuple[bool, ...]
-    """Which worker slots keep their worker id over a restart."""
+    """Which slots keep their worker id over a restart."""
     options: dict[str, object]
-    """Of the streams server."""
+    """Options of the streams server."""
     spared: int = 0
-    """So many worker slots, the first ones, meet no signal before the end."""
-    births: tuple[int, int, int] = (70, 24, 6)
-    """How often a shard splits in two, rolls over, splits in three."""
+    """How many slots, the first ones, get no signal before the end."""
+    splits: tuple[int, int, int] = SPLITS
 
     @classmethod
     def drawn(
@@ -53,20 +59,20 @@ class Plan:
         records: int = 20_000,
         workers: int = 3,
         fewest_shards: int = FEWEST_SHARDS,
-        but: Collection[Fault] = (),
+        without: Collection[Fault] = (),
         spared: int = 0,
-        births: tuple[int, int, int] = (70, 24, 6),
+        splits: tuple[int, int, int] = SPLITS,
     ) -> "Plan":
-        """From a seed, and from how much is to be done."""
+        """From a seed and the size of the run."""
         draw = random.Random(f"{seed} plan")
         disabled = draw.random() < 0.3
-        left_out = {*but, *((Fault.TRIM,) if seed % _TRIMS_EVERY else ())}
+        left_out = {*without, *((Fault.TRIM,) if seed % _TRIMS_EVERY else ())}
         return cls(
             seed=seed,
             seconds=seconds,
             records=records,
             workers=workers,
-            but=frozenset(left_out),
+            without=frozenset(left_out),
             players=draw.choice((50, 500, 2_000)),
             poison=draw.choice((0.005, 0.01, 0.05)),
             roots=draw.choice((1, 1, 2, 5)),
@@ -91,35 +97,81 @@ class Plan:
                 "iterator_seconds": draw.choice((5.0, 900.0)),
             },
             spared=spared,
-            births=births,
+            splits=splits,
         )
 
     def random(self, purpose: str) -> random.Random:
-        """A source for one purpose: none draws from another's."""
+        """A random source of its own for each purpose."""
         return random.Random(f"{self.seed} {purpose}")
 
     @property
     def trims(self) -> bool:
         """Whether records are lost."""
-        return Fault.TRIM not in self.but
+        return Fault.TRIM not in self.without
 
     @property
-    def pace(self) -> float:
-        """In a short run all goes faster, as far as workers can start so fast."""
+    def time_scale(self) -> float:
+        """By it delays are shortened in a short run, as far as the start time of workers allows."""
         return min(1.0, max(0.4, self.seconds / 60))
 
     @property
     def rules(self) -> list[Rule]:
         """The faults of the run."""
-        rules = everything(self.rate, but={*self.but, Fault.TRIM})
+        rules = all_faults(self.rate, without={*self.without, Fault.TRIM})
         return [*rules, Rule(Fault.TRIM, _TRIM_RATE)] if self.trims else rules
 
     @property
     def command(self) -> str:
-        """Runs it again."""
-        without = sorted(fault.value for fault in self.but if fault is not Fault.TRIM or self.seed % _TRIMS_EVERY == 0)
+        """The command that runs it again."""
+        chosen = [fault for fault in self.without if fault is not Fault.TRIM or self.seed % _TRIMS_EVERY == 0]
         return (
             f"python -m tests.chaos --seeds 1 --base {self.seed} --seconds {self.seconds:g} --records {self.records} "
             f"--workers {self.workers} --shards {self.fewest_shards}"
-            + (f" --without {','.join(without)}" if without else "")
+            + (f" --without {','.join(sorted(chosen))}" if chosen else "")
         )
+
+
+class Kind(Enum):
+    """The signals of a strike, one after the other."""
+
+    KILL = (SIGKILL,)
+    PAUSE = (SIGSTOP, SIGCONT)
+    PAUSE_KILL = (SIGSTOP, SIGKILL)
+    TERM = (SIGTERM,)
+    TERM_PAUSE = (SIGTERM, SIGSTOP, SIGCONT)
+    TERM_TWICE = (SIGTERM, SIGTERM)
+
+    @property
+    def signals(self) -> tuple[Signals, ...]:
+        return tuple(Signals(number) for number in self.value)
+
+
+_SHARES = {Kind.KILL: 34, Kind.PAUSE: 28, Kind.PAUSE_KILL: 8, Kind.TERM: 18, Kind.TERM_PAUSE: 6, Kind.TERM_TWICE: 6}
+
+
+class Strike(NamedTuple):
+    """What happens to a worker that has worked for `after_seconds`.
+
+    A pause lasts `pause_seconds`; a signal after SIGTERM follows `gap_seconds` later; the next worker starts
+    `down_seconds` after the end.
+    """
+
+    kind: Kind
+    after_seconds: float
+    pause_seconds: float
+    gap_seconds: float
+    down_seconds: float
+
+    @classmethod
+    def never(cls) -> "Strike":
+        """For a worker that is spared."""
+        return cls(Kind.KILL, inf, 0.0, 0.0, 0.0)
+
+    @classmethod
+    def drawn(cls, draw: random.Random, time_scale: float) -> "Strike":
+        """Some come right after the start; pauses last from an instant to much longer than any lease."""
+        (kind,) = draw.choices([*_SHARES], [*_SHARES.values()])
+        after = draw.uniform(0.1, 2.0) if draw.random() < 0.2 else draw.uniform(1.0, 9.0)
+        pause = draw.uniform(2.0, _LONGEST_PAUSE_SECONDS) if draw.random() < 0.6 else draw.uniform(0.02, 2.0)
+        gap, down = draw.uniform(0.0, 0.5), draw.uniform(0.0, 3.0)
+        return cls(kind, time_scale * after, time_scale * pause, gap, time_scale * down)

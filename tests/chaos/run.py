@@ -1,54 +1,53 @@
-"""One run: trouble for a while, then calm, then the reckoning."""
+"""One run: faults and strikes for a while, then none until everything is drained, then the verdict."""
 
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from consumer.demo.engine import Engine
-from tests.chaos import words
-from tests.chaos.crew import Crew
+from tests.chaos.cluster import Cluster
 from tests.chaos.plan import Plan
-from tests.chaos.reckoning import reckon
-from tests.chaos.summary import Summary
+from tests.chaos.verdict import Summary, judge
 from tests.chaos.writer import Writer
-from tests.engines import TableEngine
-from tests.processes import Game
 from tests.streams_server import Remote, StreamsServer, build_shards, dump
-from tests.streams_server.drain import undrained
+from tests.streams_server.remote import undrained
+from tests.support.engines import TableEngine
+from tests.support.processes import Game
 
 _LATE_SECONDS = 16.0
-"""What a call that was lost may still do comes within 15 s: the board is compared after that."""
+"""A lost call takes effect within 15 s, if at all: the board is compared after that."""
 _DRAIN_SECONDS = 90.0
 _SHARES_SECONDS = 30.0
-_LOOK_SECONDS = 0.5
-_PATIENCE = 4.0
+_CHECK_SECONDS = 0.5
+_MOST_TIMES = 4.0
+"""The writer may take so many times the planned seconds."""
 
 
-class Chaotic(AssertionError):
-    """What was wrong, and how to see it again."""
+class ChaosFailed(AssertionError):
+    """What went wrong, and the command that runs it again."""
 
 
-def run(plan: Plan, keep: Path | None = None, watch: Callable[[Crew], None] = lambda _: None) -> Summary:
-    """Raises Chaotic; the logs of such a run go to the folder `keep`. `watch` looks at the workers now and then."""
+def run(plan: Plan, keep: Path | None = None, watch: Callable[[Cluster], None] = lambda _: None) -> Summary:
+    """Raises ChaosFailed; then the logs go to the folder `keep`. `watch` is called often, with the workers."""
     began = time.monotonic()
     with (
         Engine() as engine,
         StreamsServer(engine.url, plan.seed) as server,
-        Game(TableEngine("ministack", server.calm_url), plan.seed) as game,
-        Crew(plan, game, server.variables(), _stream(plan, game, server.remote)) as crew,
+        Game(TableEngine("ministack", server.faultless_url), plan.seed) as game,
+        Cluster(plan, game, server.variables(), _stream(plan, game, server.remote)) as cluster,
     ):
-        complaints: list[str] = []
+        errors: list[str] = []
         drained = 0.0
         try:
-            drained = _live_through(plan, game, server.remote, crew, watch)
+            drained = _run_through(plan, game, server.remote, cluster, watch)
         except AssertionError as failure:
-            complaints.append(str(failure))
-        told = reckon(plan, game, server.remote, crew, complaints)
-        summary = Summary(**told, plan=plan, drained=drained, seconds=time.monotonic() - began)
-        if complaints:
+            errors.append(str(failure))
+        figures = judge(plan, game, server.remote, cluster, errors)
+        summary = Summary(**figures, plan=plan, drained=drained, seconds=time.monotonic() - began)
+        if errors:
             if keep is not None:
-                _keep_logs(keep, server.remote, crew)
-            raise Chaotic("\n".join([str(plan), str(summary), *complaints, f"again: {plan.command}"]))
+                _keep_logs(keep, server.remote, cluster)
+            raise ChaosFailed("\n".join([str(plan), str(summary), *errors, f"run it again: {plan.command}"]))
         return summary
 
 
@@ -60,51 +59,53 @@ def _stream(plan: Plan, game: Game, remote: Remote) -> str:
     return remote.create_stream(game.tables["source"], build_shards(plan.roots))
 
 
-def _live_through(plan: Plan, game: Game, remote: Remote, crew: Crew, watch: Callable[[Crew], None]) -> float:
-    """Seconds from the calm until all was drained."""
+def _run_through(plan: Plan, game: Game, remote: Remote, cluster: Cluster, watch: Callable[[Cluster], None]) -> float:
+    """Seconds from the end of the faults until everything was drained."""
     remote.set_options(**plan.options)
     remote.set_faults(*plan.rules)
     roots = [shard.shard_id for shard in remote.shards()]
     began = time.monotonic()
     with Writer(plan, game, remote, roots) as writer:
-        while writer.goes_on or time.monotonic() < began + plan.seconds:
-            assert time.monotonic() < began + _PATIENCE * plan.seconds, f"{writer.written} records written"
-            crew.turn()
-            watch(crew)
+        while writer.running or time.monotonic() < began + plan.seconds:
+            assert time.monotonic() < began + _MOST_TIMES * plan.seconds, f"only {writer.written} records written"
+            cluster.step()
+            watch(cluster)
         remote.set_faults()
-        crew.calm()
-        calm = time.monotonic()
+        cluster.spare()
+        faults_ended = time.monotonic()
         writer.write_last()
-    _turn_until(crew, lambda: crew.whole and not _undrained(game, remote, crew), calm + _DRAIN_SECONDS)
-    if left := _undrained(game, remote, crew):
-        told = [f"{each}\n{words.about(each.partition(' ')[0], crew.workers)}" for each in left]
-        raise AssertionError(f"{len(left)} shards not drained after {_DRAIN_SECONDS:g} s:\n" + "\n".join(told))
-    assert crew.whole, f"after {_DRAIN_SECONDS:g} s of calm not all workers live"
-    drained = time.monotonic() - calm
-    _turn_until(crew, lambda: _is_fair(_shares(game, plan)), time.monotonic() + _SHARES_SECONDS)
+    _step_until(
+        cluster, lambda: cluster.complete and not _undrained(game, remote, cluster), faults_ended + _DRAIN_SECONDS
+    )
+    if left := _undrained(game, remote, cluster):
+        shards = [f"{shard}\n{cluster.last_lines(shard.partition(' ')[0])}" for shard in left]
+        raise AssertionError(f"{len(left)} shards not drained after {_DRAIN_SECONDS:g} s:\n" + "\n".join(shards))
+    assert cluster.complete, f"{_DRAIN_SECONDS:g} s after the faults not all workers run"
+    drained = time.monotonic() - faults_ended
+    _step_until(cluster, lambda: _is_fair(_shares(game, plan)), time.monotonic() + _SHARES_SECONDS)
     assert _is_fair(_shares(game, plan)), f"shares differ for {_SHARES_SECONDS:g} s: {_shares(game, plan)}"
-    _turn_until(crew, lambda: False, calm + _LATE_SECONDS)
-    crew.end()
+    _step_until(cluster, lambda: False, faults_ended + _LATE_SECONDS)
+    cluster.end()
     return drained
 
 
-def _turn_until(crew: Crew, look: Callable[[], bool], deadline: float) -> None:
-    """Until it is so, or too late."""
+def _step_until(cluster: Cluster, condition: Callable[[], bool], deadline: float) -> None:
+    """Until the condition holds or the deadline has passed."""
     due = time.monotonic()
     while time.monotonic() < deadline:
-        crew.turn()
+        cluster.step()
         if time.monotonic() >= due:
-            if look():
+            if condition():
                 return
-            due = time.monotonic() + _LOOK_SECONDS
+            due = time.monotonic() + _CHECK_SECONDS
 
 
-def _undrained(game: Game, remote: Remote, crew: Crew) -> list[str]:
-    return undrained(remote.shards(), game.rows("lease"), crew.stream_arn)
+def _undrained(game: Game, remote: Remote, cluster: Cluster) -> list[str]:
+    return undrained(remote.shards(), game.rows("lease"), cluster.stream_arn)
 
 
 def _shares(game: Game, plan: Plan) -> list[int]:
-    """Unfinished shards by owner; nobody's are not fair."""
+    """How many unfinished shards each owner has; shards without an owner are never fair."""
     owners = [
         row.get("leaseOwner", {"S": None})["S"]
         for row in game.rows("lease")
@@ -118,10 +119,10 @@ def _is_fair(shares: list[int]) -> bool:
     return max(shares) - min(shares) <= 1
 
 
-def _keep_logs(folder: Path, remote: Remote, crew: Crew) -> None:
+def _keep_logs(folder: Path, remote: Remote, cluster: Cluster) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     dump(remote.transactions(), folder / "transactions.jsonl")
     (folder / "shards.txt").write_text("".join(f"{shard}\n" for shard in remote.shards()))
-    for slot in crew.slots:
+    for slot in cluster.slots:
         for number, worker in enumerate(slot.workers):
-            (folder / f"{slot.name}-{number}-{worker.pid}.log").write_text("".join(worker.said))
+            (folder / f"{slot.name}-{number}-{worker.pid}.log").write_text("".join(worker.log_lines))

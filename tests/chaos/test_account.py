@@ -1,4 +1,4 @@
-"""The reckoning finds what is wrong: a record passed over in silence, a gap that swallows what was there."""
+"""The account finds errors: a record that was left out silently, a gap that covers records that were there."""
 
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ HORIZON, END = "TRIM_HORIZON", "SHARD_END"
 
 
 def account(moves: Sequence[str], gaps: Collection[Gap] = (), *, trimmed: int = 0) -> Account:
-    """Of a shard with the records 1 to 6, the second one poison, whose checkpoint moved so."""
+    """The account of a shard with the records 1 to 6, the second one poison, whose checkpoint made these moves."""
     state = ShardState(
         "s", None, [], closed=True, removed=False, records=6, trimmed=trimmed, last="6", reads=0, longest_pause=0
     )
@@ -41,12 +41,14 @@ def wire(number: int) -> dict[str, Any]:
         (["4"], [Gap("4", None)], 6, 3, 2),
         ([END], [Gap(HORIZON, None)], 6, 0, 6),
     ],
-    ids=["all", "trimmed behind", "a gap", "no loss", "a gap to the end", "a gap that stands", "all lost"],
+    ids=["all", "trimmed after commit", "a gap", "no loss", "a gap to the end", "an open gap", "all lost"],
 )
-def test_what_adds_up(moves: list[str], gaps: list[Gap], trimmed: int, games: int, lost: int) -> None:
+def test_a_correct_account_has_no_errors(
+    moves: list[str], gaps: list[Gap], trimmed: int, games: int, lost: int
+) -> None:
     found = account(moves, gaps, trimmed=trimmed)
-    assert not found.complaints
-    assert (found.tally.games, found.lost) == (games, lost)
+    assert not found.errors
+    assert (found.expected.games, found.lost) == (games, lost)
 
 
 def test_two_shards_may_use_the_same_sequence_numbers() -> None:
@@ -60,21 +62,21 @@ def test_two_shards_may_use_the_same_sequence_numbers() -> None:
         for previous, checkpoint in ((HORIZON, "6"), ("6", END))
     ]
     found = Account({name: [wire(number) for number in range(1, 7)] for name in "st"}, states, log, {}, {("ada", "2")})
-    assert not found.complaints
-    assert (found.tally.games, sorted(found.poison)) == (10, [("s", "2"), ("t", "2")])
+    assert not found.errors
+    assert (found.expected.games, sorted(found.poison)) == (10, [("s", "2"), ("t", "2")])
 
 
 @pytest.mark.parametrize(
-    ("moves", "gaps", "trimmed", "complaint"),
+    ("moves", "gaps", "trimmed", "error"),
     [
         (["3", END], [], 6, "ended nowhere"),
         (["3"], [], 0, "ended nowhere"),
         (["1", "6", END], [Gap("1", "4")], 2, "not trimmed"),
-        (["3", "6", END], [Gap("1", "2")], 6, "gap rows of no checkpoint"),
+        (["3", "6", END], [Gap("1", "2")], 6, "gap rows without a checkpoint"),
         (["1", "6", END], [Gap("1", None)], 3, "is open"),
         (["1", "2", "6", END], [Gap("1", "4")], 6, "does not end in the unit"),
         (["5", "7", END], [], 0, "there is no record 7"),
     ],
 )
-def test_what_does_not(moves: list[str], gaps: list[Gap], trimmed: int, complaint: str) -> None:
-    assert any(complaint in each for each in account(moves, gaps, trimmed=trimmed).complaints)
+def test_an_error_is_found(moves: list[str], gaps: list[Gap], trimmed: int, error: str) -> None:
+    assert any(error in found for found in account(moves, gaps, trimmed=trimmed).errors)

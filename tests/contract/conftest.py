@@ -1,4 +1,4 @@
-"""The subjects as fixtures. Tokens are fresh ones: DynamoDB remembers a content's own, which would hide a guard."""
+"""The subjects as fixtures. Tokens are random: with the token of its content, DynamoDB would hide a missing guard."""
 
 import os
 import secrets
@@ -7,19 +7,19 @@ from unittest import mock
 
 import pytest
 
-from consumer.aws import transaction
+from consumer.aws import transact
 from consumer.aws.clients import Clients, connect
 from tests.contract.dynamo_subject import DynamoSubject
 from tests.contract.fake_subject import FakeSubject
 from tests.contract.subject import Subject
-from tests.engines import TableEngine
-from tests.engines.table_engine import ENGINE_NAMES
+from tests.support.engines import TableEngine
+from tests.support.engines.table_engine import ENGINE_NAMES
 
 
 @pytest.fixture(autouse=True)
 def fresh_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every attempt is a new request."""
-    monkeypatch.setattr(transaction, "token_of", lambda _: secrets.token_hex(16))
+    monkeypatch.setattr(transact, "token_of", lambda _: secrets.token_hex(16))
 
 
 @pytest.fixture(scope="session")
@@ -34,13 +34,13 @@ def made_clients() -> Iterator[dict[str, Clients]]:
 
 @pytest.fixture(params=("fakes", *ENGINE_NAMES))
 def subject(request: pytest.FixtureRequest) -> Subject:
-    """Each of the three in turn, empty."""
+    """The fakes and the two engines, one per test, with empty tables."""
     return FakeSubject() if request.param == "fakes" else _on_engine(request, request.param)
 
 
 @pytest.fixture(params=ENGINE_NAMES)
 def dynamo(request: pytest.FixtureRequest) -> DynamoSubject:
-    """Each of the two engines in turn, with empty tables."""
+    """The two engines, one per test, with empty tables."""
     return _on_engine(request, request.param)
 
 

@@ -1,11 +1,11 @@
-"""Every known way in which a subject differs from AWS, written down once. A test that uses one shows that it is so."""
+"""Every known difference between a subject and AWS. The tests that use one prove it."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Difference:
-    """`subjects` behave otherwise than AWS: why, and how."""
+    """How `subjects` differ from AWS, and why."""
 
     subjects: frozenset[str]
     reason: str
@@ -20,10 +20,11 @@ ROUNDS_SUMS = Difference(frozenset({"ministack"}), "`ADD` rounds a sum at 28 dig
 NAMES_NO_SUSPECT = Difference(
     frozenset({"fakes", "dynamodb-local"}),
     "An update of a wrong-typed or overflowing number is a plain ValidationException, which names no action. "
-    "The fakes do as DynamoDB Local: whoever copes with that copes with more.",
+    "The fakes do as DynamoDB Local: it is the harder case.",
 )
 TAKES_LONG_KEYS = Difference(
-    frozenset({"fakes", "ministack"}), "A partition key past 2,048 bytes is taken. Decoding lets none through."
+    frozenset({"fakes", "ministack"}),
+    "They accept a partition key longer than 2,048 bytes. Decoding quarantines such a record.",
 )
 NO_RECOVERY = Difference(
     frozenset({"dynamodb-local"}), "Point-in-time recovery is an UnknownOperationException; `init` notes it."

@@ -8,27 +8,25 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from consumer.aws.audit import DynamoAudit
-from consumer.aws.circuits import DynamoCircuits
 from consumer.aws.clients import Clients
-from consumer.aws.commit import DynamoCommits
+from consumer.aws.commits import DynamoCommits
 from consumer.aws.items import shard_key
-from consumer.aws.leases import DynamoLeases
-from consumer.aws.membership import DynamoMembership
-from consumer.aws.pace import Pace
-from consumer.aws.redrive import DynamoRedrives
-from consumer.aws.stream import DynamoStreams
+from consumer.aws.leases import DynamoLeases, DynamoMembership
+from consumer.aws.operator_reads import DynamoTableReader
+from consumer.aws.operator_writes import DynamoCircuits
+from consumer.aws.quarantine import DynamoQuarantine
+from consumer.aws.streams import DynamoStreams, RateLimiter
 from consumer.aws.tables import LEADERBOARD_KEYS, LEASE_KEYS, QUARANTINE_KEYS, DynamoTables
-from consumer.domain.audit import Trace
-from consumer.domain.leases import Shard
-from consumer.domain.parcel import unpack
+from consumer.domain.audit import AuditEntry
+from consumer.domain.leases import Shard, TableNames
 from consumer.domain.position import is_sequence_number
+from consumer.domain.records import unpack
 from tests.contract.subject import Quarantined, Score, Subject, Value
 
 Item = Mapping[str, Any]
 
-AT_ONCE = Pace(1e9)
-"""No engine counts DescribeStream calls."""
+AT_ONCE = RateLimiter(1e9)
+"""Waits never: no engine limits DescribeStream."""
 
 _BATCH = 25  # items that a BatchWriteItem takes
 
@@ -40,23 +38,17 @@ class DynamoSubject(Subject):
         self.name = name
         self.clients = clients
         prefix = f"contract-{secrets.token_hex(4)}"
-        self.leases, self.leaderboard, self.quarantined = self.names = (
-            f"{prefix}-leases",
-            f"{prefix}-leaderboard",
-            f"{prefix}-quarantine",
-        )
+        self.names = TableNames(f"{prefix}-leases", f"{prefix}-leaderboard", f"{prefix}-quarantine")
         self.source = f"{prefix}-source"
         self.tables = DynamoTables(clients.dynamodb, clients.streams, threading.Event())
         for table, keys in zip(self.names, (LEASE_KEYS, LEADERBOARD_KEYS, QUARANTINE_KEYS), strict=True):
             self.tables.ensure(table, keys)
-        self.streams = DynamoStreams(clients.streams, clients.dynamodb, self.source, pace=AT_ONCE)
-        self.ledgers = DynamoLeases(clients.dynamodb, *self.names)
-        self.membership = DynamoMembership(clients.dynamodb, self.leases)
-        self.commits = DynamoCommits(clients.dynamodb, *self.names)
-        self.ward = DynamoRedrives(clients.dynamodb, self.leaderboard, self.quarantined, threading.Event())
-        self.circuits = DynamoCircuits(clients.dynamodb, self.leases, self.quarantined)
-
-    # --- looking ---
+        self.streams = DynamoStreams(clients.streams, clients.dynamodb, self.source, rate_limiter=AT_ONCE)
+        self.ledgers = DynamoLeases(clients.dynamodb, self.names)
+        self.membership = DynamoMembership(clients.dynamodb, self.names)
+        self.commits = DynamoCommits(clients.dynamodb, self.names)
+        self.quarantine = DynamoQuarantine(clients.dynamodb, self.names, threading.Event())
+        self.circuits = DynamoCircuits(clients.dynamodb, self.names)
 
     def items(self, table: str) -> list[Item]:
         """All items of a table, in wire form."""
@@ -68,11 +60,11 @@ class DynamoSubject(Subject):
             item["playerId"]["S"]: Score(
                 _value(item, "gamesPlayed"), _value(item, "totalScore"), _value(item, "lastPlayedDate")
             )
-            for item in self.items(self.leaderboard)
+            for item in self.items(self.names.leaderboard)
         }
 
-    def quarantine(self) -> dict[tuple[str, str], Quarantined]:
-        rows = {(item["shardId"]["S"], item["sequenceNumber"]["S"]): item for item in self.items(self.quarantined)}
+    def quarantine_rows(self) -> dict[tuple[str, str], Quarantined]:
+        rows = {(item["shardId"]["S"], item["sequenceNumber"]["S"]): item for item in self.items(self.names.quarantine)}
         found = {}
         for (shard_id, number), item in rows.items():
             if is_sequence_number(number):
@@ -87,21 +79,21 @@ class DynamoSubject(Subject):
     def gaps(self) -> dict[tuple[Shard, str], str | None]:
         return {
             (Shard(item["streamArn"]["S"], item["shard"]["S"]), item["from"]["S"]): item.get("to", {}).get("S")
-            for item in self.items(self.quarantined)
+            for item in self.items(self.names.quarantine)
             if item["shardId"]["S"] == "#gap" and "shard" in item
         }
 
     def stream_gaps(self) -> dict[tuple[str, str], float]:
         return {
             (item["streamArn"]["S"], item["from"]["S"]): datetime.fromisoformat(item["foundAt"]["S"]).timestamp()
-            for item in self.items(self.quarantined)
+            for item in self.items(self.names.quarantine)
             if item["shardId"]["S"] == "#gap" and "shard" not in item
         }
 
-    def audit(self) -> list[Trace]:
-        rows = DynamoAudit(self.clients.dynamodb, self.quarantined, threading.Event()).rows(newest_first=False)
+    def audit(self) -> list[AuditEntry]:
+        rows = DynamoTableReader(self.clients.dynamodb, self.names, threading.Event()).audit_rows(newest_first=False)
         return [
-            Trace(
+            AuditEntry(
                 row.pop("who"),
                 datetime.fromisoformat(row.pop("at")).timestamp(),
                 row.pop("act"),
@@ -114,49 +106,45 @@ class DynamoSubject(Subject):
     def everything(self) -> object:
         return {table: sorted(map(repr, self.items(table))) for table in self.names}
 
-    # --- meddling ---
-
     def delete_row(self, shard: Shard) -> None:
-        self._delete(self.leases, leaseKey=shard_key(shard))
+        self._delete(self.names.leases, leaseKey=shard_key(shard))
 
-    def delete_pin(self, stream_arn: str) -> None:
-        self._delete(self.leases, leaseKey=f"stream#{stream_arn.rpartition('/')[2]}")
+    def delete_stream_start(self, stream_arn: str) -> None:
+        self._delete(self.names.leases, leaseKey=f"stream#{stream_arn.rpartition('/')[2]}")
 
-    def delete_birth(self, stream_arn: str) -> None:
-        self._delete(self.quarantined, shardId="#birth", sequenceNumber=stream_arn.rpartition("/")[2])
+    def delete_binding(self, stream_arn: str) -> None:
+        self._delete(self.names.quarantine, shardId="#birth", sequenceNumber=stream_arn.rpartition("/")[2])
 
     def delete_gap(self, shard: Shard, checkpoint: str) -> None:
-        self._delete(self.quarantined, shardId="#gap", sequenceNumber=f"{shard}/{checkpoint}")
+        self._delete(self.names.quarantine, shardId="#gap", sequenceNumber=f"{shard}/{checkpoint}")
 
     def spoil(self, player: str, attribute: str, value: Decimal | str) -> None:
-        self._set(self.leaderboard, {"playerId": {"S": player}}, attribute, value)
+        self._set(self.names.leaderboard, {"playerId": {"S": player}}, attribute, value)
 
     def delete_attribute(self, player: str, attribute: str) -> None:
         self.clients.dynamodb.update_item(
-            TableName=self.leaderboard, Key={"playerId": {"S": player}}, UpdateExpression=f"REMOVE {attribute}"
+            TableName=self.names.leaderboard, Key={"playerId": {"S": player}}, UpdateExpression=f"REMOVE {attribute}"
         )
 
     def mark(self, shard_id: str, sequence_number: str, state: str) -> None:
         key = {"shardId": {"S": shard_id}, "sequenceNumber": {"S": sequence_number}}
-        self._set(self.quarantined, key, "state", state)
-
-    # --- the source ---
+        self._set(self.names.quarantine, key, "state", state)
 
     def make_source(self, view: str = "NEW_IMAGE") -> Shard:
-        answer = self.clients.dynamodb.create_table(
+        reply = self.clients.dynamodb.create_table(
             TableName=self.source,
             BillingMode="PAY_PER_REQUEST",
             KeySchema=[{"AttributeName": "gameId", "KeyType": "HASH"}],
             AttributeDefinitions=[{"AttributeName": "gameId", "AttributeType": "S"}],
             StreamSpecification={"StreamEnabled": True, "StreamViewType": view},
         )
-        return self._first_shard(answer)
+        return self._first_shard(reply)
 
     def write(self, items: Sequence[Item]) -> None:
         for at in range(0, len(items), _BATCH):
             batch = [{"PutRequest": {"Item": _for_boto3(item)}} for item in items[at : at + _BATCH]]
-            answer = self.clients.dynamodb.batch_write_item(RequestItems={self.source: batch})
-            assert not answer["UnprocessedItems"]
+            reply = self.clients.dynamodb.batch_write_item(RequestItems={self.source: batch})
+            assert not reply["UnprocessedItems"]
 
     def overwrite(self, item: Item) -> None:
         self.clients.dynamodb.put_item(TableName=self.source, Item=_for_boto3(item))
@@ -173,8 +161,8 @@ class DynamoSubject(Subject):
             self.clients.dynamodb.update_table(TableName=self.source, StreamSpecification=specification)
         )
 
-    def _first_shard(self, answer: Item) -> Shard:
-        arn = answer["TableDescription"]["LatestStreamArn"]
+    def _first_shard(self, reply: Item) -> Shard:
+        arn = reply["TableDescription"]["LatestStreamArn"]
         (shard,) = self.clients.streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]
         return Shard(arn, shard["ShardId"])
 

@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from consumer.domain.audit import Trace
+from consumer.domain.audit import AuditEntry
 from consumer.domain.leases import Shard, label_of
-from consumer.domain.parcel import unpack
-from tests.builders import ARN
+from consumer.domain.records import unpack
 from tests.contract.subject import Quarantined, Score, Subject
-from tests.fakes import FakeOperators, FakeStreams, FakeTables, tables
+from tests.support.builders import ARN
+from tests.support.fakes import FakeQuarantine, FakeStreams, FakeTables
+from tests.support.fakes import tables as fake_tables
 
 _SHARD = "shardId-00000001769860800000-00000000"
 
@@ -25,15 +26,15 @@ class FakeSubject(Subject):
     def __init__(self) -> None:
         self._tables = FakeTables()
         self._streams = FakeStreams(time.time, ARN)
-        self.names = (self._tables.names.leases, self._tables.names.leaderboard, "consumer-quarantine")
+        self.names = self._tables.names
         self.streams = self._streams
         self.ledgers = self.membership = self.commits = self._tables
-        self._operators = self.ward = self.circuits = FakeOperators(self._tables)
+        self._quarantine = self.quarantine = self.circuits = FakeQuarantine(self._tables)
 
     def board(self) -> dict[str, Score]:
         return {player: _as_stored(score) for player, score in self._tables.board.items()}
 
-    def quarantine(self) -> dict[tuple[str, str], Quarantined]:
+    def quarantine_rows(self) -> dict[tuple[str, str], Quarantined]:
         return {
             key: Quarantined(
                 row.state,
@@ -53,35 +54,35 @@ class FakeSubject(Subject):
     def stream_gaps(self) -> dict[tuple[str, str], float]:
         return {(arn, label_of(before)): found_at for (arn, before), found_at in self._tables.stream_gaps.items()}
 
-    def audit(self) -> list[Trace]:
-        return sorted(self._operators.audit, key=lambda trace: trace.at)
+    def audit(self) -> list[AuditEntry]:
+        return sorted(self._quarantine.audit, key=lambda entry: entry.at)
 
     def everything(self) -> object:
-        held = self._tables
+        tables = self._tables
         return copy.deepcopy(
             (
-                held.rows,
-                held.pins,
-                held.births,
-                held.workers,
-                held.changes,
-                held.board,
-                held.quarantine,
-                held.gaps,
-                held.stream_gaps,
-                self._operators.audit,
-                self._operators.acts,
+                tables.rows,
+                tables.stream_starts,
+                tables.bindings,
+                tables.workers,
+                tables.changes,
+                tables.board,
+                tables.quarantine,
+                tables.gaps,
+                tables.stream_gaps,
+                self._quarantine.audit,
+                self._quarantine.actions,
             )
         )
 
     def delete_row(self, shard: Shard) -> None:
         del self._tables.rows[shard]
 
-    def delete_pin(self, stream_arn: str) -> None:
-        del self._tables.pins[stream_arn]
+    def delete_stream_start(self, stream_arn: str) -> None:
+        del self._tables.stream_starts[stream_arn]
 
-    def delete_birth(self, stream_arn: str) -> None:
-        del self._tables.births[stream_arn]
+    def delete_binding(self, stream_arn: str) -> None:
+        del self._tables.bindings[stream_arn]
 
     def delete_gap(self, shard: Shard, checkpoint: str) -> None:
         del self._tables.gaps[shard, checkpoint]
@@ -94,7 +95,7 @@ class FakeSubject(Subject):
             score.wrong[attribute] = value
 
     def delete_attribute(self, player: str, attribute: str) -> None:
-        assert attribute == "lastPlayedDate", "nothing else is ever taken out"
+        assert attribute == "lastPlayedDate", "no other attribute is ever deleted"
         self._tables.board[player].date = None
 
     def mark(self, shard_id: str, sequence_number: str, state: str) -> None:
@@ -124,11 +125,11 @@ class FakeSubject(Subject):
 
 
 def _arn() -> str:
-    """A stream's label is the moment at which it was switched on."""
+    """A stream's label is the time at which it was switched on."""
     return f"{ARN.rpartition('/')[0]}/{datetime.now(UTC).isoformat(timespec='microseconds').removesuffix('+00:00')}"
 
 
-def _as_stored(score: tables.Score) -> Score:
+def _as_stored(score: fake_tables.Score) -> Score:
     right = {"gamesPlayed": Decimal(score.games), "totalScore": score.total, "lastPlayedDate": score.date}
     values = right | score.wrong
     return Score(values["gamesPlayed"], values["totalScore"], values["lastPlayedDate"])

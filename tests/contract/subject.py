@@ -1,20 +1,20 @@
-"""What the contract suite sees of a subject: the four ports, and means to look behind them and to meddle."""
+"""A subject of the contract suite: the ports, and methods that read the tables behind them or change rows directly."""
 
 import abc
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from consumer.domain.audit import Trace
-from consumer.domain.leaderboard import Limits, Unit, cut
-from consumer.domain.leases import LeaseRow, Pin, Shard
+from consumer.domain.audit import AuditEntry
+from consumer.domain.fold import Limits, Unit, cut
+from consumer.domain.leases import LeaseRow, Shard, StreamStart, TableNames
 from consumer.domain.operator_ports import Circuits, Quarantine
-from consumer.domain.outcomes import Done
 from consumer.domain.ports import Commits, Ledgers, Membership, Streams
 from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.records import Entry
-from tests.builders import ARN, CREATED
+from consumer.domain.replies import Done
 from tests.contract.differences import Difference
+from tests.support.builders import ARN, CREATED
 
 Value = Decimal | str | None
 """A stored attribute: a number, a string, or not there."""
@@ -29,7 +29,7 @@ class Score(NamedTuple):
 
 
 class Quarantined(NamedTuple):
-    """A head row with the record that its parts hold."""
+    """A quarantined record: its head row, and the record from its parts."""
 
     state: str
     reason: str
@@ -44,61 +44,57 @@ class Subject(abc.ABC):
     """The ports under test. `names`: the lease, the leaderboard and the quarantine table."""
 
     name: str
-    names: tuple[str, str, str]
+    names: TableNames
     streams: Streams
     ledgers: Ledgers
     membership: Membership
     commits: Commits
-    ward: Quarantine
+    quarantine: Quarantine
     circuits: Circuits
 
     def has(self, difference: Difference) -> bool:
-        """Whether this subject is known to differ from AWS in this."""
+        """Whether this subject has this known difference from AWS."""
         return self.name in difference.subjects
-
-    # --- looking ---
 
     @abc.abstractmethod
     def board(self) -> dict[str, Score]:
         """The leaderboard by player."""
 
     @abc.abstractmethod
-    def quarantine(self) -> dict[tuple[str, str], Quarantined]:
+    def quarantine_rows(self) -> dict[tuple[str, str], Quarantined]:
         """Quarantined records by shard id and sequence number."""
 
     @abc.abstractmethod
     def gaps(self) -> dict[tuple[Shard, str], str | None]:
-        """Gap rows by shard and checkpoint: where each ends, if that is known."""
+        """Where gaps end, if that is known, by shard and checkpoint."""
 
     @abc.abstractmethod
     def stream_gaps(self) -> dict[tuple[str, str], float]:
-        """Gaps between streams, by the newer one's ARN and the older one's label: when each was found."""
+        """When gaps between streams were found, by the newer stream's ARN and the older one's label."""
 
     @abc.abstractmethod
-    def audit(self) -> list[Trace]:
+    def audit(self) -> list[AuditEntry]:
         """What operators did, oldest first."""
 
     @abc.abstractmethod
     def everything(self) -> object:
-        """All that the tables hold, to be compared with an earlier or later answer."""
-
-    # --- meddling ---
+        """All that the tables hold. The value is only good for comparisons."""
 
     @abc.abstractmethod
     def delete_row(self, shard: Shard) -> None:
-        """Takes a shard's row out of the ledger."""
+        """Deletes a shard's row."""
 
     @abc.abstractmethod
-    def delete_pin(self, stream_arn: str) -> None:
-        """Takes a stream's pin out of the ledger."""
+    def delete_stream_start(self, stream_arn: str) -> None:
+        """Deletes a stream's row."""
 
     @abc.abstractmethod
-    def delete_birth(self, stream_arn: str) -> None:
-        """Takes a stream's birth row out of the quarantine."""
+    def delete_binding(self, stream_arn: str) -> None:
+        """Deletes a stream's table binding."""
 
     @abc.abstractmethod
     def delete_gap(self, shard: Shard, checkpoint: str) -> None:
-        """Takes a gap row away."""
+        """Deletes a gap row."""
 
     @abc.abstractmethod
     def spoil(self, player: str, attribute: str, value: Decimal | str) -> None:
@@ -106,13 +102,11 @@ class Subject(abc.ABC):
 
     @abc.abstractmethod
     def delete_attribute(self, player: str, attribute: str) -> None:
-        """Takes one attribute out of a player's row."""
+        """Deletes one attribute of a player's row."""
 
     @abc.abstractmethod
     def mark(self, shard_id: str, sequence_number: str, state: str) -> None:
         """Sets the state of a quarantined record."""
-
-    # --- the source ---
 
     @abc.abstractmethod
     def make_source(self) -> Shard:
@@ -138,21 +132,19 @@ class Subject(abc.ABC):
     def switch_on(self) -> Shard:
         """Switches a stream on again, a new one; its only shard."""
 
-    # --- in terms of the ports ---
-
     def row(self, shard: Shard) -> LeaseRow | None:
-        """A shard's row as the ledger tells it."""
+        """A shard's row, if it has one."""
         return next((row for row in self.ledgers.load().rows if row.shard == shard), None)
 
-    def plant(self, *rows: LeaseRow) -> None:
-        """Rows in a pinned stream."""
-        if not self.ledgers.load().pins:
-            assert self.ledgers.pin(Pin(ARN, None, (), complete=False), None, CREATED) == Done()
-        assert self.ledgers.plant(ARN, rows) == Done()
+    def create_root_rows(self, *rows: LeaseRow) -> None:
+        """Starts the stream if it has not started, and puts these rows."""
+        if not self.ledgers.load().stream_starts:
+            assert self.ledgers.record_stream_start(StreamStart(ARN, None, (), complete=False), None, CREATED) == Done()
+        assert self.ledgers.create_root_rows(ARN, rows) == Done()
 
 
 def unit(*entries: Entry, previous: str = TRIM_HORIZON) -> Unit:
-    """One unit of all these."""
+    """One unit of all these entries."""
     made = cut(entries, previous, Limits(), CREATED + 60)
     assert made.records == len(entries)
     return made

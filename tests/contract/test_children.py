@@ -1,4 +1,4 @@
-"""Children and leaves, asked of a stream that splits, pages, hides and is stale: over the streams server."""
+"""Children and leaves of a stream that splits, pages, hides shards and is stale: over the streams server."""
 
 import os
 import threading
@@ -13,23 +13,21 @@ import pytest
 
 from consumer.aws.clients import Clients, connect
 from consumer.aws.leases import DynamoLeases
-from consumer.aws.listings import RESUMED_SECONDS, Listings
-from consumer.aws.pace import Pace
-from consumer.aws.stream import DynamoStreams
+from consumer.aws.streams import RESUMED_SECONDS, DynamoStreams, Listings, RateLimiter
 from consumer.aws.tables import LEASE_KEYS, QUARANTINE_KEYS, DynamoTables
-from consumer.domain.errors import Trouble, TroubleKind
-from consumer.domain.leases import Pin, Shard
-from tests.builders import ARN, CREATED
-from tests.engines import TableEngine
-from tests.processes import until
+from consumer.domain.errors import CallFailed, FailureKind
+from consumer.domain.leases import Shard, StreamStart, TableNames
 from tests.streams_server import Fault, Remote, Rule, ShardFilter, StreamsThread, build_shards, shard_id
+from tests.support.builders import ARN, CREATED
+from tests.support.engines import TableEngine
+from tests.support.processes import until
 
 LATER = "2999-01-01T00:00:00.000"
 EARLIER = "2001-01-01T00:00:00.000"
 
 
-class CountedPace(Pace):
-    """Nobody waits, but it is counted who would."""
+class CountedRateLimiter(RateLimiter):
+    """Counts the calls instead of delaying them."""
 
     def __init__(self) -> None:
         super().__init__(1e9)
@@ -40,7 +38,7 @@ class CountedPace(Pace):
 
 
 class Source:
-    """A client that tells one latest stream of whatever table, as a stale DescribeTable does."""
+    """A client that names one latest stream for every table, as a stale DescribeTable does."""
 
     def __init__(self, stream_arn: str | None) -> None:
         self._stream_arn = stream_arn
@@ -71,13 +69,13 @@ def clients(server: StreamsThread) -> Iterator[Clients]:
 
 
 @pytest.fixture
-def pace() -> CountedPace:
-    return CountedPace()
+def rate_limiter() -> CountedRateLimiter:
+    return CountedRateLimiter()
 
 
 @pytest.fixture
-def streams(clients: Clients, pace: CountedPace) -> DynamoStreams:
-    return DynamoStreams(clients.streams, pace=pace)
+def streams(clients: Clients, rate_limiter: CountedRateLimiter) -> DynamoStreams:
+    return DynamoStreams(clients.streams, rate_limiter=rate_limiter)
 
 
 @pytest.fixture
@@ -110,7 +108,7 @@ def with_label(arn: str, label: str) -> str:
         (ShardFilter.EMPTY, 100, 2 + 1),
     ],
 )
-def test_of_a_stream_that_is_on_one_listing_serves_all_where_the_filter_is_not(
+def test_without_the_filter_one_listing_serves_all_shards_of_a_stream_that_is_on(
     remote: Remote, streams: DynamoStreams, arn: str, how: ShardFilter, page_shards: int, calls: int
 ) -> None:
     remote.set_options(shard_filter=how, page_shards=page_shards)
@@ -120,7 +118,7 @@ def test_of_a_stream_that_is_on_one_listing_serves_all_where_the_filter_is_not(
     assert remote.counts().calls["DescribeStream"] == calls
 
 
-def test_none_to_be_seen_is_no_leaf_and_a_filter_that_is_served_needs_no_listing(
+def test_no_visible_children_make_no_leaf_and_a_filter_that_works_needs_no_listing(
     remote: Remote, streams: DynamoStreams, arn: str
 ) -> None:
     assert found(streams, arn, 1) == (ids(2, 3), False)
@@ -130,7 +128,7 @@ def test_none_to_be_seen_is_no_leaf_and_a_filter_that_is_served_needs_no_listing
 
 
 @pytest.mark.parametrize("fault", [Fault.THROTTLE, Fault.FAIL, Fault.CUT, Fault.LOSE_REPLY])
-def test_a_listing_that_broke_off_goes_on_where_it_was(
+def test_a_listing_that_failed_on_the_way_continues_where_it_was(
     remote: Remote, streams: DynamoStreams, arn: str, fault: Fault
 ) -> None:
     """Of many pages some call always fails."""
@@ -139,46 +137,46 @@ def test_a_listing_that_broke_off_goes_on_where_it_was(
     remote.set_faults(Rule(fault, calls=(2, 5, 6), operations=("DescribeStream",)))
     remote.clear_counts()
     for _ in range(3):
-        with pytest.raises(Trouble):
+        with pytest.raises(CallFailed):
             streams.list_shards(arn)
     listing = streams.list_shards(arn)
     assert listing == replace(whole, served_at=listing.served_at)
     assert remote.counts().calls["DescribeStream"] == 6 + 3
     assert streams.list_shards(arn).shards == whole.shards
-    assert remote.counts().calls["DescribeStream"] == 6 + 3 + 6, "a listing that is whole is not gone on with"
+    assert remote.counts().calls["DescribeStream"] == 6 + 3 + 6, "a whole listing is not continued"
 
 
-def test_a_listing_that_broke_off_long_ago_begins_anew(clients: Clients, remote: Remote, arn: str) -> None:
+def test_a_listing_that_failed_long_ago_begins_again(clients: Clients, remote: Remote, arn: str) -> None:
     now = 0.0
-    listings = Listings(clients.streams, CountedPace(), lambda: now)
+    listings = Listings(clients.streams, CountedRateLimiter(), lambda: now)
     remote.set_options(page_shards=1)
     remote.set_faults(Rule(Fault.FAIL, calls=(4,), operations=("DescribeStream",)))
-    with pytest.raises(Trouble):
-        listings.listing(arn)
+    with pytest.raises(CallFailed):
+        listings.read(arn)
     remote.split(5)
     now = RESUMED_SECONDS + 1
     remote.clear_counts()
-    assert len(listings.listing(arn).shards) == 8
+    assert len(listings.read(arn).shards) == 8
     assert remote.counts().calls["DescribeStream"] == 8
 
 
-def test_a_listing_that_cannot_go_on_begins_anew(clients: Clients, remote: Remote, arn: str) -> None:
-    listings = Listings(clients.streams, CountedPace())
+def test_a_listing_that_cannot_continue_begins_again(clients: Clients, remote: Remote, arn: str) -> None:
+    listings = Listings(clients.streams, CountedRateLimiter())
     remote.set_options(page_shards=1)
     remote.set_faults(Rule(Fault.FAIL, calls=(2,), operations=("DescribeStream",)))
-    with pytest.raises(Trouble):
-        listings.listing(arn)
+    with pytest.raises(CallFailed):
+        listings.read(arn)
     remote.remove_stream(arn)
     for _ in range(2):
-        with pytest.raises(Trouble) as raised:
-            listings.listing(arn)
-        assert raised.value.kind is TroubleKind.MISSING
-        assert not listings._broken
+        with pytest.raises(CallFailed) as raised:
+            listings.read(arn)
+        assert raised.value.kind is FailureKind.MISSING
+        assert not listings._broken_off
 
 
 @pytest.mark.parametrize("how", ShardFilter)
 @pytest.mark.parametrize("page_shards", [1, 3, 100])
-def test_of_a_stream_that_is_off_all_pages_say_who_is_a_leaf(
+def test_all_pages_of_a_stream_that_is_off_show_which_shard_is_a_leaf(
     remote: Remote, streams: DynamoStreams, arn: str, how: ShardFilter, page_shards: int
 ) -> None:
     remote.disable()
@@ -192,9 +190,9 @@ def test_of_a_stream_that_is_off_all_pages_say_who_is_a_leaf(
         assert found(streams, arn, number) == ((), True)
 
 
-def test_a_stale_answer_makes_no_leaf(remote: Remote, streams: DynamoStreams, arn: str) -> None:
-    """It says that the stream is off, and does not show the split before that."""
-    time.sleep(0.5)  # so old must the stream be for an answer to be older
+def test_a_stale_reply_makes_no_leaf(remote: Remote, streams: DynamoStreams, arn: str) -> None:
+    """It says that the stream is off, and does not show the earlier split."""
+    time.sleep(0.5)  # the stream must be older than the stale reply
     remote.split(4)
     remote.disable()
     remote.set_faults(Rule(Fault.STALE, times=1, seconds=(0.4, 0.4)))
@@ -203,7 +201,7 @@ def test_a_stale_answer_makes_no_leaf(remote: Remote, streams: DynamoStreams, ar
 
 
 def test_a_stream_that_is_gone(remote: Remote, clients: Clients, streams: DynamoStreams, arn: str) -> None:
-    """Its table may have another one by now, which must be a later one of the same table."""
+    """Its table may have another stream now, which must be a later one of the same table."""
     remote.disable()
     remote.remove_stream(arn)
     shard = Shard(arn, shard_id(0))
@@ -213,9 +211,9 @@ def test_a_stream_that_is_gone(remote: Remote, clients: Clients, streams: Dynamo
         for latest in (None, arn, with_label(arn, EARLIER), other_table)
     ]
     for asked in (streams, *silent):
-        with pytest.raises(Trouble) as raised:
+        with pytest.raises(CallFailed) as raised:
             asked.find_children(shard)
-        assert raised.value.kind is TroubleKind.MISSING
+        assert raised.value.kind is FailureKind.MISSING
     children = DynamoStreams(clients.streams, Source(with_label(arn, LATER)), "games").find_children(shard)
     assert (children.shard_ids, children.leaf, children.served_at) == ((), True, CREATED)
 
@@ -235,8 +233,8 @@ def test_a_stream_that_has_a_successor_ends_even_if_it_is_said_to_be_on(
     assert set(children) <= {*ids(2, 3)}
 
 
-def test_every_describe_stream_keeps_the_pace(
-    remote: Remote, streams: DynamoStreams, pace: CountedPace, arn: str
+def test_every_describe_stream_waits_for_the_rate_limiter(
+    remote: Remote, streams: DynamoStreams, rate_limiter: CountedRateLimiter, arn: str
 ) -> None:
     remote.set_options(page_shards=2)
     remote.clear_counts()
@@ -244,10 +242,10 @@ def test_every_describe_stream_keeps_the_pace(
     streams.find_children(Shard(arn, shard_id(1)))
     remote.disable()
     streams.find_children(Shard(arn, shard_id(5)))
-    assert pace.waits == remote.counts().calls["DescribeStream"] == 3 + 1 + 1 + 3
+    assert rate_limiter.waits == remote.counts().calls["DescribeStream"] == 3 + 1 + 1 + 3
 
 
-def test_of_itself_it_is_slower_than_aws_allows(clients: Clients, remote: Remote, arn: str) -> None:
+def test_the_default_rate_limit_is_below_that_of_aws(clients: Clients, remote: Remote, arn: str) -> None:
     streams = DynamoStreams(clients.streams)
     remote.clear_counts()
     until_at = time.monotonic() + 1.5
@@ -257,13 +255,13 @@ def test_of_itself_it_is_slower_than_aws_allows(clients: Clients, remote: Remote
     assert remote.counts().busiest["DescribeStream"] <= 10
 
 
-def test_no_shards_of_a_stream_that_is_off_are_an_answer(remote: Remote, streams: DynamoStreams) -> None:
-    """All may be trimmed; a stream that is being switched on lists none either, and that is none."""
+def test_a_stream_that_is_off_may_list_no_shards(remote: Remote, streams: DynamoStreams) -> None:
+    """All of them may be trimmed. A stream that is being switched on lists none either, which is a failed call."""
     remote.set_options(enabling_seconds=60.0)
     arn = remote.create_stream("games", build_shards(1), keys=["gameId"])
-    with pytest.raises(Trouble) as raised:
+    with pytest.raises(CallFailed) as raised:
         streams.list_shards(arn)
-    assert raised.value.kind is TroubleKind.MISSING
+    assert raised.value.kind is FailureKind.MISSING
     remote.set_options(enabling_seconds=0.0)
     assert len(streams.list_shards(arn).shards) == 1
     remote.disable()
@@ -272,35 +270,37 @@ def test_no_shards_of_a_stream_that_is_off_are_an_answer(remote: Remote, streams
     assert (listing.enabled, listing.shards) == (False, ())
 
 
-def test_a_chosen_stream_is_the_one(clients: Clients) -> None:
-    """Also where the table has another; whose table is not named cannot be asked."""
+def test_a_configured_stream_is_the_one(clients: Clients) -> None:
+    """Also where the table has another one. Without a table there is nothing to ask."""
     assert DynamoStreams(clients.streams, Source(None), "games", ARN).find_stream() == ARN
     assert DynamoStreams(clients.streams, stream_arn=ARN).find_stream() == ARN
-    with pytest.raises(Trouble) as raised:
+    with pytest.raises(CallFailed) as raised:
         DynamoStreams(clients.streams).find_stream()
-    assert raised.value.kind is TroubleKind.MISSING
+    assert raised.value.kind is FailureKind.MISSING
 
 
 def test_a_read_that_meets_a_transaction_is_a_conflict(remote: Remote, clients: Clients) -> None:
-    """TransactGetItems is cancelled then: whoever pins beside us is no fault of ours."""
+    """TransactGetItems is cancelled then: another worker is starting the stream, which is no fault of the request."""
     names = ("children-leases", "children-board", "children-quarantine")
     tables = DynamoTables(clients.dynamodb, clients.streams, threading.Event())
     tables.ensure(names[0], LEASE_KEYS)
     tables.ensure(names[2], QUARANTINE_KEYS)
-    leases = DynamoLeases(clients.dynamodb, *names)
+    leases = DynamoLeases(clients.dynamodb, TableNames(*names))
     remote.set_options(hold_seconds=1.0)
-    writer = threading.Thread(target=leases.pin, args=(Pin(ARN, None, (), complete=False), None, CREATED))
-    met: list[TroubleKind] = []
+    writer = threading.Thread(
+        target=leases.record_stream_start, args=(StreamStart(ARN, None, (), complete=False), None, CREATED)
+    )
+    met: list[FailureKind] = []
 
     def meets() -> bool:
         try:
-            leases.origin(ARN)
-        except Trouble as trouble:
-            met.append(trouble.kind)
+            leases.read_origin(ARN)
+        except CallFailed as failure:
+            met.append(failure.kind)
         return bool(met)
 
     writer.start()
     until(meets, "the read meets the transaction")
     writer.join()
-    assert met == [TroubleKind.CONFLICT]
-    assert leases.origin(ARN).pin == Pin(ARN, None, (), complete=False)
+    assert met == [FailureKind.CONFLICT]
+    assert leases.read_origin(ARN).stream_start == StreamStart(ARN, None, (), complete=False)

@@ -7,25 +7,25 @@ from decimal import Decimal
 
 import pytest
 
-from consumer.aws import transaction
-from consumer.domain.errors import Trouble
+from consumer.aws import transact
+from consumer.domain.errors import CallFailed
 from consumer.domain.leases import Lease, LeaseRow
-from consumer.domain.outcomes import CommitReply, Committed, Lost
 from consumer.domain.records import Outcome
-from tests.builders import CREATED, ME, OTHER, game, ignored, lease, poison, row, sequence_number, shard
+from consumer.domain.replies import CommitReply, Committed, Lost
 from tests.contract.differences import FORGETS_TOKENS
 from tests.contract.dynamo_subject import DynamoSubject
 from tests.contract.subject import Score, Subject, unit
+from tests.support.builders import CREATED, ME, OTHER, game, ignored, lease, poison, row, sequence_number, shard
 
-_token_of = transaction.token_of
+_token_of = transact.token_of
 
-NOBODY: frozenset[str] = frozenset()
+NO_PLAYERS: frozenset[str] = frozenset()
 
 
 def test_it_advances_the_row_and_adds(subject: Subject) -> None:
-    subject.plant(row(owner=ME), row(1, owner=OTHER))
+    subject.create_root_rows(row(owner=ME), row(1, owner=OTHER))
     games = unit(game(1, "foo", 150), game(2, "foo", 220), game(3, "bar", "-0.5", "2026-02-01"), ignored(4))
-    assert subject.commits.commit(lease(), games, NOBODY, fills_gap=False) == Committed()
+    assert subject.commits.commit(lease(), games, NO_PLAYERS, fills_gap=False) == Committed()
     assert subject.row(shard()) == row(owner=ME, checkpoint=sequence_number(4), created=CREATED + 4)
     assert subject.row(shard(1)) == row(1, owner=OTHER)
     assert subject.board() == {
@@ -33,37 +33,37 @@ def test_it_advances_the_row_and_adds(subject: Subject) -> None:
         "bar": Score(Decimal(1), Decimal("-0.5"), "2026-02-01"),
     }
     more = unit(game(999, "foo", 1, "2026-02-02"), game(1000, "baz", 2), previous=sequence_number(4))
-    assert subject.commits.commit(lease(), more, NOBODY, fills_gap=False) == Committed()
+    assert subject.commits.commit(lease(), more, NO_PLAYERS, fills_gap=False) == Committed()
     assert subject.row(shard()) == row(owner=ME, checkpoint=sequence_number(1000), created=CREATED + 1000)
     assert subject.board() == {
         "foo": Score(Decimal(3), Decimal(371), "2026-02-02"),
         "bar": Score(Decimal(1), Decimal("-0.5"), "2026-02-01"),
         "baz": Score(Decimal(1), Decimal(2), "2026-01-31"),
     }
-    assert subject.quarantine() == {}
+    assert subject.quarantine_rows() == {}
     assert subject.gaps() == {}
 
 
 def test_a_second_attempt_finds_the_checkpoint_moved(subject: Subject) -> None:
-    """A retry after a lost reply, when no token is remembered any more."""
-    subject.plant(row(owner=ME))
+    """A retry after a lost reply, when DynamoDB does not remember the token any more."""
+    subject.create_root_rows(row(owner=ME))
     subject.commits.record_gap(shard(), "TRIM_HORIZON", CREATED)
     games = unit(game(1), poison(2))
-    assert subject.commits.commit(lease(), games, NOBODY, fills_gap=True) == Committed()
+    assert subject.commits.commit(lease(), games, NO_PLAYERS, fills_gap=True) == Committed()
     before = subject.everything()
     stored = row(owner=ME, checkpoint=sequence_number(2), created=CREATED + 2)
-    told = Lost(replace(stored, circuit=games.circuit))
+    expected = Lost(replace(stored, circuit=games.circuit))
     for _ in range(2):
-        assert subject.commits.commit(lease(), games, NOBODY, fills_gap=True) == told
+        assert subject.commits.commit(lease(), games, NO_PLAYERS, fills_gap=True) == expected
     assert subject.everything() == before
 
 
 def test_the_same_token_twice_counts_once(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transaction, "token_of", _token_of)
-    subject.plant(row(owner=ME))
+    monkeypatch.setattr(transact, "token_of", _token_of)
+    subject.create_root_rows(row(owner=ME))
     games = unit(game(1))
-    assert subject.commits.commit(lease(), games, NOBODY, fills_gap=False) == Committed()
-    again = subject.commits.commit(lease(), games, NOBODY, fills_gap=False)
+    assert subject.commits.commit(lease(), games, NO_PLAYERS, fills_gap=False) == Committed()
+    again = subject.commits.commit(lease(), games, NO_PLAYERS, fills_gap=False)
     if subject.has(FORGETS_TOKENS):
         assert again == Lost(row(owner=ME, checkpoint=sequence_number(1), created=CREATED + 1))
     else:
@@ -94,26 +94,26 @@ def test_a_lost_lease_writes_nothing_at_all(
     subject: Subject, stored: LeaseRow | None, mine: Lease, previous: int | None
 ) -> None:
     """Whatever else the unit holds: scores, poison, a gap's end."""
-    subject.plant(row(9, owner=ME))
+    subject.create_root_rows(row(9, owner=ME))
     if stored is not None:
-        subject.plant(stored)
-    subject.commits.commit(lease(9), unit(game(1, "foo", 1, "2026-03-01")), NOBODY, fills_gap=False)
+        subject.create_root_rows(stored)
+    subject.commits.commit(lease(9), unit(game(1, "foo", 1, "2026-03-01")), NO_PLAYERS, fills_gap=False)
     before = sequence_number(previous) if previous is not None else "TRIM_HORIZON"
     subject.commits.record_gap(shard(), before, CREATED)
     snapshot = subject.everything()
     games = unit(game(6, "foo"), game(7, "bar"), poison(8), previous=before)
-    assert subject.commits.commit(mine, games, NOBODY, fills_gap=True) == Lost(stored)
+    assert subject.commits.commit(mine, games, NO_PLAYERS, fills_gap=True) == Lost(stored)
     assert subject.commits.commit(mine, games, frozenset({"foo", "bar"}), fills_gap=True) == Lost(stored)
     assert subject.everything() == snapshot
 
 
 @pytest.mark.parametrize("players", [97, 98])
 def test_as_many_players_as_a_transaction_takes(subject: Subject, players: int) -> None:
-    subject.plant(row(owner=ME))
+    subject.create_root_rows(row(owner=ME))
     subject.commits.record_gap(shard(), "TRIM_HORIZON", CREATED)
     games = unit(*(game(seq, f"player-{seq % players}", seq) for seq in range(2 * players)))
     assert len(games.deltas) == players
-    assert subject.commits.commit(lease(), games, NOBODY, fills_gap=True) == Committed()
+    assert subject.commits.commit(lease(), games, NO_PLAYERS, fills_gap=True) == Committed()
     board = subject.board()
     assert len(board) == players
     assert {score.games for score in board.values()} == {Decimal(2)}
@@ -122,21 +122,21 @@ def test_as_many_players_as_a_transaction_takes(subject: Subject, players: int) 
 
 
 def test_a_unit_of_ignored_records_moves_the_checkpoint_alone(subject: Subject) -> None:
-    subject.plant(row(owner=ME))
+    subject.create_root_rows(row(owner=ME))
     passed = unit(ignored(1), ignored(2, Outcome.BEFORE_START))
-    assert subject.commits.commit(lease(), passed, NOBODY, fills_gap=False) == Committed()
+    assert subject.commits.commit(lease(), passed, NO_PLAYERS, fills_gap=False) == Committed()
     assert subject.row(shard()) == row(owner=ME, checkpoint=sequence_number(2), created=CREATED + 2)
     assert subject.board() == {}
-    assert subject.quarantine() == {}
-    told = Lost(row(owner=ME, checkpoint=sequence_number(2), created=CREATED + 2))
-    assert subject.commits.commit(lease(), passed, NOBODY, fills_gap=False) == told
+    assert subject.quarantine_rows() == {}
+    expected = Lost(row(owner=ME, checkpoint=sequence_number(2), created=CREATED + 2))
+    assert subject.commits.commit(lease(), passed, NO_PLAYERS, fills_gap=False) == expected
 
 
 def test_shards_of_one_player_add_up(subject: Subject) -> None:
-    subject.plant(*(row(number, owner=ME) for number in range(3)))
+    subject.create_root_rows(*(row(number, owner=ME) for number in range(3)))
     for number in range(3):
         games = unit(game(1, "foo", number + 1, f"2026-01-0{number + 1}"))
-        assert subject.commits.commit(lease(number), games, NOBODY, fills_gap=False) == Committed()
+        assert subject.commits.commit(lease(number), games, NO_PLAYERS, fills_gap=False) == Committed()
     assert subject.board() == {"foo": Score(Decimal(3), Decimal(6), "2026-01-03")}
 
 
@@ -144,23 +144,23 @@ def test_shards_of_one_player_add_up(subject: Subject) -> None:
     "player", ["日本語", "a#b/c:d", " ", "x" * 2048, "é" * 1024, "\x00\x7f", "🎲🏆", "#birth", "members"]
 )
 def test_a_players_name_is_taken_as_it_is(subject: Subject, player: str) -> None:
-    subject.plant(row(owner=ME))
-    assert subject.commits.commit(lease(), unit(game(1, player)), NOBODY, fills_gap=False) == Committed()
+    subject.create_root_rows(row(owner=ME))
+    assert subject.commits.commit(lease(), unit(game(1, player)), NO_PLAYERS, fills_gap=False) == Committed()
     assert list(subject.board()) == [player]
 
 
-def test_of_many_at_once_one_goes_in(dynamo: DynamoSubject) -> None:
-    """The same unit on several threads, each attempt with a token of its own. (The fakes are for one thread.)"""
-    dynamo.plant(row(owner=ME))
+def test_of_many_commits_at_once_one_takes_effect(dynamo: DynamoSubject) -> None:
+    """The same unit on several threads, every attempt with its own token. (The fakes are for one thread.)"""
+    dynamo.create_root_rows(row(owner=ME))
     games = unit(game(1), game(2))
     start = threading.Barrier(4)
 
-    def attempt(_: int) -> CommitReply | Trouble:
+    def attempt(_: int) -> CommitReply | CallFailed:
         start.wait()
         try:
-            return dynamo.commits.commit(lease(), games, NOBODY, fills_gap=False)
-        except Trouble as trouble:
-            return trouble
+            return dynamo.commits.commit(lease(), games, NO_PLAYERS, fills_gap=False)
+        except CallFailed as failure:
+            return failure
 
     with ThreadPoolExecutor(4) as pool:
         replies = list(pool.map(attempt, range(4)))

@@ -1,57 +1,61 @@
-"""A discarded record never counts; its row, its parts, and who discarded it and why, stay (design: 5)."""
+"""A discarded record never counts. Its row and parts stay, with the operator and the reason (design: 5)."""
 
 from dataclasses import replace
 
 import pytest
 
-from consumer.domain.audit import Trace
-from consumer.domain.outcomes import Committed, Done
-from consumer.domain.quarantine import Act, Head, Settled, Taken
-from tests.builders import CREATED, ME, lease, poison, row, sequence_number, wire
+from consumer.domain.audit import AuditEntry
+from consumer.domain.quarantine import AlreadyResolved, OperatorAction, QuarantineEntry, Resolution
+from consumer.domain.replies import Committed, Done
 from tests.contract.subject import Subject, unit
+from tests.support.builders import CREATED, ME, lease, poison, row, sequence_number, wire
 
 NOW = CREATED + 3600
 
 
 @pytest.fixture
-def head(subject: Subject) -> Head:
-    subject.plant(row(owner=ME))
+def entry(subject: Subject) -> QuarantineEntry:
+    subject.create_root_rows(row(owner=ME))
     assert subject.commits.commit(lease(), unit(poison(1)), frozenset(), fills_gap=False) == Committed()
-    (head,) = subject.ward.heads()
-    return head
+    (entry,) = subject.quarantine.entries()
+    return entry
 
 
-def act(head: Head, token: str = "mine", who: str = "me") -> Act:
-    return Act(head, token, Trace(who, NOW, "discard", str(head), {"why": "a test"}))
+def action(entry: QuarantineEntry, token: str = "mine", who: str = "me") -> OperatorAction:
+    return OperatorAction(entry, token, AuditEntry(who, NOW, "discard", str(entry), {"why": "a test"}))
 
 
-def test_the_row_stays_with_who_when_and_why(subject: Subject, head: Head) -> None:
-    assert subject.ward.discard(act(head), "a test") == Done()
-    (now,) = subject.ward.heads()
-    assert now == replace(head, state="discarded", settled=Settled("me", "2026-01-31T13:00:00.000Z", why="a test"))
-    assert subject.ward.record(now) == wire(1, score=None)
-    assert subject.audit() == [Trace("me", NOW, "discard", str(head), {"why": "a test"})]
+def test_the_row_stays_with_the_operator_the_time_and_the_reason(subject: Subject, entry: QuarantineEntry) -> None:
+    assert subject.quarantine.discard(action(entry), "a test") == Done()
+    (now,) = subject.quarantine.entries()
+    assert now == replace(
+        entry, state="discarded", resolution=Resolution("me", "2026-01-31T13:00:00.000Z", why="a test")
+    )
+    assert subject.quarantine.record(now) == wire(1, score=None)
+    assert subject.audit() == [AuditEntry("me", NOW, "discard", str(entry), {"why": "a test"})]
     assert subject.board() == {}
 
 
-def test_the_same_act_asked_again_is_done(subject: Subject, head: Head) -> None:
-    assert subject.ward.discard(act(head), "a test") == Done()
+def test_the_same_action_repeated_is_done(subject: Subject, entry: QuarantineEntry) -> None:
+    assert subject.quarantine.discard(action(entry), "a test") == Done()
     before = subject.everything()
-    assert subject.ward.discard(act(head), "a test") == Done()
+    assert subject.quarantine.discard(action(entry), "a test") == Done()
     assert subject.everything() == before
 
 
-def test_only_what_is_pending_is_discarded(subject: Subject, head: Head) -> None:
-    assert subject.ward.discard(act(head), "a test") == Done()
+def test_only_what_is_pending_is_discarded(subject: Subject, entry: QuarantineEntry) -> None:
+    assert subject.quarantine.discard(action(entry), "a test") == Done()
     before = subject.everything()
-    told = subject.ward.discard(act(head, "other", "you"), "I too")
-    assert isinstance(told, Taken)
-    assert told.head is not None
-    assert told.head.settled == Settled("me", "2026-01-31T13:00:00.000Z", why="a test")
+    reply = subject.quarantine.discard(action(entry, "other", "you"), "I too")
+    assert isinstance(reply, AlreadyResolved)
+    assert reply.entry is not None
+    assert reply.entry.resolution == Resolution("me", "2026-01-31T13:00:00.000Z", why="a test")
     assert subject.everything() == before
 
 
-def test_a_record_without_a_row_is_not_made(subject: Subject, head: Head) -> None:
+def test_a_record_without_a_row_is_not_made(subject: Subject, entry: QuarantineEntry) -> None:
     before = subject.everything()
-    assert subject.ward.discard(act(replace(head, sequence_number=sequence_number(9))), "why") == Taken(None)
+    assert subject.quarantine.discard(
+        action(replace(entry, sequence_number=sequence_number(9))), "why"
+    ) == AlreadyResolved(None)
     assert subject.everything() == before

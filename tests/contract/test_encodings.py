@@ -1,33 +1,36 @@
-"""What stands in the tables, item by item: workers of another version, commands and people read it too."""
+"""What the tables hold, item by item: workers of other versions, commands and operators read it too."""
 
 from dataclasses import replace
 from typing import Any
 
-from consumer.domain.leases import Adoption, Lease, LeaseRow, Pin, Vouch
-from consumer.domain.outcomes import Committed, Done
-from consumer.domain.parcel import pack
+from consumer.domain.leases import Adoption, Lease, LeaseRow, StreamStart
+from consumer.domain.membership import HeartbeatReport
 from consumer.domain.position import TRIM_HORIZON
-from tests.builders import ARN, CREATED, ME, OTHER, game, lease, poison, row, sequence_number, shard, wire
+from consumer.domain.records import pack
+from consumer.domain.replies import Committed, Done
 from tests.contract.dynamo_subject import DynamoSubject
 from tests.contract.subject import unit
+from tests.support.builders import ARN, CREATED, ME, OTHER, game, lease, poison, row, sequence_number, shard, wire
 
-NOBODY: frozenset[str] = frozenset()
+NO_PLAYERS: frozenset[str] = frozenset()
 LABEL = "2026-01-01T00:00:00.000"
 
 
 def leases(dynamo: DynamoSubject) -> dict[str, Any]:
     """The lease table by `leaseKey`."""
-    return {item["leaseKey"]["S"]: item for item in dynamo.items(dynamo.leases)}
+    return {item["leaseKey"]["S"]: item for item in dynamo.items(dynamo.names.leases)}
 
 
 def quarantine(dynamo: DynamoSubject) -> dict[tuple[str, str], Any]:
     """The quarantine table by `shardId` and `sequenceNumber`."""
-    return {(item["shardId"]["S"], item["sequenceNumber"]["S"]): item for item in dynamo.items(dynamo.quarantined)}
+    return {(item["shardId"]["S"], item["sequenceNumber"]["S"]): item for item in dynamo.items(dynamo.names.quarantine)}
 
 
-def test_a_pinned_stream(dynamo: DynamoSubject) -> None:
-    dynamo.ledgers.pin(Pin(ARN, CREATED + 0.5, ("shard-0", "shard-1"), complete=False), None, CREATED)
-    pin = {
+def test_a_started_stream(dynamo: DynamoSubject) -> None:
+    dynamo.ledgers.record_stream_start(
+        StreamStart(ARN, CREATED + 0.5, ("shard-0", "shard-1"), complete=False), None, CREATED
+    )
+    stream_start = {
         "leaseKey": {"S": f"stream#{LABEL}"},
         "streamArn": {"S": ARN},
         "floor": {"N": "1769860800.5"},
@@ -35,27 +38,27 @@ def test_a_pinned_stream(dynamo: DynamoSubject) -> None:
         "pinComplete": {"BOOL": False},
         "pinnedAt": {"N": "1769860800"},
     }
-    assert dynamo.items(dynamo.leases) == [pin]
-    assert dynamo.items(dynamo.quarantined) == [
+    assert dynamo.items(dynamo.names.leases) == [stream_start]
+    assert dynamo.items(dynamo.names.quarantine) == [
         {
             "shardId": {"S": "#birth"},
             "sequenceNumber": {"S": LABEL},
             "streamArn": {"S": ARN},
-            "leaseTable": {"S": dynamo.leases},
-            "leaderboardTable": {"S": dynamo.leaderboard},
+            "leaseTable": {"S": dynamo.names.leases},
+            "leaderboardTable": {"S": dynamo.names.leaderboard},
         }
     ]
-    dynamo.ledgers.complete_pin(ARN)
-    assert dynamo.items(dynamo.leases) == [pin | {"pinComplete": {"BOOL": True}}]
+    dynamo.ledgers.complete_stream_start(ARN)
+    assert dynamo.items(dynamo.names.leases) == [stream_start | {"pinComplete": {"BOOL": True}}]
 
 
-def test_a_stream_pinned_at_its_horizon_has_no_floor(dynamo: DynamoSubject) -> None:
-    dynamo.ledgers.pin(Pin(ARN, None, (), complete=False), None, CREATED)
+def test_a_stream_started_at_its_horizon_has_no_start_time(dynamo: DynamoSubject) -> None:
+    dynamo.ledgers.record_stream_start(StreamStart(ARN, None, (), complete=False), None, CREATED)
     assert "floor" not in leases(dynamo)[f"stream#{LABEL}"]
 
 
 def test_the_life_of_a_shards_row(dynamo: DynamoSubject) -> None:
-    dynamo.plant(row())
+    dynamo.create_root_rows(row())
     key = f"shard#{LABEL}#shard-0"
     expected: dict[str, Any] = {
         "leaseKey": {"S": key},
@@ -70,7 +73,7 @@ def test_the_life_of_a_shards_row(dynamo: DynamoSubject) -> None:
     expected |= {"leaseOwner": {"S": ME}, "leaseEpoch": {"N": "8"}}
     assert leases(dynamo)[key] == expected
 
-    dynamo.commits.commit(lease(epoch=8), unit(game(1)), NOBODY, fills_gap=False)
+    dynamo.commits.commit(lease(epoch=8), unit(game(1)), NO_PLAYERS, fills_gap=False)
     expected |= {"checkpoint": {"S": sequence_number(1)}, "checkpointCreatedAt": {"N": "1769860801"}}
     assert leases(dynamo)[key] == expected
 
@@ -95,31 +98,31 @@ def test_the_life_of_a_shards_row(dynamo: DynamoSubject) -> None:
     }
 
     finished = row(owner=OTHER, epoch=9, checkpoint="SHARD_END", children=("shard-1",))
-    dynamo.ledgers.mark(finished, CREATED + 0.5)
+    dynamo.ledgers.mark_unlisted(finished, CREATED + 0.5)
     assert leases(dynamo)[key] == expected | {"unlistedSince": {"N": "1769860800.5"}}
-    dynamo.ledgers.mark(replace(finished, unlisted_since=CREATED + 0.5), None)
+    dynamo.ledgers.mark_unlisted(replace(finished, unlisted_since=CREATED + 0.5), None)
     assert leases(dynamo)[key] == expected
     dynamo.ledgers.adopt(Adoption(finished, (LeaseRow(shard(2), None, 9, TRIM_HORIZON, parent="shard-0"),)))
     assert leases(dynamo)[key] == expected | {"childShardIds": {"L": [{"S": "shard-1"}, {"S": "shard-2"}]}}
 
 
 def test_members_are_one_item(dynamo: DynamoSubject) -> None:
-    dynamo.membership.beat(ME, Vouch(3, 2, 1, 1.5, CREATED), joining=True, bump=True)
-    dynamo.membership.beat(OTHER, Vouch(1), joining=True, bump=True)
+    dynamo.membership.send_heartbeat(ME, HeartbeatReport(3, 2, 1, 1.5, CREATED), joining=True, bump=True)
+    dynamo.membership.send_heartbeat(OTHER, HeartbeatReport(1), joining=True, bump=True)
     numbers = {"beat": "3", "shards": "2", "behind": "1", "lagSeconds": "1.5", "asOf": "1769860800"}
-    told = {name: {"N": digits} for name, digits in numbers.items()}
-    other = {name: {"N": "0"} for name in told} | {"beat": {"N": "1"}}
-    members = {"leaseKey": {"S": "members"}, "changes": {"N": "2"}, f"worker#{ME}": {"M": told}}
-    assert dynamo.items(dynamo.leases) == [members | {f"worker#{OTHER}": {"M": other}}]
+    fields = {name: {"N": digits} for name, digits in numbers.items()}
+    other = {name: {"N": "0"} for name in fields} | {"beat": {"N": "1"}}
+    members = {"leaseKey": {"S": "members"}, "changes": {"N": "2"}, f"worker#{ME}": {"M": fields}}
+    assert dynamo.items(dynamo.names.leases) == [members | {f"worker#{OTHER}": {"M": other}}]
     assert dynamo.membership.leave(OTHER) == Done()
-    assert dynamo.items(dynamo.leases) == [members | {"changes": {"N": "3"}}]
+    assert dynamo.items(dynamo.names.leases) == [members | {"changes": {"N": "3"}}]
 
 
 def test_a_players_row(dynamo: DynamoSubject) -> None:
-    dynamo.plant(row(owner=ME))
+    dynamo.create_root_rows(row(owner=ME))
     games = unit(game(1, score="0.5"), game(2, score="-1E+3", date="2026-02-01"))
-    assert dynamo.commits.commit(lease(), games, NOBODY, fills_gap=False) == Committed()
-    (item,) = dynamo.items(dynamo.leaderboard)
+    assert dynamo.commits.commit(lease(), games, NO_PLAYERS, fills_gap=False) == Committed()
+    (item,) = dynamo.items(dynamo.names.leaderboard)
     assert item == {
         "playerId": {"S": "foo"},
         "gamesPlayed": {"N": "2"},
@@ -128,14 +131,14 @@ def test_a_players_row(dynamo: DynamoSubject) -> None:
     }
 
 
-def test_a_quarantined_record_is_a_head_and_its_parts(dynamo: DynamoSubject) -> None:
-    dynamo.plant(row(owner=ME))
+def test_a_quarantined_record_is_a_head_row_and_its_parts(dynamo: DynamoSubject) -> None:
+    dynamo.create_root_rows(row(owner=ME))
     packed = pack(wire(1, score=None))[0]
     parted = poison(1, parts=(packed[:20], packed[20:]))
-    nobody = poison(2)._replace(player=None)
-    assert dynamo.commits.commit(lease(), unit(parted, nobody), NOBODY, fills_gap=False) == Committed()
+    without_player = poison(2)._replace(player=None)
+    assert dynamo.commits.commit(lease(), unit(parted, without_player), NO_PLAYERS, fills_gap=False) == Committed()
     rows = quarantine(dynamo)
-    head = {
+    entry = {
         "shardId": {"S": "shard-0"},
         "sequenceNumber": {"S": sequence_number(1)},
         "state": {"S": "pending"},
@@ -147,7 +150,7 @@ def test_a_quarantined_record_is_a_head_and_its_parts(dynamo: DynamoSubject) -> 
         "streamArn": {"S": ARN},
         "parts": {"N": "2"},
     }
-    assert rows.pop(("shard-0", sequence_number(1))) == head
+    assert rows.pop(("shard-0", sequence_number(1))) == entry
     for number, part in enumerate(parted.parts, start=1):
         key = f"{sequence_number(1)}#{number}"
         assert rows.pop(("shard-0", key)) == {
@@ -160,7 +163,9 @@ def test_a_quarantined_record_is_a_head_and_its_parts(dynamo: DynamoSubject) -> 
 
 
 def test_a_gap_row_between_two_streams(dynamo: DynamoSubject) -> None:
-    dynamo.ledgers.pin(Pin(ARN, None, (), complete=False), ARN.replace("2026-01-01", "2025-12-31"), CREATED + 0.25)
+    dynamo.ledgers.record_stream_start(
+        StreamStart(ARN, None, (), complete=False), ARN.replace("2026-01-01", "2025-12-31"), CREATED + 0.25
+    )
     key = ("#gap", f"{LABEL}/2025-12-31T00:00:00.000")
     assert quarantine(dynamo)[key] == {
         "shardId": {"S": key[0]},
@@ -174,14 +179,14 @@ def test_a_gap_row_between_two_streams(dynamo: DynamoSubject) -> None:
 
 
 def test_roots_found_late(dynamo: DynamoSubject) -> None:
-    pin = Pin(ARN, None, ("shard-1",), complete=True)
-    dynamo.ledgers.pin(pin, None, CREATED)
-    dynamo.ledgers.adopt(Adoption(pin, (row(created=CREATED),)))
+    stream_start = StreamStart(ARN, None, ("shard-1",), complete=True)
+    dynamo.ledgers.record_stream_start(stream_start, None, CREATED)
+    dynamo.ledgers.adopt(Adoption(stream_start, (row(created=CREATED),)))
     assert leases(dynamo)[f"stream#{LABEL}"]["rootShardIds"] == {"L": [{"S": "shard-0"}, {"S": "shard-1"}]}
 
 
 def test_a_gap_row(dynamo: DynamoSubject) -> None:
-    dynamo.plant(row(owner=ME))
+    dynamo.create_root_rows(row(owner=ME))
     dynamo.commits.record_gap(shard(), TRIM_HORIZON, CREATED + 0.25)
     key = ("#gap", f"{LABEL}/shard-0/TRIM_HORIZON")
     expected = {
@@ -195,12 +200,12 @@ def test_a_gap_row(dynamo: DynamoSubject) -> None:
     }
     assert quarantine(dynamo)[key] == expected
     filling = unit(game(5))
-    dynamo.commits.commit(lease(), filling, NOBODY, fills_gap=True)
+    dynamo.commits.commit(lease(), filling, NO_PLAYERS, fills_gap=True)
     filled = expected | {"to": {"S": sequence_number(5)}}
     assert quarantine(dynamo)[key] == filled
 
     dynamo.delete_gap(shard(), TRIM_HORIZON)
     dynamo.delete_row(shard())
-    dynamo.plant(row(owner=ME))
-    dynamo.commits.commit(lease(), filling, NOBODY, fills_gap=True)
+    dynamo.create_root_rows(row(owner=ME))
+    dynamo.commits.commit(lease(), filling, NO_PLAYERS, fills_gap=True)
     assert quarantine(dynamo)[key] == filled | {"foundAt": {"S": "2026-01-31T12:01:00.000Z"}}

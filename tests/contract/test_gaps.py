@@ -1,14 +1,14 @@
-"""A gap has one row; the first unit that is committed behind it says where it ends."""
+"""A gap has one row; the first unit that is committed after it says where it ends."""
 
 import pytest
 
 from consumer.domain.leases import LeaseRow
-from consumer.domain.outcomes import Committed, Lost
 from consumer.domain.position import TRIM_HORIZON
-from tests.builders import CREATED, ME, OTHER, game, ignored, lease, row, sequence_number, shard
+from consumer.domain.replies import Committed, Lost
 from tests.contract.subject import Subject, unit
+from tests.support.builders import CREATED, ME, OTHER, game, ignored, lease, row, sequence_number, shard
 
-NOBODY: frozenset[str] = frozenset()
+NO_PLAYERS: frozenset[str] = frozenset()
 
 
 def test_a_gap_is_recorded_once(subject: Subject) -> None:
@@ -28,37 +28,37 @@ def test_a_gap_is_recorded_once(subject: Subject) -> None:
 
 
 @pytest.mark.parametrize("checkpoint", [TRIM_HORIZON, sequence_number(5)])
-def test_the_first_unit_behind_a_gap_fills_it_once(subject: Subject, checkpoint: str) -> None:
-    subject.plant(row(owner=ME, checkpoint=checkpoint))
+def test_the_first_unit_after_a_gap_fills_it_once(subject: Subject, checkpoint: str) -> None:
+    subject.create_root_rows(row(owner=ME, checkpoint=checkpoint))
     subject.commits.record_gap(shard(), checkpoint, CREATED)
     subject.commits.record_gap(shard(1), checkpoint, CREATED)
     games = unit(ignored(700), game(701), previous=checkpoint)
-    assert subject.commits.commit(lease(), games, NOBODY, fills_gap=True) == Committed()
+    assert subject.commits.commit(lease(), games, NO_PLAYERS, fills_gap=True) == Committed()
     filled = {(shard(), checkpoint): sequence_number(700), (shard(1), checkpoint): None}
     assert subject.gaps() == filled
 
     subject.delete_row(shard())
-    subject.plant(row(owner=ME, checkpoint=checkpoint))
+    subject.create_root_rows(row(owner=ME, checkpoint=checkpoint))
     later = unit(game(800), previous=checkpoint)
-    assert subject.commits.commit(lease(), later, NOBODY, fills_gap=True) == Committed()
+    assert subject.commits.commit(lease(), later, NO_PLAYERS, fills_gap=True) == Committed()
     assert subject.gaps() == filled
     assert subject.commits.record_gap(shard(), checkpoint, CREATED) is False
     assert subject.gaps() == filled
 
 
 def test_a_unit_that_fills_none_leaves_it_open(subject: Subject) -> None:
-    subject.plant(row(owner=ME))
+    subject.create_root_rows(row(owner=ME))
     subject.commits.record_gap(shard(), TRIM_HORIZON, CREATED)
-    assert subject.commits.commit(lease(), unit(game(1)), NOBODY, fills_gap=False) == Committed()
+    assert subject.commits.commit(lease(), unit(game(1)), NO_PLAYERS, fills_gap=False) == Committed()
     assert subject.gaps() == {(shard(), TRIM_HORIZON): None}
 
 
 def test_a_gap_row_that_was_deleted_is_made_whole_again(subject: Subject) -> None:
     """Never a row that says where a gap ends, but not where it begins."""
-    subject.plant(row(owner=ME))
+    subject.create_root_rows(row(owner=ME))
     subject.commits.record_gap(shard(), TRIM_HORIZON, CREATED)
     subject.delete_gap(shard(), TRIM_HORIZON)
-    assert subject.commits.commit(lease(), unit(game(1)), NOBODY, fills_gap=True) == Committed()
+    assert subject.commits.commit(lease(), unit(game(1)), NO_PLAYERS, fills_gap=True) == Committed()
     assert subject.gaps() == {(shard(), TRIM_HORIZON): sequence_number(1)}
 
 
@@ -72,18 +72,18 @@ def test_a_gap_row_that_was_deleted_is_made_whole_again(subject: Subject) -> Non
         row(owner=ME, checkpoint=sequence_number(5)),
     ],
 )
-def test_only_the_holder_misses_what_is_behind_a_checkpoint(subject: Subject, stored: LeaseRow | None) -> None:
+def test_only_the_owner_records_a_gap_after_its_checkpoint(subject: Subject, stored: LeaseRow | None) -> None:
     """A worker that was paused may find trimmed what another one has long committed."""
-    subject.plant(row(9))
+    subject.create_root_rows(row(9))
     if stored is not None:
-        subject.plant(stored)
+        subject.create_root_rows(stored)
     before = subject.everything()
     assert subject.commits.record_gap(shard(), TRIM_HORIZON, CREATED, lease()) == Lost(stored)
     assert subject.everything() == before
 
 
-def test_the_holder_tells_of_a_gap_once(subject: Subject) -> None:
-    subject.plant(row(owner=ME))
+def test_the_owner_records_a_gap_once(subject: Subject) -> None:
+    subject.create_root_rows(row(owner=ME))
     assert subject.commits.record_gap(shard(), TRIM_HORIZON, CREATED, lease()) is True
     assert subject.commits.record_gap(shard(), TRIM_HORIZON, CREATED + 1, lease()) is False
     assert subject.gaps() == {(shard(), TRIM_HORIZON): None}

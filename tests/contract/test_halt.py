@@ -1,15 +1,15 @@
-"""The breaker in a shard's row: the window that moves with the units, the halt, and what keeps a late one out."""
+"""The breaker in a shard's row: the window that moves with the units, the halt, and the guard against a late one."""
 
 from dataclasses import replace
 
 import pytest
 
 from consumer.domain.breaker import Circuit
-from consumer.domain.leaderboard import Limits, cut
+from consumer.domain.fold import Limits, cut
 from consumer.domain.leases import LeaseRow
-from consumer.domain.outcomes import Committed, Done, Lost
-from tests.builders import CREATED, ME, OTHER, game, lease, poison, row, sequence_number, shard
+from consumer.domain.replies import Committed, Done, Lost
 from tests.contract.subject import Subject
+from tests.support.builders import CREATED, ME, OTHER, game, lease, poison, row, sequence_number, shard
 
 AT = sequence_number(100)
 
@@ -19,7 +19,7 @@ def held(circuit: Circuit | None = None) -> LeaseRow:
 
 
 def test_the_window_moves_with_the_unit(subject: Subject) -> None:
-    subject.plant(held())
+    subject.create_root_rows(held())
     first = cut([poison(101), game(102, "a")], AT, Limits(), CREATED)
     assert subject.commits.commit(lease(), first, frozenset(), fills_gap=False) == Committed()
     stored = subject.row(shard())
@@ -32,8 +32,8 @@ def test_the_window_moves_with_the_unit(subject: Subject) -> None:
     assert stored.circuit == Circuit(), "nothing is kept when no poison is among the last"
 
 
-def test_a_shard_is_halted_where_it_stands(subject: Subject) -> None:
-    subject.plant(held())
+def test_a_shard_is_halted_at_its_checkpoint(subject: Subject) -> None:
+    subject.create_root_rows(held())
     assert subject.commits.halt(lease(), AT, 0, CREATED + 5) == Done()
     assert subject.commits.halt(lease(), AT, 0, CREATED + 5) == Done(), "again"
     assert subject.row(shard()) == held(Circuit(halted_at=CREATED + 5))
@@ -41,18 +41,18 @@ def test_a_shard_is_halted_where_it_stands(subject: Subject) -> None:
 
 @pytest.mark.parametrize("by", [lease(owner=OTHER), lease(epoch=8)])
 def test_only_its_owner_halts_it(subject: Subject, by: object) -> None:
-    subject.plant(held())
+    subject.create_root_rows(held())
     before = subject.everything()
     assert subject.commits.halt(by, AT, 0, CREATED) == Lost(held())  # type: ignore[arg-type]
     assert subject.commits.halt(lease(), sequence_number(99), 0, CREATED) == Lost(held())
     assert subject.everything() == before
 
 
-@pytest.mark.parametrize(("stored", "told"), [(1, 0), (2, 1)])
-def test_a_halt_of_before_a_resume_does_not_count(subject: Subject, stored: int, told: int) -> None:
+@pytest.mark.parametrize(("stored", "resumes"), [(1, 0), (2, 1)])
+def test_a_halt_decided_before_the_last_resume_does_not_count(subject: Subject, stored: int, resumes: int) -> None:
     resumed = held(Circuit(resumes=stored))
-    subject.plant(resumed)
-    assert subject.commits.halt(lease(), AT, told, CREATED) == Lost(resumed)
+    subject.create_root_rows(resumed)
+    assert subject.commits.halt(lease(), AT, resumes, CREATED) == Lost(resumed)
     assert subject.commits.halt(lease(), AT, stored, CREATED) == Done()
 
 

@@ -5,10 +5,9 @@ from contextlib import closing
 from unittest import mock
 
 from consumer.aws.clients import connect
-from consumer.aws.pace import Pace
-from consumer.aws.stream import DynamoStreams
-from tests.engines import TableEngine
+from consumer.aws.streams import DynamoStreams, RateLimiter
 from tests.streams_server import StreamsThread, build_shards, shard_id
+from tests.support.engines import TableEngine
 
 SHARDS = 250
 
@@ -21,8 +20,8 @@ def test_a_listing_has_the_shards_of_all_pages(ministack_url: str) -> None:
             clients = connect(threads=1)
         with closing(clients.dynamodb), closing(clients.streams):
             server.remote.clear_counts()
-            listing = DynamoStreams(clients.streams, pace=Pace(1e9)).list_shards(arn)
+            listing = DynamoStreams(clients.streams, rate_limiter=RateLimiter(1e9)).list_shards(arn)
         assert server.remote.counts().calls["DescribeStream"] == 3
-    parents = {each.shard_id: each.parent for each in listing.shards}
+    parents = {shard.shard_id: shard.parent for shard in listing.shards}
     assert len(listing.shards) == SHARDS
     assert parents == {shard_id(number): None for number in range(SHARDS)} | {shard_id(SHARDS - 1): shard_id(0)}

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from consumer.domain.outcomes import Committed, Refused
 from consumer.domain.records import EXACT, Reason
-from tests.builders import ME, game, lease, row, sequence_number
+from consumer.domain.replies import Committed, Refused
 from tests.contract.differences import ROUNDS_SUMS
 from tests.contract.subject import Score, Subject, Value, unit
+from tests.support.builders import ME, game, lease, row, sequence_number
 
-NOBODY: frozenset[str] = frozenset()
+NO_PLAYERS: frozenset[str] = frozenset()
 MOST = "9." + "9" * 37
 
 
@@ -25,9 +25,9 @@ MOST = "9." + "9" * 37
     ],
 )  # fmt: skip
 def test_a_score_comes_back_exact(subject: Subject, score: str) -> None:
-    subject.plant(row(owner=ME))
+    subject.create_root_rows(row(owner=ME))
     given = EXACT.create_decimal(score)
-    assert subject.commits.commit(lease(), unit(game(1, score=given)), NOBODY, fills_gap=False) == Committed()
+    assert subject.commits.commit(lease(), unit(game(1, score=given)), NO_PLAYERS, fills_gap=False) == Committed()
     _same(subject, subject.board()["foo"].total, Decimal(score))
 
 
@@ -73,12 +73,12 @@ def test_a_sum_of_up_to_38_digits_is_exact(subject: Subject, stored: str, added:
     ],
 )
 def test_a_sum_that_no_number_can_hold_is_refused(subject: Subject, stored: str, added: str) -> None:
-    subject.plant(row(owner=ME))
-    subject.commits.commit(lease(), unit(game(1, score=stored)), NOBODY, fills_gap=False)
+    subject.create_root_rows(row(owner=ME))
+    subject.commits.commit(lease(), unit(game(1, score=stored)), NO_PLAYERS, fills_gap=False)
     before = subject.everything()
     second = game(2, score=added)
     games = unit(game(3, "bar"), second, previous=sequence_number(1))
-    reply = subject.commits.commit(lease(), games, NOBODY, fills_gap=False)
+    reply = subject.commits.commit(lease(), games, NO_PLAYERS, fills_gap=False)
     if subject.has(ROUNDS_SUMS):
         assert reply == Committed()
         return
@@ -96,16 +96,16 @@ def test_a_sum_that_no_number_can_hold_is_refused(subject: Subject, stored: str,
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
 @given(scores=st.lists(st.decimals(-(10**15), 10**15, places=6), min_size=1, max_size=5))
 def test_any_scores_add_up(subject: Subject, scores: list[Decimal]) -> None:
-    """One unit a score: the database adds them, not the fold."""
+    """One unit per score: the database adds them, not the fold."""
     before = subject.board().get("foo", Score(Decimal(0), Decimal(0), None))
     held = subject.row(row().shard)
     if held is None:
-        subject.plant(row(owner=ME))
+        subject.create_root_rows(row(owner=ME))
     first = int(held.checkpoint) if held else int(sequence_number(0))
     previous = held.checkpoint if held else "TRIM_HORIZON"
     for number, score in enumerate(scores, start=first - int(sequence_number(0)) + 1):
         games = unit(game(number, score=score), previous=previous)
-        assert subject.commits.commit(lease(), games, NOBODY, fills_gap=False) == Committed()
+        assert subject.commits.commit(lease(), games, NO_PLAYERS, fills_gap=False) == Committed()
         previous = games.last
     after = subject.board()["foo"]
     assert Decimal(after.games or 0) == Decimal(before.games or 0) + len(scores)
@@ -122,7 +122,7 @@ def _same(subject: Subject, total: Value, exact: Decimal) -> None:
 
 
 def _add(subject: Subject, stored: str, added: str) -> object:
-    subject.plant(row(owner=ME))
-    subject.commits.commit(lease(), unit(game(1, score=stored)), NOBODY, fills_gap=False)
+    subject.create_root_rows(row(owner=ME))
+    subject.commits.commit(lease(), unit(game(1, score=stored)), NO_PLAYERS, fills_gap=False)
     games = unit(game(2, score=added), previous=sequence_number(1))
-    return subject.commits.commit(lease(), games, NOBODY, fills_gap=False)
+    return subject.commits.commit(lease(), games, NO_PLAYERS, fills_gap=False)

@@ -1,4 +1,4 @@
-"""Poison lies in the quarantine, whole, and what a person did with it is never undone (design: G2)."""
+"""The quarantine holds poison whole, and what an operator did with it is never undone (design: G2)."""
 
 import random
 from decimal import Decimal
@@ -6,15 +6,14 @@ from typing import Any
 
 import pytest
 
-from consumer.domain.outcomes import Committed
-from consumer.domain.parcel import PART_BYTES, pack
 from consumer.domain.position import TRIM_HORIZON
-from consumer.domain.records import Poison, Reason
-from tests.builders import CREATED, ME, game, lease, poison, row, sequence_number, shard, wire
+from consumer.domain.records import PART_BYTES, Poison, Reason, pack
+from consumer.domain.replies import Committed
 from tests.contract.dynamo_subject import DynamoSubject
 from tests.contract.subject import Quarantined, Score, Subject, unit
+from tests.support.builders import CREATED, ME, game, lease, poison, row, sequence_number, shard, wire
 
-NOBODY: frozenset[str] = frozenset()
+NO_PLAYERS: frozenset[str] = frozenset()
 
 
 def big(seq: int) -> Poison:
@@ -28,13 +27,13 @@ def big(seq: int) -> Poison:
     return poison(seq, parts=pack(record))
 
 
-def test_poison_lies_there_whole_and_its_neighbours_count(subject: Subject) -> None:
-    subject.plant(row(owner=ME))
-    nobody = poison(3)._replace(player=None, reason=Reason.PLAYER_MISSING, detail="the record has no playerId")
-    games = unit(game(1), poison(2), nobody, game(4))
-    assert subject.commits.commit(lease(), games, NOBODY, fills_gap=False) == Committed()
+def test_poison_is_stored_whole_and_its_neighbours_count(subject: Subject) -> None:
+    subject.create_root_rows(row(owner=ME))
+    without_player = poison(3)._replace(player=None, reason=Reason.PLAYER_MISSING, detail="the record has no playerId")
+    games = unit(game(1), poison(2), without_player, game(4))
+    assert subject.commits.commit(lease(), games, NO_PLAYERS, fills_gap=False) == Committed()
     at = CREATED + 60
-    assert subject.quarantine() == {
+    assert subject.quarantine_rows() == {
         ("shard-0", sequence_number(2)): Quarantined(
             "pending", "score_type", "score is wrong", "foo", at, 1, wire(2, score=None)
         ),
@@ -46,13 +45,13 @@ def test_poison_lies_there_whole_and_its_neighbours_count(subject: Subject) -> N
     assert subject.commits.pending() == 2
 
 
-def test_a_record_larger_than_an_item_lies_there_in_parts(subject: Subject) -> None:
-    subject.plant(row(owner=ME))
+def test_a_record_larger_than_an_item_is_stored_in_parts(subject: Subject) -> None:
+    subject.create_root_rows(row(owner=ME))
     large = big(1)
     assert len(large.parts) > 1
     assert max(map(len, large.parts)) == PART_BYTES
-    assert subject.commits.commit(lease(), unit(game(0), large), NOBODY, fills_gap=False) == Committed()
-    ((key, found),) = subject.quarantine().items()
+    assert subject.commits.commit(lease(), unit(game(0), large), NO_PLAYERS, fills_gap=False) == Committed()
+    ((key, found),) = subject.quarantine_rows().items()
     assert key == ("shard-0", sequence_number(1))
     assert found.parts == len(large.parts)
     assert pack(found.record) == large.parts
@@ -60,49 +59,49 @@ def test_a_record_larger_than_an_item_lies_there_in_parts(subject: Subject) -> N
 
 
 def test_as_much_poison_as_a_unit_may_hold(subject: Subject) -> None:
-    subject.plant(row(owner=ME))
+    subject.create_root_rows(row(owner=ME))
     games = unit(*(big(seq) for seq in range(3)))
-    assert sum(len(part) for each in games.poison for part in each.parts) > 1_500_000
-    assert subject.commits.commit(lease(), games, NOBODY, fills_gap=False) == Committed()
+    assert sum(len(part) for entry in games.poison for part in entry.parts) > 1_500_000
+    assert subject.commits.commit(lease(), games, NO_PLAYERS, fills_gap=False) == Committed()
     many = unit(*(poison(seq) for seq in range(10, 59)), previous=games.last)
-    assert subject.commits.commit(lease(), many, NOBODY, fills_gap=False) == Committed()
+    assert subject.commits.commit(lease(), many, NO_PLAYERS, fills_gap=False) == Committed()
     assert subject.commits.pending() == 52
 
 
 @pytest.mark.parametrize("state", ["applied", "discarded", "pending"])
 def test_an_existing_row_is_never_reset(subject: Subject, state: str) -> None:
     """A shard that is read again from an earlier checkpoint meets its poison again."""
-    subject.plant(row(owner=ME), row(1, owner=ME))
-    assert subject.commits.commit(lease(), unit(poison(1)), NOBODY, fills_gap=False) == Committed()
+    subject.create_root_rows(row(owner=ME), row(1, owner=ME))
+    assert subject.commits.commit(lease(), unit(poison(1)), NO_PLAYERS, fills_gap=False) == Committed()
     subject.mark("shard-0", sequence_number(1), state)
-    before = subject.quarantine()
+    before = subject.quarantine_rows()
     subject.delete_row(shard())
-    subject.plant(row(owner=ME))
-    told_otherwise = poison(1)._replace(reason=Reason.TIMESTAMP_INVALID, detail="judged otherwise this time")
-    again = unit(told_otherwise, poison(2))
+    subject.create_root_rows(row(owner=ME))
+    judged_otherwise = poison(1)._replace(reason=Reason.TIMESTAMP_INVALID, detail="another detail this time")
+    again = unit(judged_otherwise, poison(2))
     assert again.cut_at == before["shard-0", sequence_number(1)].at
-    assert subject.commits.commit(lease(), again, NOBODY, fills_gap=False) == Committed()
-    after = subject.quarantine()
+    assert subject.commits.commit(lease(), again, NO_PLAYERS, fills_gap=False) == Committed()
+    after = subject.quarantine_rows()
     assert after["shard-0", sequence_number(1)] == before["shard-0", sequence_number(1)]
     assert after["shard-0", sequence_number(2)].state == "pending"
     assert subject.commits.pending() == (2 if state == "pending" else 1)
 
 
 def test_shards_do_not_share_rows(subject: Subject) -> None:
-    subject.plant(row(owner=ME), row(1, owner=ME))
+    subject.create_root_rows(row(owner=ME), row(1, owner=ME))
     for number in range(2):
-        assert subject.commits.commit(lease(number), unit(poison(1)), NOBODY, fills_gap=False) == Committed()
-    assert sorted(subject.quarantine()) == [("shard-0", sequence_number(1)), ("shard-1", sequence_number(1))]
+        assert subject.commits.commit(lease(number), unit(poison(1)), NO_PLAYERS, fills_gap=False) == Committed()
+    assert sorted(subject.quarantine_rows()) == [("shard-0", sequence_number(1)), ("shard-1", sequence_number(1))]
 
 
 def test_pending_counts_over_pages(dynamo: DynamoSubject) -> None:
-    dynamo.plant(row(owner=ME))
+    dynamo.create_root_rows(row(owner=ME))
     previous = TRIM_HORIZON
     for seq in range(4):
         games = unit(big(seq), previous=previous)
-        assert dynamo.commits.commit(lease(), games, NOBODY, fills_gap=False) == Committed()
+        assert dynamo.commits.commit(lease(), games, NO_PLAYERS, fills_gap=False) == Committed()
         previous = games.last
-    first = dynamo.clients.dynamodb.scan(TableName=dynamo.quarantined)
+    first = dynamo.clients.dynamodb.scan(TableName=dynamo.names.quarantine)
     assert first.get("LastEvaluatedKey"), "one page holds it all: this test shows nothing"
     assert dynamo.commits.pending() == 4
     dynamo.mark("shard-0", sequence_number(2), "discarded")

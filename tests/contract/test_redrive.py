@@ -1,39 +1,43 @@
-"""A quarantined record is counted once, whoever asks how often; and what it was stays as it came (design: 5)."""
+"""A quarantined record is counted once, however often it is redriven, and stays as it came (design: 5)."""
 
 from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
-from consumer.domain.audit import Trace
-from consumer.domain.leaderboard import Delta
-from consumer.domain.outcomes import Committed, Done, Refused
-from consumer.domain.quarantine import Act, Application, Head, Settled, Taken
+from consumer.domain.audit import AuditEntry
+from consumer.domain.fold import Delta
+from consumer.domain.quarantine import AlreadyResolved, Application, OperatorAction, QuarantineEntry, Resolution
 from consumer.domain.records import Reason
-from tests.builders import ARN, CREATED, ME, game, lease, poison, row, sequence_number, shard, wire
+from consumer.domain.replies import Committed, Done, Refused
 from tests.contract.subject import Score, Subject, unit
+from tests.support.builders import ARN, CREATED, ME, game, lease, poison, row, sequence_number, shard, wire
 
-NOBODY: frozenset[str] = frozenset()
+NO_PLAYERS: frozenset[str] = frozenset()
 NOW = CREATED + 3600
 NOW_ISO = "2026-01-31T13:00:00.000Z"
 DAY = "2026-01-31"
 
 
-def quarantined(subject: Subject, *numbers: int, at: int = 0) -> list[Head]:
-    subject.plant(row(at, owner=ME))
+def quarantined(subject: Subject, *numbers: int, at: int = 0) -> list[QuarantineEntry]:
+    subject.create_root_rows(row(at, owner=ME))
     poisons = unit(*(poison(number) for number in numbers))
-    assert subject.commits.commit(lease(at), poisons, NOBODY, fills_gap=False) == Committed()
-    return sorted(subject.ward.heads(f"shard-{at}"), key=lambda head: head.order)
+    assert subject.commits.commit(lease(at), poisons, NO_PLAYERS, fills_gap=False) == Committed()
+    return sorted(subject.quarantine.entries(f"shard-{at}"), key=lambda entry: entry.order)
 
 
-def application(head: Head, *, token: str = "mine", score: int = 12, date: str = DAY, who: str = "me") -> Application:
-    trace = Trace(who, NOW, "redrive", str(head), {"outcome": "applied"})
-    return Application(Act(head, token, trace), "foo", Delta(1, Decimal(score), date), {"score": "12"})
+def application(
+    entry: QuarantineEntry, *, token: str = "mine", score: int = 12, date: str = DAY, who: str = "me"
+) -> Application:
+    audit_entry = AuditEntry(who, NOW, "redrive", str(entry), {"outcome": "applied"})
+    return Application(
+        OperatorAction(entry, token, audit_entry), "foo", Delta(1, Decimal(score), date), {"score": "12"}
+    )
 
 
-def test_heads_and_records_as_they_came(subject: Subject) -> None:
+def test_entries_and_records_as_they_came(subject: Subject) -> None:
     one, two = quarantined(subject, 999, 1000)
-    assert one == Head(
+    assert one == QuarantineEntry(
         "shard-0",
         sequence_number(999),
         "score_type",
@@ -47,79 +51,79 @@ def test_heads_and_records_as_they_came(subject: Subject) -> None:
         None,
     )
     assert (one.shard, two.sequence_number) == (shard(), sequence_number(1000))
-    assert subject.ward.record(one) == wire(999, score=None)
-    assert subject.ward.head("shard-0", sequence_number(999)) == one
-    assert subject.ward.head("shard-0", sequence_number(5)) is None
-    assert list(subject.ward.heads("shard-1")) == []
+    assert subject.quarantine.record(one) == wire(999, score=None)
+    assert subject.quarantine.entry("shard-0", sequence_number(999)) == one
+    assert subject.quarantine.entry("shard-0", sequence_number(5)) is None
+    assert list(subject.quarantine.entries("shard-1")) == []
 
 
-def test_other_rows_of_the_table_are_no_heads(subject: Subject) -> None:
-    (head,) = quarantined(subject, 1)
+def test_other_rows_of_the_table_are_no_entries(subject: Subject) -> None:
+    (entry,) = quarantined(subject, 1)
     assert subject.commits.record_gap(shard(), sequence_number(1), CREATED)
-    assert subject.ward.apply(application(head)) == Done()
-    assert [head.sequence_number for head in subject.ward.heads()] == [sequence_number(1)]
+    assert subject.quarantine.apply(application(entry)) == Done()
+    assert [entry.sequence_number for entry in subject.quarantine.entries()] == [sequence_number(1)]
 
 
-def test_it_is_counted_marked_and_traced_at_once(subject: Subject) -> None:
-    (head,) = quarantined(subject, 1)
-    assert subject.ward.apply(application(head)) == Done()
+def test_it_is_counted_marked_and_audited_at_once(subject: Subject) -> None:
+    (entry,) = quarantined(subject, 1)
+    assert subject.quarantine.apply(application(entry)) == Done()
     assert subject.board() == {"foo": Score(Decimal(1), Decimal(12), DAY)}
-    applied = replace(head, state="applied", settled=Settled("me", NOW_ISO, {"score": "12"}))
-    assert subject.ward.head(*head_key(head)) == applied
-    assert subject.ward.record(applied) == wire(1, score=None), "what came stays"
-    assert subject.audit() == [Trace("me", NOW, "redrive", str(head), {"outcome": "applied"})]
+    applied = replace(entry, state="applied", resolution=Resolution("me", NOW_ISO, {"score": "12"}))
+    assert subject.quarantine.entry(*head_key(entry)) == applied
+    assert subject.quarantine.record(applied) == wire(1, score=None), "what came stays"
+    assert subject.audit() == [AuditEntry("me", NOW, "redrive", str(entry), {"outcome": "applied"})]
     assert subject.commits.pending() == 0
 
 
-def test_the_same_act_asked_again_is_done_and_counts_once(subject: Subject) -> None:
-    (head,) = quarantined(subject, 1)
-    assert subject.ward.apply(application(head)) == Done()
+def test_the_same_action_repeated_is_done_and_counts_once(subject: Subject) -> None:
+    (entry,) = quarantined(subject, 1)
+    assert subject.quarantine.apply(application(entry)) == Done()
     before = subject.everything()
-    assert subject.ward.apply(application(head)) == Done(), "its reply was lost"
+    assert subject.quarantine.apply(application(entry)) == Done(), "its reply was lost"
     assert subject.everything() == before
 
 
 @pytest.mark.parametrize("state", ["applied", "discarded"])
-def test_another_one_is_told_who_was_faster(subject: Subject, state: str) -> None:
-    (head,) = quarantined(subject, 1)
+def test_another_action_is_refused_with_the_entry_as_it_is(subject: Subject, state: str) -> None:
+    (entry,) = quarantined(subject, 1)
     if state == "applied":
-        assert subject.ward.apply(application(head)) == Done()
+        assert subject.quarantine.apply(application(entry)) == Done()
     else:
-        assert subject.ward.discard(application(head).act, "no game") == Done()
+        assert subject.quarantine.discard(application(entry).action, "no game") == Done()
     before = subject.everything()
-    told = subject.ward.apply(application(head, token="other", who="you"))
-    assert isinstance(told, Taken)
-    assert told.head is not None
-    assert told.head.settled is not None
-    assert (told.head.state, told.head.settled.by) == (state, "me")
+    reply = subject.quarantine.apply(application(entry, token="other", who="you"))
+    assert isinstance(reply, AlreadyResolved)
+    assert reply.entry is not None
+    assert reply.entry.resolution is not None
+    assert (reply.entry.state, reply.entry.resolution.by) == (state, "me")
     assert subject.everything() == before
 
 
 def test_a_record_without_a_row_is_not_counted(subject: Subject) -> None:
-    (head,) = quarantined(subject, 1)
+    (entry,) = quarantined(subject, 1)
     before = subject.everything()
-    gone = replace(head, sequence_number=sequence_number(2))
-    assert subject.ward.apply(application(gone)) == Taken(None)
+    gone = replace(entry, sequence_number=sequence_number(2))
+    assert subject.quarantine.apply(application(gone)) == AlreadyResolved(None)
     assert subject.everything() == before
 
 
 def test_it_adds_to_what_is_there_and_moves_the_date(subject: Subject) -> None:
-    (head,) = quarantined(subject, 1)
-    subject.plant(row(1, owner=ME))
-    assert subject.commits.commit(lease(1), unit(game(5, score="0.5")), NOBODY, fills_gap=False) == Committed()
-    assert subject.ward.apply(application(head, date="2026-02-01")) == Done()
+    (entry,) = quarantined(subject, 1)
+    subject.create_root_rows(row(1, owner=ME))
+    assert subject.commits.commit(lease(1), unit(game(5, score="0.5")), NO_PLAYERS, fills_gap=False) == Committed()
+    assert subject.quarantine.apply(application(entry, date="2026-02-01")) == Done()
     assert subject.board() == {"foo": Score(Decimal(2), Decimal("12.5"), "2026-02-01")}
 
 
 def test_a_later_date_is_kept(subject: Subject) -> None:
-    (head,) = quarantined(subject, 1)
-    subject.plant(row(1, owner=ME))
-    assert subject.commits.commit(lease(1), unit(game(5)), NOBODY, fills_gap=False) == Committed()
+    (entry,) = quarantined(subject, 1)
+    subject.create_root_rows(row(1, owner=ME))
+    assert subject.commits.commit(lease(1), unit(game(5)), NO_PLAYERS, fills_gap=False) == Committed()
     before = subject.everything()
-    early = application(head, date="2026-01-30")
-    assert subject.ward.apply(early) == Refused(later={"foo": DAY})
+    early = application(entry, date="2026-01-30")
+    assert subject.quarantine.apply(early) == Refused(later={"foo": DAY})
     assert subject.everything() == before
-    assert subject.ward.apply(replace(early, dated=False)) == Done()
+    assert subject.quarantine.apply(replace(early, dated=False)) == Done()
     assert subject.board() == {"foo": Score(Decimal(2), Decimal(162), DAY)}
 
 
@@ -134,12 +138,12 @@ def test_a_later_date_is_kept(subject: Subject) -> None:
 def test_what_the_database_refuses_stays(
     subject: Subject, attribute: str, value: Decimal | str, reason: Reason
 ) -> None:
-    (head,) = quarantined(subject, 1)
-    subject.plant(row(1, owner=ME))
-    assert subject.commits.commit(lease(1), unit(game(5)), NOBODY, fills_gap=False) == Committed()
+    (entry,) = quarantined(subject, 1)
+    subject.create_root_rows(row(1, owner=ME))
+    assert subject.commits.commit(lease(1), unit(game(5)), NO_PLAYERS, fills_gap=False) == Committed()
     subject.spoil("foo", attribute, value)
     before = subject.everything()
-    refused = subject.ward.apply(application(head))
+    refused = subject.quarantine.apply(application(entry))
     assert isinstance(refused, Refused)
     assert refused.invalid
     assert not refused.later
@@ -150,5 +154,5 @@ def test_what_the_database_refuses_stays(
     assert subject.everything() == before
 
 
-def head_key(head: Head) -> tuple[str, str]:
-    return head.shard_id, head.sequence_number
+def head_key(entry: QuarantineEntry) -> tuple[str, str]:
+    return entry.shard_id, entry.sequence_number

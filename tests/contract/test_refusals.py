@@ -1,26 +1,26 @@
-"""What the database refuses although the lease is ours: later dates, and what can never be applied."""
+"""What the database refuses although the lease is held: later dates, and what can never be applied."""
 
 from decimal import Decimal
 
 import pytest
 
-from consumer.aws.commit import DynamoCommits
-from consumer.domain.errors import Trouble, TroubleKind
-from consumer.domain.outcomes import Committed, Lost, Refused
+from consumer.aws.commits import DynamoCommits
+from consumer.domain.errors import CallFailed, FailureKind
 from consumer.domain.records import Reason
-from tests.builders import CREATED, ME, OTHER, game, lease, poison, row, sequence_number, shard
+from consumer.domain.replies import Committed, Lost, Refused
 from tests.contract.differences import NAMES_NO_SUSPECT, TAKES_LONG_KEYS
 from tests.contract.dynamo_subject import DynamoSubject
 from tests.contract.subject import Score, Subject, unit
+from tests.support.builders import CREATED, ME, OTHER, game, lease, poison, row, sequence_number, shard
 
-NOBODY: frozenset[str] = frozenset()
+NO_PLAYERS: frozenset[str] = frozenset()
 
 
 def _begin(subject: Subject, *players: str, date: str = "2026-02-01") -> None:
     """Every player has one game of that day, 10 points; the shard stands at record 100."""
-    subject.plant(row(owner=ME, checkpoint=sequence_number(99)))
+    subject.create_root_rows(row(owner=ME, checkpoint=sequence_number(99)))
     games = unit(*(game(100, player, 10, date) for player in players), previous=sequence_number(99))
-    assert subject.commits.commit(lease(), games, NOBODY, fills_gap=False) == Committed()
+    assert subject.commits.commit(lease(), games, NO_PLAYERS, fills_gap=False) == Committed()
 
 
 def test_later_dates_are_named_and_nothing_is_written(subject: Subject) -> None:
@@ -35,15 +35,15 @@ def test_later_dates_are_named_and_nothing_is_written(subject: Subject) -> None:
         poison(105),
         previous=sequence_number(100),
     )
-    told = Refused(later={"a": "2026-02-01", "c": "2026-02-01"})
-    assert subject.commits.commit(lease(), games, NOBODY, fills_gap=True) == told
-    assert subject.commits.commit(lease(), games, frozenset({"b"}), fills_gap=True) == told
+    expected = Refused(later={"a": "2026-02-01", "c": "2026-02-01"})
+    assert subject.commits.commit(lease(), games, NO_PLAYERS, fills_gap=True) == expected
+    assert subject.commits.commit(lease(), games, frozenset({"b"}), fills_gap=True) == expected
     assert subject.commits.commit(lease(), games, frozenset({"a"}), fills_gap=True) == Refused(
         later={"c": "2026-02-01"}
     )
     assert subject.everything() == before
 
-    assert subject.commits.commit(lease(), games, frozenset(told.later), fills_gap=True) == Committed()
+    assert subject.commits.commit(lease(), games, frozenset(expected.later), fills_gap=True) == Committed()
     assert subject.board() == {
         "a": Score(Decimal(2), Decimal(160), "2026-02-01"),
         "b": Score(Decimal(2), Decimal(160), "2026-02-01"),
@@ -72,7 +72,7 @@ def test_a_date_grows(subject: Subject, stored: str | None, date: str, kept: str
     else:
         subject.delete_attribute("a", "lastPlayedDate")
     games = unit(game(101, "a", 1, date), previous=sequence_number(100))
-    assert subject.commits.commit(lease(), games, NOBODY, fills_gap=False) == Committed()
+    assert subject.commits.commit(lease(), games, NO_PLAYERS, fills_gap=False) == Committed()
     assert subject.board() == {"a": Score(Decimal(2), Decimal(11), kept)}
 
 
@@ -84,7 +84,7 @@ def test_a_stored_date_that_is_none_makes_its_player_suspect(subject: Subject, s
     subject.spoil("a", "lastPlayedDate", stored)
     before = subject.everything()
     games = unit(game(101, "a"), game(102, "b", date="2026-02-02"), game(103, "c"), previous=sequence_number(100))
-    reply = subject.commits.commit(lease(), games, NOBODY, fills_gap=False)
+    reply = subject.commits.commit(lease(), games, NO_PLAYERS, fills_gap=False)
     assert isinstance(reply, Refused)
     assert reply.invalid
     assert (reply.later, reply.conflict, reply.suspects) == ({}, False, frozenset({"a"}))
@@ -94,11 +94,11 @@ def test_a_stored_date_that_is_none_makes_its_player_suspect(subject: Subject, s
     assert _reason(subject, "c") is None
 
 
-def test_later_dates_and_bad_ones_are_told_apart(subject: Subject) -> None:
+def test_later_dates_and_bad_ones_are_distinguished(subject: Subject) -> None:
     _begin(subject, "a", "b")
     subject.spoil("a", "lastPlayedDate", "someday")
     games = unit(game(101, "a"), game(102, "b"), previous=sequence_number(100))
-    reply = subject.commits.commit(lease(), games, NOBODY, fills_gap=False)
+    reply = subject.commits.commit(lease(), games, NO_PLAYERS, fills_gap=False)
     assert isinstance(reply, Refused)
     assert (set(reply.later), set(reply.suspects)) == ({"b"}, {"a"})
     assert reply.invalid
@@ -110,7 +110,7 @@ def test_a_stored_number_of_another_type(subject: Subject, attribute: str) -> No
     subject.spoil("a", attribute, "many")
     before = subject.everything()
     games = unit(game(101, "b"), game(102, "a"), game(103, "c"), previous=sequence_number(100))
-    reply = subject.commits.commit(lease(), games, NOBODY, fills_gap=False)
+    reply = subject.commits.commit(lease(), games, NO_PLAYERS, fills_gap=False)
     assert isinstance(reply, Refused)
     assert reply.invalid
     assert (reply.later, reply.conflict) == ({}, False)
@@ -121,7 +121,7 @@ def test_a_stored_number_of_another_type(subject: Subject, attribute: str) -> No
     assert _reason(subject, "c") is None
 
 
-def test_a_lost_lease_is_told_before_anything_else(subject: Subject) -> None:
+def test_a_lost_lease_comes_before_anything_else(subject: Subject) -> None:
     _begin(subject, "late", "bad", "worse")
     subject.spoil("bad", "totalScore", "many")
     subject.spoil("worse", "lastPlayedDate", "someday")
@@ -130,17 +130,17 @@ def test_a_lost_lease_is_told_before_anything_else(subject: Subject) -> None:
     for players in (("late",), ("worse",), ("late", "worse"), ("bad", "late", "worse"), ("bad",)):
         games = unit(*(game(101, player) for player in players), previous=sequence_number(100))
         for mine in (lease(owner=OTHER), lease(epoch=8)):
-            assert subject.commits.commit(mine, games, NOBODY, fills_gap=False) == Lost(stored), players
+            assert subject.commits.commit(mine, games, NO_PLAYERS, fills_gap=False) == Lost(stored), players
     assert subject.everything() == before
 
 
 def test_a_later_date_beside_what_can_never_be_applied(subject: Subject) -> None:
-    """Which is told first is open; both are told at last."""
+    """Which of the two comes first is open; in the end both are expected."""
     _begin(subject, "late", "bad")
     subject.spoil("bad", "totalScore", "many")
     before = subject.everything()
     games = unit(game(101, "late"), game(102, "bad", date="2026-02-02"), previous=sequence_number(100))
-    reply = subject.commits.commit(lease(), games, NOBODY, fills_gap=False)
+    reply = subject.commits.commit(lease(), games, NO_PLAYERS, fills_gap=False)
     assert isinstance(reply, Refused)
     assert reply.later.keys() == {"late"} or (reply.invalid and not reply.later)
     assert subject.everything() == before
@@ -153,10 +153,10 @@ def test_a_later_date_beside_what_can_never_be_applied(subject: Subject) -> None
 
 def test_a_key_too_long_is_refused_with_its_player(subject: Subject) -> None:
     """Decoding lets none through; if one came, it would be found."""
-    subject.plant(row(owner=ME))
+    subject.create_root_rows(row(owner=ME))
     before = subject.everything()
     long = "x" * 2049
-    reply = subject.commits.commit(lease(), unit(game(1), game(2, long)), NOBODY, fills_gap=False)
+    reply = subject.commits.commit(lease(), unit(game(1), game(2, long)), NO_PLAYERS, fills_gap=False)
     if subject.has(TAKES_LONG_KEYS):
         assert reply == Committed()
         return
@@ -169,24 +169,24 @@ def test_a_key_too_long_is_refused_with_its_player(subject: Subject) -> None:
 @pytest.mark.parametrize("number", ["9" * 39, "1E+126", "1E-131"])
 def test_a_number_past_the_range_is_refused(dynamo: DynamoSubject, number: str) -> None:
     """The fold makes none; if it did, nothing would be rounded. (The fakes take what the fold can make.)"""
-    dynamo.plant(row(owner=ME))
+    dynamo.create_root_rows(row(owner=ME))
     before = dynamo.everything()
-    reply = dynamo.commits.commit(lease(), unit(game(1, score=number)), NOBODY, fills_gap=False)
+    reply = dynamo.commits.commit(lease(), unit(game(1, score=number)), NO_PLAYERS, fills_gap=False)
     assert isinstance(reply, Refused)
     assert reply.invalid
     assert dynamo.everything() == before
 
 
-def test_a_table_of_another_key_is_trouble(dynamo: DynamoSubject) -> None:
-    """No record is to blame when the leaderboard is another table by now."""
-    other = DynamoCommits(dynamo.clients.dynamodb, dynamo.leases, dynamo.quarantined, dynamo.quarantined)
-    with pytest.raises(Trouble) as raised:
+def test_a_table_of_another_key_is_a_failed_call(dynamo: DynamoSubject) -> None:
+    """No record is to blame when the leaderboard is another table now."""
+    other = DynamoCommits(dynamo.clients.dynamodb, dynamo.names._replace(leaderboard=dynamo.names.quarantine))
+    with pytest.raises(CallFailed) as raised:
         other.examine(game(1))
-    assert raised.value.kind is TroubleKind.REJECTED
-    gone = DynamoCommits(dynamo.clients.dynamodb, dynamo.leases, "no-such-table", dynamo.quarantined)
-    with pytest.raises(Trouble) as raised:
+    assert raised.value.kind is FailureKind.REJECTED
+    gone = DynamoCommits(dynamo.clients.dynamodb, dynamo.names._replace(leaderboard="no-such-table"))
+    with pytest.raises(CallFailed) as raised:
         gone.examine(game(1))
-    assert raised.value.kind is TroubleKind.MISSING
+    assert raised.value.kind is FailureKind.MISSING
 
 
 def _reason(subject: Subject, player: str) -> Reason | None:

@@ -1,4 +1,4 @@
-"""A replay counts a batch once, where the one before it ended, by the states of then; or not at all (design: 6)."""
+"""A replay counts a batch once, where the one before ended, with the states it relies on; or not at all (design: 6)."""
 
 import threading
 from dataclasses import replace
@@ -7,28 +7,28 @@ from decimal import Decimal
 import pytest
 
 from consumer.aws.replay import DynamoReplays
-from consumer.domain.audit import Trace
-from consumer.domain.leaderboard import Limits, cut
+from consumer.domain.audit import AuditEntry
+from consumer.domain.fold import Limits, cut
 from consumer.domain.operator_ports import Replays
-from consumer.domain.outcomes import Committed, Done, Refused
 from consumer.domain.position import SHARD_END, TRIM_HORIZON
 from consumer.domain.records import Entry
 from consumer.domain.replay import Batch, Changed, Mode, Overtaken, Progress, Range
-from tests.builders import CREATED, ME, game, ignored, lease, poison, row, sequence_number, shard
+from consumer.domain.replies import Committed, Done, Refused
 from tests.contract.dynamo_subject import DynamoSubject
 from tests.contract.fake_subject import FakeSubject
 from tests.contract.subject import Score, Subject, unit
-from tests.fakes import FakeReplays
+from tests.support.builders import CREATED, ME, game, ignored, lease, poison, row, sequence_number, shard
+from tests.support.fakes import FakeReplays
 
-NOBODY: frozenset[str] = frozenset()
-TRACE = Trace("me", CREATED + 9, "replay", "somewhere", {"outcome": "started"})
+NO_PLAYERS: frozenset[str] = frozenset()
+AUDIT_ENTRY = AuditEntry("me", CREATED + 9, "replay", "somewhere", {"outcome": "started"})
 DAY = "2026-01-31"
 
 
 @pytest.fixture
 def replays(subject: Subject) -> Replays:
     if isinstance(subject, DynamoSubject):
-        return DynamoReplays(subject.clients.dynamodb, subject.leases, subject.quarantined, threading.Event())
+        return DynamoReplays(subject.clients.dynamodb, subject.names, threading.Event())
     assert isinstance(subject, FakeSubject)
     return FakeReplays(subject._tables)
 
@@ -36,12 +36,12 @@ def replays(subject: Subject) -> Replays:
 def progress(subject: Subject, **changes: object) -> Progress:
     made = Progress(
         shard=shard(),
-        target=subject.names[1],
+        target=subject.names.leaderboard,
         mode=Mode.RECOUNT,
         range=Range(TRIM_HORIZON, SHARD_END),
-        asked="LATEST",
+        requested_last="LATEST",
         position=TRIM_HORIZON,
-        act="act",
+        replay_id="replay",
         runner="mine",
         who="me",
         started_at=CREATED,
@@ -52,7 +52,7 @@ def progress(subject: Subject, **changes: object) -> Progress:
 
 def begun(subject: Subject, replays: Replays, **changes: object) -> Progress:
     made = progress(subject, **changes)
-    assert replays.put(None, made, TRACE) == Done()
+    assert replays.put(None, made, AUDIT_ENTRY) == Done()
     return made
 
 
@@ -61,73 +61,75 @@ def batch(*entries: Entry, states: dict[str, str] | None = None, skipped: dict[s
 
 
 def quarantined(subject: Subject, *numbers: int) -> None:
-    subject.plant(row(owner=ME))
+    subject.create_root_rows(row(owner=ME))
     poisons = unit(*(poison(number) for number in numbers))
-    assert subject.commits.commit(lease(), poisons, NOBODY, fills_gap=False) == Committed()
+    assert subject.commits.commit(lease(), poisons, NO_PLAYERS, fills_gap=False) == Committed()
 
 
-def test_the_row_is_put_once_and_told(subject: Subject, replays: Replays) -> None:
-    assert replays.progress(shard(), subject.names[1]) is None
+def test_the_row_is_put_once_and_read(subject: Subject, replays: Replays) -> None:
+    assert replays.progress(shard(), subject.names.leaderboard) is None
     made = begun(subject, replays)
-    assert replays.progress(shard(), subject.names[1]) == made
-    assert replays.progress(shard(1), subject.names[1]) is None
+    assert replays.progress(shard(), subject.names.leaderboard) == made
+    assert replays.progress(shard(1), subject.names.leaderboard) is None
     assert replays.progress(shard(), "another-board") is None
-    assert replays.put(None, made, TRACE) == Done(), "its reply was lost"
-    assert replays.put(None, replace(made, runner="yours"), TRACE) == Overtaken(made), "of two that begin, one does"
-    assert replays.progress(shard(), subject.names[1]) == made
+    assert replays.put(None, made, AUDIT_ENTRY) == Done(), "its reply was lost"
+    assert replays.put(None, replace(made, runner="yours"), AUDIT_ENTRY) == Overtaken(made), (
+        "of two runs that begin, one does"
+    )
+    assert replays.progress(shard(), subject.names.leaderboard) == made
 
 
 def test_a_batch_moves_the_row_and_counts(subject: Subject, replays: Replays) -> None:
     before = begun(subject, replays)
     counted = batch(game(1), game(2, "bar", "0.5"), ignored(3), game(4), skipped={sequence_number(3): "refused"})
-    assert replays.count(before, counted, NOBODY) == Committed()
+    assert replays.count(before, counted, NO_PLAYERS) == Committed()
     assert subject.board() == {
         "foo": Score(Decimal(2), Decimal(300), DAY),
         "bar": Score(Decimal(1), Decimal("0.5"), DAY),
     }
     after = replace(before, position=sequence_number(4), games=3, skipped=1)
     assert before.after(counted) == after
-    assert replays.progress(shard(), subject.names[1]) == after
+    assert replays.progress(shard(), subject.names.leaderboard) == after
 
 
 def test_a_repeated_batch_counts_nothing(subject: Subject, replays: Replays) -> None:
     before = begun(subject, replays)
     counted = batch(game(1))
-    assert replays.count(before, counted, NOBODY) == Committed()
+    assert replays.count(before, counted, NO_PLAYERS) == Committed()
     board = subject.board()
-    assert replays.count(before, counted, NOBODY) == Overtaken(before.after(counted))
+    assert replays.count(before, counted, NO_PLAYERS) == Overtaken(before.after(counted))
     assert subject.board() == board
 
 
-def test_who_was_overtaken_counts_nothing(subject: Subject, replays: Replays) -> None:
+def test_a_run_that_was_overtaken_counts_nothing(subject: Subject, replays: Replays) -> None:
     mine = begun(subject, replays)
     yours = replace(mine, runner="yours")
-    assert replays.put(mine, yours, TRACE) == Done()
-    assert replays.count(mine, batch(game(1)), NOBODY) == Overtaken(yours), "at the very same position"
-    assert replays.put(mine, replace(mine, running=False), TRACE) == Overtaken(yours)
+    assert replays.put(mine, yours, AUDIT_ENTRY) == Done()
+    assert replays.count(mine, batch(game(1)), NO_PLAYERS) == Overtaken(yours), "at the very same position"
+    assert replays.put(mine, replace(mine, running=False), AUDIT_ENTRY) == Overtaken(yours)
     assert subject.board() == {}
-    assert replays.count(yours, batch(game(1)), NOBODY) == Committed()
+    assert replays.count(yours, batch(game(1)), NO_PLAYERS) == Committed()
 
 
 def test_a_row_that_has_moved_is_not_taken_over_as_it_was(subject: Subject, replays: Replays) -> None:
     seen = begun(subject, replays)
-    assert replays.count(seen, batch(game(1)), NOBODY) == Committed()
+    assert replays.count(seen, batch(game(1)), NO_PLAYERS) == Committed()
     moved = replace(seen, position=sequence_number(1), games=1)
-    assert replays.put(seen, replace(seen, runner="yours"), TRACE) == Overtaken(moved)
-    assert replays.progress(shard(), subject.names[1]) == moved
+    assert replays.put(seen, replace(seen, runner="yours"), AUDIT_ENTRY) == Overtaken(moved)
+    assert replays.progress(shard(), subject.names.leaderboard) == moved
 
 
 def test_an_end_is_written_once(subject: Subject, replays: Replays) -> None:
     running = begun(subject, replays)
     ended = replace(running, running=False, position=SHARD_END)
-    assert replays.put(running, ended, TRACE) == Done()
-    assert replays.put(running, ended, TRACE) == Done(), "its reply was lost"
-    assert replays.progress(shard(), subject.names[1]) == ended
-    assert replays.count(running, batch(game(1)), NOBODY) == Overtaken(ended)
+    assert replays.put(running, ended, AUDIT_ENTRY) == Done()
+    assert replays.put(running, ended, AUDIT_ENTRY) == Done(), "its reply was lost"
+    assert replays.progress(shard(), subject.names.leaderboard) == ended
+    assert replays.count(running, batch(game(1)), NO_PLAYERS) == Overtaken(ended)
 
 
 def test_a_row_that_is_gone_counts_nothing(subject: Subject, replays: Replays) -> None:
-    assert replays.count(progress(subject), batch(game(1)), NOBODY) == Overtaken(None)
+    assert replays.count(progress(subject), batch(game(1)), NO_PLAYERS) == Overtaken(None)
     assert subject.board() == {}
 
 
@@ -138,39 +140,39 @@ def test_a_quarantine_row_with_another_state_by_now(subject: Subject, replays: R
     two, three = sequence_number(2), sequence_number(3)
     counted = batch(game(1), ignored(2), ignored(3), states={two: "pending", three: "pending"})
     subject.mark("shard-0", three, now)
-    assert replays.count(before, counted, NOBODY) == Changed(frozenset([three]))
-    assert (subject.board(), replays.progress(shard(), subject.names[1])) == ({}, before)
+    assert replays.count(before, counted, NO_PLAYERS) == Changed(frozenset([three]))
+    assert (subject.board(), replays.progress(shard(), subject.names.leaderboard)) == ({}, before)
     agreed = replace(counted, states={two: "pending", three: now})
-    assert replays.count(before, agreed, NOBODY) == Committed()
+    assert replays.count(before, agreed, NO_PLAYERS) == Committed()
     assert subject.board() == {"foo": Score(Decimal(1), Decimal(150), DAY)}
 
 
 def test_a_quarantine_row_that_is_gone(subject: Subject, replays: Replays) -> None:
     before = begun(subject, replays)
     counted = batch(ignored(2), states={sequence_number(2): "pending"})
-    assert replays.count(before, counted, NOBODY) == Changed(frozenset([sequence_number(2)]))
+    assert replays.count(before, counted, NO_PLAYERS) == Changed(frozenset([sequence_number(2)]))
 
 
 def test_a_date_never_goes_back(subject: Subject, replays: Replays) -> None:
     before = begun(subject, replays)
-    assert replays.count(before, batch(game(1, date="2026-02-01"), game(1, "bar")), NOBODY) == Committed()
+    assert replays.count(before, batch(game(1, date="2026-02-01"), game(1, "bar")), NO_PLAYERS) == Committed()
     now = before.after(batch(game(1), game(1, "bar")))
     earlier = batch(game(2), game(3, "bar"))
-    assert replays.count(now, earlier, NOBODY) == Refused(later={"foo": "2026-02-01"})
+    assert replays.count(now, earlier, NO_PLAYERS) == Refused(later={"foo": "2026-02-01"})
     assert replays.count(now, earlier, frozenset(["foo"])) == Committed()
     assert subject.board()["foo"] == Score(Decimal(2), Decimal(300), "2026-02-01")
 
 
-def test_what_the_database_refuses_is_told(subject: Subject, replays: Replays) -> None:
+def test_what_the_database_refuses_is_reported(subject: Subject, replays: Replays) -> None:
     before = begun(subject, replays)
-    assert replays.count(before, batch(game(1)), NOBODY) == Committed()
+    assert replays.count(before, batch(game(1)), NO_PLAYERS) == Committed()
     subject.spoil("foo", "lastPlayedDate", "when")
     now = before.after(batch(game(1)))
-    refused = replays.count(now, batch(game(2)), NOBODY)
+    refused = replays.count(now, batch(game(2)), NO_PLAYERS)
     assert isinstance(refused, Refused)
     assert refused.invalid
     assert refused.suspects == {"foo"}
-    assert replays.progress(shard(), subject.names[1]) == now
+    assert replays.progress(shard(), subject.names.leaderboard) == now
 
 
 def test_a_full_batch_fits_a_transaction(subject: Subject, replays: Replays) -> None:
@@ -178,5 +180,5 @@ def test_a_full_batch_fits_a_transaction(subject: Subject, replays: Replays) -> 
     before = begun(subject, replays)
     states = {sequence_number(number): "pending" for number in range(1, 31)}
     entries = [ignored(number) for number in range(1, 31)] + [game(number, f"p{number}") for number in range(31, 100)]
-    assert replays.count(before, batch(*entries, states=states), NOBODY) == Committed()
+    assert replays.count(before, batch(*entries, states=states), NO_PLAYERS) == Committed()
     assert len(subject.board()) == 69

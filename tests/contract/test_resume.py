@@ -1,20 +1,20 @@
-"""A person closes a shard's circuit, once a halt, and the owner is made to look (design: 5)."""
+"""An operator closes a shard's circuit, once per halt, and the owner notices at once (design: 5)."""
 
 from dataclasses import replace
 
-from consumer.domain.audit import Trace
+from consumer.domain.audit import AuditEntry
 from consumer.domain.breaker import Circuit
 from consumer.domain.leases import LeaseRow
-from consumer.domain.outcomes import Done, Lost
-from tests.builders import CREATED, ME, lease, row, sequence_number, shard
+from consumer.domain.replies import Done, Lost
 from tests.contract.subject import Subject
+from tests.support.builders import CREATED, ME, lease, row, sequence_number, shard
 
 AT = sequence_number(100)
-TRACE = Trace("me", CREATED + 9, "resume", str(shard()), {"outcome": "resumed"})
+AUDIT_ENTRY = AuditEntry("me", CREATED + 9, "resume", str(shard()), {"outcome": "resumed"})
 
 
 def halted(subject: Subject, resumes: int = 0) -> LeaseRow:
-    subject.plant(replace(row(owner=ME, checkpoint=AT, created=CREATED), circuit=Circuit(resumes=resumes)))
+    subject.create_root_rows(replace(row(owner=ME, checkpoint=AT, created=CREATED), circuit=Circuit(resumes=resumes)))
     assert subject.commits.halt(lease(), AT, resumes, CREATED + 5) == Done()
     return now(subject)
 
@@ -25,66 +25,66 @@ def now(subject: Subject) -> LeaseRow:
     return found
 
 
-def test_the_circuit_is_closed_and_the_owner_looks(subject: Subject) -> None:
+def test_the_circuit_is_closed_and_the_counter_of_changes_raised(subject: Subject) -> None:
     before = halted(subject)
-    changes = subject.membership.look().changes
-    assert subject.circuits.resume(before, None, "mine", TRACE) == Done()
+    changes = subject.membership.read_members().changes
+    assert subject.circuits.resume(before, None, "mine", AUDIT_ENTRY) == Done()
     assert now(subject) == replace(before, circuit=Circuit(resumes=1)), "owner, epoch and checkpoint stay"
-    assert subject.membership.look().changes == changes + 1
-    assert subject.audit() == [TRACE]
+    assert subject.membership.read_members().changes == changes + 1
+    assert subject.audit() == [AUDIT_ENTRY]
 
 
-def test_it_lets_through_what_is_told(subject: Subject) -> None:
+def test_it_lets_all_records_up_to_a_position_pass(subject: Subject) -> None:
     before = halted(subject, resumes=2)
-    assert subject.circuits.resume(before, sequence_number(300), "mine", TRACE) == Done()
+    assert subject.circuits.resume(before, sequence_number(300), "mine", AUDIT_ENTRY) == Done()
     assert now(subject).circuit == Circuit(free_to=sequence_number(300), resumes=3)
 
 
-def test_the_same_act_asked_again_is_done(subject: Subject) -> None:
+def test_the_same_action_repeated_is_done(subject: Subject) -> None:
     before = halted(subject)
-    assert subject.circuits.resume(before, None, "mine", TRACE) == Done()
+    assert subject.circuits.resume(before, None, "mine", AUDIT_ENTRY) == Done()
     after = subject.everything()
-    assert subject.circuits.resume(before, None, "mine", TRACE) == Done()
+    assert subject.circuits.resume(before, None, "mine", AUDIT_ENTRY) == Done()
     assert subject.everything() == after
 
 
-def test_another_one_is_told_that_it_is_closed(subject: Subject) -> None:
+def test_another_action_on_a_closed_circuit_is_lost(subject: Subject) -> None:
     before = halted(subject)
-    assert subject.circuits.resume(before, None, "mine", TRACE) == Done()
+    assert subject.circuits.resume(before, None, "mine", AUDIT_ENTRY) == Done()
     after = subject.everything()
-    assert subject.circuits.resume(before, None, "other", TRACE) == Lost(now(subject))
+    assert subject.circuits.resume(before, None, "other", AUDIT_ENTRY) == Lost(now(subject))
     assert subject.everything() == after
 
 
-def test_a_later_halt_is_not_closed_by_who_has_not_seen_it(subject: Subject) -> None:
+def test_a_later_halt_is_not_closed_by_an_action_on_an_earlier_one(subject: Subject) -> None:
     before = halted(subject)
-    assert subject.circuits.resume(before, None, "other", TRACE) == Done()
+    assert subject.circuits.resume(before, None, "other", AUDIT_ENTRY) == Done()
     assert subject.commits.halt(lease(), AT, 1, CREATED + 50) == Done()
     after = subject.everything()
-    assert subject.circuits.resume(before, sequence_number(900), "mine", TRACE) == Lost(now(subject))
+    assert subject.circuits.resume(before, sequence_number(900), "mine", AUDIT_ENTRY) == Lost(now(subject))
     assert subject.everything() == after
 
 
 def test_a_row_that_was_made_again_and_halted_again_is_another_halt(subject: Subject) -> None:
-    """It counts its resumes from the beginning; a late repetition must not close what nobody has seen."""
+    """It counts its resumes from the beginning; a late repetition must not close a halt that no operator has seen."""
     before = halted(subject)
-    assert subject.circuits.resume(before, None, "mine", TRACE) == Done()
+    assert subject.circuits.resume(before, None, "mine", AUDIT_ENTRY) == Done()
     subject.delete_row(shard())
-    subject.plant(row(owner=ME, checkpoint=AT, created=CREATED))
+    subject.create_root_rows(row(owner=ME, checkpoint=AT, created=CREATED))
     assert subject.commits.halt(lease(), AT, 0, CREATED + 50) == Done()
     after = subject.everything()
-    assert subject.circuits.resume(before, None, "mine", TRACE) == Lost(now(subject))
+    assert subject.circuits.resume(before, None, "mine", AUDIT_ENTRY) == Lost(now(subject))
     assert subject.everything() == after
 
 
-def test_a_shard_that_is_not_halted_is_left_alone(subject: Subject) -> None:
-    subject.plant(row(owner=ME, checkpoint=AT))
+def test_a_shard_that_is_not_halted_stays_as_it_is(subject: Subject) -> None:
+    subject.create_root_rows(row(owner=ME, checkpoint=AT))
     before = subject.everything()
-    assert subject.circuits.resume(row(owner=ME), sequence_number(300), "mine", TRACE) == Lost(now(subject))
+    assert subject.circuits.resume(row(owner=ME), sequence_number(300), "mine", AUDIT_ENTRY) == Lost(now(subject))
     assert subject.everything() == before
 
 
 def test_a_shard_without_a_row_is_not_made(subject: Subject) -> None:
     before = subject.everything()
-    assert subject.circuits.resume(row(), None, "mine", TRACE) == Lost(None)
+    assert subject.circuits.resume(row(), None, "mine", AUDIT_ENTRY) == Lost(None)
     assert subject.everything() == before

@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 
 from consumer.aws.clients import resolution_seconds
-from consumer.aws.stream import DynamoStreams
-from consumer.domain.errors import Trouble, TroubleKind
+from consumer.aws.streams import DynamoStreams
+from consumer.domain.errors import CallFailed, FailureKind
 from consumer.domain.leases import Shard
-from consumer.domain.outcomes import ListedShard
 from consumer.domain.position import TRIM_HORIZON, is_sequence_number, rank
 from consumer.domain.records import Game, Ignored, Outcome, Poison, Rules, decode
+from consumer.domain.replies import ListedShard
 from tests.contract.differences import LOSES_EMPTY_MAPS
 from tests.contract.dynamo_subject import DynamoSubject
 from tests.contract.subject import Subject
-from tests.fakes import decoded
+from tests.support.fakes import decoded
 
 Wire = Mapping[str, Any]
 
@@ -69,7 +69,7 @@ def test_a_listing(subject: Subject) -> None:
     assert listing.served_at == int(listing.served_at), "a Date has whole seconds"
 
 
-def test_from_the_horizon_and_on(subject: Subject) -> None:
+def test_from_the_horizon(subject: Subject) -> None:
     shard = subject.make_source()
     first = [item(number) for number in range(5)]
     subject.write(first)
@@ -108,7 +108,7 @@ def test_a_page_read_twice_is_the_same(subject: Subject) -> None:
     assert subject.streams.read(iterator, 3).records == subject.streams.read(iterator, 3).records
 
 
-def test_a_page_decoded_says_what_its_records_say(subject: Subject) -> None:
+def test_a_page_is_decoded_as_its_records_are(subject: Subject) -> None:
     shard = subject.make_source()
     subject.write([item(1), item(2, playerId={"S": "é"}), item(3, score={"S": "many"}), item(4)])
     subject.remove(item(4)["gameId"]["S"])
@@ -139,8 +139,8 @@ def test_more_records_than_a_page_holds(subject: Subject, limit: int) -> None:
 def test_more_bytes_than_a_page_holds(subject: Subject) -> None:
     shard = subject.make_source()
     written = [item(number, text={"S": str(number) * 390_000}) for number in range(5)]
-    for each in written:
-        subject.write([each])
+    for big_item in written:
+        subject.write([big_item])
     records, _ = read_all(subject, subject.streams.open(shard, TRIM_HORIZON), 5)
     assert images(records) == written
 
@@ -177,7 +177,7 @@ def test_every_type_of_attribute_as_it_was_written(subject: Subject) -> None:
         assert (sorted(found) if tag in ("SS", "NS", "BS") else found) == inner, name
 
 
-def test_what_a_record_says_besides(subject: Subject) -> None:
+def test_what_else_a_record_holds(subject: Subject) -> None:
     shard = subject.make_source()
     began = time.time()
     subject.write([item(1)])
@@ -215,9 +215,9 @@ def test_changes_and_removals_are_records_too(subject: Subject) -> None:
 def test_a_shard_that_is_not_there(subject: Subject) -> None:
     shard = subject.make_source()
     other = shard._replace(shard_id="shardId-00000000000000000000-ffffffff")
-    with pytest.raises(Trouble) as raised:
+    with pytest.raises(CallFailed) as raised:
         subject.streams.open(other, TRIM_HORIZON)
-    assert raised.value.kind is TroubleKind.MISSING
+    assert raised.value.kind is FailureKind.MISSING
 
 
 def test_a_stream_that_is_not_there(subject: Subject) -> None:
@@ -229,17 +229,17 @@ def test_a_stream_that_is_not_there(subject: Subject) -> None:
         lambda: subject.streams.open(other, TRIM_HORIZON),
         lambda: subject.streams.find_children(other),
     ):
-        with pytest.raises(Trouble) as raised:
+        with pytest.raises(CallFailed) as raised:
             ask()
-        assert raised.value.kind is TroubleKind.MISSING
+        assert raised.value.kind is FailureKind.MISSING
 
 
 @pytest.mark.parametrize("iterator", ["garbage", "a|b", "x" * 500])
-def test_what_is_no_iterator_is_trouble(subject: Subject, iterator: str) -> None:
+def test_what_is_no_iterator_is_a_failed_call(subject: Subject, iterator: str) -> None:
     subject.make_source()
-    with pytest.raises(Trouble) as raised:
+    with pytest.raises(CallFailed) as raised:
         subject.streams.read(iterator, 1000)
-    assert raised.value.kind is TroubleKind.REJECTED
+    assert raised.value.kind is FailureKind.REJECTED
 
 
 def test_an_open_shard_has_no_children_yet_and_is_no_leaf(subject: Subject) -> None:
@@ -272,7 +272,7 @@ def test_a_stream_that_is_switched_off_ends_in_a_leaf(subject: Subject, records:
 
 
 def test_two_readers_over_one_client(dynamo: DynamoSubject) -> None:
-    """A second one does not take the answers' bodies away from the first."""
+    """A second one does not take the replies' bodies away from the first."""
     shard = dynamo.make_source()
     dynamo.write([item(1)])
     for streams in (DynamoStreams(dynamo.clients.streams), dynamo.streams):
@@ -280,7 +280,7 @@ def test_two_readers_over_one_client(dynamo: DynamoSubject) -> None:
         assert images(list(page.records)) == [item(1)]
 
 
-def test_from_a_record_on(subject: Subject) -> None:
+def test_from_a_record(subject: Subject) -> None:
     shard = subject.make_source()
     subject.write([item(number) for number in range(5)])
     records, _ = read_all(subject, subject.streams.open(shard, TRIM_HORIZON), 5)

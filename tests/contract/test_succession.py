@@ -1,13 +1,13 @@
-"""A stream that is switched off and on again is another stream, read beside the one before."""
+"""A stream that is switched off and on again is another stream, read beside the one before it."""
 
 import time
 
 import pytest
 
-from consumer.domain.errors import Trouble, TroubleKind
+from consumer.domain.errors import CallFailed, FailureKind
 from consumer.domain.leases import Shard
-from consumer.domain.outcomes import ListedShard
 from consumer.domain.position import TRIM_HORIZON
+from consumer.domain.replies import ListedShard
 from tests.contract.subject import Subject
 from tests.contract.test_streams import images, item, read_all
 
@@ -16,9 +16,9 @@ def test_the_tables_stream_is_found(subject: Subject) -> None:
     first = subject.make_source()
     assert subject.streams.find_stream() == first.stream_arn
     subject.switch_off()
-    with pytest.raises(Trouble) as raised:
+    with pytest.raises(CallFailed) as raised:
         subject.streams.find_stream()
-    assert raised.value.kind is TroubleKind.MISSING
+    assert raised.value.kind is FailureKind.MISSING
     second = subject.switch_on()
     assert second.stream_arn != first.stream_arn
     assert subject.streams.find_stream() == second.stream_arn
@@ -52,6 +52,6 @@ def test_a_stream_that_is_gone_and_has_a_successor_ends_in_leaves(subject: Subje
     assert (children.shard_ids, children.leaf) == ((), True)
     assert abs(children.served_at - time.time()) < 5
     for ask in (lambda: subject.streams.list_shards(gone.stream_arn), lambda: subject.streams.open(gone, TRIM_HORIZON)):
-        with pytest.raises(Trouble) as raised:
+        with pytest.raises(CallFailed) as raised:
             ask()
-        assert raised.value.kind is TroubleKind.MISSING
+        assert raised.value.kind is FailureKind.MISSING

@@ -1,4 +1,4 @@
-"""The tables are made once, and a wrong one is refused with a sentence that says what was found."""
+"""The tables are created once, and a wrong one is refused with a sentence that says what was found."""
 
 import secrets
 import threading
@@ -8,14 +8,14 @@ import pytest
 
 from consumer.aws.tables import LEADERBOARD_KEYS, LEASE_KEYS, QUARANTINE_KEYS, Keys, TableReport
 from consumer.domain.errors import StartRefused, UnsafeRefused
-from tests.builders import ME, game, lease, row
 from tests.contract.differences import NO_RECOVERY
 from tests.contract.dynamo_subject import DynamoSubject
 from tests.contract.subject import unit
+from tests.support.builders import ME, game, lease, row
 
 
 @pytest.mark.parametrize("keys", [LEADERBOARD_KEYS, LEASE_KEYS, QUARANTINE_KEYS])
-def test_a_table_is_made_once(dynamo: DynamoSubject, keys: Keys) -> None:
+def test_a_table_is_created_once(dynamo: DynamoSubject, keys: Keys) -> None:
     name = f"made-{secrets.token_hex(4)}"
     note = "this engine has no point-in-time recovery" if dynamo.has(NO_RECOVERY) else None
     assert dynamo.tables.ensure(name, keys) == TableReport(name, created=True, note=note)
@@ -29,8 +29,8 @@ def test_a_table_is_made_once(dynamo: DynamoSubject, keys: Keys) -> None:
     dynamo.tables.check(name, keys, "CONSUMER_SOME_TABLE")
 
 
-def test_making_it_again_leaves_what_is_in_it(dynamo: DynamoSubject) -> None:
-    dynamo.plant(row(owner=ME))
+def test_creating_it_again_leaves_its_items(dynamo: DynamoSubject) -> None:
+    dynamo.create_root_rows(row(owner=ME))
     dynamo.commits.commit(lease(), unit(game(1)), frozenset(), fills_gap=False)
     before = dynamo.everything()
     for name, keys in zip(dynamo.names, (LEASE_KEYS, LEADERBOARD_KEYS, QUARANTINE_KEYS), strict=True):
@@ -38,7 +38,7 @@ def test_making_it_again_leaves_what_is_in_it(dynamo: DynamoSubject) -> None:
     assert dynamo.everything() == before
 
 
-def test_of_several_that_make_it_one_does(dynamo: DynamoSubject) -> None:
+def test_of_several_commands_that_create_a_table_one_does(dynamo: DynamoSubject) -> None:
     name = f"made-{secrets.token_hex(4)}"
     start = threading.Barrier(3)
 
@@ -84,36 +84,36 @@ def test_a_table_that_is_not_there(dynamo: DynamoSubject) -> None:
 
 def test_a_source_and_its_stream(dynamo: DynamoSubject) -> None:
     arn = dynamo.make_source().stream_arn
-    assert dynamo.tables.find_stream(dynamo.source) == arn
+    assert dynamo.tables.require_stream(dynamo.source) == arn
     dynamo.tables.check_stream(arn)
 
 
 def test_a_source_that_is_not_there_or_has_no_stream(dynamo: DynamoSubject) -> None:
     with pytest.raises(StartRefused, match=r"no-such-table \(CONSUMER_SOURCE_TABLE\) does not exist"):
-        dynamo.tables.find_stream("no-such-table")
-    with pytest.raises(StartRefused, match=f"the stream of table {dynamo.leaderboard} is off: switch it on"):
-        dynamo.tables.find_stream(dynamo.leaderboard)
+        dynamo.tables.require_stream("no-such-table")
+    with pytest.raises(StartRefused, match=f"the stream of table {dynamo.names.leaderboard} is off: switch it on"):
+        dynamo.tables.require_stream(dynamo.names.leaderboard)
 
 
 def test_a_stream_that_was_switched_off_is_found_by_its_own_name(dynamo: DynamoSubject) -> None:
     arn = dynamo.make_source().stream_arn
     dynamo.switch_off()
     with pytest.raises(StartRefused, match=f"the stream of table {dynamo.source} is off"):
-        dynamo.tables.find_stream(dynamo.source)
+        dynamo.tables.require_stream(dynamo.source)
     dynamo.tables.check_stream(arn)
 
 
 @pytest.mark.parametrize("view", ["KEYS_ONLY", "OLD_IMAGE"])
 def test_a_stream_without_new_images(dynamo: DynamoSubject, view: str) -> None:
     arn = dynamo.make_source(view).stream_arn
-    for complaint in (lambda: dynamo.tables.find_stream(dynamo.source), lambda: dynamo.tables.check_stream(arn)):
+    for complaint in (lambda: dynamo.tables.require_stream(dynamo.source), lambda: dynamo.tables.check_stream(arn)):
         with pytest.raises(StartRefused, match=f"has the view type {view}.*NEW_IMAGE or NEW_AND_OLD_IMAGES is needed"):
             complaint()
 
 
 def test_a_stream_with_both_images(dynamo: DynamoSubject) -> None:
     arn = dynamo.make_source("NEW_AND_OLD_IMAGES").stream_arn
-    assert dynamo.tables.find_stream(dynamo.source) == arn
+    assert dynamo.tables.require_stream(dynamo.source) == arn
     dynamo.tables.check_stream(arn)
 
 

@@ -1,4 +1,4 @@
-"""The short ways over the wire and boto3's own one end the same: botocore's version decides which one is taken."""
+"""Our handlers and botocore's own code have the same results: botocore's version decides which of them run."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -6,21 +6,21 @@ from dataclasses import replace
 import pytest
 
 from consumer.aws.clients import Clients
-from consumer.aws.stream import DynamoStreams
-from consumer.domain.leaderboard import Unit
+from consumer.aws.streams import DynamoStreams
+from consumer.domain.fold import Unit
 from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.records import Game
-from tests.builders import ME, OTHER, game, ignored, lease, poison, row
 from tests.contract.dynamo_subject import AT_ONCE, DynamoSubject
 from tests.contract.subject import unit
-from tests.engines import TableEngine
+from tests.support.builders import ME, OTHER, game, ignored, lease, poison, row
+from tests.support.engines import TableEngine
 
-NOBODY: frozenset[str] = frozenset()
+NO_PLAYERS: frozenset[str] = frozenset()
 
 
 @pytest.fixture
 def plain(dynamo: DynamoSubject) -> Iterator[DynamoSubject]:
-    """The same engine, tables of its own, and clients on which none of our handlers is."""
+    """The same engine, with its own tables, and clients without our handlers."""
     engine = TableEngine(dynamo.name, dynamo.clients.dynamodb.meta.endpoint_url)
     clients = Clients(engine.client("dynamodb"), engine.client("dynamodbstreams"))
     yield DynamoSubject(dynamo.name, clients)
@@ -28,22 +28,22 @@ def plain(dynamo: DynamoSubject) -> Iterator[DynamoSubject]:
     clients.streams.close()
 
 
-def spoilt(subject: DynamoSubject) -> Unit:
-    """A stored total is no number."""
+def wrong_total(subject: DynamoSubject) -> Unit:
+    """A unit for a player whose stored total is no number."""
     subject.spoil("foo", "totalScore", "much")
     return unit(game(1))
 
 
-def out_of_date(subject: DynamoSubject) -> Unit:
-    """A later date is stored."""
+def later_date(subject: DynamoSubject) -> Unit:
+    """A unit for a player with a later stored date."""
     subject.spoil("foo", "lastPlayedDate", "2027-01-01")
     return unit(game(1), game(2, "bar"))
 
 
 def lost(subject: DynamoSubject) -> Unit:
-    """Somebody else has the lease."""
+    """A unit of a shard that another worker owns."""
     subject.delete_row(row().shard)
-    subject.plant(row(owner=OTHER))
+    subject.create_root_rows(row(owner=OTHER))
     return unit(game(1))
 
 
@@ -52,30 +52,30 @@ def crowd() -> list[Game]:
     return [game(seq, f"player-{seq}") for seq in range(1, 99)]
 
 
-WHAT: list[Callable[[DynamoSubject], Unit]] = [
+UNITS: list[Callable[[DynamoSubject], Unit]] = [
     lambda _: unit(game(1, 'é\u2028😀"\\'), game(2, "bar", "-12345678901234567890.123456789012345678"), ignored(3)),
     lambda _: unit(poison(1), game(2)),
     lambda _: unit(*crowd()),
     lambda _: replace(unit(game(1)), previous="1"),
     lambda _: unit(game(1, "x" * 3_000)),
     lambda _: replace(unit(*crowd()), poison=(poison(98), poison(99))),
-    spoilt,
-    out_of_date,
+    wrong_total,
+    later_date,
     lost,
 ]
 
 
-@pytest.mark.parametrize("make", WHAT)
+@pytest.mark.parametrize("make", UNITS)
 def test_transactions_end_the_same(
     dynamo: DynamoSubject, plain: DynamoSubject, make: Callable[[DynamoSubject], Unit]
 ) -> None:
-    def told(subject: DynamoSubject) -> tuple[str, object, object]:
-        subject.plant(row(owner=ME))
-        reply = subject.commits.commit(lease(), make(subject), NOBODY, fills_gap=True)
-        prefix = subject.leases.removesuffix("-leases")  # told by some errors
-        return repr(reply).replace(prefix, ""), subject.board(), subject.quarantine()
+    def outcome(subject: DynamoSubject) -> tuple[str, object, object]:
+        subject.create_root_rows(row(owner=ME))
+        reply = subject.commits.commit(lease(), make(subject), NO_PLAYERS, fills_gap=True)
+        prefix = subject.names.leases.removesuffix("-leases")  # some errors name the table
+        return repr(reply).replace(prefix, ""), subject.board(), subject.quarantine_rows()
 
-    assert told(dynamo) == told(plain)
+    assert outcome(dynamo) == outcome(plain)
 
 
 def test_pages_are_read_the_same(dynamo: DynamoSubject) -> None:
@@ -90,7 +90,7 @@ def test_pages_are_read_the_same(dynamo: DynamoSubject) -> None:
     dynamo.remove("m1")
     short = dynamo.streams.read(dynamo.streams.open(source, TRIM_HORIZON), 1000)
     plain = TableEngine(dynamo.name, dynamo.clients.streams.meta.endpoint_url).client("dynamodbstreams")
-    streams = DynamoStreams(plain, pace=AT_ONCE)
+    streams = DynamoStreams(plain, rate_limiter=AT_ONCE)
     plain.meta.events.unregister("before-parse.dynamodb-streams.GetRecords", unique_id="keep-body.GetRecords")
     long = streams.read(streams.open(source, TRIM_HORIZON), 1000)
     assert "Body" not in plain.get_records(ShardIterator=streams.open(source, TRIM_HORIZON))

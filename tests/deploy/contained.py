@@ -1,10 +1,10 @@
-"""Becomes a command of an image, as a container's runtime would: read-only root, the image's user, no new privileges.
+"""Runs a command of an image as a container runtime does: read-only root, the image's user, no new privileges.
 
     python tests/deploy/contained.py ROOT USER:GROUP COMMAND ARGUMENT...
 
-The network is the host's, so that a test's engine on the loopback is in reach; there is no /proc and no /dev, which is
-less than a runtime gives. The mounts are in a namespace of their own and are gone with the process, which keeps its
-process id, its standard streams and the environment that it was given.
+The network is the host's, so that a test's engine on the loopback can be reached; there is no /proc and no /dev, unlike
+with a runtime. The mounts are in a namespace of their own and end with the process, which keeps its process id, its
+standard streams and its environment.
 """
 
 import ctypes
@@ -12,7 +12,7 @@ import os
 import sys
 from pathlib import Path
 
-from consumer.demo import lifeline
+from consumer.demo import child_process
 
 _CLONE_NEWNS = 0x20000  # <linux/sched.h>
 _MS_RDONLY, _MS_REMOUNT, _MS_BIND, _MS_REC, _MS_PRIVATE = 1, 32, 4096, 16384, 1 << 18  # <linux/mount.h>
@@ -22,7 +22,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def main(root: str, user: str, *command: str) -> None:
-    """Does not return."""
+    """Replaces this process by the command."""
     parent = os.getppid()
     uid, gid = map(int, user.split(":"))
     _call("unshare", _CLONE_NEWNS)
@@ -35,7 +35,7 @@ def main(root: str, user: str, *command: str) -> None:
     os.setgid(gid)
     os.setuid(uid)
     _call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    lifeline.follow(parent)  # only now: another user forgets it
+    child_process.follow(parent)  # only now: a change of the user resets it
     os.execve(command[0], list(command), dict(os.environ))
 
 

@@ -1,30 +1,36 @@
-"""A real Prometheus: its process, its questions and answers."""
+"""A real Prometheus, and two real workers that it scrapes."""
 
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 from consumer.demo.server import Server
-from tests.deploy.promtool import program
-from tests.processes import until
-from tests.processes.asking import ask
+from tests.deploy.checkers import program
+from tests.deploy.monitoring import rules_text
+from tests.streams_server import StreamsServer
+from tests.support.engines import TableEngine
+from tests.support.processes import Game, WorkerProcess, until
+from tests.support.processes.waiting import http_get
 
 JOB = "leaderboard-consumer"
 
 
 class Sample(NamedTuple):
-    """A series' labels (its name among them as `__name__`) and its value now."""
+    """A series' labels (its name is `__name__`) and its current value."""
 
     labels: Mapping[str, str]
     value: float
 
 
 class Prometheus(Server):
-    """Scrapes and evaluates once a second; what it stores is in `folder`. `rules` is the text of a rules file."""
+    """Scrapes and evaluates once per second; what it stores is in `folder`. `rules` is the text of a rules file."""
 
     name = "prometheus"
     ready_path = "/-/ready"
@@ -53,32 +59,32 @@ class Prometheus(Server):
         return {"PATH": os.environ["PATH"]}
 
     def start(self) -> None:
-        """Returns once it answers questions; until then it says that it is not ready."""
+        """Returns once it answers queries; before that it reports that it is not ready."""
         super().start()
         try:
-            until(lambda: self._ask("/-/ready")[0] == 200, "Prometheus is ready")
+            until(lambda: self._get_text("/-/ready")[0] == 200, "Prometheus is ready")
         except BaseException:
             self.stop()
             raise
 
     def query(self, expression: str) -> list[Sample]:
-        """What an expression is now; AssertionError when Prometheus does not understand it."""
-        answer = self._get("query", query=expression)
-        assert answer["resultType"] == "vector", expression
-        return [Sample(each["metric"], float(each["value"][1])) for each in answer["result"]]
+        """The current value of an expression; AssertionError when Prometheus does not understand it."""
+        reply = self._get("query", query=expression)
+        assert reply["resultType"] == "vector", expression
+        return [Sample(series["metric"], float(series["value"][1])) for series in reply["result"]]
 
     def value(self, expression: str) -> float | None:
-        """The only series' value; None while there is none."""
+        """The value of the only series; None while there is none."""
         samples = self.query(expression)
         assert len(samples) <= 1, samples
         return samples[0].value if samples else None
 
     def rules(self) -> list[dict[str, Any]]:
-        """The rules as it has read and evaluated them."""
+        """The rules as Prometheus has read and evaluated them."""
         return [rule for group in self._get("rules")["groups"] for rule in group["rules"]]
 
     def label_values(self, name: str, series: str) -> list[str]:
-        """As Grafana's `label_values` asks."""
+        """The values of a label, as Grafana's `label_values` queries them."""
         return list(self._get(f"label/{name}/values", **{"match[]": series}))
 
     def firing(self) -> set[tuple[str, str]]:
@@ -86,26 +92,102 @@ class Prometheus(Server):
         return {(alert["labels"]["alertname"], alert["labels"].get("instance", "")) for alert in self._firing()}
 
     def summaries(self) -> set[str]:
-        """What a person reads first of each alert that fires."""
+        """The summary of each alert that fires."""
         return {alert["annotations"]["summary"] for alert in self._firing()}
 
     def _firing(self) -> list[dict[str, Any]]:
         return [alert for alert in self._get("alerts")["alerts"] if alert["state"] == "firing"]
 
     def _get(self, path: str, **parameters: str) -> Any:
-        status, said = self._ask(f"/api/v1/{path}?{urlencode(parameters)}")
-        assert status == 200, said
-        return json.loads(said)["data"]
+        status, text = self._get_text(f"/api/v1/{path}?{urlencode(parameters)}")
+        assert status == 200, text
+        return json.loads(text)["data"]
 
-    def _ask(self, path: str) -> tuple[int, str]:
-        return ask(urlsplit(self.url).netloc, path, 10)
+    def _get_text(self, path: str) -> tuple[int, str]:
+        return http_get(urlsplit(self.url).netloc, path, 10)
 
 
-def sooner(rules: str) -> str:
-    """The rules with each duration a sixtieth: minutes become seconds, hours minutes, a day 24 of them."""
+def shortened(rules: str) -> str:
+    """The rules with a sixtieth of each duration: minutes become seconds, hours minutes, a day 24 minutes."""
 
     def shorten(match: re.Match[str]) -> str:
         before, number, unit = match.groups()
         return before + {"m": f"{number}s", "h": f"{number}m", "d": f"{24 * int(number)}m"}[unit]
 
     return re.sub(r"(for: |\[)(\d+)([mhd])\b", shorten, rules)
+
+
+_PLAY_EVERY_SECONDS = 0.1
+_GAMES = 5
+_PLAYERS = 40
+
+
+class MonitoredCluster:
+    """Two workers by name, a game that a thread plays, and Prometheus. `poison`: the share of poison games."""
+
+    def __init__(self, game: Game, prometheus: Prometheus, workers: dict[str, WorkerProcess]) -> None:
+        self.game = game
+        self.prometheus = prometheus
+        self.workers = workers
+        self.poison = 0.0
+
+    def instance(self, name: str) -> str:
+        """A worker's `instance` in Prometheus."""
+        return f"127.0.0.1:{self.workers[name].port}"
+
+    def restart(self, name: str) -> None:
+        """Starts a worker that has ended, on its old port."""
+        self.workers[name] = start(self.game, name, str(self.workers[name].port))
+
+    def wait_for(self, *alerts: tuple[str, str], seconds: float = 40.0) -> None:
+        """Waits until these alerts fire, and no others."""
+        until(lambda: self.prometheus.firing() == set(alerts), f"{alerts}, not {self.prometheus.firing()}", seconds)
+
+
+def start(game: Game, name: str, port: str = "0") -> WorkerProcess:
+    """Starts a worker that takes over and polls quickly."""
+    return game.worker(
+        worker_id=name, http_port=port, log_level="INFO", poll_interval_seconds="0.1", lease_ttl_seconds="1"
+    )
+
+
+@contextmanager
+def monitored_cluster(engine_url: str, folder: Path) -> Iterator[MonitoredCluster]:
+    """Both workers own a shard before Prometheus starts; its rules have a sixtieth of the real durations."""
+    with ExitStack() as stack:
+        server = stack.enter_context(StreamsServer(engine_url))
+        game = stack.enter_context(Game(replace(TableEngine("ministack", engine_url), url=server.url)))
+        server.remote.split(0)
+        workers = {name: start(game, name) for name in ("w1", "w2")}
+        for worker in workers.values():
+            until(lambda worker=worker: owns(worker) == 1, "one shard per worker")  # type: ignore[misc]
+        targets = [f"127.0.0.1:{worker.port}" for worker in workers.values()]
+        prometheus = stack.enter_context(Prometheus(folder, shortened(rules_text()), targets))
+        cluster = MonitoredCluster(game, prometheus, workers)
+        stack.enter_context(playing(cluster))
+        yield cluster
+
+
+def owns(worker: WorkerProcess) -> int:
+    """How many shards a worker owns, by its own metrics."""
+    lines = worker.get("/metrics")[1].splitlines()
+    name = "leaderboard_consumer_leases_owned "
+    return int(next(float(line.removeprefix(name)) for line in lines if line.startswith(name)))
+
+
+@contextmanager
+def playing(cluster: MonitoredCluster) -> Iterator[None]:
+    """Plays a few games at a time, until the end."""
+    over = threading.Event()
+
+    def play() -> None:
+        while not over.wait(_PLAY_EVERY_SECONDS):
+            cluster.game.play(_GAMES, _PLAYERS, cluster.poison)
+
+    thread = threading.Thread(target=play, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(30)

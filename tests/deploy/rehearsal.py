@@ -1,20 +1,24 @@
-"""An installation whose processes are recorded, each by a proxy of its own."""
+"""A recorded installation: every call to AWS that a worker and an operator make, made once."""
 
 import json
+import threading
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
-from tests.deploy.needs import Need, needs_of
-from tests.engines import TableEngine
-from tests.processes import Call, Game, Proxy, WorkerProcess, consumer, until
-from tests.processes.sts import Sts
-from tests.streams_server import Remote, StreamsServer
-from tests.streams_server.drain import undrained
+from consumer.aws.items import BINDING
+from consumer.aws.tables import LEADERBOARD_KEYS, DynamoTables
+from tests.deploy.iam import Need, needs_of
+from tests.streams_server import Remote, StreamsServer, shard_id
+from tests.streams_server.remote import undrained
+from tests.support.engines import TableEngine
+from tests.support.processes import Call, Game, Proxy, WorkerProcess, consumer, until
+from tests.support.processes.sts import Sts
 
 
 class Rehearsal:
-    """Use it in a `with`. `needs` tells them by who did it: `run`, or a command's words without its arguments."""
+    """An installation whose processes are recorded, each by a proxy of its own. Use it in a `with`."""
 
     def __init__(self, ministack_url: str) -> None:
         self._ministack_url = ministack_url
@@ -38,7 +42,7 @@ class Rehearsal:
 
     @property
     def placeholders(self) -> dict[str, str]:
-        """What the policies' placeholders stand for here."""
+        """The values of the policies' placeholders."""
         _, partition, _, region, account, _ = self.account_arn.split(":")
         aws = {"AWS::Partition": partition, "AWS::Region": region, "AWS::AccountId": account}
         tables = {f"{table.capitalize()}Table": name for table, name in self.game.tables.items()}
@@ -51,10 +55,10 @@ class Rehearsal:
 
     @property
     def needs(self) -> dict[str, set[Need]]:
-        """What has been needed so far."""
+        """The needs so far by process: `run`, or a command's words without its arguments."""
         return {
-            who: set[Need]().union(*(needs_of(calls, self.account_arn) for calls in recorded))
-            for who, recorded in self._calls.items()
+            process: set[Need]().union(*(needs_of(calls, self.account_arn) for calls in recorded))
+            for process, recorded in self._calls.items()
         }
 
     @property
@@ -68,20 +72,200 @@ class Rehearsal:
         return self._stack.enter_context(WorkerProcess(self._environment("run", **quick)))
 
     def command(self, name: str, *arguments: str, code: int = 0, **settings: str) -> Any:
-        """Runs one to its end; what it printed, read when that is JSON."""
+        """Runs a command to its end; its output, parsed with --json."""
         environment = self._environment(name, **{"lease_ttl_seconds": "1", **settings})
         ended = consumer(*name.split(), *arguments, environment=environment)
         assert ended.returncode == code, f"{name} {arguments}: {ended.returncode}: {ended.stderr[-6000:]}"
         return json.loads(ended.stdout) if "--json" in arguments else ended.stdout
 
     def wait_until_read(self) -> None:
-        """Until the newest stream is read to its end."""
+        """Waits until the newest stream is read to its end."""
         arn = self.remote.streams()[-1]
-        until(lambda: not undrained(self.remote.shards(arn), self.game.rows("lease"), arn), "all is read")
+        until(lambda: not undrained(self.remote.shards(arn), self.game.rows("lease"), arn), "everything is read")
 
-    def _environment(self, who: str, **settings: str) -> dict[str, str]:
-        """Of a process whose calls are recorded."""
+    def _environment(self, process: str, **settings: str) -> dict[str, str]:
+        """The environment of a process whose calls are recorded."""
         proxy = self._stack.enter_context(Proxy(self._server.url))
         identity = self._stack.enter_context(Sts())
-        self._calls.setdefault(who, []).extend((proxy.calls, identity.calls))
+        self._calls.setdefault(process, []).extend((proxy.calls, identity.calls))
         return self.game.environment(proxy, **settings) | {"AWS_ENDPOINT_URL_STS": identity.url}
+
+
+_DAY_SECONDS = 86_400
+_STILL_POISON_CODE = 4
+
+
+def rehearse(it: Rehearsal) -> None:
+    """Everything that happens to an installation, in a minute."""
+    it.command("init")
+    it.command("init")
+    first = it.worker(worker_id="w1")
+    first.wait_for_event("worker.joined")
+    _count_and_split(it)
+    _examine_refused_game(it)
+    _flood(it, first)
+    assert first.terminate().code == 0
+    _lose_trimmed_records(it)
+    _take_over(it)
+    _recreate_row(it)
+    _forget(it)
+    _switch_the_stream_on_again(it)
+    _read_everything(it)
+    _resolve_quarantine(it)
+    _replay(it)
+    _adopt(it)
+
+
+def _count_and_split(it: Rehearsal) -> None:
+    it.game.play(60, 20, poison=0.1)
+    it.remote.split(0)
+    it.game.play(60, 20)
+    it.wait_until_read()
+
+
+def _examine_refused_game(it: Rehearsal) -> None:
+    """A total that is not a number: its player's game is refused alone, and examined."""
+    row = {"playerId": {"S": "refused-player"}, "totalScore": {"S": "many"}}
+    it.game.client.put_item(TableName=it.game.tables["leaderboard"], Item=row)
+    it.game.put([it.game.make("refused-player")])
+    it.wait_until_read()
+
+
+def _flood(it: Rehearsal, worker: WorkerProcess) -> None:
+    it.game.put([it.game.make("player-1", "12") | {"score": {"S": "12"}} for _ in range(150)])
+    shard = worker.wait_for_event("shard.halted")["shard_id"]
+    it.command("resume", shard, "--quarantine-all", "--yes")
+    it.wait_until_read()
+
+
+def _lose_trimmed_records(it: Rehearsal) -> None:
+    """While no worker runs, records are written and trimmed, and a shard splits; one of its children stays hidden."""
+    it.game.play(60, 20)
+    it.remote.trim(1)
+    _, hidden = it.remote.split(2)
+    it.remote.hide([hidden], 60)
+    worker = it.worker(worker_id="w1")
+    worker.wait_for_event("shard.gap")
+    worker.wait_for_event("shard.ended")
+    it.remote.hide([hidden], 0)
+    worker.wait_for_event("shard.found_late")
+    it.game.play(60, 20)
+    it.wait_until_read()
+    assert worker.terminate().code == 0
+
+
+def _take_over(it: Rehearsal) -> None:
+    """Two workers share; one is killed, the other claims its shards and evicts it. A shard rolls over."""
+    one, other = it.worker(worker_id="w1"), it.worker(worker_id="w2")
+    for worker in (one, other):
+        worker.wait_for_event("lease.claimed")
+    one.kill()
+    other.wait_for_event("lease.claimed", count=len(it.remote.shards()) - 2)
+    it.remote.split(1, 1)
+    it.game.play(30, 20)
+    it.wait_until_read()
+    assert other.terminate().code == 0
+
+
+def _recreate_row(it: Rehearsal) -> None:
+    """The row of a shard was deleted by mistake."""
+    worker = it.worker(worker_id="w1")
+    row = next(row for row in it.game.rows("lease") if row.get("checkpoint", {}).get("S", "SHARD_END") != "SHARD_END")
+    it.game.client.delete_item(TableName=it.game.tables["lease"], Key={"leaseKey": row["leaseKey"]})
+    worker.wait_for_event("shard.halted")
+    it.command("checkpoint set", row["shardId"]["S"], row["checkpoint"]["S"], "--yes")
+    it.game.play(30, 20)
+    it.wait_until_read()
+    assert worker.terminate().code == 0
+
+
+def _forget(it: Rehearsal) -> None:
+    """Two days pass for the finished row of a shard that listings do not show any more."""
+    it.remote.remove(0)
+    worker = it.worker(worker_id="w1")
+    key = f"shard#{it.remote.streams()[0].rpartition('/')[2]}#{shard_id(0)}"
+
+    def marked() -> Any:
+        return next(
+            (row for row in it.game.rows("lease") if row["leaseKey"]["S"] == key and "unlistedSince" in row), None
+        )
+
+    since = float(until(marked, "the row is marked")["unlistedSince"]["N"])
+    assert worker.terminate().code == 0
+    it.game.client.update_item(
+        TableName=it.game.tables["lease"],
+        Key={"leaseKey": {"S": key}},
+        UpdateExpression="SET unlistedSince = :then",
+        ExpressionAttributeValues={":then": {"N": str(since - 3 * _DAY_SECONDS)}},
+    )
+    worker = it.worker(worker_id="w1")
+    worker.wait_for_event("lease.forgotten")
+    assert worker.terminate().code == 0
+
+
+def _switch_the_stream_on_again(it: Rehearsal) -> None:
+    """A second stream; and a worker starts with its ARN instead of the table's name."""
+    worker = it.worker(worker_id="w1")
+    worker.wait_for_event("worker.joined")
+    it.remote.disable()
+    it.remote.create_stream(it.game.tables["source"])
+    worker.wait_for_event("stream.gap")
+    other = it.worker(worker_id="w2", stream_arn=it.remote.streams()[-1])
+    other.wait_for_event("worker.joined")
+    later = datetime.now(UTC) + timedelta(days=5)
+    it.game.put([it.game.make("early", timestamp=later.isoformat())])
+    it.game.play(60, 20, poison=0.1)
+    it.remote.split(0)
+    it.game.play(30, 20)
+    it.wait_until_read()
+    for running in (worker, other):
+        assert running.terminate().code == 0
+
+
+def _read_everything(it: Rehearsal) -> None:
+    it.command("status", "--json")
+    it.command("status", "--json", stream_arn=it.remote.streams()[-1])
+    it.command("top", "--json")
+    it.command("quarantine list", "--json")
+    it.command("audit-log", "--json")
+    it.command("healthcheck", code=1, http_port="9")
+
+
+def _resolve_quarantine(it: Rehearsal) -> None:
+    first, second, *_ = it.command("quarantine list", "--json", "--reason", "score_type")
+    one, two = ((entry["shardId"], entry["sequenceNumber"]) for entry in (first, second))
+    it.command("quarantine show", *one, "--json")
+    it.command("quarantine list", "--json", "--shard", one[0])
+    it.command("quarantine list", "--shard", "another", code=5)
+    it.command("checkpoint show", one[0], "--json")
+    it.command("quarantine redrive", *one, "--set", "score=12", "--yes")
+    it.command("quarantine redrive", "--reason", "score_type", "--set", "score=12", "--dry-run")
+    it.command("quarantine redrive", "--player", "refused-player", "--yes", code=4)
+    it.command("quarantine discard", *two, "--reason", "of a test", "--yes")
+    it.command("quarantine discard", "--player", "refused-player", "--reason", "of a test", "--yes")
+
+
+def _replay(it: Rehearsal) -> None:
+    """Replays a shard that has ended, with its children: in each mode, and into another table."""
+    shard = f"{it.remote.streams()[-1].rpartition('/')[2]}/{shard_id(0)}"
+    everything = (shard, "--from", "TRIM_HORIZON", "--children")
+    future: dict[str, Any] = {"max_future_seconds": str(10 * _DAY_SECONDS)}
+    it.command("replay", *everything, "--yes", code=_STILL_POISON_CODE, **future)
+    it.command("replay", *everything, "--recount", "--dry-run", **future)
+    it.command("replay", *everything, "--recount", "--yes", **future)
+    DynamoTables(it.game.client, it.game.streams, threading.Event()).ensure(it.other_table, LEADERBOARD_KEYS)
+    row = {"playerId": {"S": "early"}, "totalScore": {"S": "many"}}
+    it.game.client.put_item(TableName=it.other_table, Item=row)
+    it.command("replay --into", it.other_table, *everything, "--yes", code=_STILL_POISON_CODE, **future)
+
+
+def _adopt(it: Rehearsal) -> None:
+    """Without a table binding; then with one but without the ledger."""
+    bindings = [row for row in it.game.rows("quarantine") if row["shardId"]["S"] == BINDING]
+    for row in bindings:
+        key = {name: row[name] for name in ("shardId", "sequenceNumber")}
+        it.game.client.delete_item(TableName=it.game.tables["quarantine"], Key=key)
+    it.command("init --adopt", "--yes")
+    for row in it.game.rows("lease"):
+        it.game.client.delete_item(TableName=it.game.tables["lease"], Key={"leaseKey": row["leaseKey"]})
+    it.command("init --adopt", "--yes")

@@ -1,4 +1,4 @@
-"""The health server of a real worker under slow and malformed clients: work goes on, and others are answered."""
+"""The health server of a real worker with slow and malformed clients: the worker goes on, other clients get replies."""
 
 import socket
 from collections.abc import Iterator
@@ -6,8 +6,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.engines import TableEngine
-from tests.processes import Game, WorkerProcess, until
+from tests.support.engines import TableEngine
+from tests.support.processes import Game, WorkerProcess, until
 
 pytestmark = pytest.mark.deploy
 
@@ -41,12 +41,12 @@ def test_slow_and_malformed_clients_stop_nothing(game: Game) -> None:
             send(port, request)
         game.play(2_000, 50)
         game.wait_until_consumed()
-        until(lambda: answered(worker), "an answer to others, when the slow ones' time is over")
+        until(lambda: is_alive(worker), "replies to others, after the slow clients' time-out")
     game.assert_exact()
     assert worker.terminate().code == 0
 
 
-def test_nothing_but_three_paths_is_served(game: Game) -> None:
+def test_only_three_paths_are_served(game: Game) -> None:
     worker = game.worker()
     assert [worker.get(path)[0] for path in ("/metrics", "/livez")] == [200, 200]
     assert worker.get("/readyz")[0] in (200, 503)
@@ -54,17 +54,17 @@ def test_nothing_but_three_paths_is_served(game: Game) -> None:
 
 
 def send(port: int, request: bytes) -> None:
-    """Sends it, whatever the server makes of it."""
+    """Sends a request; the server may refuse it."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1) as client:
             client.sendall(request)
             client.recv(1000)
     except OSError:
-        pass  # turned away: that is an answer too
+        pass  # the connection was refused: that is right too
 
 
-def answered(worker: WorkerProcess) -> bool:
-    """Whether /livez says 200; a server that is full turns clients away at once."""
+def is_alive(worker: WorkerProcess) -> bool:
+    """Whether /livez returns 200; a full server refuses connections at once."""
     try:
         return worker.get("/livez")[0] == 200
     except OSError:

@@ -1,4 +1,4 @@
-"""The CloudFormation templates: valid, of least privilege, and true to the worker that they run."""
+"""The CloudFormation templates: valid, of least privilege, and in line with the worker that they run."""
 
 import re
 import shlex
@@ -9,29 +9,29 @@ import pytest
 import typer.main
 
 from consumer.aws.tables import LEADERBOARD_KEYS, LEASE_KEYS, QUARANTINE_KEYS, Keys, keys_of
+from consumer.cli import healthcheck
 from consumer.cli.app import app
-from consumer.operations import healthcheck
 from consumer.settings import PREFIX, TABLE_PATTERN, Settings, load
 from consumer.worker.daemon import DRAIN_SECONDS
-from tests.deploy.grants import statements
-from tests.deploy.templates import FOLDER, NAMES, ROOT, lint, parts, plain, policy_statements, properties, template
-from tests.deploy.yaml import read_yaml
+from tests.deploy.checkers import read_yaml
+from tests.deploy.cloudformation import FOLDER, NAMES, ROOT, lint, parts, plain, policy_statements, properties, template
+from tests.deploy.iam import statements
 
 pytestmark = pytest.mark.deploy
 
 KEYS: dict[str, Keys] = {"Leaderboard": LEADERBOARD_KEYS, "Leases": LEASE_KEYS, "Quarantine": QUARANTINE_KEYS}
 ON_EVERYTHING = {"ecr:GetAuthorizationToken"}
-"""Actions for which AWS has nothing finer than `*`."""
+"""Actions for which AWS has no narrower resource than `*`."""
 GIVEN = {"SourceTable": "GameEvents", "AWS::Region": "eu-west-1", "StreamsEndpointUrl": "https://vpce-1.example"}
 SECRET = re.compile(r"secret|password|passwd|token|credential|access_?key|api_?key|\bAKIA|\bASIA", re.IGNORECASE)
 
 
-def test_cfn_lint_has_nothing_against_them() -> None:
+def test_cfn_lint_accepts_them() -> None:
     assert {path.name for path in FOLDER.glob("*.yaml")} == set(NAMES)
     assert lint(*(FOLDER / name for name in NAMES)) == ""
 
 
-def test_cfn_lint_would_notice(tmp_path: Path) -> None:
+def test_cfn_lint_finds_errors(tmp_path: Path) -> None:
     text = (FOLDER / "service.yaml").read_text()
     for right, wrong in (("StopTimeout: 60", "StopTimeout: sixty"), ("!Ref LogLevel", "!Ref LogLevels")):
         assert right in text
@@ -102,12 +102,12 @@ def test_the_variables_are_settings_and_their_values_are_taken(monkeypatch: pyte
 
 def test_the_health_check_is_a_command_that_the_image_has() -> None:
     check = container()["HealthCheck"]
-    kind, program, *words = check["Command"]
+    kind, program, *entries = check["Command"]
     assert kind == "CMD", "the image has no shell at hand"
     dockerfile = (ROOT / "Dockerfile").read_text()
     assert f'ENTRYPOINT ["{program}"]' in dockerfile
     command: Any = typer.main.get_command(app)
-    command.commands[words[0]].make_context(words[0], words[1:], resilient_parsing=False).close()
+    command.commands[entries[0]].make_context(entries[0], entries[1:], resilient_parsing=False).close()
     assert check["Timeout"] > healthcheck.TIMEOUT_SECONDS
     (image,) = re.findall(r"^HEALTHCHECK (.+) CMD", dockerfile, re.MULTILINE)
     ecs = {"interval": "Interval", "timeout": "Timeout", "start-period": "StartPeriod", "retries": "Retries"}
@@ -168,19 +168,23 @@ def test_alarms_read_events_that_are_logged() -> None:
         pattern = filter_["FilterPattern"]
         events = re.findall(r'\$\.event = "([^"]+)"', pattern)
         assert events, logical
-        told = [re.search(rf"^\| `{re.escape(event)}` \| (\w+) \| (.*?) \|", rows, re.MULTILINE) for event in events]
+        found = [re.search(rf"^\| `{re.escape(event)}` \| (\w+) \| (.*?) \|", rows, re.MULTILINE) for event in events]
         fields = set(re.findall(r"\$\.(\w+)", pattern + filter_["MetricTransformations"][0]["MetricValue"])) - {"event"}
-        for row in told:
+        for row in found:
             assert row is not None, f"{logical}: {events}"
-            assert row[1] != "debug", "not told at INFO"
+            assert row[1] != "debug", "not logged at INFO"
             assert all(f"`{field}`" in row[2] for field in fields), f"{logical}: {fields}"
 
 
-def test_each_filter_has_an_alarm_and_each_alarm_tells_somebody() -> None:
+def test_each_filter_has_an_alarm_and_each_alarm_notifies_the_topic() -> None:
     alarms = properties("alarms.yaml", "CloudWatch::Alarm")
     made = [each["MetricTransformations"][0] for each in properties("alarms.yaml", "Logs::MetricFilter").values()]
-    watched = [part for part in parts(list(alarms.values())) if isinstance(part, dict) and "MetricName" in part]
-    ours = {each["MetricName"]["Fn::Sub"] for each in watched if each.get("Namespace") == "LeaderboardConsumer"}
+    monitored_cluster = [
+        part for part in parts(list(alarms.values())) if isinstance(part, dict) and "MetricName" in part
+    ]
+    ours = {
+        each["MetricName"]["Fn::Sub"] for each in monitored_cluster if each.get("Namespace") == "LeaderboardConsumer"
+    }
     assert {each["MetricName"]["Fn::Sub"] for each in made} == ours
     assert {each["MetricNamespace"] for each in made} == {"LeaderboardConsumer"}
     headings = re.findall(r"^## (.+)$", (ROOT / "deploy" / "RUNBOOK.md").read_text(), re.MULTILINE)
@@ -231,14 +235,14 @@ def test_the_commands_of_the_readme_give_what_the_templates_take() -> None:
     text = (FOLDER / "README.md").read_text().replace("\\\n", " ")
     commands = [shlex.split(line) for line in re.findall(r"^    (aws cloudformation deploy .*)$", text, re.MULTILINE)]
     deployed = []
-    for words in commands:
-        path = words[words.index("--template-file") + 1]
+    for entries in commands:
+        path = entries[entries.index("--template-file") + 1]
         document = template(path.removeprefix("deploy/cloudformation/"))
         deployed.append(path.rpartition("/")[2])
-        overrides = words[words.index("--parameter-overrides") + 1 :] if "--parameter-overrides" in words else []
+        overrides = entries[entries.index("--parameter-overrides") + 1 :] if "--parameter-overrides" in entries else []
         given = {word.partition("=")[0] for word in overrides if not word.startswith("--")}
         needed = {name for name, said in document["Parameters"].items() if "Default" not in said}
         assert needed <= given <= document["Parameters"].keys(), path
         iam = any(each["Type"].startswith("AWS::IAM") for each in document["Resources"].values())
-        assert ("CAPABILITY_IAM" in words) == iam, path
+        assert ("CAPABILITY_IAM" in entries) == iam, path
     assert sorted(deployed) == sorted(NAMES)

@@ -1,4 +1,4 @@
-"""`docker compose up` as far as it can be had without Docker: each service of ours as a process, as it is written."""
+"""`docker compose up` as far as possible without Docker: each of our services as a process, as the file has it."""
 
 import shutil
 import subprocess
@@ -12,10 +12,9 @@ import typer.main
 
 from consumer.cli.app import app
 from consumer.settings import Settings, variable
-from tests.deploy.promtool import promtool
-from tests.deploy.yaml import ROOT, read_yaml, schema_faults
-from tests.engines import TableEngine
-from tests.processes import WorkerProcess, read_board, until
+from tests.deploy.checkers import ROOT, promtool, read_yaml, schema_faults
+from tests.support.engines import TableEngine
+from tests.support.processes import WorkerProcess, read_board, until
 
 pytestmark = pytest.mark.deploy
 
@@ -28,14 +27,14 @@ GAMES = 300
 
 
 def mounts(service: dict[str, Any]) -> dict[str, Path]:
-    """Where a service finds files of ours."""
+    """Our files in a service, by their path in the container."""
     pairs = [volume.split(":") for volume in service.get("volumes", [])]
     assert all(mode == "ro" for *_, mode in pairs)
     return {inside: (HERE / ours).resolve() for ours, inside, _ in pairs}
 
 
 def as_process(service: dict[str, Any]) -> list[str]:
-    """Its command line, outside of a container."""
+    """A service's command line outside of a container."""
     entry = service.get("entrypoint", ["/app/bin/python", "-m", "consumer"])
     places = mounts(service) | {"/app/bin/python": Path(sys.executable)}
     return [str(places.get(word, word)) for word in [*entry, *service["command"]]]
@@ -45,7 +44,7 @@ def test_it_follows_the_schema() -> None:
     assert schema_faults("vendor.compose-spec", FILE) == ""
 
 
-def test_what_it_names_is_there() -> None:
+def test_its_files_settings_and_commands_exist() -> None:
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     known = {variable(name) for name in Settings.model_fields} | set(TableEngine("", "").variables())
     for service in SERVICES.values():
@@ -93,14 +92,14 @@ def test_its_services_keep_a_board(dynamodb_local_url: str) -> None:
         def counted() -> int:
             board = read_board(client, Settings.model_fields["leaderboard_table"].default)
             pages = client.get_paginator("scan").paginate(TableName=Settings.model_fields["quarantine_table"].default)
-            heads = [item for page in pages for item in page["Items"] if "state" in item]
-            return sum(row.games for row in board.values()) + len(heads)
+            quarantined = [item for page in pages for item in page["Items"] if "state" in item]
+            return sum(row.games for row in board.values()) + len(quarantined)
 
         until(lambda: counted() == GAMES, "every game on the board or in quarantine")
         assert [worker.terminate().code for worker in workers] == [0, 0]
 
 
-def test_prometheus_takes_its_configuration(tmp_path: Path) -> None:
+def test_prometheus_accepts_its_configuration(tmp_path: Path) -> None:
     for inside, path in mounts(SERVICES["prometheus"]).items():
         shutil.copy(path, tmp_path / Path(inside).name)
     done = promtool("check", "config", tmp_path / "prometheus.yml")
@@ -110,7 +109,7 @@ def test_prometheus_takes_its_configuration(tmp_path: Path) -> None:
 def test_grafana_finds_prometheus_and_the_dashboard() -> None:
     (datasource,) = read_yaml("deploy/compose/grafana-datasource.yml")["datasources"]
     host, port = datasource["url"].removeprefix("http://").split(":")
-    assert any(each.endswith(f":{port}") for each in SERVICES[host]["ports"])
+    assert any(published.endswith(f":{port}") for published in SERVICES[host]["ports"])
     (provider,) = read_yaml("deploy/compose/grafana-dashboards.yml")["providers"]
     dashboard = SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
     assert Path(dashboard).parent == Path(provider["options"]["path"])

@@ -1,4 +1,4 @@
-"""The dashboard: what Grafana's own models know, an operator's questions in order, and no label that grows for ever."""
+"""The dashboard: Grafana's own models know its fields, it answers an operator's questions, and names no shard."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from consumer.telemetry.metrics import PREFIX, PrometheusMeters
-from tests.deploy.dashboard import dashboard, panels, queries, variables
+from tests.deploy.monitoring import dashboard, panels, queries, variables
 
 pytestmark = pytest.mark.deploy
 
@@ -25,7 +25,7 @@ OTHERS = {"up", "ALERTS", "process_start_time_seconds", "process_cpu_seconds_tot
 
 
 def lost(ours: object, known: object, where: str = "") -> Iterator[str]:
-    """What is not, or otherwise, in what Grafana's models made of it."""
+    """What is missing or different after Grafana's models have read it."""
     if isinstance(ours, dict) and isinstance(known, dict):
         for key, value in ours.items():
             yield from lost(value, known[key], f"{where}.{key}") if key in known else [f"{where}.{key}"]
@@ -46,7 +46,7 @@ def test_grafana_knows_every_field() -> None:
     assert list(lost(wrong, again)) == [".panels[1].fieldConfig.defaults.treshold"]
 
 
-def test_it_answers_an_operator_s_questions_in_order() -> None:
+def test_it_answers_the_operators_questions_in_order() -> None:
     rows = [panel["title"] for panel in panels() if panel["type"] == "row"]
     assert rows == QUESTIONS
     titles = [panel["title"] for panel in panels()]
@@ -54,31 +54,31 @@ def test_it_answers_an_operator_s_questions_in_order() -> None:
     assert len({panel["id"] for panel in panels()}) == len(titles)
 
 
-def test_no_panel_lies_over_another() -> None:
-    taken: dict[tuple[int, int], str] = {}
+def test_no_panels_overlap() -> None:
+    cells: dict[tuple[int, int], str] = {}
     for panel in panels():
         place = panel["gridPos"]
         assert place["x"] + place["w"] <= 24
         for x in range(place["x"], place["x"] + place["w"]):
             for y in range(place["y"], place["y"] + place["h"]):
-                assert taken.setdefault((x, y), panel["title"]) == panel["title"]
+                assert cells.setdefault((x, y), panel["title"]) == panel["title"]
     heights = [panel["gridPos"]["y"] for panel in panels()]
     assert heights == sorted(heights)
 
 
-def test_source_job_and_worker_can_be_chosen() -> None:
+def test_source_job_and_worker_can_be_selected() -> None:
     assert list(variables()) == ["datasource", "job", "instance"]
     sources = set(re.findall(r'"uid": "([^"]+)"', json.dumps(dashboard())))
-    assert sources == {"leaderboard-consumer", "${datasource}"}, "its own id, and the source that was chosen"
+    assert sources == {"leaderboard-consumer", "${datasource}"}, "its own id, and the selected source"
     for query in queries():
         assert 'job=~"$job"' in query.expression, query
 
 
-def test_it_asks_for_what_is_exported_and_for_no_shard() -> None:
+def test_it_queries_only_exported_metrics_and_no_shard() -> None:
     text = PrometheusMeters(version="1", worker_id="w").render().decode()
     exported = {re.split(r"[{ ]", line)[0] for line in text.splitlines() if line[0] != "#"}
     for query in queries():
         bare = re.sub(r"\{[^}]*\}|\[[^]]*\]|\b(?:by|on|and) *\([^)]*\)", "", query.expression)
-        asked = set(re.findall(r"\b([a-zA-Z_]+)\b(?! *\()", bare)) - {"or", "le"}
-        assert asked <= exported | OTHERS | {f"{PREFIX}_retries_total", f"{PREFIX}_shards"}, query
+        queried = set(re.findall(r"\b([a-zA-Z_]+)\b(?! *\()", bare)) - {"or", "le"}
+        assert queried <= exported | OTHERS | {f"{PREFIX}_retries_total", f"{PREFIX}_shards"}, query
         assert "shard_id" not in query.expression

@@ -1,4 +1,4 @@
-"""Least privilege, by what was really called: every call is allowed, and everything that is allowed was called."""
+"""Least privilege by recorded calls: every call is allowed, and everything that is allowed was called."""
 
 import json
 import re
@@ -11,28 +11,26 @@ import pytest
 import typer.main
 
 from consumer.cli.app import app
-from tests.deploy.grants import FOLDER, Grant, denied, grants_of, idle, statements
-from tests.deploy.life import rehearse
-from tests.deploy.needs import Need
-from tests.deploy.rehearsal import Rehearsal
+from tests.deploy.iam import FOLDER, Grant, Need, denied, grants_of, statements, unused
+from tests.deploy.rehearsal import Rehearsal, rehearse
 
 pytestmark = [pytest.mark.deploy, pytest.mark.timeout(600)]
 
 VIEWS = ("status", "top", "quarantine list", "quarantine show", "checkpoint show", "audit-log")
-ACTS = ("resume", "checkpoint set", "quarantine redrive", "quarantine discard", "init --adopt", "replay")
+ACTIONS = ("resume", "checkpoint set", "quarantine redrive", "quarantine discard", "init --adopt", "replay")
 ROLES = {
     "worker.json": ("run",),
     "viewer.json": VIEWS,
-    "operator.json": (*VIEWS, *ACTS),
+    "operator.json": (*VIEWS, *ACTIONS),
     "replay-into.json": ("replay --into",),
     "setup.json": ("init",),
 }
 WITH = {"replay-into.json": "operator.json"}
-"""A policy that is attached beside another one."""
+"""The policy beside which another one is attached."""
 OPEN_TO_ALL = {"sts:GetCallerIdentity"}
-"""AWS answers it whatever policies say."""
+"""AWS allows it without a policy."""
 AWS_CODE = Path(__file__).parents[2] / "consumer" / "aws"
-OF_THE_DEMO = {"BatchWriteItem"}
+ONLY_IN_THE_DEMO = {"BatchWriteItem"}
 
 
 @pytest.fixture(scope="module")
@@ -61,14 +59,14 @@ def commands_of(group: Any, before: str = "") -> set[str]:
 @pytest.mark.parametrize("name", ROLES)
 def test_every_call_is_allowed(rehearsal: Rehearsal, name: str) -> None:
     grants = [*granted(rehearsal, name), *(granted(rehearsal, WITH[name]) if name in WITH else ())]
-    refused = [f"{command}: {what}" for command in ROLES[name] for what in denied(grants, needed(rehearsal, command))]
+    refused = [f"{command}: {need}" for command in ROLES[name] for need in denied(grants, needed(rehearsal, command))]
     assert not refused, "\n".join([f"deploy/iam/{name} does not allow it:", *refused])
 
 
 @pytest.mark.parametrize("name", ROLES)
 def test_everything_that_is_allowed_was_called(rehearsal: Rehearsal, name: str) -> None:
-    unused = idle(granted(rehearsal, name), needed(rehearsal, *ROLES[name]))
-    assert not unused, "\n".join([f"deploy/iam/{name} allows it, and none of {ROLES[name]} called it so:", *unused])
+    idle = unused(granted(rehearsal, name), needed(rehearsal, *ROLES[name]))
+    assert not idle, "\n".join([f"deploy/iam/{name} allows it, and none of {ROLES[name]} called it so:", *idle])
 
 
 def test_every_command_was_rehearsed(rehearsal: Rehearsal) -> None:
@@ -86,7 +84,7 @@ def test_every_operation_of_the_code_was_rehearsed(rehearsal: Rehearsal) -> None
     names = {"".join(call) for call in calls} - {"get_paginator"}
     written = {"".join(word.capitalize() for word in name.split("_")) for name in names}
     assert len(written) > 10
-    assert written - rehearsal.operations - OF_THE_DEMO - {"GetCallerIdentity"} == set()
+    assert written - rehearsal.operations - ONLY_IN_THE_DEMO - {"GetCallerIdentity"} == set()
 
 
 @pytest.mark.parametrize("name", ROLES)
@@ -94,25 +92,27 @@ def test_wildcards_are_only_where_aws_has_nothing_finer(name: str) -> None:
     for statement in statements(name):
         assert all(re.fullmatch(r"dynamodb:[A-Za-z]+", action) for action in statement["Action"])
         for resource in statement["Resource"]:
-            assert "*" not in resource.removesuffix("${SourceTable}/stream/*"), "a stream's label is not known before"
+            assert "*" not in resource.removesuffix("${SourceTable}/stream/*"), (
+                "only a stream's label is not known before"
+            )
 
 
-def test_a_missing_and_a_needless_permission_are_told(rehearsal: Rehearsal) -> None:
+def test_a_missing_and_an_unused_permission_are_found(rehearsal: Rehearsal) -> None:
     grants, needs = granted(rehearsal, "worker.json"), needed(rehearsal, "run")
     for grant in grants:
-        assert denied([each for each in grants if each != grant], needs), f"nobody misses {grant}"
-        assert idle([*grants, grant._replace(action="dynamodb:DeleteTable")], needs)
-        assert idle([*grants, grant._replace(resource="arn:aws:dynamodb:*:*:table/another")], needs)
+        assert denied([other for other in grants if other != grant], needs), f"no call needs {grant}"
+        assert unused([*grants, grant._replace(action="dynamodb:DeleteTable")], needs)
+        assert unused([*grants, grant._replace(resource="arn:aws:dynamodb:*:*:table/another")], needs)
     wide = next(grant for grant in grants if grant.within)._replace(within=None)
-    assert idle([wide], needs), "a condition that was taken away"
+    assert unused([wide], needs), "a condition was removed"
 
 
-def test_the_command_that_fills_them_in_does(tmp_path: Path) -> None:
+def test_the_documented_command_fills_in_the_placeholders(tmp_path: Path) -> None:
     command = re.search(r"^    (sed (?:.+\\\n)+.+) > operator\.json$", (FOLDER / "README.md").read_text(), re.MULTILINE)
     assert command is not None
     for name in ROLES:
-        words = command[1].replace("deploy/iam/operator.json", str(FOLDER / name))
-        done = subprocess.run(words, shell=True, check=True, cwd=tmp_path, capture_output=True, text=True)
+        entries = command[1].replace("deploy/iam/operator.json", str(FOLDER / name))
+        done = subprocess.run(entries, shell=True, check=True, cwd=tmp_path, capture_output=True, text=True)
         left = set(re.findall(r"\$\{\w+\}", done.stdout))
         assert left == ({"${OtherTable}"} if name == "replay-into.json" else set())
         json.loads(done.stdout)

@@ -1,4 +1,4 @@
-"""The very Dockerfile is built and run as ECS would run it: another user, a read-only root, no shell, SIGTERM."""
+"""The Dockerfile is built and run as on ECS: another user, a read-only root, no shell, SIGTERM."""
 
 import json
 import os
@@ -11,13 +11,12 @@ from typing import Any, NamedTuple
 import pytest
 
 from consumer import __version__
-from tests.deploy import debian
-from tests.deploy.buildah import Buildah, size_of
 from tests.deploy.contained import as_contained
-from tests.engines import TableEngine
-from tests.processes import Game, WorkerProcess
+from tests.deploy.image import Buildah, make_base, size_of, what_is_missing
+from tests.support.engines import TableEngine
+from tests.support.processes import Game, WorkerProcess
 
-MISSING = debian.what_is_missing()
+MISSING = what_is_missing()
 pytestmark = [
     pytest.mark.image,
     pytest.mark.timeout(900),
@@ -30,7 +29,7 @@ SHELLS = ("sh", "dash", "bash")
 
 
 class Image(NamedTuple):
-    """A built image, unpacked; its shells are taken away."""
+    """A built image, unpacked, without its shells."""
 
     root: Path
     config: dict[str, Any]
@@ -39,7 +38,7 @@ class Image(NamedTuple):
 
     @property
     def environment(self) -> dict[str, str]:
-        return dict(each.split("=", 1) for each in self.config["Env"])
+        return dict(variable.split("=", 1) for variable in self.config["Env"])
 
     @property
     def command(self) -> list[str]:
@@ -50,7 +49,7 @@ class Image(NamedTuple):
         return as_contained(self.root, self.config["User"], *command)
 
     def run(self, *command: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-        """A command in a container, to its end."""
+        """Runs a command in a container to its end."""
         return subprocess.run(
             self.contained(*command),
             env=self.environment | environment,
@@ -65,12 +64,12 @@ class Image(NamedTuple):
 def image() -> Iterator[Image]:
     with Buildah() as buildah:
         base = buildah.folder / "base"
-        debian.make_base(base)
+        make_base(base)
         buildah.import_base(base, "localhost/base")
         arguments = {"BASE_IMAGE": "localhost/base", "VERSION": __version__, "REVISION": "of-a-test"}
         buildah.build(ROOT, "localhost/consumer", arguments)
         root = buildah.open("localhost/consumer")
-        sizes = [size_of(each) / 1e6 for each in (root, base)]
+        sizes = [size_of(folder) / 1e6 for folder in (root, base)]
         for shell in SHELLS:
             (root / "usr" / "bin" / shell).unlink()
         yield Image(root, buildah.config("localhost/consumer"), *sizes)
@@ -82,7 +81,7 @@ def game(ministack_url: str) -> Iterator[Game]:
         yield game
 
 
-def test_it_works_with_nothing_but_its_tables(image: Image, game: Game) -> None:
+def test_it_works_with_only_its_tables(image: Image, game: Game) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     settings = game.environment(http_port=str(port), http_host="127.0.0.1")
@@ -105,10 +104,10 @@ def test_it_works_with_nothing_but_its_tables(image: Image, game: Game) -> None:
 
 
 def test_its_user_can_write_nothing(image: Image) -> None:
-    look = "import os; print(os.getuid(), os.getgid(), os.getgroups()); open('/tmp/x', 'w')"
-    seen = image.run("/app/bin/python", "-c", look, environment={})
-    assert seen.stdout == "10001 10001 []\n"
-    assert "Read-only file system: '/tmp/x'" in seen.stderr
+    code = "import os; print(os.getuid(), os.getgid(), os.getgroups()); open('/tmp/x', 'w')"
+    ended = image.run("/app/bin/python", "-c", code, environment={})
+    assert ended.stdout == "10001 10001 []\n"
+    assert "Read-only file system: '/tmp/x'" in ended.stderr
     owned = [
         path
         for folder, folders, files in os.walk(image.root / "app")
@@ -123,13 +122,16 @@ def test_it_holds_the_locked_set_and_nothing_else(image: Image) -> None:
     held = image.run("/app/bin/python", "-c", listing, environment={}).stdout.lower().replace("_", "-").split()
     locked = [line.split()[0] for line in (ROOT / "requirements.txt").read_text().splitlines() if line[:1].isalpha()]
     assert set(held) <= {*locked, f"leaderboard-consumer=={__version__}"}
-    assert {f"leaderboard-consumer=={__version__}", *(each for each in locked if each.startswith("boto"))} <= set(held)
+    assert {
+        f"leaderboard-consumer=={__version__}",
+        *(package for package in locked if package.startswith("boto")),
+    } <= set(held)
     for service in ("dynamodb", "dynamodbstreams", "sts", "sso", "sso-oidc"):
         client = f"import boto3; boto3.client({service!r}, region_name='eu-west-1')"
         assert image.run("/app/bin/python", "-c", client, environment={}).stderr == ""
 
 
-def test_it_says_what_it_is(image: Image) -> None:
+def test_its_labels(image: Image) -> None:
     labels = {name: value for name, value in image.config["Labels"].items() if name.startswith("org.opencontainers.")}
     short = {name.removeprefix("org.opencontainers.image."): value for name, value in labels.items()}
     assert (short["title"], short["licenses"]) == ("leaderboard-consumer", "Apache-2.0")

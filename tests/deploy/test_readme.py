@@ -11,9 +11,9 @@ from ruamel.yaml import YAML
 from consumer.cli.app import app
 from consumer.settings import Settings, variable
 from consumer.telemetry.health import HealthServer
+from tests.deploy.checkers import ROOT
 from tests.deploy.test_image import LARGEST_MEGABYTES
-from tests.deploy.yaml import ROOT
-from tests.engines import TableEngine
+from tests.support.engines import TableEngine
 
 pytestmark = pytest.mark.deploy
 
@@ -26,16 +26,16 @@ def command_lines() -> list[list[str]]:
     """The words of each command in the section, without comments."""
     blocks = "\n".join(re.findall(r"^```\n(.*?)^```", REAL, re.MULTILINE | re.DOTALL)).replace("\\\n", " ")
     inline = re.findall(r"`((?:docker|consumer|aws|make) [^`]+)`", REAL.replace("\n", " "))
-    return [words for line in [*blocks.splitlines(), *inline] if (words := shlex.split(line, comments=True))]
+    return [entries for line in [*blocks.splitlines(), *inline] if (entries := shlex.split(line, comments=True))]
 
 
 def test_it_runs_what_the_image_is() -> None:
-    (words,) = [words for words in command_lines() if words[:2] == ["docker", "run"]]
-    given = {words[at + 1].partition("=")[0] for at, word in enumerate(words) if word == "-e"}
+    (entries,) = [entries for entries in command_lines() if entries[:2] == ["docker", "run"]]
+    given = {entries[at + 1].partition("=")[0] for at, word in enumerate(entries) if word == "-e"}
     assert given <= {variable(name) for name in Settings.model_fields} | set(TableEngine("", "").variables())
     assert variable("source_table") in given
     port = Settings.model_fields["http_port"].default
-    assert f"127.0.0.1:{port}:{port}" in words
+    assert f"127.0.0.1:{port}:{port}" in entries
     assert f"EXPOSE {port}" in DOCKERFILE
     assert re.findall(r"CONSUMER_\w+=\S+", DOCKERFILE) == ["CONSUMER_HTTP_HOST=0.0.0.0"]
     assert "USER 10001:10001" in DOCKERFILE
@@ -45,12 +45,12 @@ def test_it_runs_what_the_image_is() -> None:
 def test_its_commands_are_there() -> None:
     known = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    ours = [words[words.index("consumer", 1) :] for words in command_lines() if words[:2] == ["docker", "exec"]]
-    ours = [words[1:] if words[0] == words[1] else words for words in ours]  # the container has our name
-    ours += [words for words in command_lines() if words[0] == "consumer"]
+    ours = [entries[entries.index("consumer", 1) :] for entries in command_lines() if entries[:2] == ["docker", "exec"]]
+    ours = [entries[1:] if entries[0] == entries[1] else entries for entries in ours]  # the container has our name
+    ours += [entries for entries in command_lines() if entries[0] == "consumer"]
     assert ours
-    assert {words[1] for words in ours} <= set(known)
-    assert {words[1] for words in command_lines() if words[0] == "make"} <= targets
+    assert {entries[1] for entries in ours} <= set(known)
+    assert {entries[1] for entries in command_lines() if entries[0] == "make"} <= targets
 
 
 def test_its_files_are_there() -> None:
@@ -60,23 +60,23 @@ def test_its_files_are_there() -> None:
 
 
 def test_its_aws_commands_fit_their_templates() -> None:
-    deploys = [words for words in command_lines() if words[:3] == ["aws", "cloudformation", "deploy"]]
-    assert len(deploys) == len([words for words in command_lines() if words[0] == "aws"]) == 2
-    for words in deploys:
-        template = YAML().load(ROOT / words[words.index("--template-file") + 1])
+    deploys = [entries for entries in command_lines() if entries[:3] == ["aws", "cloudformation", "deploy"]]
+    assert len(deploys) == len([entries for entries in command_lines() if entries[0] == "aws"]) == 2
+    for entries in deploys:
+        template = YAML().load(ROOT / entries[entries.index("--template-file") + 1])
         parameters = template["Parameters"]
-        pairs = words[words.index("--parameter-overrides") + 1 :] if "--parameter-overrides" in words else []
+        pairs = entries[entries.index("--parameter-overrides") + 1 :] if "--parameter-overrides" in entries else []
         given = dict(pair.split("=", 1) for pair in pairs)
         needed = {name for name, said in parameters.items() if "Default" not in said}
         assert needed <= given.keys() <= parameters.keys()
         for name, value in given.items():
             assert re.fullmatch(parameters[name].get("AllowedPattern", ".*"), value), name
         roles = [name for name, made in template["Resources"].items() if made["Type"] == "AWS::IAM::Role"]
-        assert bool(roles) == ("CAPABILITY_IAM" in words)
+        assert bool(roles) == ("CAPABILITY_IAM" in entries)
 
 
 def test_the_limits_of_the_server_are_the_codes() -> None:
     limits = inspect.signature(HealthServer).parameters
     said = f"to {limits['max_connections'].default} clients at a time with "
-    said += f"{limits['request_timeout_seconds'].default:.0f} seconds a request"
+    said += f"{limits['request_timeout_seconds'].default:.0f} seconds per request"
     assert said in " ".join(REAL.split())

@@ -1,4 +1,4 @@
-"""The alert rules: valid, each with a story in which it fires and one in which it does not, each with its runbook."""
+"""The alert rules: valid, each with a test in which it fires and one in which it does not, each with its runbook."""
 
 import json
 import re
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.alerts import alerts, all_saying
-from tests.deploy.promtool import FOLDER, ROOT, promtool
+from tests.deploy.checkers import FOLDER, ROOT, promtool
+from tests.deploy.monitoring import alerts, all_with_expression
 
 pytestmark = pytest.mark.deploy
 
@@ -34,36 +34,36 @@ def test_configuration_and_rules_are_valid(name: str) -> None:
     assert f"SUCCESS: {len(alerts())} rules found" in checked.stdout
 
 
-def test_the_stories_come_true() -> None:
-    told = promtool("test", "rules", FOLDER / "rules_test.yml")
-    assert told.returncode == 0, told.stdout + told.stderr
+def test_the_rules_pass_their_tests() -> None:
+    checked = promtool("test", "rules", FOLDER / "rules_test.yml")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 def wrong(tmp_path: Path, expression: str) -> list[tuple[set[str], set[str]]]:
-    """The alerts that the stories expect and those that fire, where they differ, if all rules said this."""
-    (tmp_path / "rules.yml").write_text(all_saying(expression))
+    """Where expected and firing alerts of the rules' tests differ if all rules have this expression."""
+    (tmp_path / "rules.yml").write_text(all_with_expression(expression))
     (tmp_path / "rules_test.yml").write_text((FOLDER / "rules_test.yml").read_text())
-    told = promtool("test", "rules", tmp_path / "rules_test.yml")
-    assert told.returncode != 0
-    pairs = re.findall(r"exp: (.*)\n\s+got: (.*)", told.stdout + told.stderr)
-    assert pairs, told.stdout + told.stderr
+    checked = promtool("test", "rules", tmp_path / "rules_test.yml")
+    assert checked.returncode != 0
+    pairs = re.findall(r"exp: (.*)\n\s+got: (.*)", checked.stdout + checked.stderr)
+    assert pairs, checked.stdout + checked.stderr
     name = re.compile(r'alertname="(\w+)"')
     return [(set(name.findall(expected)), set(name.findall(fired))) for expected, fired in pairs]
 
 
-def test_the_stories_would_notice_an_alert_that_never_fires_and_one_that_always_does(tmp_path: Path) -> None:
+def test_the_rules_tests_find_an_alert_that_never_or_always_fires(tmp_path: Path) -> None:
     names = {alert.name for alert in alerts()}
     assert set[str]().union(*(expected - fired for expected, fired in wrong(tmp_path, NEVER))) == names
     assert set[str]().union(*(fired - expected for expected, fired in wrong(tmp_path, ALWAYS))) == names
 
 
-def test_each_alert_says_how_bad_it_is_and_what_to_do() -> None:
+def test_each_alert_has_a_severity_and_a_runbook() -> None:
     headings = re.findall(r"^## (.+)$", (ROOT / "deploy" / "RUNBOOK.md").read_text(), re.MULTILINE)
     for alert in alerts():
         assert alert.labels in ({"severity": "critical"}, {"severity": "warning"}), alert.name
         assert alert.annotations.keys() == {"summary", "description", "runbook_url"}, alert.name
         assert alert.annotations["runbook_url"] == f"deploy/RUNBOOK.md#{alert.name.lower()}"
-    assert headings == [alert.name for alert in alerts()], "a heading an alert, in the same order"
+    assert headings == [alert.name for alert in alerts()], "one heading per alert, in the same order"
 
 
 def test_tasks_on_ecs_are_found_by_file(tmp_path: Path) -> None:

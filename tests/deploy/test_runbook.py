@@ -1,4 +1,4 @@
-"""The runbook names only commands, options, headings, metrics and log events that there are."""
+"""The runbook names only commands, options, headings, metrics and log events that exist."""
 
 import re
 import shlex
@@ -10,7 +10,7 @@ import typer.main
 
 from consumer.cli.app import app
 from consumer.telemetry.metrics import PREFIX, PrometheusMeters
-from tests.deploy.promtool import ROOT
+from tests.deploy.checkers import ROOT
 
 pytestmark = pytest.mark.deploy
 
@@ -19,36 +19,38 @@ PARTS = ("Means:", "If you wait:", "Look", "Act", "Over:")
 
 
 def command_lines() -> Iterator[list[str]]:
-    """Each `consumer ...`, in a line of its own or in the text, as words."""
+    """Each `consumer ...` command, in a line of its own or in the text, split into words."""
     for line in re.findall(r"^    (consumer .+)$", TEXT, re.MULTILINE) + re.findall(r"`(consumer [^`]+)`", TEXT):
         yield shlex.split(line, comments=True)
 
 
-def check(words: list[str]) -> None:
-    """AssertionError when there is no such command or option, or an argument too many."""
+def check(entries: list[str]) -> None:
+    """Fails when there is no such command or option, or when there are too many arguments."""
     command: Any = typer.main.get_command(app)
-    rest = words[1:]
+    rest = entries[1:]
     while hasattr(command, "commands"):
-        assert rest, f"{words}: no subcommand"
-        assert rest[0] in command.commands, f"{words}: no command {rest[0]}"
+        assert rest, f"{entries}: no subcommand"
+        assert rest[0] in command.commands, f"{entries}: no command {rest[0]}"
         command = command.commands[rest.pop(0)]
     command.make_context(command.name, list(rest), resilient_parsing=False).close()
 
 
-def test_commands_and_options_are_there() -> None:
+def test_commands_and_options_exist() -> None:
     lines = list(command_lines())
     assert len(lines) > 10
-    for words in lines:
-        check(words)
+    for entries in lines:
+        check(entries)
 
 
-@pytest.mark.parametrize("words", ["consumer heal", "consumer status --loud", "consumer resume A B", "consumer resume"])
-def test_others_are_noticed(words: str) -> None:
+@pytest.mark.parametrize(
+    "entries", ["consumer heal", "consumer status --loud", "consumer resume A B", "consumer resume"]
+)
+def test_wrong_commands_are_found(entries: str) -> None:
     with pytest.raises(Exception, match=r"heal|No such option|unexpected extra|Missing parameter"):
-        check(words.split())
+        check(entries.split())
 
 
-def test_each_heading_says_all_that_a_person_needs() -> None:
+def test_each_heading_has_all_its_parts() -> None:
     for section in TEXT.split("\n## ")[1:]:
         heading = section.partition("\n")[0]
         assert [part for part in PARTS if part.lower() not in section.lower()] == [], heading
@@ -63,11 +65,11 @@ def test_links_lead_to_headings_and_files() -> None:
         assert anchor in anchors if anchor else (ROOT / "deploy" / path).is_file(), link
 
 
-def test_metrics_and_log_events_are_there() -> None:
+def test_metrics_and_log_events_exist() -> None:
     exported = PrometheusMeters(version="1", worker_id="w").render().decode()
     events = (ROOT / "docs" / "log-events.md").read_text()
-    words = re.findall(r"`([a-z_.]+)`", TEXT)
-    assert [word for word in words if re.fullmatch(r"[a-z]+\.[a-z_]+", word) and f"`{word}`" not in events] == []
+    entries = re.findall(r"`([a-z_.]+)`", TEXT)
+    assert [word for word in entries if re.fullmatch(r"[a-z]+\.[a-z_]+", word) and f"`{word}`" not in events] == []
     assert [
-        word for word in words if word.endswith(("_seconds", "_owned")) and f"{PREFIX}_{word} " not in exported
+        word for word in entries if word.endswith(("_seconds", "_owned")) and f"{PREFIX}_{word} " not in exported
     ] == []

@@ -1,4 +1,4 @@
-"""The SBOM names each locked package with its version, and the list of licences has one for each that is installed."""
+"""The SBOM has each locked package with its version, and the licences of the installed ones are listed."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The templates made by an emulator's CloudFormation; what comes out of them runs a worker."""
+"""An emulator's CloudFormation creates the templates' stacks, and a worker runs with their outputs."""
 
 import threading
 from collections.abc import Iterator
@@ -8,11 +8,10 @@ import pytest
 from botocore.exceptions import ClientError
 
 from consumer.aws.tables import LEADERBOARD_KEYS, LEASE_KEYS, QUARANTINE_KEYS, DynamoTables
-from tests.deploy.cloud import Cloud
-from tests.deploy.grants import grants_of, statements
-from tests.deploy.templates import properties
-from tests.engines.table_engine import REGION
-from tests.processes import Game, WorkerProcess
+from tests.deploy.cloudformation import Cloud, properties
+from tests.deploy.iam import grants_of, statements
+from tests.support.engines.table_engine import REGION
+from tests.support.processes import Game, WorkerProcess
 
 pytestmark = pytest.mark.deploy
 
@@ -29,7 +28,7 @@ def cloud() -> Iterator[Cloud]:
 
 @pytest.fixture(scope="module")
 def game(cloud: Cloud) -> Iterator[Game]:
-    """Its tables come from the template."""
+    """A game whose tables come from the template."""
     with Game(cloud.engine, made=False) as game:
         names = {f"{table.capitalize()}Table": name for table, name in game.tables.items() if table != "source"}
         outputs = cloud.create("tables.yaml", **names)
@@ -44,7 +43,7 @@ def service(cloud: Cloud, game: Game) -> dict[str, str]:
 
 
 def parameters(cloud: Cloud, game: Game) -> dict[str, str]:
-    """Those that the service must have, and its tables."""
+    """The required parameters of the service, and its tables."""
     network = {name: value for name, value in cloud.network().items() if name != "RouteTables"}
     names = {f"{table.capitalize()}Table": name for table, name in game.tables.items()}
     return {"Image": IMAGE, **names, **network}
@@ -60,33 +59,33 @@ def container(cloud: Cloud, stack: str) -> dict[str, Any]:
 
 
 def variables(cloud: Cloud, stack: str) -> dict[str, str]:
-    """Of a stack's container."""
-    return {each["name"]: each["value"] for each in container(cloud, stack)["environment"]}
+    """The variables of a stack's container."""
+    return {variable["name"]: variable["value"] for variable in container(cloud, stack)["environment"]}
 
 
 def test_the_tables_are_what_the_worker_wants(game: Game) -> None:
     tables = DynamoTables(game.client, game.streams, threading.Event())
     for table, keys in (("leaderboard", LEADERBOARD_KEYS), ("lease", LEASE_KEYS), ("quarantine", QUARANTINE_KEYS)):
         tables.check(game.tables[table], keys, table)
-        told = game.client.describe_table(TableName=game.tables[table])["Table"]
-        assert told["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
-        assert told["DeletionProtectionEnabled"] is True
+        found = game.client.describe_table(TableName=game.tables[table])["Table"]
+        assert found["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
+        assert found["DeletionProtectionEnabled"] is True
 
 
 def test_the_tasks_variables_run_a_worker(cloud: Cloud, game: Game, service: dict[str, str]) -> None:
     assert container(cloud, "service")["image"] == IMAGE
-    told = variables(cloud, "service")
-    assert told.pop("AWS_REGION") == REGION
-    assert [name for name in told if not name.startswith("CONSUMER_")] == [], "no endpoint was given"
+    given = variables(cloud, "service")
+    assert given.pop("AWS_REGION") == REGION
+    assert [name for name in given if not name.startswith("CONSUMER_")] == [], "no endpoint was given"
     game.play(200, 20, poison=0.05)
-    with WorkerProcess({**cloud.engine.environment(), **told, **HERE}) as worker:
+    with WorkerProcess({**cloud.engine.environment(), **given, **HERE}) as worker:
         game.wait_until_consumed()
         assert worker.terminate().code == 0
     game.assert_exact()
     assert service.keys() == {"Cluster", "LogGroup", "TaskRoleArn", "TaskSecurityGroup"}
 
 
-def test_an_endpoint_of_the_vpc_is_told(cloud: Cloud, game: Game) -> None:
+def test_an_endpoint_of_the_vpc_is_passed_on(cloud: Cloud, game: Game) -> None:
     url = "https://vpce-1-2.streams.dynamodb.eu-west-1.vpce.amazonaws.com"
     cloud.create("service.yaml", "inside", StreamsEndpointUrl=url, **parameters(cloud, game))
     assert variables(cloud, "inside")["AWS_ENDPOINT_URL_DYNAMODB_STREAMS"] == url
@@ -107,9 +106,9 @@ def test_alarms_watch_what_the_filters_make(cloud: Cloud, service: dict[str, str
     made = {each["metricTransformations"][0]["metricName"] for each in filters}
     alarms = cloud.client("cloudwatch").describe_alarms()["MetricAlarms"]
     assert len(alarms) == len(properties("alarms.yaml", "CloudWatch::Alarm")) - 1
-    watched = {alarm["MetricName"] for alarm in alarms}
+    monitored_cluster = {alarm["MetricName"] for alarm in alarms}
     assert len(made) == len(properties("alarms.yaml", "Logs::MetricFilter"))
-    assert made - watched == {"alarms-starts"}, "that one's alarm is on an expression"
+    assert made - monitored_cluster == {"alarms-starts"}, "that one's alarm is on an expression"
 
 
 def test_endpoints(cloud: Cloud) -> None:

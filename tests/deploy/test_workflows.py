@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.yaml import ROOT, read_yaml, schema_faults
+from tests.deploy.checkers import ROOT, read_yaml, schema_faults
 
 pytestmark = pytest.mark.deploy
 
@@ -68,7 +68,7 @@ def test_a_release_waits_for_the_tests() -> None:
     assert all("test" in job["needs"] for job in release.values() if "permissions" in job)
 
 
-def test_known_vulnerabilities_are_asked_for_and_nobody_is_told_clean_offline() -> None:
+def test_known_vulnerabilities_are_asked_for_and_offline_is_not_clean() -> None:
     recipe = re.search(r"^audit:.*\n\t(.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert recipe is not None
     assert "--strict" in recipe[1]

@@ -5,14 +5,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from consumer.aws.audit import DynamoAudit
-from tests.engines import TableEngine
-from tests.processes import Game, Row, consumer
+from consumer.aws.operator_reads import DynamoTableReader
+from consumer.domain.leases import TableNames
+from tests.support.engines import TableEngine
+from tests.support.processes import Game, Row, consumer
 
 
 @pytest.fixture
 def counted(engine: TableEngine) -> Iterator[Game]:
-    """A game that a worker has counted; it is gone."""
+    """A game that a worker has counted; the worker has ended."""
     with Game(engine) as game:
         game.play(30, 5)
         worker = game.worker()
@@ -22,7 +23,7 @@ def counted(engine: TableEngine) -> Iterator[Game]:
 
 
 def adopt(game: Game, *arguments: str) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr, where nobody can be asked."""
+    """Exit code, stdout and stderr, where stdin is no terminal."""
     ended = consumer("init", "--adopt", *arguments, environment=game.environment())
     assert "Traceback" not in ended.stderr
     return ended.returncode, ended.stdout, ended.stderr
@@ -34,7 +35,9 @@ def refused(game: Game) -> None:
 
 
 def trail(game: Game) -> list[dict[str, str]]:
-    return list(DynamoAudit(game.client, game.tables["quarantine"], threading.Event()).rows())
+    return list(
+        DynamoTableReader(game.client, TableNames(quarantine=game.tables["quarantine"]), threading.Event()).audit_rows()
+    )
 
 
 def test_nothing_to_adopt(counted: Game) -> None:
@@ -43,28 +46,29 @@ def test_nothing_to_adopt(counted: Game) -> None:
     assert counted.rows("quarantine") == before
 
 
-def test_a_lost_ledger_counts_again_once_a_person_says_so(counted: Game) -> None:
+@pytest.mark.proof
+def test_a_lost_lease_table_counts_again_once_the_operator_confirms(counted: Game) -> None:
     for row in counted.rows("lease"):
         counted.client.delete_item(TableName=counted.tables["lease"], Key={"leaseKey": row["leaseKey"]})
     refused(counted)
     status = consumer("status", environment=counted.environment())
     assert (status.returncode, status.stderr) == (12, "")
-    assert "the way on is `consumer init --adopt`" in status.stdout
-    code, said, complained = adopt(counted)
-    assert (code, said) == (4, "")
-    assert "up to 24 hours of games, is counted a second time" in complained
-    assert "add --yes" in complained
+    assert "next: `consumer init --adopt`" in status.stdout
+    code, out, err = adopt(counted)
+    assert (code, out) == (4, "")
+    assert "up to 24 hours of games, is counted a second time" in err
+    assert "add --yes" in err
     refused(counted)
     assert trail(counted) == []
 
-    code, said, complained = adopt(counted, "--yes")
-    assert code == 0, complained
-    assert said.startswith("adopted  arn:")
+    code, out, err = adopt(counted, "--yes")
+    assert code == 0, err
+    assert out.startswith("adopted  arn:")
     assert [row["birth"] for row in trail(counted)] == ["removed"]
     worker = counted.worker()
     counted.wait_until_consumed()
     assert worker.terminate().code == 0
-    twice = {player: Row(row.games * 2, row.total * 2, row.date) for player, row in counted.tally.rows.items()}
+    twice = {player: Row(row.games * 2, row.total * 2, row.date) for player, row in counted.expected.rows.items()}
     counted.assert_exact(twice)
     assert adopt(counted)[0] == 0
 
@@ -73,10 +77,10 @@ def test_a_new_leaderboard_goes_on(counted: Game) -> None:
     counted.tables["leaderboard"] += "-new"
     counted.make_tables()
     refused(counted)
-    code, _, complained = adopt(counted, "--yes")
-    assert code == 0, complained
-    assert "goes on where it stands" in complained
-    counted.tally.rows.clear()
+    code, _, err = adopt(counted, "--yes")
+    assert code == 0, err
+    assert "goes on from its checkpoints" in err
+    counted.expected.rows.clear()
     worker = counted.worker()
     counted.play(20, 5)
     counted.wait_until_consumed()
@@ -88,9 +92,9 @@ def test_a_lost_quarantine_table_counts_nothing_twice(counted: Game) -> None:
     counted.tables["quarantine"] += "-new"
     counted.make_tables()
     refused(counted)
-    code, _, complained = adopt(counted, "--yes")
-    assert code == 0, complained
-    assert "nothing is counted twice" in complained
+    code, _, err = adopt(counted, "--yes")
+    assert code == 0, err
+    assert "nothing is counted twice" in err
     worker = counted.worker()
     counted.play(20, 5)
     counted.wait_until_consumed()
@@ -100,6 +104,6 @@ def test_a_lost_quarantine_table_counts_nothing_twice(counted: Game) -> None:
 
 def test_a_table_that_is_not_there(counted: Game) -> None:
     counted.tables["lease"] += "-missing"
-    code, said, complained = adopt(counted, "--yes")
-    assert (code, said) == (3, "")
-    assert "(CONSUMER_LEASE_TABLE) does not exist" in complained
+    code, out, err = adopt(counted, "--yes")
+    assert (code, out) == (3, "")
+    assert "(CONSUMER_LEASE_TABLE) does not exist" in err

@@ -1,4 +1,4 @@
-"""Shells complete commands, flags and values, once they are told how."""
+"""Shells complete commands, flags and values with the script that `consumer` prints."""
 
 import os
 import subprocess
@@ -7,20 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from consumer.demo.lifeline import spawn
+from consumer.demo.child_process import spawn
 
 PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 
 def bash(script: str, home: Path) -> str:
-    """What a script says; it has nothing to complain about."""
+    """What a script prints; it prints no errors."""
     variables = {"PATH": PATH, "HOME": os.fspath(home), "SHELL": "/bin/bash"}
     with spawn(
         ["bash", "--norc", "-c", script], env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as shell:
-        said, complained = shell.communicate(timeout=60)
-    assert (shell.returncode, complained) == (0, b"")
-    return said.decode()
+        out, err = shell.communicate(timeout=60)
+    assert (shell.returncode, err) == (0, b"")
+    return out.decode()
 
 
 @pytest.mark.parametrize(
@@ -34,13 +34,13 @@ def bash(script: str, home: Path) -> str:
     ],
 )
 def test_what_is_typed_is_completed(typed: str, offered: str, tmp_path: Path) -> None:
-    """By the script that it prints for bash, as bash itself would run it."""
-    words = f"COMP_WORDS=(consumer {typed}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))"
-    script = f'eval "$(consumer --show-completion)"; {words}; _consumer_completion consumer; echo "${{COMPREPLY[@]}}"'
+    """With the script for bash, as bash itself would run it."""
+    line = f"COMP_WORDS=(consumer {typed}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))"
+    script = f'eval "$(consumer --show-completion)"; {line}; _consumer_completion consumer; echo "${{COMPREPLY[@]}}"'
     assert bash(script, tmp_path).split() == [offered]
 
 
 def test_it_is_installed(tmp_path: Path) -> None:
-    said = bash("consumer --install-completion; . ~/.bashrc; complete -p consumer", tmp_path)
-    assert "bash completion installed in" in said
-    assert said.splitlines()[-1] == "complete -o default -F _consumer_completion consumer"
+    out = bash("consumer --install-completion; . ~/.bashrc; complete -p consumer", tmp_path)
+    assert "bash completion installed in" in out
+    assert out.splitlines()[-1] == "complete -o default -F _consumer_completion consumer"

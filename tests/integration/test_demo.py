@@ -1,4 +1,4 @@
-"""`consumer demo`, as a person runs it: a process, an exact verdict, and nothing left behind."""
+"""`consumer demo`, as an operator runs it: a process, an exact verdict, and nothing left behind."""
 
 import os
 import re
@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from consumer.aws.board import DynamoBoard
+from consumer.aws.operator_reads import DynamoBoard
 from consumer.demo import play
-from consumer.domain.board import BoardRow
+from consumer.domain.operator_ports import BoardRow
 
 SMALL = ("--games", "1500", "--players", "50")
 WAIT_SECONDS = 60
@@ -31,8 +31,8 @@ def start(*arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def family(pid: int) -> set[int]:
-    """Children, theirs, and so on."""
+def descendants(pid: int) -> set[int]:
+    """The processes that `pid` started, those that these started, and so on."""
     parents = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -62,39 +62,40 @@ def lines_until(demo: subprocess.Popen[str], word: str) -> Iterator[str]:
         yield line
         if word in line:
             return
-    pytest.fail(f"it ended before it said {word!r}: {demo.communicate()[1]}")
+    pytest.fail(f"it ended before it printed {word!r}: {demo.communicate()[1]}")
 
 
 def test_a_small_demo_ends_exact() -> None:
     with start(*SMALL) as demo:
-        said, complaints = demo.communicate(timeout=WAIT_SECONDS)
-    print(said)
-    assert (demo.returncode, complaints) == (0, ""), said
-    assert "\nEXACT: 1,500 games of 50 players" in said
-    assert "6 poison records in quarantine" in said
-    assert re.search(r" kill +SIGKILL to process \d+: [\d,]+ done, [\d,]+ waiting in the stream\n", said)
-    to_go = re.search(r"killed with ([\d,]+) records to go", said)
+        printed, errors = demo.communicate(timeout=WAIT_SECONDS)
+    print(printed)
+    assert (demo.returncode, errors) == (0, ""), printed
+    assert "\nEXACT: 1,500 games of 50 players" in printed
+    assert "6 poison records in quarantine" in printed
+    assert re.search(r" kill +SIGKILL to process \d+: [\d,]+ done, [\d,]+ waiting in the stream\n", printed)
+    to_go = re.search(r"killed with ([\d,]+) records to go", printed)
     assert to_go is not None
     assert int(to_go[1].replace(",", "")) > 0, "killed while records remain"
-    assert max(map(len, said.splitlines())) <= 80
-    assert said.isascii()
+    assert max(map(len, printed.splitlines())) <= 80
+    assert printed.isascii()
 
 
 @linux_only
 @pytest.mark.parametrize(
-    ("told", "ends_with"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, -signal.SIGTERM)]
+    ("sent", "ends_with"),
+    [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, -signal.SIGTERM)],
 )
 @pytest.mark.parametrize("word", ["started:", "started again:"])
-def test_nothing_is_left_when_it_is_ended_half_way(told: signal.Signals, ends_with: int, word: str) -> None:
+def test_nothing_is_left_when_it_is_ended_half_way(sent: signal.Signals, ends_with: int, word: str) -> None:
     with start("--games", "20000", "--players", "500") as demo:
         for _ in lines_until(demo, word):
             pass
-        pids = family(demo.pid)
+        pids = descendants(demo.pid)
         assert len(pids) >= 2, "the engine and the worker"
-        demo.send_signal(told)
-        _, complaints = demo.communicate(timeout=WAIT_SECONDS)
+        demo.send_signal(sent)
+        _, errors = demo.communicate(timeout=WAIT_SECONDS)
         assert demo.returncode == ends_with
-        assert complaints == ""
+        assert errors == ""
     assert gone(pids)
 
 
@@ -107,15 +108,15 @@ def test_a_tampered_board_is_not_exact(monkeypatch: pytest.MonkeyPatch, capfd: p
             yield row._replace(total=row.total + Decimal("1e-9")) if row.player == "bold-badger" else row
 
     monkeypatch.setattr(DynamoBoard, "rows", tampered)
-    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    monkeypatch.setenv("AWS_PROFILE", "no-such-profile")
     before = dict(os.environ)
     assert play(games=300, players=2) == 1
-    said = capfd.readouterr().out
-    assert re.search(r"\nNOT EXACT: 1 difference\n +bold-badger: totalScore is [\d.]+, not [\d.]+\n$", said), said
+    printed = capfd.readouterr().out
+    assert re.search(r"\nNOT EXACT: 1 difference\n +bold-badger: totalScore is [\d.]+, not [\d.]+\n$", printed), printed
     assert os.environ == before
 
 
-def test_an_engine_that_cannot_be_had_is_a_sentence(tmp_path: Path) -> None:
+def test_an_engine_that_is_not_available_is_a_sentence(tmp_path: Path) -> None:
     missing = tmp_path / "python"
     done = subprocess.run(
         [sys.executable, "-m", "consumer", "demo"],

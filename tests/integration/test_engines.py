@@ -1,4 +1,4 @@
-"""Both engines come up, serve tables and streams, and hand a process only what it needs to find them."""
+"""Both engines start, serve tables and streams, and give a process only the variables that it needs to find them."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 
 from consumer.demo.engine import Engine
 from consumer.demo.server import ServerError
-from tests.engines import TableEngine
+from tests.support.engines import TableEngine
 
 
 def test_a_table_with_a_stream(engine: TableEngine) -> None:
@@ -37,14 +37,14 @@ def test_a_process_sees_no_other_aws_variables(engine: TableEngine, monkeypatch:
     monkeypatch.setenv("AWS_PROFILE", "production")
     monkeypatch.setenv("CONSUMER_SOURCE_TABLE", "production")
     print_names = "import os; print(*sorted(name for name in os.environ if name.startswith(('AWS_', 'CONSUMER_'))))"
-    said = subprocess.run(
+    out = subprocess.run(
         [sys.executable, "-c", print_names], env=engine.environment(), check=True, capture_output=True, text=True
     ).stdout
-    assert said.split() == sorted(engine.variables())
+    assert out.split() == sorted(engine.variables())
     assert "PATH" in engine.environment()
 
 
-def test_an_engine_that_cannot_start_shows_what_it_said() -> None:
+def test_an_engine_that_cannot_start_shows_its_log() -> None:
     server = Engine(Path(sys.executable))  # has no ministack
     with pytest.raises(ServerError, match="No module named ministack"):
         server.start()
@@ -52,7 +52,7 @@ def test_an_engine_that_cannot_start_shows_what_it_said() -> None:
         _ = server.url
 
 
-def test_an_interpreter_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_interpreter_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CONSUMER_DEMO_ENGINE", os.fspath(tmp_path / "python"))
     with pytest.raises(ServerError, match=r"CONSUMER_DEMO_ENGINE is .*python"):
         Engine().start()

@@ -1,6 +1,6 @@
 """The runbook of an incident, played: its very commands, in a shell, over two workers whose producer deploys a bug.
 
-What the runbook shows of a command's output is compared with what the command says; only moments differ.
+What the runbook shows of a command's output is compared with what the command prints; only times differ.
 """
 
 import os
@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 import pytest
 
-from consumer.demo.lifeline import spawn
-from tests.engines import TableEngine
-from tests.processes import Game, WorkerProcess, until
-from tests.processes.game import Item
+from consumer.demo.child_process import spawn
 from tests.streams_server import StreamsServer, build_shards, shard_id
+from tests.support.engines import TableEngine
+from tests.support.processes import Game, WorkerProcess, until
+from tests.support.processes.game import Item
 
 RUNBOOK = Path(__file__).parents[2] / "docs" / "incident.md"
 LABEL = "2026-01-31T12:00:00.000"
@@ -27,7 +27,7 @@ SPOILED = 180
 
 
 class Step(NamedTuple):
-    """A command of the runbook, and the lines that it is said to print; `...` stands for any."""
+    """A command of the runbook, and the lines that it prints according to the runbook; `...` stands for any."""
 
     command: str
     shown: list[str]
@@ -47,45 +47,45 @@ class Incident:
         self._append(shard, [self._game(number, score) for number, score in enumerate(scores)])
 
     def spoil(self, shard: int, *scores: str) -> None:
-        """Games whose scores came as strings: a person will count them with the scores that they had."""
+        """Games whose scores came as strings: an operator will count them with the scores that they had."""
         items = [self._game(number, score) for number, score in enumerate(scores)]
         self._append(shard, [item | {"score": {"S": item["score"]["N"]}} for item in items])
 
     def _game(self, number: int, score: str) -> Item:
         item = self.game.make(f"player-{number % 7}", score)
-        self.game.tally.count(item)
+        self.game.expected.count(item)
         return item
 
     def _append(self, shard: int, items: list[Item]) -> None:
         self._server.remote.append({shard: items})
 
     def checkpoint(self, shard: int) -> str | None:
-        """How far the ledger says the shard is."""
+        """The shard's checkpoint."""
         rows = {row["shardId"]["S"]: row for row in self.game.rows("lease") if "checkpoint" in row}
         return str(rows[shard_id(shard)]["checkpoint"]["S"]) if shard_id(shard) in rows else None
 
     def wait_until_consumed(self, *shards: int) -> None:
         """Until all that is in these shards is committed."""
-        last = {each.shard_id: each.last for each in self._server.remote.shards()}
+        last = {shard.shard_id: shard.last for shard in self._server.remote.shards()}
         until(
             lambda: all(self.checkpoint(shard) == last[shard_id(shard)] for shard in shards), f"{shards} are consumed"
         )
 
     def owners(self) -> set[str]:
-        """Who has a lease."""
+        """The workers that own a lease."""
         return {row["leaseOwner"]["S"] for row in self.game.rows("lease") if "leaseOwner" in row}
 
     def run(self, command: str) -> list[str]:
-        """What a person sees of it."""
+        """What an operator sees of it."""
         with spawn(["sh", "-c", command], env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as sh:
-            said, _ = sh.communicate(timeout=60)
-        return said.decode().splitlines()
+            out, _ = sh.communicate(timeout=60)
+        return out.decode().splitlines()
 
 
 @pytest.fixture
 def incident(ministack_url: str) -> Iterator[Incident]:
     with StreamsServer(ministack_url) as server:
-        game = Game(TableEngine("ministack", server.calm_url))
+        game = Game(TableEngine("ministack", server.faultless_url))
         tree = build_shards(2)
         server.remote.create_stream(game.tables["source"], tree, label=LABEL, keys=("playerId", "timestamp"))
         with game:
@@ -104,28 +104,28 @@ def pair(incident: Incident) -> Iterator[list[WorkerProcess]]:
 
 
 def steps(block: str) -> Iterator[Step]:
-    """Its commands with what each prints."""
-    for told in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-        command, *shown = told.splitlines()
+    """Its commands, each with its output."""
+    for text in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+        command, *shown = text.splitlines()
         yield Step(command, shown)
 
 
 def masked(line: str) -> str:
-    """Without moments and the width of columns, which differ each time."""
+    """Without times and the width of columns, which differ each time."""
     return re.sub(r" +", " ", re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "WHEN", line)).strip()
 
 
-def assert_shown(step: Step, said: list[str]) -> None:
+def assert_shown(step: Step, out: list[str]) -> None:
     """The runbook's lines are those that came; `...` stands for any number of lines."""
     pattern = "".join("(?:.*\n)*?" if line.strip() == "..." else f"{re.escape(masked(line))}\n" for line in step.shown)
-    came = "".join(f"{masked(line)}\n" for line in said)
-    assert re.fullmatch(pattern, came), f"$ {step.command}\n" + "\n".join(said)
+    came = "".join(f"{masked(line)}\n" for line in out)
+    assert re.fullmatch(pattern, came), f"$ {step.command}\n" + "\n".join(out)
 
 
 @pytest.mark.timeout(120)
 def test_the_runbook(incident: Incident, pair: list[WorkerProcess]) -> None:
     section = RUNBOOK.read_text()
-    halted, resumed, mended = re.findall(r"^```console\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
+    halted, resumed, counted = re.findall(r"^```console\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
     game = incident.game
     for shard in (0, 1):
         incident.play(shard, *map(str, range(40)))
@@ -138,13 +138,13 @@ def test_the_runbook(incident: Incident, pair: list[WorkerProcess]) -> None:
     for step in steps(halted):
         assert_shown(step, incident.run(step.command))
 
-    incident.play(0, *map(str, range(20)))  # the producer is mended
+    incident.play(0, *map(str, range(20)))  # the producer is fixed
     for step in steps(resumed):
         assert_shown(step, incident.run(step.command))
     incident.wait_until_consumed(0, 1)
     assert len(game.quarantined()) == SPOILED
-    for step in steps(mended):
+    for step in steps(counted):
         assert_shown(step, incident.run(step.command))
 
-    assert game.board() == game.tally.rows
+    assert game.board() == game.expected.rows
     assert [worker.terminate().code for worker in pair] == [0, 0]

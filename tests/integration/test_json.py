@@ -1,4 +1,4 @@
-"""What `--json` prints has the shape that docs/json.md promises: each key, of the type that is told, and no other."""
+"""What `--json` prints has the shape that docs/json.md promises: each key, of the promised type, and no other."""
 
 import json
 import re
@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import typer.main
 
-from consumer.aws.commit import DynamoCommits
+from consumer.aws.commits import DynamoCommits
 from consumer.cli.app import app
-from consumer.domain.leases import Shard
-from tests.engines import TableEngine
-from tests.processes import Game, consumer, until
+from consumer.domain.leases import Shard, TableNames
+from tests.support.engines import TableEngine
+from tests.support.processes import Game, consumer, until
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "json.md"
 Shape = Mapping[str, str]
@@ -36,7 +36,7 @@ def documented() -> dict[str, Shape]:
 
 
 def is_of(kind: str, value: object) -> bool:
-    """Whether the value is of the type that a table tells."""
+    """Whether the value is of the documented type."""
     match value:
         case None:
             return kind.endswith(" or null")
@@ -84,7 +84,7 @@ def test_every_command_that_has_it_is_documented() -> None:
     assert set(_json_commands(typer.main.get_command(app))) == {name for name in documented() if "--" not in name}
 
 
-def test_a_shape_that_is_not_kept_is_seen() -> None:
+def test_a_wrong_shape_is_detected() -> None:
     shape = {"a": "string", "b": "array of objects", "b[].c": "number or null", "b[].*": "string"}
     right = {"a": "", "b": [{"c": Decimal(1), "d": ""}, {"c": None}]}
     assert list(faults(shape, right)) == []
@@ -99,7 +99,7 @@ def test_a_shape_that_is_not_kept_is_seen() -> None:
 
 @pytest.fixture(scope="module")
 def game(ministack_url: str) -> Iterator[Game]:
-    """A worker has counted it, and is dead without a farewell."""
+    """A worker has counted it, and was killed."""
     with Game(TableEngine("ministack", ministack_url)) as game:
         game.play(60, 5)
         worker = game.worker()
@@ -111,7 +111,7 @@ def game(ministack_url: str) -> Iterator[Game]:
         yield game
 
 
-def told(game: Game, *arguments: str) -> Any:
+def document(game: Game, *arguments: str) -> Any:
     """The document; numbers are Decimals."""
     ended = consumer(*arguments, "--json", environment=game.environment(lease_ttl_seconds="1"))
     assert ended.returncode in (0, 12), ended.stderr
@@ -136,29 +136,29 @@ def test_every_document_has_its_shape(game: Game) -> None:
     shard = lease["shardId"]["S"]
     names = (game.tables["lease"], game.tables["leaderboard"], game.tables["quarantine"])
     whole = Shard(lease["streamArn"]["S"], shard)
-    DynamoCommits(game.client, *names).record_gap(whole, "7", 1_769_860_800.0)
+    DynamoCommits(game.client, TableNames(*names)).record_gap(whole, "7", 1_769_860_800.0)
     change(game, lease["leaseKey"], "haltedAt", {"N": "1769860800.5"})
     first, second, _ = numbers = sorted(game.quarantined(), key=int)
     redrive = ("quarantine", "redrive", shard, first, "--set", "score=12")
     discard = ("quarantine", "discard", shard, second, "--reason", "why not", "--yes")
     replay = ("replay", shard, "--from", numbers[0], "--recount")
     documents = {
-        "quarantine redrive --dry-run": told(game, *redrive, "--dry-run"),
-        "quarantine redrive": told(game, *redrive, "--yes"),
-        "quarantine discard": told(game, *discard),
-        "quarantine list": told(game, "quarantine", "list", "--state", "all"),
-        "quarantine show": told(game, "quarantine", "show", shard, first),
-        "replay --dry-run": told(game, *replay, "--dry-run"),
-        "replay": told(game, *replay, "--yes"),
+        "quarantine redrive --dry-run": document(game, *redrive, "--dry-run"),
+        "quarantine redrive": document(game, *redrive, "--yes"),
+        "quarantine discard": document(game, *discard),
+        "quarantine list": document(game, "quarantine", "list", "--state", "all"),
+        "quarantine show": document(game, "quarantine", "show", shard, first),
+        "replay --dry-run": document(game, *replay, "--dry-run"),
+        "replay": document(game, *replay, "--yes"),
     }
     (progress,) = (row["leaseKey"] for row in game.rows("lease") if row["leaseKey"]["S"].startswith("replay#"))
     change(game, progress, "state", {"S": "running"})  # as when it was interrupted
     documents |= {
-        "checkpoint show": told(game, "checkpoint", "show", shard),
-        "status": told(game, "status"),
-        "resume": told(game, "resume", shard, "--quarantine-all", "--yes"),
-        "audit-log": told(game, "audit-log"),
-        "top": told(game, "top"),
+        "checkpoint show": document(game, "checkpoint", "show", shard),
+        "status": document(game, "status"),
+        "resume": document(game, "resume", shard, "--quarantine-all", "--yes"),
+        "audit-log": document(game, "audit-log"),
+        "top": document(game, "top"),
     }
     shapes = documented()
     assert documents.keys() == shapes.keys()

@@ -1,12 +1,12 @@
-"""Replies that never arrive although the transaction was applied. The compare-and-set alone makes it exact."""
+"""Replies that never arrive although the transaction was applied. The compare-and-set alone keeps it exact."""
 
 import random
 from collections.abc import Iterator
 
 import pytest
 
-from tests.engines import TableEngine
-from tests.processes import Call, Fate, Game, Proxy, guards_off, is_commit
+from tests.support.engines import TableEngine
+from tests.support.processes import Call, Fate, Game, Proxy, guards_off, is_commit
 
 SEED = 20_260_131
 RECORDS = 4_000
@@ -42,7 +42,7 @@ def proxy(engine: TableEngine) -> Iterator[Proxy]:
 
 
 def consume(game: Game, proxy: Proxy, *unguarded: str) -> int:
-    """Runs a worker until all is consumed; how many transactions were applied without its being told."""
+    """Runs a worker until all is consumed; how many transactions were applied without a reply that says so."""
     worker = game.worker(proxy, entry=guards_off(*unguarded))
     game.wait_until_consumed()
     assert worker.terminate().code == 0
@@ -58,7 +58,7 @@ def test_exact(game: Game, proxy: Proxy) -> None:
     game.assert_exact()
 
 
-def test_exact_also_with_a_fresh_token_an_attempt(game: Game, proxy: Proxy) -> None:
+def test_exact_also_with_a_fresh_token_per_attempt(game: Game, proxy: Proxy) -> None:
     consume(game, proxy, "token")
     game.assert_exact()
 
@@ -69,7 +69,7 @@ def test_over_counted_without_the_compare_and_set(game: Game, proxy: Proxy) -> N
     counted = sum(row.games for row in board.values())
     print(f"{counted - RECORDS} games counted twice in {lost} transactions that were applied again")
     assert counted > RECORDS
-    assert board.keys() == game.tally.rows.keys()
-    assert all(board[player].games >= row.games for player, row in game.tally.rows.items())
+    assert board.keys() == game.expected.rows.keys()
+    assert all(board[player].games >= row.games for player, row in game.expected.rows.items())
     with pytest.raises(AssertionError, match="rows are wrong"):
         game.assert_exact()

@@ -1,4 +1,4 @@
-"""Poison through `consumer run`: in quarantine with its reason and as it came; its neighbours counted, and it not."""
+"""Poison through `consumer run`: in quarantine with its reason and as it came; its neighbours counted."""
 
 from base64 import b64encode
 from collections.abc import Iterator
@@ -7,19 +7,19 @@ from threading import Event
 
 import pytest
 
-from consumer.aws.commit import DynamoCommits
+from consumer.aws.commits import DynamoCommits
 from consumer.aws.items import lease_item
 from consumer.aws.quarantine import DynamoQuarantine
-from consumer.domain.leaderboard import Limits, cut
-from consumer.domain.leases import LeaseRow
-from consumer.domain.outcomes import Committed
+from consumer.domain.fold import Limits, cut
+from consumer.domain.leases import LeaseRow, TableNames
 from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.records import Reason, Rules, poison
-from tests import builders
-from tests.engines import TableEngine
-from tests.processes import Game, Proxy, is_commit
-from tests.processes.game import Item
-from tests.processes.poison import KINDS, STORED, Matches, assert_same, incompressible, kinds_of
+from consumer.domain.replies import Committed
+from tests.support import builders
+from tests.support.engines import TableEngine
+from tests.support.processes import Game, Proxy, is_commit
+from tests.support.processes.game import Item
+from tests.support.processes.poison import KINDS, STORED, Matches, assert_same, incompressible, kinds_of
 
 HEAD_BYTES = 1024
 """What a head row may take, so that a listing of thousands is cheap."""
@@ -49,11 +49,11 @@ def test_every_kind_of_wrong_record(matches: Matches) -> None:
     consume(matches)
     matches.assert_exact()
 
-    heads = matches.heads()
-    parts = sorted(int(head["parts"]["N"]) for head in heads.values())
+    entries = matches.entries()
+    parts = sorted(int(entry["parts"]["N"]) for entry in entries.values())
     assert parts == [1] * len(KINDS) + [2]
-    assert max(len(str(head)) for head in heads.values()) < HEAD_BYTES
-    named = [head["playerId"]["S"] for head in heads.values() if "playerId" in head]
+    assert max(len(str(entry)) for entry in entries.values()) < HEAD_BYTES
+    named = [entry["playerId"]["S"] for entry in entries.values() if "playerId" in entry]
     assert named == ["neighbour"] * len([kind for kind in KINDS if "playerId" not in KINDS[kind].changes] + [big])
 
 
@@ -94,18 +94,21 @@ def test_a_record_of_twice_390_kilobytes(engine: TableEngine) -> None:
         checkpoint, units = TRIM_HORIZON, 0
         while waiting:
             unit = cut(waiting, checkpoint, limits, builders.CREATED)
-            assert DynamoCommits(game.client, *names).commit(lease, unit, frozenset(), fills_gap=False) == Committed()
+            assert (
+                DynamoCommits(game.client, TableNames(*names)).commit(lease, unit, frozenset(), fills_gap=False)
+                == Committed()
+            )
             del waiting[: unit.records]
             checkpoint, units = unit.last, units + 1
         assert units > 1, "together they are larger than a transaction may be"
 
-        quarantine = DynamoQuarantine(game.client, game.tables["quarantine"], Event())
-        kept = {head.sequence_number: quarantine.record(head) for head in quarantine.heads()}
+        quarantine = DynamoQuarantine(game.client, TableNames(quarantine=game.tables["quarantine"]), Event())
+        kept = {entry.sequence_number: quarantine.record(entry) for entry in quarantine.entries()}
         assert kept.keys() == {wire["dynamodb"]["SequenceNumber"] for wire in came}
         for wire in came:
             number = wire["dynamodb"]["SequenceNumber"]
             assert_same(kept[number], wire, number)
-        (first, *_) = quarantine.heads()
+        (first, *_) = quarantine.entries()
         assert first.parts > 2
 
 
@@ -119,7 +122,7 @@ def _wire_with_both_images(position: int) -> Item:
 
 
 def test_a_late_game_never_moves_the_date_back(matches: Matches) -> None:
-    """Dates are in UTC, whatever zone a game tells its time in, in whatever order games arrive."""
+    """Dates are in UTC, whatever zone a game's time is in, in whatever order games arrive."""
     worker = matches.worker(poll_interval_seconds="0.05")
     steps = [
         (["2026-03-09T12:00:00Z"], "2026-03-09"),
@@ -138,7 +141,7 @@ def test_a_late_game_never_moves_the_date_back(matches: Matches) -> None:
     assert worker.terminate().code == 0
 
 
-# --- a crash wherever the unit is cut ---
+# --- a kill wherever the unit is cut ---
 
 
 @contextmanager
@@ -157,6 +160,7 @@ def six_games(url: str, overflow_at: int = 4) -> Iterator[tuple[Matches, Proxy]]
         yield matches, proxy
 
 
+@pytest.mark.proof
 def test_five_good_games_and_an_overflow(dynamodb_local_url: str) -> None:
     """A worker is killed at each transaction of the narrowing, which arrives after its death.
 

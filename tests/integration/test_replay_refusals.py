@@ -1,4 +1,4 @@
-"""Whatever is wrong with a `consumer replay` ends in a sentence and its exit code, and nothing is changed."""
+"""Whatever is wrong with `consumer replay` ends in a sentence and its exit code, and nothing is changed."""
 
 import logging
 import signal
@@ -12,51 +12,53 @@ import pytest
 import structlog
 
 from consumer.cli import main
-from consumer.demo.lifeline import spawn
-from tests.engines import TableEngine
-from tests.processes import Call, Proxy, consumer
-from tests.processes.absorbed import Absorbed, absorbed
+from consumer.demo.child_process import spawn
+from tests.support.engines import TableEngine
+from tests.support.processes import Call, Proxy, consumer
+from tests.support.processes.committed_shard import CommittedShard, committed_shard
 
 SHORT = "1" * 20
 BEFORE, AFTER = "1" * 21, "9" * 40
 
 
 @pytest.fixture(scope="module")
-def stage(ministack_url: str) -> Iterator[Absorbed]:
-    with absorbed(TableEngine("ministack", ministack_url)) as stage:
-        stage.write(*(stage.game.make(f"player-{number}") for number in range(5)))
-        yield stage
+def committed(ministack_url: str) -> Iterator[CommittedShard]:
+    with committed_shard(TableEngine("ministack", ministack_url)) as committed:
+        committed.write(*(committed.game.make(f"player-{number}") for number in range(5)))
+        yield committed
 
 
-def ended(stage: Absorbed, *arguments: str, **settings: str) -> tuple[int, str, str]:
-    done = consumer("replay", *arguments, environment=stage.game.environment(None, **settings))
+def ended(committed: CommittedShard, *arguments: str, **settings: str) -> tuple[int, str, str]:
+    done = consumer("replay", *arguments, environment=committed.game.environment(None, **settings))
     assert "Traceback" not in done.stderr
     assert "unexpected" not in done.stderr
     return done.returncode, done.stdout, done.stderr
 
 
 @pytest.mark.parametrize(
-    ("arguments", "settings", "code", "words"),
+    ("arguments", "settings", "code", "text"),
     [
-        (["SHARD", "--from", AFTER, "--recount"], {}, 4, "lies past that checkpoint: the worker will come to it"),
+        (["SHARD", "--from", AFTER, "--recount"], {}, 4, "is past that checkpoint: its worker will come to it"),
         (["SHARDx", "--from", BEFORE], {}, 5, "the nearest ones are"),
         (["elsewhere", "--from", BEFORE], {}, 5, "there is no shard 'elsewhere'"),
         (["SHARD", "--from", "TRIM_HORIZON"], {"lease_table": "nowhere"}, 3, "table nowhere (CONSUMER_LEASE_TABLE)"),
-        (["SHARD", "--from", "TRIM_HORIZON"], {"quarantine_table": "nowhere"}, 3, "make it with `consumer init`"),
-        (["SHARD", "--from", "TRIM_HORIZON", "--recount"], {}, 4, "Nobody is there to ask: add --yes"),
+        (["SHARD", "--from", "TRIM_HORIZON"], {"quarantine_table": "nowhere"}, 3, "create it with `consumer init`"),
+        (["SHARD", "--from", "TRIM_HORIZON", "--recount"], {}, 4, "this cannot be asked: add --yes"),
     ],
 )
-def test_bad_input(stage: Absorbed, arguments: list[str], settings: dict[str, str], code: int, words: str) -> None:
-    names = {"SHARD": stage.shard.shard_id, "SHARDx": stage.shard.shard_id + "x"}
-    before = {table: stage.game.rows(table) for table in stage.game.tables}
-    told = ended(stage, *(names.get(each, each) for each in arguments), **settings)
-    assert told[:2] == (code, "")
-    assert words in told[2]
-    assert {table: stage.game.rows(table) for table in stage.game.tables} == before
+def test_bad_input(
+    committed: CommittedShard, arguments: list[str], settings: dict[str, str], code: int, text: str
+) -> None:
+    names = {"SHARD": committed.shard.shard_id, "SHARDx": committed.shard.shard_id + "x"}
+    before = {table: committed.game.rows(table) for table in committed.game.tables}
+    result = ended(committed, *(names.get(argument, argument) for argument in arguments), **settings)
+    assert result[:2] == (code, "")
+    assert text in result[2]
+    assert {table: committed.game.rows(table) for table in committed.game.tables} == before
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "text"),
     [
         (["SHARD"], "Missing option '--from'"),
         (["SHARD", "--from", "first"], "--from is 'first': it must be TRIM_HORIZON or a sequence number"),
@@ -67,77 +69,91 @@ def test_bad_input(stage: Absorbed, arguments: list[str], settings: dict[str, st
     ],
 )
 def test_what_could_never_be_right(
-    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    arguments: list[str], text: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before anything is asked of AWS, so that no process is needed to see it."""
+    """Before any call to AWS, so that no process is needed to see it."""
     monkeypatch.setenv("CONSUMER_LEADERBOARD_TABLE", "BOARD")
     with pytest.raises(SystemExit) as end:
         main(["replay", *arguments, "--log-format", "json"])
     structlog.reset_defaults()
     logging.captureWarnings(False)
     logging.getLogger().handlers.clear()
-    told = capsys.readouterr()
-    assert (end.value.code, told.out) == (2, "")
-    assert words in told.err
+    printed = capsys.readouterr()
+    assert (end.value.code, printed.out) == (2, "")
+    assert text in printed.err
 
 
 def is_count(call: Call) -> bool:
     return call.operation == "TransactWriteItems" and "SET #position = :last" in call.body.decode()
 
 
-def start(stage: Absorbed, proxy: Proxy, *arguments: str) -> subprocess.Popen[bytes]:
+def start(committed: CommittedShard, proxy: Proxy, *arguments: str) -> subprocess.Popen[bytes]:
     return spawn(
-        [sys.executable, "-m", "consumer", "replay", stage.shard.shard_id, "--from", stage.numbers[0], *arguments],
-        env=stage.game.environment(proxy),
+        [
+            sys.executable,
+            "-m",
+            "consumer",
+            "replay",
+            committed.shard.shard_id,
+            "--from",
+            committed.numbers[0],
+            *arguments,
+        ],
+        env=committed.game.environment(proxy),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
 
 
-def test_ctrl_c_another_one_and_one_that_wakes_too_late(ministack_url: str) -> None:
+@pytest.mark.proof
+def test_ctrl_c_then_a_takeover_then_the_old_one_wakes_too_late(ministack_url: str) -> None:
     """A replay is interrupted, and goes on; it hangs, and is taken over; when it wakes it counts nothing."""
     engine = TableEngine("ministack", ministack_url)
-    with absorbed(engine) as stage, Proxy(engine.url) as proxy:
-        stage.write(*(stage.game.make(f"player-{number:03}") for number in range(250)))
-        stage.reset()
+    with committed_shard(engine) as committed, Proxy(engine.url) as proxy:
+        committed.write(*(committed.game.make(f"player-{number:03}") for number in range(250)))
+        committed.reset()
         held = proxy.hold(is_count, skip=1)
-        first = start(stage, proxy, "--recount", "--yes")
+        first = start(committed, proxy, "--recount", "--yes")
         held.wait_caught()
         first.send_signal(signal.SIGINT)
         held.let_go()
-        _, complained = first.communicate(timeout=30)
+        _, stderr = first.communicate(timeout=30)
         assert first.returncode == 130
-        assert b"Stopped: the same command goes on from here, and counts nothing twice." in complained
+        assert b"Stopped: the same command goes on from here, and counts nothing twice." in stderr
 
-        code, said, told = ended(stage, stage.shard.shard_id, "--from", stage.numbers[5], "--recount", "--yes")
-        assert (code, said) == (4, "")
-        assert "was interrupted behind" in told
-        status = consumer("status", environment=stage.game.environment())
-        assert f"replay      {stage.shard}#{stage.game.tables['leaderboard']}: " in status.stdout
+        code, out, err = ended(
+            committed, committed.shard.shard_id, "--from", committed.numbers[5], "--recount", "--yes"
+        )
+        assert (code, out) == (4, "")
+        assert "was interrupted behind" in err
+        status = consumer("status", environment=committed.game.environment())
+        assert f"replay      {committed.shard}#{committed.game.tables['leaderboard']}: " in status.stdout
 
         held = proxy.hold(is_count)
-        second = start(stage, proxy, "--recount", "--yes")
+        second = start(committed, proxy, "--recount", "--yes")
         held.wait_caught()
         second.send_signal(signal.SIGSTOP)
-        code, said, told = ended(stage, stage.shard.shard_id, "--from", stage.numbers[0], "--recount", "--yes")
-        assert code == 0, told
-        assert "It goes on with what" in told
-        assert stage.game.board() == stage.tally().rows
+        code, out, err = ended(
+            committed, committed.shard.shard_id, "--from", committed.numbers[0], "--recount", "--yes"
+        )
+        assert code == 0, err
+        assert "It continues what" in err
+        assert committed.game.board() == committed.expected().rows
         held.let_go()
         second.send_signal(signal.SIGCONT)
-        _, complained = second.communicate(timeout=30)
-        assert second.returncode == 4, complained
-        assert b"somebody was faster: another replay took this one over" in complained
-        assert stage.game.board() == stage.tally().rows
+        _, stderr = second.communicate(timeout=30)
+        assert second.returncode == 4, stderr
+        assert b"changed concurrently: another command took this replay over" in stderr
+        assert committed.game.board() == committed.expected().rows
 
 
-def test_one_that_is_running_is_left_in_peace(ministack_url: str) -> None:
+def test_a_running_replay_is_left_alone(ministack_url: str) -> None:
     engine = TableEngine("ministack", ministack_url)
-    with absorbed(engine) as stage, Proxy(engine.url) as proxy:
-        stage.write(*(stage.game.make(f"player-{number:04}") for number in range(1200)))
-        stage.reset()
+    with committed_shard(engine) as committed, Proxy(engine.url) as proxy:
+        committed.write(*(committed.game.make(f"player-{number:04}") for number in range(1200)))
+        committed.reset()
         holds = [proxy.hold(is_count) for _ in range(4)]
-        first = start(stage, proxy, "--recount", "--yes")
+        first = start(committed, proxy, "--recount", "--yes")
         holds[0].wait_caught()
 
         def go_on() -> None:
@@ -148,17 +164,17 @@ def test_one_that_is_running_is_left_in_peace(ministack_url: str) -> None:
 
         pause = threading.Event()
         going = threading.Thread(target=go_on)
-        second = start(stage, proxy, "--recount", "--yes")
-        looked = len(proxy.of("GetItem"))
-        while len(proxy.of("GetItem")) == looked:
+        second = start(committed, proxy, "--recount", "--yes")
+        before = len(proxy.of("GetItem"))
+        while len(proxy.of("GetItem")) == before:
             pause.wait(0.02)
         going.start()
-        said, complained = second.communicate(timeout=30)
+        out, err = second.communicate(timeout=30)
         pause.set()
         going.join()
         holds[-1].let_go()
-        assert (second.returncode, said) == (4, b""), complained
-        assert b"is running: " in complained
+        assert (second.returncode, out) == (4, b""), err
+        assert b"is running: " in err
         first.communicate(timeout=60)
         assert first.returncode == 0
-        assert stage.game.board() == stage.tally().rows
+        assert committed.game.board() == committed.expected().rows

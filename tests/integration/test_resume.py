@@ -1,14 +1,14 @@
-"""A producer's bug as a person meets it: the shard halts before the flood, says so, survives a restart, is let through
-by `resume --quarantine-all`, and `quarantine redrive --set` puts every game where it belongs."""
+"""A producer's bug as an operator meets it: the shard halts before the flood, reports it, stays halted after a restart,
+goes on with `resume --quarantine-all`, and `quarantine redrive --set` counts every game."""
 
 import json
 from collections.abc import Iterator
 
 import pytest
 
-from tests.engines import TableEngine
-from tests.processes import Game, consumer, until
-from tests.processes.game import Item
+from tests.support.engines import TableEngine
+from tests.support.processes import Game, consumer, until
+from tests.support.processes.game import Item
 
 
 @pytest.fixture
@@ -31,6 +31,7 @@ def bug(game: Game, records: int) -> list[Item]:
     return items
 
 
+@pytest.mark.proof
 def test_an_incident(game: Game) -> None:
     game.play(40, 7)
     first = game.worker(poll_interval_seconds="0.05", lease_ttl_seconds="1")
@@ -41,8 +42,8 @@ def test_an_incident(game: Game) -> None:
     halted = first.wait_for_event("shard.halted")
     pending = len(game.quarantined())
     assert 0 < pending < 100, "nothing of the flood is skipped, and most of it is not quarantined"
-    sentence = "most of its last records are poison. Mend the producer, then: consumer resume"
-    until(lambda: sentence in first.get("/readyz")[1], "readiness says it")
+    sentence = "most of its last records are poison; fix the producer, next: `consumer resume"
+    until(lambda: sentence in first.get("/readyz")[1], "readiness reports it")
     assert first.get("/readyz")[0] == 503
     shard = halted["shard_id"]
     first.kill()
@@ -51,18 +52,18 @@ def test_an_incident(game: Game) -> None:
     until(lambda: "consumer resume" in second.get("/readyz")[1], "the halt survives a restart")
     checkpoint = game.checkpoint()
 
-    code, said, complained = ended(game, "resume", shard)
-    assert (code, said) == (4, "")
-    assert "add --yes" in complained
-    code, said, complained = ended(game, "resume", shard + "0", "--yes")
-    assert (code, said) == (5, "")
-    assert shard in complained
+    code, out, err = ended(game, "resume", shard)
+    assert (code, out) == (4, "")
+    assert "add --yes" in err
+    code, out, err = ended(game, "resume", shard + "0", "--yes")
+    assert (code, out) == (5, "")
+    assert shard in err
 
-    code, said, complained = ended(game, "resume", shard, "--quarantine-all", "--yes", "--json")
-    assert (code, complained) == (0, "")
+    code, out, err = ended(game, "resume", shard, "--quarantine-all", "--yes", "--json")
+    assert (code, err) == (0, "")
     last = game.played()[-1].sequence_number
     bare = shard.rpartition("/")[2]
-    assert json.loads(said) == {"shardId": bare, "checkpoint": checkpoint, "freeTo": last}
+    assert json.loads(out) == {"shardId": bare, "checkpoint": checkpoint, "freeTo": last}
     second.wait_for_event("shard.resumed", 5.0)
     game.wait_until_consumed()
     assert len(game.quarantined()) == 150
@@ -72,22 +73,20 @@ def test_an_incident(game: Game) -> None:
     assert lease is not None
     assert "freeTo" not in lease, "the breaker is armed again"
 
-    code, said, complained = ended(game, "resume", shard, "--yes")
-    assert (code, said) == (4, "")
-    assert "is not halted: nothing to resume" in complained
+    code, out, err = ended(game, "resume", shard, "--yes")
+    assert (code, out) == (4, "")
+    assert "is not halted: nothing to resume" in err
 
-    code, said, complained = ended(
-        game, "quarantine", "redrive", "--reason", "score_type", "--set", "score=12", "--yes"
-    )
-    assert (code, said, complained) == (0, "150 records counted\n", "")
+    code, out, err = ended(game, "quarantine", "redrive", "--reason", "score_type", "--set", "score=12", "--yes")
+    assert (code, out, err) == (0, "150 records counted\n", "")
     for item in spoiled:
-        game.tally.count(item)
-    assert game.board() == game.tally.rows
+        game.expected.count(item)
+    assert game.board() == game.expected.rows
 
-    code, said, complained = ended(game, "audit-log", "--json")
-    assert (code, complained) == (0, "")
-    acts = [row["act"] for row in json.loads(said)]
-    assert acts == ["redrive"] * 150 + ["resume"]
+    code, out, err = ended(game, "audit-log", "--json")
+    assert (code, err) == (0, "")
+    actions = [row["act"] for row in json.loads(out)]
+    assert actions == ["redrive"] * 150 + ["resume"]
     assert second.terminate().code == 0
 
 
@@ -96,9 +95,9 @@ def test_a_plain_resume_halts_again_where_the_flood_goes_on(game: Game) -> None:
     worker = game.worker(poll_interval_seconds="0.05", lease_ttl_seconds="1")
     shard = worker.wait_for_event("shard.halted")["shard_id"]
     assert len(game.quarantined()) == 99
-    code, said, complained = ended(game, "resume", shard, "--yes")
-    assert (code, complained) == (0, "")
-    assert said.startswith(f"Shard {shard} goes on behind ")
+    code, out, err = ended(game, "resume", shard, "--yes")
+    assert (code, err) == (0, "")
+    assert out.startswith(f"Shard {shard} goes on behind ")
     worker.wait_for_event("shard.halted", count=2)
     assert len(game.quarantined()) == 198
     ended(game, "resume", shard, "--yes")
@@ -114,7 +113,7 @@ def test_a_shard_without_a_row_is_for_checkpoint_set(game: Game) -> None:
     assert lease is not None
     worker.kill()
     game.client.delete_item(TableName=game.tables["lease"], Key={"leaseKey": lease["leaseKey"]})
-    code, said, complained = ended(game, "resume", lease["shardId"]["S"], "--yes")
-    assert (code, said) == (4, "")
-    assert "has no row in the lease table" in complained
-    assert "`consumer checkpoint set`" in complained
+    code, out, err = ended(game, "resume", lease["shardId"]["S"], "--yes")
+    assert (code, out) == (4, "")
+    assert "has no row in the lease table" in err
+    assert "next: `consumer checkpoint set " in err

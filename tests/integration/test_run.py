@@ -1,4 +1,4 @@
-"""`consumer run` as a process on both engines: what it counts, what it says, how quickly it begins."""
+"""`consumer run` as a process on both engines: what it counts, what it reports, how quickly it starts."""
 
 import re
 from collections.abc import Iterator
@@ -7,8 +7,8 @@ from decimal import Decimal
 
 import pytest
 
-from tests.engines import TableEngine
-from tests.processes import Game, Proxy, Row, consumer, until
+from tests.support.engines import TableEngine
+from tests.support.processes import Game, Proxy, Row, consumer, differences, until
 
 
 @pytest.fixture
@@ -61,19 +61,19 @@ def test_changes_and_removals_do_not_count(game: Game) -> None:
     game.assert_exact()
 
 
-def test_what_operators_ask_a_running_worker(game: Game) -> None:
+def test_health_and_metrics_of_a_running_worker(game: Game) -> None:
     games = 40
     game.play(games, 7)
     game.poison.append(bad := game.make("player-00001") | {"score": {"BOOL": True}})
     game.put([bad])
     with Proxy(game.engine.url) as proxy:
-        origin = proxy.hold(lambda call: call.operation == "TransactGetItems")
+        read_origin = proxy.hold(lambda call: call.operation == "TransactGetItems")
         worker = game.worker(proxy, poll_interval_seconds="0.05")
-        origin.wait_caught()
+        read_origin.wait_caught()
         status, why = worker.get("/readyz")
         assert (status, "starting" in why) == (503, True), why
         assert worker.get("/livez")[0] == 200
-        origin.let_go()
+        read_origin.let_go()
 
         until(lambda: worker.get("/readyz") == (200, "ready\n"), "ready")
         game.wait_until_consumed()
@@ -89,7 +89,7 @@ def test_what_operators_ask_a_running_worker(game: Game) -> None:
     game.assert_exact()
 
 
-def test_poison_is_kept_as_it_came(game: Game) -> None:
+def test_poison_is_quarantined_as_it_came(game: Game) -> None:
     game.play(20, 5)
     bad = game.make("player-00002") | {
         "score": {"S": "many"},
@@ -105,7 +105,7 @@ def test_poison_is_kept_as_it_came(game: Game) -> None:
         sent = {
             record["dynamodb"]["SequenceNumber"]: record
             for page in proxy.of("GetRecords")
-            if page.applied  # the last one may be under way
+            if page.applied  # the last one may be in flight
             for record in page.reply["Records"]
         }
     kept = game.quarantined()
@@ -113,20 +113,14 @@ def test_poison_is_kept_as_it_came(game: Game) -> None:
     assert kept[number] == sent[number], "the wire record, to the byte of its attributes"
     lease = game.lease()
     assert lease is not None
-    (head,) = [row for row in game.rows("quarantine") if row["sequenceNumber"]["S"] == number]
-    assert (head["shardId"], head["reason"], head["state"], head["playerId"], head["streamArn"]) == (
+    (entry,) = [row for row in game.rows("quarantine") if row["sequenceNumber"]["S"] == number]
+    assert (entry["shardId"], entry["reason"], entry["state"], entry["playerId"], entry["streamArn"]) == (
         lease["shardId"],
         {"S": "score_type"},
         {"S": "pending"},
         {"S": "player-00002"},
         lease["streamArn"],
     )
-    since = datetime.now(UTC) - datetime.fromisoformat(head["quarantinedAt"]["S"])
+    since = datetime.now(UTC) - datetime.fromisoformat(entry["quarantinedAt"]["S"])
     assert abs(since.total_seconds()) < 60
-    assert differences_of_neighbours(game) == []
-
-
-def differences_of_neighbours(game: Game) -> list[str]:
-    """Players of the tally whose rows are not exact."""
-    board = game.board()
-    return [player for player, row in game.tally.rows.items() if board.get(player) != row]
+    assert differences(game.board(), game.expected.rows) == [], "its neighbours count"

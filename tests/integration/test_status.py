@@ -1,4 +1,4 @@
-"""`consumer status` as a process: what it shows, its exit codes, and what it reads."""
+"""`consumer status` as a process: what it shows, its exit codes, and its calls."""
 
 import json
 import signal
@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from consumer.demo.lifeline import spawn
-from tests.engines import TableEngine
-from tests.measure.status import SHARDS, Crowd, crowd
-from tests.processes import Game, Proxy, consumer, until
+from consumer.demo.child_process import spawn
+from tests.performance.measure.status import SHARDS, ManyShards, many_shards
+from tests.support.engines import TableEngine
+from tests.support.processes import Game, Proxy, consumer, until
 
 
 @pytest.fixture
@@ -29,26 +29,39 @@ def status(game: Game, *arguments: str, proxy: Proxy | None = None) -> tuple[int
     return ended.returncode, json.loads(ended.stdout)
 
 
-def test_a_worker_that_has_caught_up_and_one_that_is_gone(game: Game) -> None:
+def test_a_worker_that_has_caught_up_and_one_that_has_ended(game: Game) -> None:
     game.play(40, 5, poison=0.1)
     worker = game.worker()
     game.wait_until_consumed()
-    until(lambda: _lags(game) == [0], "its worker says that it is caught up: with the beat after the claim at last")
-    code, told = status(game)
+    until(
+        lambda: _lags(game) == [0],
+        "its worker reports that it is caught up: with the heartbeat after the claim at the latest",
+    )
+    code, shown = status(game)
     assert code == 0
-    (shard,), (beating,) = told["shards"], told["workers"]
+    (shard,), (worker_row,) = shown["shards"], shown["workers"]
     assert (shard["state"], shard["checkpoint"], shard["lagSeconds"]) == ("running", game.checkpoint(), 0)
-    assert shard["owner"] == beating["owner"]
-    assert (beating["workerId"], beating["shards"], beating["behind"], beating["fresh"]) == ("w1", 1, 0, True)
-    assert (told["quarantinePending"], told["gaps"], told["halted"], told["replays"]) == (len(game.poison), [], [], [])
-    assert (told["lagSeconds"], told["retentionHeadroomSeconds"]) == (0, 86_400)
+    assert shard["owner"] == worker_row["owner"]
+    assert (worker_row["workerId"], worker_row["shards"], worker_row["behind"], worker_row["fresh"]) == (
+        "w1",
+        1,
+        0,
+        True,
+    )
+    assert (shown["quarantinePending"], shown["gaps"], shown["halted"], shown["replays"]) == (
+        len(game.poison),
+        [],
+        [],
+        [],
+    )
+    assert (shown["lagSeconds"], shown["retentionHeadroomSeconds"]) == (0, 86_400)
 
     assert worker.terminate().code == 0
-    code, told = status(game, "--behind-seconds", "0")
-    (shard,) = told["shards"]
-    assert (shard["state"], shard["owner"], shard["lagSeconds"], told["workers"]) == ("unowned", None, None, [])
+    code, shown = status(game, "--behind-seconds", "0")
+    (shard,) = shown["shards"]
+    assert (shard["state"], shard["owner"], shard["lagSeconds"], shown["workers"]) == ("unowned", None, None, [])
     assert (code == 10) is (shard["atMostSeconds"] > 0)
-    assert told["lagSeconds"] is None
+    assert shown["lagSeconds"] is None
     assert status(game, "--headroom-seconds", "90000")[0] == 11
 
     ended = consumer("status", environment=game.environment())
@@ -58,15 +71,15 @@ def test_a_worker_that_has_caught_up_and_one_that_is_gone(game: Game) -> None:
 
 
 def test_before_any_worker(game: Game) -> None:
-    code, told = status(game)
-    assert (code, told["verdict"], len(told["unreadStreams"])) == (10, "behind", 1)
-    assert [shard["state"] for shard in told["shards"]] == ["waiting"]
+    code, shown = status(game)
+    assert (code, shown["verdict"], len(shown["unreadStreams"])) == (10, "behind", 1)
+    assert [shard["state"] for shard in shown["shards"]] == ["waiting"]
 
 
 def test_json_and_watch_do_not_go_together(game: Game) -> None:
     ended = consumer("status", "--json", "--watch", environment=game.environment())
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert "leave --watch out" in ended.stderr
+    assert "leave out --watch" in ended.stderr
 
 
 @pytest.mark.timeout(60)
@@ -98,36 +111,36 @@ def test_a_stream_that_was_switched_off(game: Game) -> None:
     game.wait_until_consumed()
     assert worker.terminate().code == 0
     game.client.update_table(TableName=game.tables["source"], StreamSpecification={"StreamEnabled": False})
-    code, told = status(game, "--behind-seconds", "3600")
-    assert (code, [shard["checkpoint"] for shard in told["shards"]]) == (0, [game.checkpoint()])
+    code, shown = status(game, "--behind-seconds", "3600")
+    assert (code, [shard["checkpoint"] for shard in shown["shards"]]) == (0, [game.checkpoint()])
 
 
 @pytest.mark.timeout(90)
 def test_a_thousand_shards_in_few_calls_and_in_time(ministack_url: str) -> None:
     """Half of them finished. The calls are counted where they are answered."""
-    with crowd(ministack_url) as stage:
-        ended, calls, took = _timed(stage)
-        drawn = stage.status().stdout
-    told = json.loads(ended.stdout)
+    with many_shards(ministack_url) as crowded:
+        ended, calls, took = _timed(crowded)
+        drawn = crowded.status().stdout
+    shown = json.loads(ended.stdout)
     print(f"{took:.2f} s, {calls}")
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert len(told["shards"]) == SHARDS
+    assert len(shown["shards"]) == SHARDS
     assert calls == {"DescribeTable": 3, "DescribeStream": SHARDS // 100, "Scan": 2, "Query": 2}
     assert took < 6, "3 s on a machine that does nothing else: make measure NAMES=status"
     assert len(drawn.splitlines()) == SHARDS // 2 + len(["summary"] * 5 + ["no workers", "the stream"])
     assert f"{SHARDS // 2} finished shards not shown" in drawn
 
 
-def _timed(stage: Crowd) -> tuple["subprocess.CompletedProcess[str]", dict[str, int], float]:
+def _timed(crowded: ManyShards) -> tuple["subprocess.CompletedProcess[str]", dict[str, int], float]:
     """The quicker of two, with the calls that it made, and its seconds from start to end."""
     rounds = []
     for _ in range(2):
         began = time.monotonic()
-        ended = stage.status("--json")
-        rounds.append((ended, stage.calls(), time.monotonic() - began))
-    return min(rounds, key=lambda each: each[2])
+        ended = crowded.status("--json")
+        rounds.append((ended, crowded.calls(), time.monotonic() - began))
+    return min(rounds, key=lambda attempt: attempt[2])
 
 
 def _lags(game: Game) -> list[object]:
-    """Each shard's; None is one that nobody vouches for yet."""
+    """Each shard's lag; None while no heartbeat reports it."""
     return [shard["lagSeconds"] for shard in status(game)[1]["shards"]]

@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import pytest
 
-from consumer.worker.stop import ECHO_SECONDS
-from tests.engines import TableEngine
-from tests.processes import Game, Proxy, is_commit
+from consumer.worker.daemon import ECHO_SECONDS
+from tests.support.engines import TableEngine
+from tests.support.processes import Game, Proxy, is_commit
 
 LOAD = 6_000
 
@@ -44,8 +44,8 @@ def test_sigterm_in_the_middle_of_heavy_work(game: Game, proxy: Proxy) -> None:
     second = game.worker(proxy)
     game.wait_until_consumed()
     iterators = proxy.of("GetShardIterator", since)
-    asked = {name: iterators[0].request[name] for name in ("ShardIteratorType", "SequenceNumber")}
-    assert asked == {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": checkpoint}
+    position = {name: iterators[0].request[name] for name in ("ShardIteratorType", "SequenceNumber")}
+    assert position == {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": checkpoint}
     read = [number for page in proxy.of("GetRecords", since) for number in page.sequence_numbers]
     assert read[0] > int(checkpoint), "no committed record is read again"
     assert all(earlier < later for earlier, later in pairwise(read))
@@ -55,8 +55,8 @@ def test_sigterm_in_the_middle_of_heavy_work(game: Game, proxy: Proxy) -> None:
     assert sum(committed) == LOAD
 
 
-@pytest.mark.parametrize("applied", [False, True], ids=["asked", "applied"])
-def test_sigterm_settles_the_commit_in_flight(game: Game, proxy: Proxy, applied: bool) -> None:
+@pytest.mark.parametrize("applied", [False, True], ids=["requested", "applied"])
+def test_sigterm_waits_for_the_commit_in_flight(game: Game, proxy: Proxy, applied: bool) -> None:
     game.play(1_000, 500)
     held = proxy.hold(is_commit, applied=applied, skip=2)
     worker = game.worker(proxy)
@@ -64,7 +64,7 @@ def test_sigterm_settles_the_commit_in_flight(game: Game, proxy: Proxy, applied:
     worker.send(signal.SIGTERM).wait_for_event("worker.draining")
     held.let_go()
     ended = worker.wait()
-    assert (ended.code, ended.seconds < 4) == (0, True), ended  # a read that nobody answers would take 5 s
+    assert (ended.code, ended.seconds < 4) == (0, True), ended  # a poll without a reply would take 5 s
     lease = game.lease()
     assert lease is not None
     values = call.request["TransactItems"][0]["Update"]["ExpressionAttributeValues"]
@@ -83,7 +83,7 @@ def test_a_second_sigterm_ends_a_drain_that_is_stuck(game: Game, proxy: Proxy) -
     worker = game.worker(proxy)
     held.wait_caught()
     worker.send(signal.SIGTERM).wait_for_event("worker.draining")
-    threading.Event().wait(2 * ECHO_SECONDS)  # sooner, it would be taken for an echo of the first
+    threading.Event().wait(2 * ECHO_SECONDS)  # earlier, it would count as an echo of the first
     ended = worker.send(signal.SIGTERM).wait()
     assert (ended.code, ended.seconds < 4) == (7, True), ended
     held.let_go()
@@ -93,7 +93,7 @@ def test_a_second_sigterm_ends_a_drain_that_is_stuck(game: Game, proxy: Proxy) -
 
 
 def test_a_worker_of_the_same_name_goes_on_at_once_after_sigkill(game: Game, proxy: Proxy) -> None:
-    """And the dead one's transaction, which arrives late and just where the ledger stands, is kept out by the fence."""
+    """The dead one's transaction, which arrives late and exactly at the checkpoint, is refused by the fence."""
     game.play(2_000, 500)
     forever = "300"
     dead_one = proxy.hold(is_commit, skip=3)

@@ -5,10 +5,10 @@ from decimal import Decimal
 
 import pytest
 
-from tests.builders import wire
-from tests.engines import TableEngine
-from tests.processes import CTRL_C, CTRL_D, Call, Game, Proxy, Row, Terminal, consumer
-from tests.processes.ward import fill
+from tests.support.builders import wire
+from tests.support.engines import TableEngine
+from tests.support.processes import CTRL_C, CTRL_D, Call, Game, Proxy, Row, Terminal, consumer
+from tests.support.processes.committed_shard import commit_wires
 
 RECORDS = 20
 REDRIVE = ("quarantine", "redrive", "--set", "score=12")
@@ -17,19 +17,19 @@ QUESTION = "Count 20 records of 1 shard (score_type 20) in "
 
 @pytest.fixture
 def game(ministack_url: str) -> Iterator[Game]:
-    """With a quarantine, and nothing on the board."""
+    """With records in quarantine, and an empty board."""
     with Game(TableEngine("ministack", ministack_url)) as game:
-        fill(game, [wire(number, score={"S": "12"}) for number in range(1, RECORDS + 1)])
+        commit_wires(game, [wire(number, score={"S": "12"}) for number in range(1, RECORDS + 1)])
         yield game
 
 
-def is_act(call: Call) -> bool:
+def is_write(call: Call) -> bool:
     return call.operation == "TransactWriteItems"
 
 
 @pytest.mark.parametrize("answer", ["n\n", "\n", CTRL_D, CTRL_C + "\n"], ids=["no", "nothing", "Ctrl-D", "Ctrl-C"])
-def test_whoever_does_not_say_yes_changes_nothing(game: Game, answer: str) -> None:
-    """A Ctrl-C that comes just before Python begins to read is noticed with the next key: hence the one behind it."""
+def test_without_a_yes_nothing_is_changed(game: Game, answer: str) -> None:
+    """A Ctrl-C that comes just before Python begins to read is noticed with the next key: so one follows."""
     before = game.rows("quarantine")
     with Terminal(*REDRIVE, environment=game.environment()) as terminal:
         terminal.read_until(QUESTION)
@@ -40,7 +40,7 @@ def test_whoever_does_not_say_yes_changes_nothing(game: Game, answer: str) -> No
     assert (game.rows("quarantine"), game.board()) == (before, {})
 
 
-def test_a_wrong_answer_is_asked_again_and_yes_does_it(game: Game) -> None:
+def test_a_wrong_answer_is_asked_again_and_yes_counts(game: Game) -> None:
     with Terminal(*REDRIVE, environment=game.environment()) as terminal:
         terminal.read_until("[y/N]: ")
         terminal.type("perhaps\n")
@@ -54,9 +54,9 @@ def test_a_wrong_answer_is_asked_again_and_yes_does_it(game: Game) -> None:
     assert game.board() == {"foo": Row(RECORDS, Decimal(12 * RECORDS), "2026-01-31")}
 
 
-def test_ctrl_c_under_the_bar_says_how_far_it_is_and_nothing_is_half_done(game: Game) -> None:
+def test_ctrl_c_under_the_bar_reports_progress_and_nothing_is_half_done(game: Game) -> None:
     with Proxy(game.engine.url) as proxy:
-        held = proxy.hold(is_act, applied=True, skip=5)
+        held = proxy.hold(is_write, applied=True, skip=5)
         with Terminal(*REDRIVE, "--yes", environment=game.environment(proxy)) as terminal:
             held.wait_caught()
             terminal.type(CTRL_C)
@@ -64,7 +64,7 @@ def test_ctrl_c_under_the_bar_says_how_far_it_is_and_nothing_is_half_done(game: 
         held.let_go()
     assert "Stopped: 5 counted, 15 of 20 records not tried; run it again for the rest." in terminal.shown
     assert "Traceback" not in terminal.shown
-    assert game.board() == {"foo": Row(6, Decimal(72), "2026-01-31")}, "the sixth was on its way, whole"
+    assert game.board() == {"foo": Row(6, Decimal(72), "2026-01-31")}, "the sixth was in flight, whole"
     ended = consumer(*REDRIVE, "--yes", environment=game.environment())
     assert (ended.returncode, ended.stdout) == (0, "14 records counted\n")
     assert game.board() == {"foo": Row(RECORDS, Decimal(12 * RECORDS), "2026-01-31")}

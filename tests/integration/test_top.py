@@ -1,4 +1,4 @@
-"""`consumer top` as a process on both engines: every page, every digit, and what it says when it cannot."""
+"""`consumer top` as a process on both engines: every page, every digit, and its errors."""
 
 import json
 import random
@@ -7,9 +7,9 @@ from decimal import Decimal
 
 import pytest
 
-from tests.engines import TableEngine
-from tests.processes import Fate, Game, Proxy, consumer
-from tests.processes.game import Item
+from tests.support.engines import TableEngine
+from tests.support.processes import Fate, Game, Proxy, consumer
+from tests.support.processes.game import Item
 
 HUGE = "99" + "0" * 124
 LONG = "1234567890123456789012345678901234567"  # a 38th digit follows
@@ -22,13 +22,13 @@ def game(engine: TableEngine) -> Iterator[Game]:
 
 
 def store(game: Game, rows: list[Item]) -> None:
-    """Rows of the leaderboard, as others may have written them."""
+    """Writes rows of the leaderboard, as other programs may have written them."""
     table = game.tables["leaderboard"]
     for start in range(0, len(rows), 25):
-        answer = game.client.batch_write_item(
+        reply = game.client.batch_write_item(
             RequestItems={table: [{"PutRequest": {"Item": row}} for row in rows[start : start + 25]]}
         )
-        assert not answer.get("UnprocessedItems")
+        assert not reply.get("UnprocessedItems")
 
 
 def player(name: str, games: str, total: str) -> Item:
@@ -46,7 +46,7 @@ def top(game: Game, *arguments: str, proxy: Proxy | None = None) -> tuple[int, s
     return ended.returncode, ended.stdout, ended.stderr
 
 
-def test_digits_ties_and_rows_that_others_spoiled(game: Game) -> None:
+def test_digits_ties_and_rows_that_another_program_spoiled(game: Game) -> None:
     store(
         game,
         [
@@ -58,9 +58,9 @@ def test_digits_ties_and_rows_that_others_spoiled(game: Game) -> None:
             {"playerId": {"S": "spoiled"}, "gamesPlayed": {"S": "6"}, "totalScore": {"NULL": True}, "more": {"N": "1"}},
         ],
     )
-    code, said, complained = top(game, "--json")
-    assert (code, complained) == (0, "")
-    assert json.loads(said, parse_int=Decimal, parse_float=Decimal) == [
+    code, out, err = top(game, "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out, parse_int=Decimal, parse_float=Decimal) == [
         {"playerId": name, "gamesPlayed": games, "totalScore": total, "lastPlayedDate": "2026-01-31"}
         for name, games, total in (
             ("huge", 4, Decimal(HUGE)),
@@ -70,11 +70,11 @@ def test_digits_ties_and_rows_that_others_spoiled(game: Game) -> None:
             ("small", 5, Decimal("-0.5")),
         )
     ] + [{"playerId": "spoiled", "gamesPlayed": None, "totalScore": None, "lastPlayedDate": None}]
-    assert HUGE in said
+    assert HUGE in out
 
-    code, said, complained = top(game, "--by", "gamesPlayed", "--limit", "2")
-    assert (code, complained) == (0, "")
-    assert [line.split()[:3] for line in said.splitlines()[1:]] == [["1", "small", "5"], ["2", "huge", "4"]]
+    code, out, err = top(game, "--by", "gamesPlayed", "--limit", "2")
+    assert (code, err) == (0, "")
+    assert [line.split()[:3] for line in out.splitlines()[1:]] == [["1", "small", "5"], ["2", "huge", "4"]]
 
 
 def test_more_than_one_page(game: Game) -> None:
@@ -83,11 +83,11 @@ def test_more_than_one_page(game: Game) -> None:
     random.Random(1).shuffle(names)
     store(game, [player(name, "1", str(place)) for place, name in enumerate(names)])
     with Proxy(game.engine.url) as proxy:
-        code, said, complained = top(game, "--json", "--limit", "500", proxy=proxy)
-        assert (code, complained) == (0, "")
+        code, out, err = top(game, "--json", "--limit", "500", proxy=proxy)
+        assert (code, err) == (0, "")
         assert len(proxy.of("Scan")) >= 2
         assert all(call.request["ConsistentRead"] for call in proxy.of("Scan"))
-    assert [(each["playerId"], each["totalScore"]) for each in json.loads(said)] == [
+    assert [(row["playerId"], row["totalScore"]) for row in json.loads(out)] == [
         (names[place], place) for place in range(699, 199, -1)
     ]
 
@@ -95,18 +95,18 @@ def test_more_than_one_page(game: Game) -> None:
 @pytest.mark.parametrize("denied", ["DescribeTable", "Scan"])
 def test_without_permission(game: Game, denied: str) -> None:
     with Proxy(game.engine.url, lambda call: Fate.DENY if call.operation == denied else Fate.PASS) as proxy:
-        code, said, complained = top(game, "--json", proxy=proxy)
-    assert (code, said) == (3, "")
-    assert "check the credentials and the permissions" in complained
-    assert denied in complained
-    assert "Traceback" not in complained
+        code, out, err = top(game, "--json", proxy=proxy)
+    assert (code, out) == (3, "")
+    assert "check the credentials and the permissions" in err
+    assert denied in err
+    assert "Traceback" not in err
 
 
 def test_without_the_table_and_with_another_key(game: Game) -> None:
-    code, said, complained = top(game, "--leaderboard-table", "nowhere")
-    assert (code, said) == (3, "")
-    assert "nowhere (CONSUMER_LEADERBOARD_TABLE) does not exist: make it with `consumer init`" in complained
+    code, out, err = top(game, "--leaderboard-table", "nowhere")
+    assert (code, out) == (3, "")
+    assert "nowhere (CONSUMER_LEADERBOARD_TABLE) does not exist: create it with `consumer init`" in err
 
-    code, said, complained = top(game, "--leaderboard-table", game.tables["lease"])
-    assert (code, said) == (3, "")
-    assert "has the key leaseKey (S); playerId (S) is needed" in complained
+    code, out, err = top(game, "--leaderboard-table", game.tables["lease"])
+    assert (code, out) == (3, "")
+    assert "has the key leaseKey (S); playerId (S) is needed" in err

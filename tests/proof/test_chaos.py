@@ -1,4 +1,4 @@
-"""Three workers over a stream that splits, behind every fault, a minute of signals: the board stays exact."""
+"""Three workers over a stream that splits, with every fault and a minute of signals: the board stays exact."""
 
 import pytest
 
@@ -18,4 +18,4 @@ def test_a_minute_of_chaos(seed: int) -> None:
     print(summary)
     assert summary.records >= 20_000
     assert summary.shards > 60
-    assert summary.blows.total() >= 10
+    assert summary.strikes.total() >= 10

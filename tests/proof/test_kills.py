@@ -1,4 +1,4 @@
-"""A worker killed twenty times under load, most times with a transaction in flight: the board stays exact."""
+"""A worker is killed twenty times under load, mostly with a transaction in flight: the board stays exact."""
 
 import random
 import time
@@ -7,19 +7,19 @@ from enum import Enum
 
 import pytest
 
-from tests.engines import TableEngine
-from tests.processes import Fate, Game, Hold, Proxy, WorkerProcess, is_commit
+from tests.support.engines import TableEngine
+from tests.support.processes import Fate, Game, Hold, Proxy, WorkerProcess, is_commit
 
 SEED = 20_260_202
 RECORDS = 20_000
 PLAYERS = 1_000
 KILLS = 20
 MOST_COMMITS = 8
-"""A life commits fewer units than this before it is killed: about 200 are there for 21 lives."""
+"""Each start commits fewer units than this before it is killed: 21 starts share about 200 units."""
 
 
-class Death(Enum):
-    """What a SIGKILL meets."""
+class Kill(Enum):
+    """What is in flight when SIGKILL comes, and what becomes of it."""
 
     NO_TRANSACTION = "no transaction in flight"
     NEVER_ARRIVES = "in flight, never arrives"
@@ -29,15 +29,15 @@ class Death(Enum):
 
     @property
     def in_flight(self) -> bool:
-        return self is not Death.NO_TRANSACTION
+        return self is not Kill.NO_TRANSACTION
 
 
 @pytest.mark.proof
 @pytest.mark.timeout(400)
 def test_twenty_kills(fresh_engine: TableEngine) -> None:
     seed = random.Random(SEED)
-    deaths = [*Death] * (KILLS // len(Death))
-    seed.shuffle(deaths)
+    kills = [*Kill] * (KILLS // len(Kill))
+    seed.shuffle(kills)
     began = time.monotonic()
     with Game(fresh_engine, SEED) as game, Proxy(fresh_engine.url) as proxy:
         game.play(RECORDS, PLAYERS, poison=0.01)
@@ -45,36 +45,36 @@ def test_twenty_kills(fresh_engine: TableEngine) -> None:
         assert len(stream) == RECORDS
         last = int(stream[-1].sequence_number)
         written = time.monotonic()
-        met: Counter[Death] = Counter()
+        met: Counter[Kill] = Counter()
         fenced = 0
         late: Hold | None = None
-        for death in deaths:
+        for kill in kills:
             worker = game.worker(proxy)
-            fenced += _arrive(late, worker)
-            late = _die(death, worker, proxy, seed.randrange(MOST_COMMITS))
+            fenced += _deliver(late, worker)
+            late = _kill(kill, worker, proxy, seed.randrange(MOST_COMMITS))
             checkpoint = game.checkpoint()
             assert checkpoint is not None
             assert checkpoint == "TRIM_HORIZON" or int(checkpoint) < last, "records remain"
-            met[death] += 1
-        fenced += _arrive(late, game.worker(proxy))
+            met[kill] += 1
+        fenced += _deliver(late, game.worker(proxy))
         game.wait_until_consumed(120)
         game.assert_exact()
         ended = time.monotonic()
 
-    in_flight = sum(count for death, count in met.items() if death.in_flight)
+    in_flight = sum(count for kill, count in met.items() if kill.in_flight)
     print(
         f"{fresh_engine.name}, seed {SEED}: {RECORDS:,} records of {PLAYERS:,} players, {len(game.poison)} poison; "
         f"{met.total()} SIGKILLs while records remained, {in_flight} of them with a transaction in flight "
-        f"({', '.join(f'{count} {death.value}' for death, count in met.items())}); {fenced} late ones fenced off; "
-        f"{game.tally.games:,} games exact; written in {written - began:.0f} s, consumed in {ended - written:.0f} s"
+        f"({', '.join(f'{count} {kill.value}' for kill, count in met.items())}); {fenced} late ones fenced; "
+        f"{game.expected.games:,} games exact; written in {written - began:.0f} s, consumed in {ended - written:.0f} s"
     )
     assert met.total() == KILLS
     assert in_flight >= KILLS / 2
     assert len(game.poison) > RECORDS / 200
 
 
-def _arrive(late: Hold | None, worker: WorkerProcess) -> int:
-    """A dead worker's transaction, if one is kept back, arrives after the next one's claim: how many it was."""
+def _deliver(late: Hold | None, worker: WorkerProcess) -> int:
+    """Delivers a killed worker's transaction, if one is held back, after the next worker's claim; how many."""
     if late is None:
         return 0
     worker.wait_for_event("lease.claimed")
@@ -84,11 +84,11 @@ def _arrive(late: Hold | None, worker: WorkerProcess) -> int:
     return 1
 
 
-def _die(death: Death, worker: WorkerProcess, proxy: Proxy, commits: int) -> Hold | None:
-    """Kills the worker after so many commits of its life; the hold of a transaction that is to arrive late."""
+def _kill(kill: Kill, worker: WorkerProcess, proxy: Proxy, commits: int) -> Hold | None:
+    """Kills the worker after so many commits of its own; the hold of a transaction that arrives late."""
     held = None
-    if death.in_flight:
-        held = proxy.hold(is_commit, applied=death is Death.APPLIED, skip=commits)
+    if kill.in_flight:
+        held = proxy.hold(is_commit, applied=kill is Kill.APPLIED, skip=commits)
         held.wait_caught()
     elif commits:
         worker.wait_for_event("unit.committed", count=commits)
@@ -97,7 +97,7 @@ def _die(death: Death, worker: WorkerProcess, proxy: Proxy, commits: int) -> Hol
     worker.kill()
     if held is None:
         return None
-    if death is Death.AFTER_CLAIM:
+    if kill is Kill.AFTER_CLAIM:
         return held
-    held.let_go(Fate.DROP_CALL if death is Death.NEVER_ARRIVES else Fate.PASS)
+    held.let_go(Fate.DROP_CALL if kill is Kill.NEVER_ARRIVES else Fate.PASS)
     return None

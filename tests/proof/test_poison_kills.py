@@ -1,4 +1,4 @@
-"""Ten thousand records, a tenth of them poison of all kinds, and a worker killed ten times: all is where it belongs."""
+"""Ten thousand records, a tenth of them poison of all kinds, and ten kills: board and quarantine are exact."""
 
 import random
 import secrets
@@ -7,19 +7,19 @@ from collections import Counter
 
 import pytest
 
-from tests.engines import TableEngine
-from tests.processes import Proxy, is_commit, until
-from tests.processes.game import Item
-from tests.processes.in_flight import kill_in_flight
-from tests.processes.poison import KINDS, STORED, Matches, kinds_of
+from tests.support.engines import TableEngine
+from tests.support.processes import Proxy, is_commit, until
+from tests.support.processes.game import Item
+from tests.support.processes.in_flight import kill_in_flight
+from tests.support.processes.poison import KINDS, STORED, Matches, kinds_of
 
 RECORDS = 10_000
 PLAYERS = 500
 STORED_PLAYERS = 8
-"""Players whose rows make poison, of each kind that an engine refuses."""
+"""Per kind of row that makes games poison: how many players have one."""
 KILLS = 10
 MOST_COMMITS = 10
-"""Transactions of a life, counted from where it is to end, before it is killed."""
+"""How many transactions pass at most before the one with which a worker is killed."""
 
 
 @pytest.mark.proof
@@ -55,18 +55,19 @@ def test_ten_kills_among_poison(fresh_engine: TableEngine) -> None:
     print(
         f"{RECORDS:,} records, {len(matches.reasons):,} of them poison for {len(reasons)} reasons ({dict(reasons)}); "
         f"{met.total()} SIGKILLs with a transaction in flight ({dict(met)}), {refused:,} transactions refused or lost; "
-        f"{matches.tally.games:,} games exact; written in {written - began:.0f} s, consumed in {ended - written:.0f} s"
+        f"{matches.expected.games:,} games exact; written in {written - began:.0f} s, "
+        f"consumed in {ended - written:.0f} s"
     )
     assert met.total() == KILLS
     assert abs(len(matches.reasons) - RECORDS / 10) < RECORDS / 50
 
 
 def _records(matches: Matches, seed: random.Random) -> list[Item]:
-    """Good games of players, some with a row that refuses games; and poison of a kind at random."""
+    """Good games, some of players whose row refuses games, and poison of random kinds."""
     stored = {f"{kind} {number}": kind for kind in kinds_of(matches.engine) for number in range(STORED_PLAYERS)}
     for player, kind in stored.items():
         matches.store(player, kind)
-    fussy = [player for player, kind in stored.items() if STORED[kind].good]
+    selective = [player for player, kind in stored.items() if STORED[kind].good]
     records: list[Item] = []
     for _ in range(RECORDS):
         player = f"player-{seed.randrange(PLAYERS):03}"
@@ -77,8 +78,8 @@ def _records(matches: Matches, seed: random.Random) -> list[Item]:
             else:
                 player = seed.choice([player for player in stored if stored[player] == kind])
                 records.append(matches.refused(player, kind))
-        elif fussy and seed.random() < 0.03:
-            player = seed.choice(fussy)
+        elif selective and seed.random() < 0.03:
+            player = seed.choice(selective)
             records.append(matches.good(player, STORED[stored[player]].good))
         else:
             records.append(matches.good(player))

@@ -1,4 +1,4 @@
-"""Five hundred quarantined records, redrives killed ten times, two at a time: each is counted exactly once."""
+"""Five hundred quarantined records, two redrives at a time, ten kills: each record is counted exactly once."""
 
 import random
 import secrets
@@ -11,24 +11,24 @@ from functools import partial
 
 import pytest
 
-from consumer.demo.lifeline import spawn
-from tests.builders import wire
-from tests.engines import TableEngine
-from tests.processes import Call, Game, Proxy, Row, guards_off
-from tests.processes.in_flight import end, kill_in_flight
-from tests.processes.ward import fill
+from consumer.demo.child_process import spawn
+from tests.support.builders import wire
+from tests.support.engines import TableEngine
+from tests.support.processes import Call, Game, Proxy, Row, guards_off
+from tests.support.processes.committed_shard import commit_wires
+from tests.support.processes.in_flight import end, kill_in_flight
 
 RECORDS = 500
 PLAYERS = 40
 KILLS = 10
-MOST_ACTS = 40
-"""Transactions of both redrives, counted from where one is to end, before it is killed."""
+MOST_ACTIONS = 40
+"""How many transactions of both redrives pass at most before the one with which one is killed."""
 LAST_ROUND = 60
-"""Records that are left for the last two at least."""
+"""At least so many records are left for the last two redrives."""
 COMMAND = ("-m", "consumer")
 
 
-def is_act(call: Call) -> bool:
+def is_action(call: Call) -> bool:
     return call.operation == "TransactWriteItems"
 
 
@@ -42,19 +42,20 @@ def redrive(game: Game, proxy: Proxy | None, entry: tuple[str, ...] = COMMAND) -
 
 
 def finished(process: subprocess.Popen[bytes]) -> tuple[int, str]:
-    """Exit code, and what it said."""
-    said, complained = process.communicate(timeout=120)
-    return process.returncode, (said + complained).decode()
+    """Exit code and output."""
+    output, errors = process.communicate(timeout=120)
+    return process.returncode, (output + errors).decode()
 
 
-def spoiled(records: int) -> dict[str, Row]:
-    """What the board must be when each of `records` records is counted once, with a score of 12."""
+def board_of(records: int) -> dict[str, Row]:
+    """The board when each of `records` records is counted once, with a score of 12."""
     games = Counter(f"player-{number % PLAYERS}" for number in range(records))
     return {player: Row(count, Decimal(12 * count), "2026-01-31") for player, count in games.items()}
 
 
 def quarantine(game: Game, records: int) -> None:
-    fill(game, [wire(number, player=f"player-{number % PLAYERS}", score={"S": "12"}) for number in range(records)])
+    wires = [wire(number, player=f"player-{number % PLAYERS}", score={"S": "12"}) for number in range(records)]
+    commit_wires(game, wires)
 
 
 @pytest.mark.proof
@@ -73,18 +74,18 @@ def test_ten_kills_two_at_a_time(fresh_engine: TableEngine) -> None:
 
         for _ in range(KILLS // 2):
             pair = [redrive(game, proxy) for _ in range(2)]
-            for process in pair:  # the second one goes on alone, and is killed somewhere behind
-                met[kill_in_flight(proxy, is_act, partial(end, process), seed, MOST_ACTS)] += 1
+            for process in pair:  # the second one continues alone, and is killed later
+                met[kill_in_flight(proxy, is_action, partial(end, process), seed, MOST_ACTIONS)] += 1
         left = pending()
         assert left >= LAST_ROUND, "records remain"
         ends = [finished(process) for process in [redrive(game, proxy), redrive(game, proxy)]]
         assert pending() == 0
-        assert game.board() == spoiled(RECORDS)
+        assert game.board() == board_of(RECORDS)
         audits = [row for row in game.rows("quarantine") if row["shardId"]["S"] == "#audit"]
-        assert len(audits) == RECORDS, "one trace a record, of the act that counted it"
+        assert len(audits) == RECORDS, "one audit entry per record, of the action that counted it"
     print(
         f"{RECORDS} records, {met.total()} SIGKILLs with a transaction of the pair in flight ({dict(met)}), {left} "
-        f"left for the last two: {[said.strip() for _, said in ends]}; {time.monotonic() - began:.0f} s"
+        f"left for the last two: {[output.strip() for _, output in ends]}; {time.monotonic() - began:.0f} s"
     )
     assert met.total() == KILLS
     assert {code for code, _ in ends} <= {0, 4}
@@ -95,14 +96,14 @@ def test_ten_kills_two_at_a_time(fresh_engine: TableEngine) -> None:
 def test_the_pending_state_is_what_makes_it_exact(
     fresh_engine: TableEngine, guards: tuple[str, ...], exact: bool
 ) -> None:
-    """Two at a time, with fresh tokens: without the clause they count some records twice."""
+    """Two at a time with fresh tokens: without the condition they count some records twice."""
     with Game(fresh_engine) as game, Proxy(fresh_engine.url) as proxy:
         quarantine(game, 100)
-        held = proxy.hold(is_act, applied=False, skip=0)
+        held = proxy.hold(is_action, applied=False, skip=0)
         one = redrive(game, proxy, guards_off(*guards))
         held.wait_caught()
         assert finished(redrive(game, None, guards_off(*guards)))[0] == 0
         held.let_go()
-        code, said = finished(one)
-        assert (game.board() == spoiled(100)) is exact, said
-        assert code == (4 if exact else 0), said
+        code, output = finished(one)
+        assert (game.board() == board_of(100)) is exact, output
+        assert code == (4 if exact else 0), output

@@ -1,4 +1,4 @@
-"""Ten thousand records counted again, killed ten times, begun twice at once: once more, by the word of each row."""
+"""Ten thousand records are counted again, with ten kills and two replays at once: exactly once more."""
 
 import json
 import random
@@ -14,18 +14,18 @@ from typing import Any
 
 import pytest
 
-from consumer.demo.lifeline import spawn
-from tests.engines import TableEngine
-from tests.processes import Call, Fate, Proxy, Row, Tally, guards_off
-from tests.processes.absorbed import Absorbed, absorbed
-from tests.processes.board import differences, read_board
-from tests.processes.in_flight import end, kill_in_flight
+from consumer.demo.child_process import spawn
+from tests.support.engines import TableEngine
+from tests.support.processes import Call, Expected, Fate, Proxy, Row, guards_off
+from tests.support.processes.committed_shard import CommittedShard, committed_shard
+from tests.support.processes.expected import differences, read_board
+from tests.support.processes.in_flight import end, kill_in_flight
 
 RECORDS = 10_000
 PLAYERS = 300
 KILLS = 10
 MOST_BATCHES = 8
-"""Transactions of a life, counted from where it is to end, before it is killed."""
+"""How many transactions pass at most before the one with which a replay is killed."""
 COMMAND = ("-m", "consumer")
 COUNT = "SET #position = :last"
 
@@ -35,24 +35,24 @@ def is_count(call: Call) -> bool:
 
 
 def replay(
-    stage: Absorbed, *arguments: str, proxy: Proxy | None = None, entry: tuple[str, ...] = COMMAND
+    committed: CommittedShard, *arguments: str, proxy: Proxy | None = None, entry: tuple[str, ...] = COMMAND
 ) -> subprocess.Popen[bytes]:
     return spawn(
-        [sys.executable, *entry, "replay", stage.shard.shard_id, "--from", "TRIM_HORIZON", *arguments],
-        env=stage.game.environment(proxy),
+        [sys.executable, *entry, "replay", committed.shard.shard_id, "--from", "TRIM_HORIZON", *arguments],
+        env=committed.game.environment(proxy),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
 
 
 def ended(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:
-    said, complained = process.communicate(timeout=240)
-    return process.returncode, said.decode(), complained.decode()
+    output, errors = process.communicate(timeout=240)
+    return process.returncode, output.decode(), errors.decode()
 
 
-def rows_of(said: str) -> dict[str, Row]:
-    told = json.loads(said, parse_float=Decimal)
-    return {row["playerId"]: Row(row["gamesPlayed"], Decimal(row["totalScore"]), row["lastPlayedDate"]) for row in told}
+def rows_of(output: str) -> dict[str, Row]:
+    rows = json.loads(output, parse_float=Decimal)
+    return {row["playerId"]: Row(row["gamesPlayed"], Decimal(row["totalScore"]), row["lastPlayedDate"]) for row in rows}
 
 
 def plus(one: Mapping[str, Row], other: Mapping[str, Row]) -> dict[str, Row]:
@@ -69,23 +69,23 @@ def spoiled(item: Any) -> Any:
     return item | {"score": {"S": "12"}}
 
 
-def prepare(stage: Absorbed, records: int, seed: random.Random) -> Tally:
-    """Records of which some are redriven with a repair, some discarded and some pending; what they count for."""
-    items = [stage.game.make(f"player-{seed.randrange(PLAYERS)}") for _ in range(records)]
+def prepare(committed: CommittedShard, records: int, seed: random.Random) -> Expected:
+    """Writes records, of which some are re-driven with a repair, some discarded and some pending; what they count."""
+    items = [committed.game.make(f"player-{seed.randrange(PLAYERS)}") for _ in range(records)]
     bad = set(seed.sample(range(records), records // 50))
-    numbers = stage.write(*(spoiled(item) if place in bad else item for place, item in enumerate(items)))
-    tally = Tally()
+    numbers = committed.write(*(spoiled(item) if place in bad else item for place, item in enumerate(items)))
+    expected = Expected()
     for place, item in enumerate(items):
         if place not in bad:
-            tally.count(item)
+            expected.count(item)
         elif (draw := seed.random()) < 0.4:
             score = str(seed.randrange(1000))
-            stage.redrive(numbers[place], score=score)
-            tally.count(item | {"score": {"N": score}})
+            committed.redrive(numbers[place], score=score)
+            expected.count(item | {"score": {"N": score}})
         elif draw < 0.7:
-            stage.discard(numbers[place])
-    assert stage.game.board() == tally.rows
-    return tally
+            committed.discard(numbers[place])
+    assert committed.game.board() == expected.rows
+    return expected
 
 
 @pytest.mark.proof
@@ -95,45 +95,45 @@ def test_ten_kills_and_twice_at_once(fresh_engine: TableEngine) -> None:
     print(f"{fresh_engine.name}, seed {number}")
     seed = random.Random(number)
     met: Counter[str] = Counter()
-    with absorbed(fresh_engine, number) as stage, Proxy(fresh_engine.url) as proxy:
-        right = prepare(stage, RECORDS, seed).rows
+    with committed_shard(fresh_engine, number) as committed, Proxy(fresh_engine.url) as proxy:
+        right = prepare(committed, RECORDS, seed).rows
         prepared = time.monotonic()
-        code, said, complained = ended(replay(stage, "--recount", "--dry-run", "--json"))
-        assert code == 0, complained
-        foreseen = rows_of(said)
-        assert not differences(foreseen, right)
+        code, output, errors = ended(replay(committed, "--recount", "--dry-run", "--json"))
+        assert code == 0, errors
+        expected_rows = rows_of(output)
+        assert not differences(expected_rows, right)
 
         for _ in range(KILLS):
-            process = replay(stage, "--recount", "--yes", proxy=proxy)
+            process = replay(committed, "--recount", "--yes", proxy=proxy)
             met[kill_in_flight(proxy, is_count, partial(end, process), seed, MOST_BATCHES)] += 1
-        left = RECORDS - counted(stage)
+        left = RECORDS - counted(committed)
         assert left > RECORDS // 10, "records remain"
-        ends = [ended(process) for process in [replay(stage, "--recount", "--yes", proxy=proxy) for _ in range(2)]]
-        wrong = differences(stage.game.board(), plus(right, right))
+        ends = [ended(process) for process in [replay(committed, "--recount", "--yes", proxy=proxy) for _ in range(2)]]
+        wrong = differences(committed.game.board(), plus(right, right))
         assert not wrong, f"{len(wrong)} rows are wrong, such as {wrong[:5]}"
         assert {code for code, _, _ in ends} == {0, 4}, ends
-        assert differences(stage.game.board(), plus(right, foreseen)) == []
+        assert differences(committed.game.board(), plus(right, expected_rows)) == []
         seconds = time.monotonic() - prepared
 
-        code, said, complained = ended(replay(stage, "--recount", "--yes"))
-        assert (code, said) == (4, ""), "what was counted is not counted again"
-        assert "add --again" in complained
-        other = stage.game.tables["leaderboard"] + "-2"
-        stage.make_board(other)
-        code, _, complained = ended(replay(stage, "--into", other, "--yes"))
-        assert code == 0, complained
-        assert not differences(read_board(stage.game.client, other), right)
-        assert not differences(stage.game.board(), plus(right, right))
+        code, output, errors = ended(replay(committed, "--recount", "--yes"))
+        assert (code, output) == (4, ""), "a counted range is not counted again"
+        assert "add --again" in errors
+        other = committed.game.tables["leaderboard"] + "-2"
+        committed.make_board(other)
+        code, _, errors = ended(replay(committed, "--into", other, "--yes"))
+        assert code == 0, errors
+        assert not differences(read_board(committed.game.client, other), right)
+        assert not differences(committed.game.board(), plus(right, right))
     print(
         f"{RECORDS} records, {met.total()} SIGKILLs with a transaction in flight ({dict(met)}), {left} records left "
         f"for the last two: {[code for code, _, _ in ends]}; {seconds:.0f} s"
     )
 
 
-def counted(stage: Absorbed) -> int:
-    """How many records the progress row says are counted."""
-    (row,) = [row for row in stage.game.rows("lease") if row["leaseKey"]["S"].startswith("replay#")]
-    return stage.numbers.index(row["position"]["S"]) + 1
+def counted(committed: CommittedShard) -> int:
+    """How many records are counted, by the progress row."""
+    (row,) = [row for row in committed.game.rows("lease") if row["leaseKey"]["S"].startswith("replay#")]
+    return committed.numbers.index(row["position"]["S"]) + 1
 
 
 @pytest.mark.proof
@@ -148,32 +148,30 @@ def test_the_position_is_what_makes_it_exact(fresh_engine: TableEngine, guards: 
             return Fate.DROP_REPLY
         return Fate.PASS
 
-    with absorbed(fresh_engine) as stage, Proxy(fresh_engine.url, decide) as proxy:
-        right = prepare(stage, 200, random.Random(1)).rows
-        stage.reset()  # else the first attempt is refused for its dates
-        code, said, complained = ended(replay(stage, "--recount", "--yes", proxy=proxy, entry=guards_off(*guards)))
-        assert code == 0, complained
+    with committed_shard(fresh_engine) as committed, Proxy(fresh_engine.url, decide) as proxy:
+        right = prepare(committed, 200, random.Random(1)).rows
+        committed.reset()  # otherwise the first attempt is refused for its dates
+        code, output, errors = ended(replay(committed, "--recount", "--yes", proxy=proxy, entry=guards_off(*guards)))
+        assert code == 0, errors
         assert [call.applied for call in lost] == [True]
-        assert (differences(stage.game.board(), right) == []) is exact, said
+        assert (differences(committed.game.board(), right) == []) is exact, output
 
 
 @pytest.mark.proof
 @pytest.mark.parametrize(("guards", "exact"), [((), True), (("same-state",), False)])
-def test_the_rows_word_is_that_of_the_moment_it_counts(
-    fresh_engine: TableEngine, guards: tuple[str, ...], exact: bool
-) -> None:
-    """A record is redriven while a batch that takes it for pending is on its way."""
-    with absorbed(fresh_engine) as stage, Proxy(fresh_engine.url) as proxy:
-        items = [stage.game.make("foo") for _ in range(3)]
-        numbers = stage.write(items[0], spoiled(items[1]), items[2])
+def test_a_row_counts_in_its_state_at_commit(fresh_engine: TableEngine, guards: tuple[str, ...], exact: bool) -> None:
+    """A record is re-driven while a batch in flight takes it for pending."""
+    with committed_shard(fresh_engine) as committed, Proxy(fresh_engine.url) as proxy:
+        items = [committed.game.make("foo") for _ in range(3)]
+        numbers = committed.write(items[0], spoiled(items[1]), items[2])
         held = proxy.hold(is_count, applied=False)
-        process = replay(stage, "--recount", "--yes", proxy=proxy, entry=guards_off(*(guards or ("none",))))
+        process = replay(committed, "--recount", "--yes", proxy=proxy, entry=guards_off(*(guards or ("none",))))
         held.wait_caught()
-        stage.redrive(numbers[1], score="12")
+        committed.redrive(numbers[1], score="12")
         held.let_go()
-        code, _, complained = ended(process)
-        assert code == 0, complained
-        tally = Tally()
+        code, _, errors = ended(process)
+        assert code == 0, errors
+        expected = Expected()
         for item in (items[0], items[1] | {"score": {"N": "12"}}, items[2]):
-            tally.count(item)
-        assert (differences(stage.game.board(), plus(tally.rows, tally.rows)) == []) is exact
+            expected.count(item)
+        assert (differences(committed.game.board(), plus(expected.rows, expected.rows)) == []) is exact

@@ -1,4 +1,4 @@
-"""What is released works without the repository: wheel and sdist in clean environments, up to an exact demo."""
+"""Wheel and sdist work without the repository, in clean environments, up to an exact demo."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.proof, pytest.mark.timeout(600)]
 
 
 def _run(*command: str | Path, cwd: Path, **more: str) -> str:
-    """Runs it with nothing of this repository, or of the demo's engine beside it, in reach."""
+    """Runs a command that cannot reach this repository, or the demo's engine in it."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "CONSUMER_"))}
     done = subprocess.run(command, cwd=cwd, env=kept | more, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, f"{command}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
@@ -48,14 +48,14 @@ def test_the_wheel_runs_in_a_clean_environment(built: tuple[Path, Path], tmp_pat
     assert _run(consumer, "--version", cwd=tmp_path) == f"consumer {__version__}\n"
     assert "quarantine" in _run(consumer, "--help", cwd=tmp_path)
     # The demo makes the engine's environment itself, with the standard library alone.
-    told = _run(
+    output = _run(
         consumer, "demo", "--games", "1500", "--players", "50", cwd=tmp_path, XDG_CACHE_HOME=f"{tmp_path}/cache"
     )
-    assert "EXACT: 1,500 games of 50 players" in told
+    assert "EXACT: 1,500 games of 50 players" in output
     assert list((tmp_path / "cache").glob("*/engine-*"))
 
 
-def test_the_sdist_makes_the_same_wheel(built: tuple[Path, Path], tmp_path: Path) -> None:
+def test_the_sdist_builds_the_same_wheel(built: tuple[Path, Path], tmp_path: Path) -> None:
     wheel, sdist = built
     _run(sys.executable, "-m", "tarfile", "-e", sdist, cwd=tmp_path)
     (source,) = tmp_path.iterdir()

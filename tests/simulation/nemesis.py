@@ -1,21 +1,21 @@
-"""The nemesis: decides what becomes of each call."""
+"""The nemesis injects faults: it decides what becomes of each call, and which faults make sense for which calls."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, StrEnum
 from random import Random
 from typing import Final, NamedTuple
 
-from consumer.domain.errors import IteratorExpired, Trouble, TroubleKind
-from consumer.domain.outcomes import Refused
-from consumer.worker.calls import Call, Commit, EndShard, Probe, Reply
+from consumer.domain.errors import CallFailed, FailureKind, IteratorExpired
+from consumer.domain.replies import Refused
+from consumer.worker.calls import Call, Commit, EndShard, Operation, Probe, Reply
 from tests.simulation.dice import Dice
 
 
-class Fate(Enum):
+class Fault(Enum):
     """What becomes of a call."""
 
-    FINE = "fine"
+    NONE = "none"
     LOST_REQUEST = "lost request"
     LOST_REPLY = "lost reply"
     LATE = "late request"
@@ -30,86 +30,135 @@ class Fate(Enum):
     PAUSE = "pause"
 
 
-FAULTS = tuple(fate for fate in Fate if fate is not Fate.FINE)
-READS: Final = frozenset(
-    ("Open", "Read", "Look", "Load", "FindOrigin", "FindStream", "ListShards", "FindChildren", "FindLate", "Probe")
-) | {"Examine"}
-PERSONS_READS: Final = frozenset(
-    ("Fetch", "Examine", "AskMoment", "Open", "OpenAt", "Read", "Load", "Look", "Heads", "FindRows", "Births")
+class OperatorCall(StrEnum):
+    """The name of a call of an operator's command, as Operation is for workers."""
+
+    LOAD_LEDGER = "op load_ledger"
+    READ_MEMBERS = "op read_members"
+    READ_BINDINGS = "op read_bindings"
+    LIST_ENTRIES = "op list_entries"
+    READ_ENTRIES = "op read_entries"
+    READ_RECORD = "op read_record"
+    READ_CLOCK = "op read_clock"
+    READ_PROGRESS = "op read_progress"
+    GET_SHARD_ITERATOR = "op get_shard_iterator"
+    GET_ITERATOR_AT = "op get_iterator_at"
+    GET_RECORDS = "op get_records"
+    EXAMINE = "op examine"
+    APPLY = "op apply"
+    DISCARD = "op discard"
+    RESUME = "op resume"
+    SET_CHECKPOINT = "op set_checkpoint"
+    CHANGE_BINDING = "op change_binding"
+    PUT_PROGRESS = "op put_progress"
+    COUNT_BATCH = "op count_batch"
+
+
+FAULTS: Final = tuple(fault for fault in Fault if fault is not Fault.NONE)
+_OF_WRITES: Final = frozenset((Fault.LOST_REPLY, Fault.LATE, Fault.DUPLICATE, Fault.CONFLICT, Fault.CRASH_AFTER))
+"""For a call without effect these are the same as other faults, or cannot be."""
+_READS: Final = frozenset(
+    (
+        Operation.GET_SHARD_ITERATOR,
+        Operation.GET_RECORDS,
+        Operation.EXAMINE,
+        Operation.READ_MEMBERS,
+        Operation.LOAD_LEDGER,
+        Operation.READ_ORIGIN,
+        Operation.FIND_STREAM,
+        Operation.LIST_SHARDS,
+        Operation.FIND_CHILDREN,
+        Operation.FIND_LATE_CHILDREN,
+        Operation.PROBE_SHARD,
+        OperatorCall.LOAD_LEDGER,
+        OperatorCall.READ_MEMBERS,
+        OperatorCall.READ_BINDINGS,
+        OperatorCall.LIST_ENTRIES,
+        OperatorCall.READ_ENTRIES,
+        OperatorCall.READ_RECORD,
+        OperatorCall.READ_CLOCK,
+        OperatorCall.GET_SHARD_ITERATOR,
+        OperatorCall.GET_ITERATOR_AT,
+        OperatorCall.GET_RECORDS,
+        OperatorCall.EXAMINE,
+    )
 )
-OPERATOR: Final = "op "
-"""Before the kinds of people's calls."""
-_OF_WRITES: Final = frozenset((Fate.LOST_REPLY, Fate.LATE, Fate.DUPLICATE, Fate.CONFLICT, Fate.CRASH_AFTER))
-"""To a call without effect these are the same as others, or cannot be."""
 
 
-def why_not(fate: Fate, kind: str) -> str | None:
-    """Why a fate makes no sense for calls of a kind; None: it does."""
-    if kind.startswith(OPERATOR):
-        return _why_no_person(fate, kind.removeprefix(OPERATOR))
-    if fate in _OF_WRITES and kind in READS:
+def why_not(fault: Fault, operation: Operation | OperatorCall) -> str | None:
+    """Why a fault makes no sense for a call; None: it does."""
+    if fault in _OF_WRITES and operation in _READS:
         return "reads have no effect"
-    if fate is Fate.EXPIRED and kind != "Read":
+    if isinstance(operation, OperatorCall):
+        if fault is Fault.PAUSE:
+            return "for a command a pause is a late reply"
+        return "workers meet it often enough" if fault in (Fault.EXPIRED, Fault.MISSING) else None
+    if fault is Fault.EXPIRED and operation is not Operation.GET_RECORDS:
         return "only reading takes an iterator"
-    if fate is Fate.MISSING and kind not in ("Open", "Probe"):
-        return "only a shard that is asked for is missing"
+    if fault is Fault.MISSING and operation not in (Operation.GET_SHARD_ITERATOR, Operation.PROBE_SHARD):
+        return "only a shard that is asked for can be missing"
     return None
 
 
-def _why_no_person(fate: Fate, kind: str) -> str | None:
-    """Iterators of people expire too, but nobody draws it."""
-    if fate is Fate.PAUSE:
-        return "to a person a pause is a late reply"
-    if fate in _OF_WRITES and kind in PERSONS_READS:
-        return "reads have no effect"
-    if fate in (Fate.EXPIRED, Fate.MISSING):
-        return "workers meet it often enough"
-    return None
-
-
-_WRITES: Final = frozenset(
-    ("Beat", "Bury", "Leave", "PinStream", "Plant", "CompletePin", "Claim", "Release", "Commit", "RecordGap")
-) | {"EndShard", "RecordLoss", "Adopt", "Mark", "Forget", "Halt"}
-_FATES: Final = {
-    kind: tuple(fate for fate in FAULTS if why_not(fate, kind) is None) for kind in sorted(READS | _WRITES)
+FAULTS_OF: Final[Mapping[Operation | OperatorCall, tuple[Fault, ...]]] = {
+    operation: tuple(fault for fault in FAULTS if why_not(fault, operation) is None)
+    for operation in (*Operation, *OperatorCall)
 }
-_FREQUENT: Final[Mapping[str, float]] = {
-    "Look": 0.35,
-    "Beat": 1.2,
-    "Load": 1.6,
-    "Read": 2.5,
-    "Commit": 5.0,
-    "Open": 6.0,
-    "FindOrigin": 4.0,
-    "FindStream": 4.0,
-    "ListShards": 4.0,
+"""The faults that make sense, by the name of the call."""
+_FREQUENT: Final[Mapping[Operation, float]] = {
+    Operation.READ_MEMBERS: 0.35,
+    Operation.HEARTBEAT: 1.2,
+    Operation.LOAD_LEDGER: 1.6,
+    Operation.GET_RECORDS: 2.5,
+    Operation.COMMIT: 5.0,
+    Operation.GET_SHARD_ITERATOR: 6.0,
+    Operation.READ_ORIGIN: 4.0,
+    Operation.FIND_STREAM: 4.0,
+    Operation.LIST_SHARDS: 4.0,
 }
-"""How much oftener than the schedule says a kind of call is struck."""
+"""By how much the fault rate of an operation exceeds the schedule's."""
 _RARE: Final = 3.0
-"""The same for other kinds."""
-_HAUNTED_RUNS: Final[Mapping[str, float]] = {
-    "Claim": 0.2,
-    "Bury": 0.2,
-    "RecordGap": 0.3,
-    "Plant": 0.6,
-    "EndShard": 1.0,
-    "Release": 1.0,
-    "Adopt": 1.0,
-    "Probe": 1.0,
-    "Mark": 1.0,
-    "Forget": 1.0,
+"""The same for all other operations."""
+_TARGETED_RUNS: Final[Mapping[Operation, float]] = {
+    Operation.CLAIM: 0.2,
+    Operation.EVICT_MEMBER: 0.2,
+    Operation.RECORD_GAP: 0.3,
+    Operation.CREATE_ROOT_ROWS: 0.6,
+    Operation.END_SHARD: 1.0,
+    Operation.RELEASE: 1.0,
+    Operation.ADOPT: 1.0,
+    Operation.PROBE_SHARD: 1.0,
+    Operation.MARK_UNLISTED: 1.0,
+    Operation.FORGET: 1.0,
 }
-_MOST_HAUNTED_RUNS: Final = 0.85
-_HAUNTED: Final = 0.75
-"""Every kind of rare call is haunted in some runs: struck as often as not, by any fate, in each worker's life."""
-_HAUNTED_CALLS: Final = 6
-_STOPPING: Final = frozenset((Fate.CRASH_BEFORE, Fate.CRASH_AFTER, Fate.PAUSE))
+"""The share of runs in which a rare operation is targeted."""
+_MOST_TARGETED_RUNS: Final = 0.85
+"""The same for all other rare operations."""
+_TARGETED: Final = 0.75
+"""The fault rate of a targeted operation, in the first _TARGETED_CALLS of each worker's start, by any fault."""
+_TARGETED_CALLS: Final = 6
+_OPERATOR_RATES: Final[Mapping[OperatorCall, float]] = {
+    OperatorCall.LIST_ENTRIES: 0.5,
+    OperatorCall.LOAD_LEDGER: 0.3,
+    OperatorCall.READ_MEMBERS: 0.5,
+    OperatorCall.APPLY: 1.2,
+    OperatorCall.DISCARD: 1.6,
+    OperatorCall.RESUME: 2.0,
+    OperatorCall.SET_CHECKPOINT: 2.5,
+    OperatorCall.CHANGE_BINDING: 2.5,
+    OperatorCall.EXAMINE: 2.0,
+    OperatorCall.COUNT_BATCH: 2.0,
+    OperatorCall.PUT_PROGRESS: 1.2,
+}
+"""By how much the fault rate of an operator's call exceeds the command's."""
+_MOST_OPERATOR_FAULTS: Final = 0.8
+_STOPPING: Final = frozenset((Fault.CRASH_BEFORE, Fault.CRASH_AFTER, Fault.PAUSE))
 
 
-class Doom(NamedTuple):
-    """What becomes of one call, how long it takes to arrive and to be answered, and `late`, from 0 to 1."""
+class Delivery(NamedTuple):
+    """The fault of one call, how long its request and its reply travel, and `late`, from 0 to 1."""
 
-    fate: Fate
+    fault: Fault
     there_seconds: float
     back_seconds: float
     late: float
@@ -117,76 +166,91 @@ class Doom(NamedTuple):
 
 @dataclass(frozen=True)
 class Schedule:
-    """Which faults a run has and how often: every run has some of them, so that rare pairs meet.
+    """Which faults a run has and how often: every run has only some of them, so that rare pairs meet.
 
-    `slow_pages`: how many pages come late besides, so that a lease can be lost and claimed again before.
+    `slow_pages`: the share of pages that also come late, so that a lease can be lost and claimed again before.
     """
 
-    faults: frozenset[Fate]
+    faults: frozenset[Fault]
     chance: float
-    haunted: frozenset[str] = frozenset()
+    targeted: frozenset[Operation] = frozenset()
     slow_pages: float = 0.0
 
     @classmethod
     def draw(cls, random: Random) -> "Schedule":
         """A schedule for one run."""
-        faults = frozenset(fate for fate in FAULTS if random.random() < 0.6)
+        faults = frozenset(fault for fault in FAULTS if random.random() < 0.6)
         chance = random.choice((0.02, 0.05, 0.1, 0.2))
-        rare = [kind for kind in _FATES if kind not in _FREQUENT and kind != "Halt"]
-        haunted = frozenset(kind for kind in rare if random.random() < _HAUNTED_RUNS.get(kind, _MOST_HAUNTED_RUNS))
-        slow_pages = random.choice((0.0, 0.0, 0.0, 0.2))
-        halting = {"Halt"} if random.random() < _MOST_HAUNTED_RUNS else set()
-        return cls(faults, chance, haunted | halting, slow_pages)
+        targeted = frozenset(
+            operation
+            for operation in Operation
+            if operation not in _FREQUENT and random.random() < _TARGETED_RUNS.get(operation, _MOST_TARGETED_RUNS)
+        )
+        return cls(faults, chance, targeted, slow_pages=random.choice((0.0, 0.0, 0.0, 0.2)))
 
 
-CALM = Schedule(frozenset(), 0.0)
+NO_FAULTS = Schedule(frozenset(), 0.0)
 
 
 class Nemesis:
-    """Every kind of call of every worker has a source of its own: see Dice."""
+    """Draws for each kind of call of each worker and each command from a source of its own (see Dice)."""
 
     def __init__(self, dice: Dice) -> None:
         self.schedule = Schedule.draw(dice.source("schedule"))
         self._dice = dice
         self._counts: dict[str, int] = {}
 
-    def doom(self, owner: str, kind: str) -> Doom:
-        """What becomes of this worker's next call of a kind."""
-        name = f"{owner} {kind}"
+    def deliver(self, owner: str, operation: Operation) -> Delivery:
+        """What becomes of a worker's next call of an operation."""
+
+        def choose(fault: Fault, number: int, hit: float, stops: float) -> Fault:
+            return self._scheduled(fault, operation, number, hit, stops)
+
+        return self._deliver(owner, operation, choose)
+
+    def deliver_to_operator(self, command: str, call: OperatorCall, chance: float) -> Delivery:
+        """What becomes of a command's next call of a kind, by the command's fault rate."""
+        rate = min(_MOST_OPERATOR_FAULTS, chance * _OPERATOR_RATES.get(call, 1.0))
+        return self._deliver(command, call, lambda fault, _, hit, __: fault if hit < rate else Fault.NONE)
+
+    def _deliver(
+        self, sender: str, call: Operation | OperatorCall, choose: Callable[[Fault, int, float, float], Fault]
+    ) -> Delivery:
+        name = f"{sender} {call}"
         random = self._dice.source(name).random
-        struck, which, there, back, late, stops = random(), random(), random(), random(), random(), random()
+        hit, which, there, back, late, stops = random(), random(), random(), random(), random(), random()
         number = self._counts[name] = self._counts.get(name, 0) + 1
-        fate = self._fate(kind, number, struck, which, stops)
-        if fate is not Fate.FINE and not self._dice.takes_place(f"{name} {number}: {fate.value}"):
-            fate = Fate.FINE
-        return Doom(fate, 0.002 + 0.018 * there, 0.002 + 0.018 * back, late)
+        faults = FAULTS_OF[call]
+        fault = choose(faults[int(which * len(faults))], number, hit, stops)
+        if fault is not Fault.NONE and not self._dice.takes_place(f"{name} {number}: {fault.value}"):
+            fault = Fault.NONE
+        return Delivery(fault, 0.002 + 0.018 * there, 0.002 + 0.018 * back, late)
 
-    def _fate(self, kind: str, number: int, struck: float, which: float, stops: float) -> Fate:
-        schedule, fates = self.schedule, _FATES[kind]
-        fate = fates[int(which * len(fates))]
-        if kind in schedule.haunted and number <= _HAUNTED_CALLS and struck < _HAUNTED:
-            return fate
-        if kind == "Read" and stops < schedule.slow_pages:
-            return Fate.SLOW
-        if struck >= schedule.chance * _FREQUENT.get(kind, _RARE) or fate not in schedule.faults:
-            return Fate.FINE
-        return Fate.FINE if fate in _STOPPING and stops < 0.5 else fate
+    def _scheduled(self, fault: Fault, operation: Operation, number: int, hit: float, stops: float) -> Fault:
+        schedule = self.schedule
+        if operation in schedule.targeted and number <= _TARGETED_CALLS and hit < _TARGETED:
+            return fault
+        if operation is Operation.GET_RECORDS and stops < schedule.slow_pages:
+            return Fault.SLOW
+        if hit >= schedule.chance * _FREQUENT.get(operation, _RARE) or fault not in schedule.faults:
+            return Fault.NONE
+        return Fault.NONE if fault in _STOPPING and stops < 0.5 else fault
 
 
-def refusal(fate: Fate, call: Call) -> Reply:
-    """The answer of a fate that keeps the call from taking effect."""
-    match fate:
-        case Fate.THROTTLED:
-            return Trouble(TroubleKind.THROTTLED, "simulated")
-        case Fate.CONFLICT if isinstance(call, Commit | EndShard):
+def failed_reply(fault: Fault, call: Call) -> Reply:
+    """The reply to a call that a fault kept from taking effect."""
+    match fault:
+        case Fault.THROTTLED:
+            return CallFailed(FailureKind.THROTTLED, "simulated")
+        case Fault.CONFLICT if isinstance(call, Commit | EndShard):
             return Refused(conflict=True)
-        case Fate.CONFLICT:
-            return Trouble(TroubleKind.CONFLICT, "simulated")
-        case Fate.MISSING if isinstance(call, Probe):
+        case Fault.CONFLICT:
+            return CallFailed(FailureKind.CONFLICT, "simulated")
+        case Fault.MISSING if isinstance(call, Probe):
             return False
-        case Fate.MISSING:
-            return Trouble(TroubleKind.MISSING, "simulated: no such shard")
-        case Fate.EXPIRED:
+        case Fault.MISSING:
+            return CallFailed(FailureKind.MISSING, "simulated: no such shard")
+        case Fault.EXPIRED:
             return IteratorExpired()
         case _:
-            return Trouble(TroubleKind.NETWORK, "simulated")
+            return CallFailed(FailureKind.NETWORK, "simulated")

@@ -1,4 +1,4 @@
-"""Operators in a simulation: when which command is run, and the floods of poison that make some of them needed."""
+"""Operators in a simulation: which commands run when, and how a command survives what the nemesis does to its calls."""
 
 from __future__ import annotations
 
@@ -7,35 +7,43 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from consumer.domain.breaker import Breaker
-from tests.fakes import FakeOperators
-from tests.fakes.overseers import FakeBirths, FakePlacements
-from tests.simulation.oversight import Oversight
-from tests.simulation.person import Person, Script
-from tests.simulation.replaying import Replaying
-from tests.simulation.scale import HEALING_SECONDS, LATEST_SECONDS, TROUBLED_SECONDS
-from tests.simulation.scripts import Scripts
-from tests.simulation.worker import UNIX
+from consumer.domain.errors import CallFailed, ConsumerError, FailureKind
+from tests.simulation.commands import Commands, ReplayCommand, Script, Step
+from tests.simulation.nemesis import Fault, OperatorCall
+from tests.simulation.operator_invariants import OperatorInvariants
+from tests.simulation.scale import (
+    EPOCH_SECONDS,
+    FAULT_SECONDS,
+    HEALING_SECONDS,
+    LATEST_NEW_ROW_SECONDS,
+    LATEST_SECONDS,
+)
+from tests.support.fakes import FakeQuarantine
+from tests.support.fakes.operators import FakeLeaseAdmin, FakeTableBindings
 
 if TYPE_CHECKING:
-    from tests.simulation.world import Simulation
+    from tests.simulation.simulation import Simulation
 
 FLOOD_RECORDS: Final = 9
-TEND_SECONDS: Final = 3.0
+CLEAN_UP_SECONDS: Final = 3.0
 MOST_RUNS: Final = 3
-"""Of a command that crashes: then its person gives up."""
-NEVER: Final = Breaker()
-EASY: Final = Breaker(poison=4, window=8)
+"""How often a command that crashes is run again."""
+ATTEMPTS: Final = 8
+"""A command gives up after so many failed attempts of a call; whether the last ones took effect is unknown."""
+NEVER_TRIPPED: Final = Breaker()
+EASILY_TRIPPED: Final = Breaker(poison=4, window=8)
 _SPOILED: Final = (
     {"score": {"S": "many"}},
     {"playerId": {"N": "7"}},
     {"timestamp": {"S": "yesterday"}},
 )
+_FAILURES: Final = {Fault.THROTTLED: FailureKind.THROTTLED, Fault.CONFLICT: FailureKind.CONFLICT}
 
 
 class Operators:
-    """In some worlds people deal with what is in quarantine, in some a flood trips breakers, in some rows are placed.
+    """Plans the commands. In some runs quarantined records are resolved, floods trip breakers, shards are placed.
 
-    Everything draws from sources of its own, so that a world without operators is as it was.
+    Everything draws from sources of its own, so that a run without operators stays the same.
     """
 
     def __init__(self, simulation: Simulation) -> None:
@@ -44,85 +52,85 @@ class Operators:
         self._busy = random.random() < 0.45
         self._floods = self._busy and random.random() < 0.5
         self._chance = random.choice((0.1, 0.4, 0.5, 0.7))
-        self.breaker = EASY if self._floods else NEVER
-        self.quarantine = FakeOperators(simulation.tables)
-        self.placements = FakePlacements(simulation.tables, lambda: UNIX + simulation.now)
-        self.births = FakeBirths(simulation.tables)
+        self.breaker = EASILY_TRIPPED if self._floods else NEVER_TRIPPED
+        self.quarantine = FakeQuarantine(simulation.tables)
+        self.lease_admin = FakeLeaseAdmin(simulation.tables, lambda: EPOCH_SECONDS + simulation.now)
+        self.bindings = FakeTableBindings(simulation.tables)
         self.adopts = False
-        """Somebody mends a lost ledger: else it is refused for ever."""
-        self.replaying = Replaying(simulation, self)
-        self.oversight = Oversight(
-            simulation.oracle,
-            simulation.watch,
+        """Whether `init --adopt` will mend the lost ledger; else workers refuse to start for ever."""
+        self.replays = ReplayCommand(simulation, self)
+        self.invariants = OperatorInvariants(
+            simulation.ledger_invariants,
+            simulation.worker_invariants,
             simulation.tables,
             self.quarantine,
-            self.placements,
-            self.births,
-            self.replaying.rows,
+            self.lease_admin,
+            self.bindings,
+            self.replays.rows,
             self.breaker if self._floods else None,
         )
-        self._scripts = Scripts(simulation, self)
-        self._persons = 0
+        self._commands = Commands(simulation, self)
         self._healed = False
 
     def plan(self) -> None:
-        """Over the troubled time."""
+        """Plans the commands of the time in which faults happen."""
         random = self._plans
         if not self._busy:
             return
-        scripts = self._scripts
+        commands = self._commands
         for _ in range(random.choice((1, 2, 3))):
-            self._at("redrive", 6, scripts.redrive)
+            self._at("redrive", 6, commands.redrive)
         for _ in range(random.choice((0, 1, 1))):
-            self._at("discard", 6, scripts.discard)
+            self._at("discard", 6, commands.discard)
         if self._floods:
             for _ in range(random.choice((1, 2))):
                 flood = random.uniform(2, 18)
                 self._flood(flood)
                 for _ in range(3):
-                    self._at("resume", flood + 2, scripts.resume, flood + 12)
+                    self._at("resume", flood + 2, commands.resume, flood + 12)
         if random.random() < 0.7:
             for _ in range(random.choice((1, 2))):
-                self._at("set", 6, scripts.place)
+                self._at("set", 6, commands.set_checkpoint)
         for _ in range(2):
-            self._at("remake", 8, scripts.remake)
+            self._at("recreate", 8, commands.recreate_row)
         for _ in range(random.choice((0, 1, 2))):
-            self._at("replay", 6, self.replaying.replay)
+            self._at("replay", 6, self.replays.replay)
 
-    def be_called(self) -> None:
-        """The ledger is lost, or its birth row. Only where one stream is read from its horizon it is known what it
-        counts when it is begun anew.
+    def plan_adoption(self) -> None:
+        """The ledger, or a table binding, was lost: plans `init --adopt`, in some runs.
+
+        Only where one stream is read from its horizon is it known what an adopted stream counts.
         """
         simulation = self._simulation
-        self.oversight.ledger_lost()
+        self.invariants.ledger_lost()
         random = simulation.dice.source("adopting")
-        lost = len(simulation.tables.pins) < len(simulation.streams.streams)
-        clear = not lost or (simulation.start == "TRIM_HORIZON" and len(simulation.streams.streams) == 1)
-        self.adopts = self._busy and clear and random.random() < 0.8
+        lost = len(simulation.tables.stream_starts) < len(simulation.streams.streams)
+        known = not lost or (simulation.start == "TRIM_HORIZON" and len(simulation.streams.streams) == 1)
+        self.adopts = self._busy and known and random.random() < 0.8
         for number in range(random.choice((1, 2, 2)) if self.adopts else 0):
             name = f"op{number} adopt {simulation.now:.3f}"
             at = simulation.now + LATEST_SECONDS + random.uniform(0.5, 6)
-            simulation.at(at, partial(self._decide, name, "adopt", self._scripts.adopt))
+            simulation.at(at, partial(self._decide, name, "adopt", self._commands.adopt))
 
-    def tend(self) -> None:
-        """From now on calls reach their aim, and somebody resumes what is halted until nothing is."""
+    def heal(self) -> None:
+        """Calls do not fail any more, and halted shards are resumed until none is left."""
         self._healed = True
         if self._floods or self.adopts:
-            self._simulation.at(self._simulation.now + TEND_SECONDS, self._tend)
+            self._simulation.at(self._simulation.now + CLEAN_UP_SECONDS, self._clean_up)
 
-    def _tend(self) -> None:
+    def _clean_up(self) -> None:
         simulation = self._simulation
         if any(row.circuit.halted_at is not None for row in simulation.tables.rows.values()):
-            self._send("tend", self._scripts.resume)
+            self._run("clean up", self._commands.resume)
         if self.adopts:
             simulation.start_refused()
-            if simulation.now > TROUBLED_SECONDS + LATEST_SECONDS and self._scripts.unadopted():
-                self._send("adopt", self._scripts.adopt)
-        if simulation.now < TROUBLED_SECONDS + HEALING_SECONDS:
-            simulation.at(simulation.now + TEND_SECONDS, self._tend)
+            if simulation.now > FAULT_SECONDS + LATEST_SECONDS and self._commands.may_adopt():
+                self._run("adopt", self._commands.adopt)
+        if simulation.now < FAULT_SECONDS + HEALING_SECONDS:
+            simulation.at(simulation.now + CLEAN_UP_SECONDS, self._clean_up)
 
-    def _at(self, what: str, first: float, script: Callable[[str], Script], last: float = TROUBLED_SECONDS) -> None:
-        """Often two people do the same at about the same time, or one command does not know of the other."""
+    def _at(self, what: str, first: float, script: Callable[[str], Script], last: float = FAULT_SECONDS) -> None:
+        """Often two operators run the same command at about the same time."""
         at = self._plans.uniform(first, last)
         twice = self._plans.random() < 0.4
         for number in range(1 + twice):
@@ -131,20 +139,20 @@ class Operators:
 
     def _decide(self, name: str, what: str, script: Callable[[str], Script]) -> None:
         if self._simulation.dice.takes_place(name):
-            self._send(what, script, name)
+            self._run(what, script, name)
 
-    def _send(self, what: str, script: Callable[[str], Script], name: str = "") -> None:
-        self._persons += 1
+    def _run(self, what: str, script: Callable[[str], Script], name: str = "") -> None:
         name = name or f"op {what} {self._simulation.now:.3f}"
         self._simulation.happened[f"operator: {what}"] += 1
         self._simulation.note(name, "begins")
 
-        def again() -> None:
+        def run_again() -> None:
             if self._simulation.dice.takes_place(f"{name} again") and not name.endswith(MOST_RUNS * "'"):
                 after = self._simulation.dice.source(name).uniform(0.1, 3)
-                self._simulation.at(self._simulation.now + after, lambda: self._send(what, script, f"{name}'"))
+                self._simulation.at(self._simulation.now + after, lambda: self._run(what, script, f"{name}'"))
 
-        Person(self._simulation, name, script(name), 0.0 if self._healed else self._chance, again).begin()
+        chance = 0.0 if self._healed else self._chance
+        SimulatedCommand(self._simulation, name, script(name), chance, run_again).begin()
 
     def _flood(self, at: float) -> None:
         """A producer's mistake: for a while hardly a record is good."""
@@ -170,3 +178,97 @@ class Operators:
                     self._simulation.at(at + 0.3 * number, partial(write, number))
 
         self._simulation.at(at, begin)
+
+
+class SimulatedCommand:
+    """One run of a command: its calls go out one at a time, each again until it is answered, and some fail.
+
+    `chance`: the fault rate of its calls. `run_again`: what follows a crash.
+    """
+
+    def __init__(
+        self, simulation: Simulation, name: str, script: Script, chance: float, run_again: Callable[[], object]
+    ) -> None:
+        self._simulation = simulation
+        self._name = name
+        self._script = script
+        self._chance = chance
+        self._run_again = run_again
+        self._ended = False
+
+    def begin(self) -> None:
+        """Runs up to the first call."""
+        self._proceed(None)
+
+    def _proceed(self, reply: object) -> None:
+        if self._ended:
+            return
+        try:
+            step = self._script.send(reply)
+        except StopIteration:
+            self._end("is done")
+        except ConsumerError as refusal:
+            self._end(f"is refused: {refusal}")
+        else:
+            self._simulation.at(self._simulation.now + step.pause_seconds, lambda: self._send(step, 1))
+
+    def _end(self, why: str) -> None:
+        self._ended = True
+        self._script.close()
+        self._simulation.note(self._name, why)
+
+    def _crash(self) -> None:
+        self._end("!! crashed")
+        self._run_again()
+
+    def _send(self, step: Step, attempt: int) -> None:
+        if self._ended:
+            return
+        simulation = self._simulation
+        fault, there, back, late = simulation.nemesis.deliver_to_operator(self._name, step.call, self._chance)
+        simulation.steps[step.call, fault] += 1
+        simulation.note(self._name, step.call, "" if fault is Fault.NONE else fault.value)
+        arrives = simulation.now + there
+        latest = LATEST_NEW_ROW_SECONDS if step.call is OperatorCall.SET_CHECKPOINT else LATEST_SECONDS
+
+        def fail(at: float, kind: FailureKind = FailureKind.NETWORK) -> None:
+            simulation.at(at, lambda: self._take(step, attempt, CallFailed(kind, "simulated")))
+
+        match fault:
+            case Fault.CRASH_BEFORE:
+                simulation.at(arrives, self._crash)
+            case Fault.LOST_REQUEST | Fault.THROTTLED | Fault.CONFLICT:
+                fail(arrives + back, _FAILURES.get(fault, FailureKind.NETWORK))
+            case Fault.LOST_REPLY:
+                simulation.at(arrives, lambda: self._take_effect(step))
+                fail(arrives + back + late)
+            case Fault.LATE:
+                simulation.at(arrives + latest * late, lambda: self._take_effect(step))
+                fail(arrives + back + 0.5)
+            case _:
+                if fault is Fault.DUPLICATE:
+                    simulation.at(arrives + 0.1 + latest * late, lambda: self._take_effect(step))
+                slow = 3 * late if fault is Fault.SLOW else 0.0
+                simulation.at(arrives, lambda: self._arrive(step, attempt, back + slow, fault))
+
+    def _arrive(self, step: Step, attempt: int, back: float, fault: Fault) -> None:
+        reply = self._take_effect(step)
+        if fault is Fault.CRASH_AFTER:
+            self._crash()
+        self._simulation.at(self._simulation.now + back, lambda: self._take(step, attempt, reply))
+
+    def _take_effect(self, step: Step) -> object:
+        try:
+            reply = step.effect()
+        except CallFailed as failure:
+            reply = failure
+        self._simulation.note("  =>", reply, step.call)
+        return reply
+
+    def _take(self, step: Step, attempt: int, reply: object) -> None:
+        if not isinstance(reply, CallFailed):
+            self._proceed(reply)
+        elif attempt == ATTEMPTS:
+            self._end("gives up")
+        else:
+            self._simulation.at(self._simulation.now + 0.1 * attempt, lambda: self._send(step, attempt + 1))

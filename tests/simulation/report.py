@@ -1,32 +1,48 @@
-"""What many runs came to, for a person."""
+"""The report of many runs: figures, how often each fault met each call, and violations."""
 
 from collections.abc import Iterator
 from statistics import median
 
-from tests.simulation.nemesis import FAULTS, why_not
-from tests.simulation.runs import Tally
+from consumer.worker.calls import Operation
+from tests.simulation.nemesis import FAULTS, Fault, OperatorCall, why_not
+from tests.simulation.runs import Totals
 
-ENOUGH_STRIKES = 50
-"""In 500 seeds each sensible cell of fault and call is struck so often."""
+ENOUGH_FAULTS = 50
+"""In PER_SEEDS seeds each sensible pair of fault and call occurs so often."""
 PER_SEEDS = 500
-TOO_RARE = {
-    "Forget": "a row goes only when its children have ended and listings have long not shown it: one in three runs",
-    "Mark": "a finished shard must vanish while the trouble lasts: some 60 a cell, by chance fewer",
-    "RecordLoss": "a parent that nobody ever knew is gone for good in hardly any run",
-    "Adopt": "a shard is found late in part of the runs, once: some 50 a cell, by chance fewer",
-    "Probe": "only roots that are found late are asked for",
-    "EndShard": "struck three times in four already; three ends a run, ten fates: some 60 a cell, by chance fewer",
-    "Leave": "a worker leaves once in its life",
-    "Halt": "only a flood trips a breaker, in a fifth of the runs, and one halt ends it",
-    "Examine": "only runs with scores that no sum can hold ask",
-    **dict.fromkeys(("op Apply", "op Drop", "op Place"), "a few people a run, in half of the runs: some 40 a cell"),
-    "op Close": "only what a flood has halted is resumed: some 20 a cell",
-    **dict.fromkeys(("op AskMoment", "op Open", "op Look"), "once an act, in part of the acts"),
-    **dict.fromkeys(("op Put", "op Count", "op OpenAt", "op FindRows"), "one replay a run, in half of the runs"),
-    **dict.fromkeys(("op Births", "op Amend"), "a ledger is lost in one run of twenty"),
-    "op Examine": "only what the board cannot hold is asked about",
+TOO_RARE: dict[Operation | OperatorCall, str] = {
+    Operation.FORGET: "only rows without living children that listings have long not shown: one run in three",
+    Operation.MARK_UNLISTED: "a finished shard must vanish while faults happen: some 60 per cell, by chance fewer",
+    Operation.RECORD_LOSS: "a parent without a row is gone for good in hardly any run",
+    Operation.ADOPT: "a shard is found late in part of the runs, once: some 50 per cell, by chance fewer",
+    Operation.PROBE_SHARD: "only roots that are found late are probed",
+    Operation.END_SHARD: "three times in four it fails already; three ends per run, ten faults: some 60 per cell",
+    Operation.LEAVE: "a worker leaves once",
+    Operation.HALT: "only a flood trips a breaker, in a fifth of the runs, and one halt ends it",
+    Operation.EXAMINE: "only runs with scores that no sum can hold examine games",
+    **dict.fromkeys(
+        (OperatorCall.APPLY, OperatorCall.DISCARD, OperatorCall.SET_CHECKPOINT),
+        "a few commands per run, in half of the runs: some 40 per cell",
+    ),
+    OperatorCall.RESUME: "only what a flood has halted is resumed: some 20 per cell",
+    **dict.fromkeys(
+        (OperatorCall.READ_CLOCK, OperatorCall.GET_SHARD_ITERATOR, OperatorCall.READ_MEMBERS),
+        "once per command, in part of the commands",
+    ),
+    **dict.fromkeys(
+        (
+            OperatorCall.READ_PROGRESS,
+            OperatorCall.PUT_PROGRESS,
+            OperatorCall.COUNT_BATCH,
+            OperatorCall.GET_ITERATOR_AT,
+            OperatorCall.READ_ENTRIES,
+        ),
+        "one replay per run, in half of the runs",
+    ),
+    **dict.fromkeys((OperatorCall.READ_BINDINGS, OperatorCall.CHANGE_BINDING), "a ledger is lost in one run of twenty"),
+    OperatorCall.EXAMINE: "only games that the board cannot hold are examined",
 }
-"""Calls that are so rare that even a high rate does not reach it, and why."""
+"""Calls that are so rare that even a high fault rate does not reach ENOUGH_FAULTS, and why."""
 _SHORT = {
     "lost request": "lost",
     "lost reply": "unheard",
@@ -39,34 +55,34 @@ _SHORT = {
 }
 
 
-def lines(tally: Tally) -> Iterator[str]:
+def lines(totals: Totals) -> Iterator[str]:
     """The figures, the table of faults and calls, and the violations."""
-    seeds = len(tally.sizes)
-    steps, shards, _ = (median(column) for column in zip(*tally.sizes, strict=True))
-    split = sum(splits > 0 for _, _, splits in tally.sizes)
-    yield f"{seeds} seeds in {tally.seconds:.1f} s: {seeds / tally.seconds:.0f} a second"
+    seeds = len(totals.sizes)
+    steps, shards, _ = (median(column) for column in zip(*totals.sizes, strict=True))
+    split = sum(splits > 0 for _, _, splits in totals.sizes)
+    yield f"{seeds} seeds in {totals.seconds:.1f} s: {seeds / totals.seconds:.0f} per second"
     yield f"the median run has {steps:.0f} steps and {shards:.0f} shards; {split / seeds:.0%} of the runs split one"
-    yield from _table(tally)
-    yield "what befell: " + ", ".join(f"{what} {count}" for what, count in sorted(tally.happened.items()))
-    for failure in tally.failures:
+    yield from _table(totals)
+    yield "events: " + ", ".join(f"{what} {count}" for what, count in sorted(totals.happened.items()))
+    for failure in totals.failures:
         yield f"seed {failure.seed}: {failure.name}: {failure.facts}"
         yield f"  run it again: python -m tests.simulation --base {failure.seed} --seeds 1 --shrink"
 
 
-def _table(tally: Tally) -> Iterator[str]:
-    kinds = sorted({key.partition("/")[0] for key in tally.steps})
-    yield f"{'':13}{'fine':>8}" + "".join(f"{_SHORT.get(fate.value, fate.value):>10}" for fate in FAULTS)
-    enough = ENOUGH_STRIKES * len(tally.sizes) / PER_SEEDS
-    few = set()
-    for kind in kinds:
+def _table(totals: Totals) -> Iterator[str]:
+    calls = sorted({call for call, _ in totals.steps})
+    yield f"{'':22}{'fine':>8}" + "".join(f"{_SHORT.get(fault.value, fault.value):>10}" for fault in FAULTS)
+    enough = ENOUGH_FAULTS * len(totals.sizes) / PER_SEEDS
+    rare = set()
+    for call in calls:
         cells = []
-        for fate in FAULTS:
-            count = tally.steps[f"{kind}/{fate.value}"]
-            low = why_not(fate, kind) is None and count < enough
+        for fault in FAULTS:
+            count = totals.steps[call, fault]
+            low = why_not(fault, call) is None and count < enough
             if low:
-                few.add(kind)
-            cells.append("-" if why_not(fate, kind) else f"{count}{'*' if low else ''}")
-        yield f"{kind:13}{tally.steps[f'{kind}/fine']:8}" + "".join(f"{cell:>10}" for cell in cells)
+                rare.add(call)
+            cells.append("-" if why_not(fault, call) else f"{count}{'*' if low else ''}")
+        yield f"{call:22}{totals.steps[call, Fault.NONE]:8}" + "".join(f"{cell:>10}" for cell in cells)
     yield "-: reads have no effect, only reading has iterators, only a shard that is asked for can be missing"
-    for kind in sorted(few):
-        yield f"*: less than {ENOUGH_STRIKES} in {PER_SEEDS} seeds: {kind}: {TOO_RARE.get(kind, 'RAISE ITS RATE')}"
+    for call in sorted(rare):
+        yield f"*: fewer than {ENOUGH_FAULTS} in {PER_SEEDS} seeds: {call}: {TOO_RARE.get(call, 'RAISE ITS RATE')}"

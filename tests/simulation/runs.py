@@ -1,4 +1,4 @@
-"""Many runs, on all cores, and what they came to."""
+"""Many runs on all cores, their totals, and the shrinking of a failing run."""
 
 import gc
 import multiprocessing
@@ -6,19 +6,21 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from tests.simulation.violation import Violation
-from tests.simulation.world import Simulation
+from consumer.worker.calls import Operation
+from tests.simulation.ledger_invariants import Violation
+from tests.simulation.nemesis import Fault, OperatorCall
+from tests.simulation.simulation import Simulation
 
 BATCH = 25
-NEWS_SECONDS = 60.0
+PROGRESS_SECONDS = 60.0
 
 
 class Failure(NamedTuple):
-    """A seed that broke something."""
+    """A seed that broke an invariant."""
 
     seed: int
     name: str
@@ -26,70 +28,122 @@ class Failure(NamedTuple):
 
 
 @dataclass
-class Tally:
-    """What runs came to. `sizes`: steps, shards and splits of each."""
+class Totals:
+    """The totals of many runs. `sizes`: steps, shards and splits of each run."""
 
     seconds: float = 0.0
     sizes: list[tuple[int, int, int]] = field(default_factory=list)
-    steps: Counter[str] = field(default_factory=Counter)
+    steps: Counter[tuple[Operation | OperatorCall, Fault]] = field(default_factory=Counter)
     happened: Counter[str] = field(default_factory=Counter)
     failures: list[Failure] = field(default_factory=list)
 
-    def add(self, other: "Tally") -> None:
-        """Another tally's runs too."""
+    def add(self, other: "Totals") -> None:
+        """Adds the totals of other runs."""
         self.sizes += other.sizes
         self.steps += other.steps
         self.happened += other.happened
         self.failures += other.failures
 
     def count(self, simulation: Simulation) -> None:
-        """One run."""
+        """Adds one run."""
         shards = sum(len(stream.shards) for stream in simulation.streams.streams.values())
         self.sizes.append((simulation.steps.total(), shards, simulation.happened["split"]))
         self.steps += simulation.steps
         self.happened += simulation.happened
 
 
-def simulate(base: int, seeds: int, jobs: int | None = None) -> Tally:
-    """The seeds from `base` on, `jobs` at a time; by default as many as there are cores. Long runs tell how far."""
-    began = told = time.monotonic()
-    tally = Tally()
+def simulate(base: int, seeds: int, jobs: int | None = None) -> Totals:
+    """Runs the seeds from `base` on in `jobs` processes, by default one per core. Long runs print their progress."""
+    began = printed = time.monotonic()
+    totals = Totals()
     for part in _parts(range(base, base + seeds), jobs or os.cpu_count() or 1):
-        tally.add(part)
+        totals.add(part)
         for failure in part.failures:
             print(f"seed {failure.seed} breaks {failure.name!r}", file=sys.stderr, flush=True)
-        if time.monotonic() - told > NEWS_SECONDS:
-            told = time.monotonic()
-            print(f"{len(tally.sizes):,} of {seeds:,} seeds, {len(tally.failures)} broke", file=sys.stderr, flush=True)
-    tally.seconds = time.monotonic() - began
-    tally.failures.sort()
-    return tally
+        if time.monotonic() - printed > PROGRESS_SECONDS:
+            printed = time.monotonic()
+            progress = f"{len(totals.sizes):,} of {seeds:,} seeds, {len(totals.failures)} broke"
+            print(progress, file=sys.stderr, flush=True)
+    totals.seconds = time.monotonic() - began
+    totals.failures.sort()
+    return totals
 
 
-def run(seeds: range) -> Tally:
-    """One after the other, in this process. Cycles are collected between runs: a run makes few, and looks for many."""
-    tally = Tally()
+def run(seeds: range) -> Totals:
+    """Runs seeds one after the other in this process. Garbage is collected after them: a run makes few cycles."""
+    totals = Totals()
     gc.disable()
     try:
         for seed in seeds:
-            simulation = Simulation(seed)
-            try:
-                simulation.run()
-            except Violation as violation:
-                tally.failures.append(Failure(seed, violation.name, violation.facts))
-            except Exception as error:  # noqa: BLE001 - a defect of the code under test is a finding, too
-                tally.failures.append(Failure(seed, type(error).__name__, str(error)))
-            tally.count(simulation)
+            simulation, violation = attempt(lambda only, seed=seed: Simulation(seed, only=only))  # type: ignore[misc]
+            if violation is not None:
+                totals.failures.append(Failure(seed, violation.name, violation.facts))
+            totals.count(simulation)
     finally:
         gc.enable()
         gc.collect()
-    return tally
+    return totals
 
 
-def _parts(seeds: range, jobs: int) -> Iterator[Tally]:
+def _parts(seeds: range, jobs: int) -> Iterator[Totals]:
     batches = [seeds[first : first + BATCH] for first in range(0, len(seeds), BATCH)]
     if jobs == 1 or len(batches) == 1:
         yield from map(run, batches)
         return
     with multiprocessing.get_context("fork").Pool(jobs) as pool:
         yield from pool.imap_unordered(run, batches)
+
+
+MOST_RUNS = 600
+
+Build = Callable[[Collection[str] | None], Simulation]
+"""Builds the run again, with these decisions only."""
+
+
+class Shrunk(NamedTuple):
+    """The smallest run found that breaks the invariant: its decisions, and how many there were before."""
+
+    decisions: tuple[str, ...]
+    before: int
+    simulation: Simulation
+    violation: Violation
+
+
+def shrink(build: Build) -> Shrunk | None:
+    """Leaves out decisions while the same invariant breaks: halves first, then quarters, ... single ones (ddmin).
+
+    The number of runs is bounded. None: nothing breaks.
+    """
+    simulation, violation = attempt(build)
+    if violation is None:
+        return None
+    kept = tuple(simulation.dice.made)
+    before, runs, pieces = len(kept), 0, 2
+    while len(kept) > 1 and runs < MOST_RUNS:
+        size = -(-len(kept) // pieces)
+        for first in range(0, len(kept), size):
+            fewer = kept[:first] + kept[first + size :]
+            tried, broken = attempt(build, fewer)
+            runs += 1
+            if broken is not None and broken.name == violation.name:
+                simulation, violation = tried, broken
+                kept = tuple(decision for decision in fewer if decision in simulation.dice.made)
+                pieces = max(2, pieces - 1)
+                break
+        else:
+            if size == 1:
+                break
+            pieces = min(len(kept), 2 * pieces)
+    return Shrunk(kept, before, simulation, violation)
+
+
+def attempt(build: Build, only: Collection[str] | None = None) -> tuple[Simulation, Violation | None]:
+    """One run and the violation, if any; any other exception counts as a violation with the name of its class."""
+    simulation = build(only)
+    try:
+        simulation.run()
+    except Violation as violation:
+        return simulation, violation
+    except Exception as error:  # noqa: BLE001 - a defect of the code under test is a finding too
+        return simulation, Violation(type(error).__name__, str(error))
+    return simulation, None

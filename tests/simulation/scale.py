@@ -1,7 +1,7 @@
-"""Times in a simulated world: what takes minutes and days of a worker's life is made to fit into half a minute.
+"""The simulation's times: what takes a worker minutes or days is scaled down to half a minute.
 
-The relations are the product's: a listing is never older than FORGET_SECONDS but in the rare worlds that say so, a
-shard that is there is not refused for GONE_SECONDS, clocks differ by less than what is kept in hand before the trim.
+The relations are the product's: a listing is older than FORGET_SECONDS only in rare runs with `ancient` listings, an
+existing shard is not reported missing for GONE_SECONDS, clocks differ by less than the reserve before the trim.
 """
 
 from collections.abc import Iterator
@@ -10,40 +10,45 @@ from types import ModuleType
 from typing import Final
 
 from consumer.domain import lineage
-from consumer.worker import absence, coordinator, survey
+from consumer.worker import coordinator, shard_sync
 
+EPOCH_SECONDS: Final = 1_800_000_000.0
+"""Unix seconds when a simulation begins."""
 GROWING_SECONDS: Final = 20.0
-TROUBLED_SECONDS: Final = 32.0
+"""The stream has its events in this time."""
+FAULT_SECONDS: Final = 32.0
+"""Then faults stop."""
 HEALING_SECONDS: Final = 400.0
+"""Within this time after that everything must drain."""
 TTL_SECONDS: Final = 2.0
 SKEW_SECONDS: Final = 2.0
-"""How far a wall clock may be off, also after it has jumped."""
+"""How far a wall clock may be off, also after a jump."""
 STALE_AFTER_SECONDS: Final = 5.0
 LIFE_SECONDS: Final = 16.0
-"""A record of a shard that nobody has read yet lives at least this long: with skew and hiding longer than the above."""
+"""A record of an unread shard lives at least this long, which is longer than STALE_AFTER_SECONDS, skew and hiding."""
 HIDDEN_SECONDS: Final = 8.0
 STALE_LISTING_SECONDS: Final = 8.0
-"""With skew and STALE_AFTER_SECONDS within LIFE_SECONDS, which count from when a hidden shard is shown."""
+"""With skew and STALE_AFTER_SECONDS it is less than LIFE_SECONDS, which count from when a hidden shard is shown."""
 REFUSED_SECONDS: Final = 3.0
-"""A shard that is there may be refused, as if it were not, for this long after the first time."""
+"""An existing shard may be reported missing for this long after the first such report."""
 LATEST_SECONDS: Final = 15.0
-"""By then a request that comes late has come."""
+"""A late request takes effect within this time."""
 LATEST_NEW_ROW_SECONDS: Final = 7.0
-"""The same of one that puts a row: less than it takes to forget the shard, else it would live for days."""
+"""The same for a request that creates a row: less than it takes to forget the shard, or the row would stay."""
 
 _SCALED: Final[tuple[tuple[ModuleType, str, object], ...]] = (
-    (absence, "GONE_SECONDS", 8.0),
+    (lineage, "GONE_SECONDS", 8.0),
     (coordinator, "LOAD_INTERVAL_SECONDS", 10.0),
     (lineage, "FORGET_SECONDS", 8.0),
-    (survey, "OLD_SECONDS", 7.0),
-    (survey, "SURVEY_SECONDS", 4.0),
-    (survey, "RECHECK_SECONDS", (1.0, 4.0, 12.0)),
+    (shard_sync, "FINDINGS_VALID_SECONDS", 7.0),
+    (shard_sync, "SYNC_INTERVAL_SECONDS", 4.0),
+    (shard_sync, "RECHECK_DELAYS_SECONDS", (1.0, 4.0, 12.0)),
 )
 
 
 @contextmanager
 def scaled() -> Iterator[None]:
-    """The product's long times are short in here."""
+    """The product's long times are short inside this context."""
     before = [getattr(module, name) for module, name, _ in _SCALED]
     for module, name, value in _SCALED:
         setattr(module, name, value)

@@ -1,4 +1,4 @@
-"""Fresh seeds, whose base is printed; a seed is a run; a failing one is made small."""
+"""Fresh seeds keep every invariant; a seed always gives the same run; a failing run is shrunk."""
 
 import os
 import subprocess
@@ -8,13 +8,12 @@ from collections.abc import Collection
 import pytest
 
 from tests.simulation.guards import GUARDS
-from tests.simulation.runs import run
-from tests.simulation.shrink import shrink
-from tests.simulation.world import Simulation
+from tests.simulation.runs import run, shrink
+from tests.simulation.simulation import Simulation
 
 SEEDS = int(os.environ.get("SIMULATION_SEEDS", "300"))
 BASE = int(os.environ["SIMULATION_BASE"])
-"""Fresh seeds every time (see conftest)."""
+"""Fresh seeds every time (see tests/conftest.py)."""
 
 BATCH = 50
 
@@ -24,30 +23,30 @@ def test_fresh_seeds(first: int) -> None:
     seeds = range(first, min(first + BATCH, BASE + SEEDS))
     print(f"seeds {seeds.start} to {seeds.stop - 1}")
     failures = run(seeds).failures
-    told = "\n".join(f"seed {failure.seed}: {failure.name}: {failure.facts}" for failure in failures)
+    broken = "\n".join(f"seed {failure.seed}: {failure.name}: {failure.facts}" for failure in failures)
     again = "".join(f"\npython -m tests.simulation --base {seed} --seeds 1 --shrink" for seed, _, _ in failures[:3])
-    assert not failures, f"{told}\nthe story of each:{again}"
+    assert not failures, f"{broken}\nthe trace of each:{again}"
 
 
-def test_a_seed_is_a_run() -> None:
-    assert Simulation(7).run().story() == Simulation(7).run().story()
+def test_a_seed_gives_the_same_run_twice() -> None:
+    assert Simulation(7).run().trace() == Simulation(7).run().trace()
 
 
-def test_a_seed_is_the_same_run_whatever_a_process_hashes() -> None:
-    stories = {
+def test_a_seed_gives_the_same_run_whatever_a_process_hashes() -> None:
+    traces = {
         subprocess.run(
-            [sys.executable, "-m", "tests.simulation", "--base", "12", "--seeds", "1", "--story"],
+            [sys.executable, "-m", "tests.simulation", "--base", "12", "--seeds", "1", "--trace"],
             env={**os.environ, "PYTHONHASHSEED": hashes},
             capture_output=True,
             check=True,
         ).stdout
         for hashes in ("1", "2")
     }
-    assert len(stories) == 1
+    assert len(traces) == 1
 
 
-def test_a_failing_seed_is_made_small() -> None:
-    """Without the condition on the checkpoint a late repetition of a unit counts twice: some decisions are enough."""
+def test_a_failing_run_is_shrunk() -> None:
+    """Without the condition on the checkpoint a late repetition of a unit counts twice: few decisions are enough."""
     guard = next(guard for guard in GUARDS if guard.name == "previous checkpoint")
 
     def build(only: Collection[str] | None) -> Simulation:
@@ -59,4 +58,4 @@ def test_a_failing_seed_is_made_small() -> None:
     assert shrunk.violation.name == guard.invariant
     assert len(shrunk.decisions) * 4 < shrunk.before
     print(f"{len(shrunk.decisions)} of {shrunk.before} decisions are left:", *shrunk.decisions, sep="\n  ")
-    print(*shrunk.simulation.story(brief=True)[-15:], shrunk.violation, sep="\n")
+    print(*shrunk.simulation.trace(brief=True)[-15:], shrunk.violation, sep="\n")

@@ -1,4 +1,4 @@
-"""A worker's life in the simulation: the real machine, on a clock of its own."""
+"""A worker in the simulation: the real machine, on a clock of its own."""
 
 from __future__ import annotations
 
@@ -7,25 +7,23 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from consumer.domain.errors import UnsafeRefused
+from consumer.domain.membership import Identity
 from consumer.retries import JitteredBackoff
 from consumer.worker.calls import Call, Read, Reply
-from consumer.worker.identity import Identity
-from consumer.worker.pinning import Pinning
+from consumer.worker.stream_start import StreamStarter
 from consumer.worker.tuning import Tuning
 from consumer.worker.worker import Worker
-from tests.simulation.scale import SKEW_SECONDS, STALE_AFTER_SECONDS, TTL_SECONDS
+from tests.simulation.scale import EPOCH_SECONDS, SKEW_SECONDS, STALE_AFTER_SECONDS, TTL_SECONDS
 
 if TYPE_CHECKING:
-    from tests.simulation.world import Simulation
-
-UNIX = 1_800_000_000.0
+    from tests.simulation.simulation import Simulation
 
 
 class SimulatedWorker:
-    """`offset` is how far its clock is from the world's. `refused`: it ended because going on would not be safe."""
+    """`offset`: its clock less the simulation's. `refused`: it ended because running was not safe (exit code 4)."""
 
-    def __init__(self, simulation: Simulation, name: str, life: int) -> None:
-        self.owner = f"{name}/{life}"
+    def __init__(self, simulation: Simulation, name: str, start: int) -> None:
+        self.owner = f"{name}/{start}"
         self.name = name
         self.random = random = simulation.dice.source(self.owner)
         self.offset = random.uniform(0, 1000)
@@ -34,7 +32,7 @@ class SimulatedWorker:
         self.paused_until = 0.0
         self._simulation = simulation
         self._wake_at = inf
-        self._stand_at = 0.0
+        self._status_at = 0.0
         self._tuning = Tuning(
             poll_interval_seconds=0.7,
             idle_poll_interval_seconds=4.0,
@@ -49,16 +47,16 @@ class SimulatedWorker:
         backoff = JitteredBackoff(random, first_seconds=0.05, most_seconds=2.0)
         identity = Identity(self.owner, stable=simulation.stable)
         arn = simulation.streams.arn
-        self.worker = Worker(identity, arn, self._begin, TTL_SECONDS, self._tuning, backoff)
+        self.worker = Worker(identity, arn, self._new_starter, TTL_SECONDS, self._tuning, backoff)
 
     def set_clock(self) -> None:
-        """Its wall clock jumps. It is for annotations, and tells which shards may have lost records unseen."""
+        """Its wall clock jumps. Workers use it for notes, and to decide which unread shards may have lost records."""
         skew = self.random.uniform(-SKEW_SECONDS, SKEW_SECONDS)
-        object.__setattr__(self._tuning, "wall_offset_seconds", UNIX - self.offset + skew)
+        object.__setattr__(self._tuning, "wall_offset_seconds", EPOCH_SECONDS - self.offset + skew)
 
-    def turn(self) -> None:
-        """Starts what is due, and asks to be woken."""
-        if not self.alive or self._asleep(self.turn):
+    def run_due(self) -> None:
+        """Sends the calls that are due, and plans the next wake-up."""
+        if not self.alive or self._is_paused(self.run_due):
             return
         simulation = self._simulation
         now = simulation.now + self.offset
@@ -69,9 +67,9 @@ class SimulatedWorker:
             simulation.note(self.owner, "left")
             simulation.has_left(self)
             return
-        if simulation.now >= self._stand_at:
-            self.worker.standing(now)
-            self._stand_at = simulation.now + 1.0
+        if simulation.now >= self._status_at:
+            self.worker.status(now)
+            self._status_at = simulation.now + 1.0
         wake_at = max(simulation.now, min(self.worker.wake_at() - self.offset + 1e-6, simulation.now + 5.0))
         if wake_at < self._wake_at or self._wake_at <= simulation.now:
             self._wake_at = wake_at
@@ -79,33 +77,33 @@ class SimulatedWorker:
 
     def take(self, call: Call, reply: Reply) -> None:
         """A reply arrives."""
-        if not self.alive or self._asleep(lambda: self.take(call, reply)):
+        if not self.alive or self._is_paused(lambda: self.take(call, reply)):
             return
         simulation = self._simulation
         if isinstance(call, Read) and (machine := self.worker.shards.get(call.lease.shard)) is not None:
             simulation.happened["late page of an earlier epoch"] += machine.lease != call.lease
         try:
-            told = self.worker.take(call, reply, simulation.now + self.offset)
+            reported = self.worker.take(call, reply, simulation.now + self.offset)
         except UnsafeRefused as refusal:
             self.alive = False
             self.refused = True
             simulation.note(self.owner, f"refuses: {refusal}")
             return
-        for event in told:
+        for event in reported:
             simulation.note(self.owner, event)
-        self.turn()
+        self.run_due()
 
     def _wake(self) -> None:
-        """A wish to be woken that an earlier one has overtaken is void."""
+        """Nothing, if an earlier wake-up has replaced this one."""
         if self._wake_at <= self._simulation.now:
-            self.turn()
+            self.run_due()
 
-    def _begin(self, stream_arn: str) -> Pinning:
+    def _new_starter(self, stream_arn: str) -> StreamStarter:
         names = self._simulation.tables.names
-        return Pinning(stream_arn, self._simulation.start, 1, (names.leases, names.leaderboard))
+        return StreamStarter(stream_arn, self._simulation.start, 1, names)
 
-    def _asleep(self, then: Callable[[], None]) -> bool:
-        """A paused process does nothing; all that waited for it happens when it wakes."""
+    def _is_paused(self, then: Callable[[], None]) -> bool:
+        """Whether the process is paused. Then `then` happens at the end of the pause."""
         if self.paused_until > self._simulation.now:
             self._simulation.at(self.paused_until, then)
             return True

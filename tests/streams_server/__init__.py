@@ -1,14 +1,14 @@
 """DynamoDB Streams for tests: the real wire protocol over trees of shards in memory, in front of a table engine."""
 
-from tests.streams_server.fault import Fault
-from tests.streams_server.faults import Rule, everything
-from tests.streams_server.journal import Transaction, assert_one_committer, dump, load
+from tests.streams_server.faults import Fault, Rule, all_faults
 from tests.streams_server.options import LastPage, ShardFilter
-from tests.streams_server.remote import CommandRefused, Remote, ShardState, Tallied
+from tests.streams_server.remote import CallCounts, CommandRefused, Remote, ShardState
 from tests.streams_server.server import StreamsServer, StreamsThread
-from tests.streams_server.tree import build_shards, shard_id
+from tests.streams_server.stream import build_shards, shard_id
+from tests.streams_server.transactions import Transaction, assert_one_committer, dump, load
 
 __all__ = [
+    "CallCounts",
     "CommandRefused",
     "Fault",
     "LastPage",
@@ -18,12 +18,11 @@ __all__ = [
     "ShardState",
     "StreamsServer",
     "StreamsThread",
-    "Tallied",
     "Transaction",
+    "all_faults",
     "assert_one_committer",
     "build_shards",
     "dump",
-    "everything",
     "load",
     "shard_id",
 ]

@@ -1,4 +1,4 @@
-"""`python -m tests.streams_server --engine URL`: serves until it is told to end."""
+"""`python -m tests.streams_server --engine URL`: serves until SIGTERM or SIGINT."""
 
 import argparse
 import asyncio
@@ -22,6 +22,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="tests.streams_server", description="DynamoDB Streams in front of an engine")
     parser.add_argument("--engine", required=True, help="URL of ministack or DynamoDB Local")
     parser.add_argument("--port", type=int, default=0, help="0 (the default) picks a free one")
-    parser.add_argument("--seed", type=int, default=0, help="of all that is drawn")
+    parser.add_argument("--seed", type=int, default=0, help="of everything that is drawn")
     arguments = parser.parse_args()
     asyncio.run(serve(arguments.engine, arguments.port, arguments.seed))

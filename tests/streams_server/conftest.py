@@ -1,4 +1,4 @@
-"""A server for each test, over the ministack that the test process has, and clients that go through it."""
+"""A server for each test, in front of the test process's ministack, and clients of the server."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.engines import TableEngine
 from tests.streams_server import Remote, StreamsThread
+from tests.support.engines import TableEngine
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def tables(server: StreamsThread) -> Iterator[Any]:
 
 @pytest.fixture
 def table(tables: Any) -> Iterator[str]:
-    """With the key `leaseKey` and no stream."""
+    """A table with the key `leaseKey` and no stream."""
     name = "streams-server-rows"
     tables.create_table(
         TableName=name,

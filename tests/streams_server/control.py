@@ -1,4 +1,4 @@
-"""What a test may tell the server to do: each public method is a command, its arguments and result plain JSON."""
+"""The commands of a test to the server: each public method is one, with plain JSON as arguments and result."""
 
 import inspect
 import json
@@ -7,13 +7,11 @@ from dataclasses import asdict
 from typing import Any
 
 from tests.streams_server.counts import Counts
-from tests.streams_server.fault import SPLIT
-from tests.streams_server.faults import Faults, Rule
+from tests.streams_server.faults import SPLIT, Faults, Rule
 from tests.streams_server.operations import Operations
 from tests.streams_server.options import Options
 from tests.streams_server.shard import Item, Shard
-from tests.streams_server.stream import ONE_SHARD, Stream
-from tests.streams_server.streams import VIEW, Streams
+from tests.streams_server.stream import ONE_SHARD, VIEW, Stream, Streams
 from tests.streams_server.tables import Tables
 
 Images = Mapping[str, Sequence[Item]]
@@ -40,12 +38,12 @@ class Control:
         self._counts = counts
 
     async def run(self, name: str, arguments: dict[str, Any]) -> Any:
-        """A command by its name. LookupError, TypeError, ValueError or Refusal when it cannot be done."""
+        """Runs a command by its name. LookupError, TypeError, ValueError or Refusal when it cannot be done."""
         command = getattr(self, name, None)
         if name.startswith("_") or name == "run" or command is None:
             raise LookupError(f"no command {name}")
-        done = command(**arguments)
-        return await done if inspect.isawaitable(done) else done
+        result = command(**arguments)
+        return await result if inspect.isawaitable(result) else result
 
     def ready(self) -> bool:
         return True
@@ -62,7 +60,7 @@ class Control:
         keys: Sequence[str] | None = None,
     ) -> str:
         keys = keys if keys is not None else await self._tables.keys(table)
-        stream = self._streams.add(table, keys, tuple((each, parent) for each, parent in tree), view, label)
+        stream = self._streams.add(table, keys, tuple((shard, parent) for shard, parent in tree), view, label)
         self.append(images or {}, stream.arn)
         stream.close_parents()
         return stream.arn
@@ -95,11 +93,11 @@ class Control:
 
     def split(self, shard: str, children: int = 2, stream: str | None = None) -> list[str]:
         of = self._streams.by_name(stream)
-        born = of.split(of.find(shard), children)
-        for child in born:
-            if struck := self._faults.strikes(SPLIT):
-                child.hidden_until = self._streams.clock() + struck.seconds
-        return [child.shard_id for child in born]
+        added = of.split(of.find(shard), children)
+        for child in added:
+            if drawn := self._faults.draw(SPLIT):
+                child.hidden_until = self._streams.clock() + drawn.seconds
+        return [child.shard_id for child in added]
 
     def add_root(self, stream: str | None = None) -> str:
         return self._streams.by_name(stream).add_root().shard_id
@@ -122,7 +120,7 @@ class Control:
             shard.shown_open_until = self._streams.clock() + seconds
 
     def shards(self, stream: str | None = None) -> list[dict[str, Any]]:
-        return [_told(shard) for shard in self._streams.by_name(stream).shards.values()]
+        return [_state(shard) for shard in self._streams.by_name(stream).shards.values()]
 
     def records(self, stream: str | None = None) -> dict[str, list[dict[str, Any]]]:
         of = self._streams.by_name(stream)
@@ -149,30 +147,30 @@ class Control:
             "writes": self._counts.writes,
             "read_units": self._counts.read_units,
             "faults": self._faults.counts,
-            "conflicts": self._tables.holds.cancelled,
+            "conflicts": self._tables.locks.cancelled,
         }
 
     def clear_counts(self) -> None:
-        """Also each shard's reads and pauses; not the log."""
+        """Clears also each shard's reads and pauses, but not the logs."""
         self._counts.clear()
         self._faults.counts.clear()
-        self._tables.holds.cancelled = 0
+        self._tables.locks.cancelled = 0
         for stream in self._streams.all:
             for shard in stream.shards.values():
                 shard.reads, shard.last_read, shard.longest_pause = 0, None, 0.0
 
     def transactions(self, since: int = 0) -> list[tuple[Any, ...]]:
-        return [tuple(each) for each in self._tables.journal.transactions[since:]]
+        return [tuple(transaction) for transaction in self._tables.log.transactions[since:]]
 
     def deliveries(self, since: int = 0) -> list[tuple[Any, ...]]:
-        return [tuple(each) for each in self._operations.deliveries[since:]]
+        return [tuple(delivery) for delivery in self._operations.deliveries[since:]]
 
     def _found(self, names: Sequence[str], stream: str | None) -> list[Shard]:
         of: Stream = self._streams.by_name(stream)
         return [of.find(name) for name in names]
 
 
-def _told(shard: Shard) -> dict[str, Any]:
+def _state(shard: Shard) -> dict[str, Any]:
     return {
         "shard_id": shard.shard_id,
         "parent": shard.parent,

@@ -1,4 +1,4 @@
-"""What was asked of the server: calls, writes and read units."""
+"""Counts of the requests to the server: calls, writes and read units."""
 
 import json
 import math
@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from tests.streams_server.fault import SINGLE_WRITES
+from tests.streams_server.faults import SINGLE_WRITES
 
 Document = Mapping[str, Any]
 
@@ -14,20 +14,20 @@ _UNIT_BYTES = 4_096
 
 
 class Counts:
-    """Since the start, or the last `clear`. A write is counted when it is asked, whatever came of it."""
+    """Since the start, or the last `clear`. A write is counted when it is requested, whatever its result."""
 
     def __init__(self) -> None:
         self.clear()
 
     def clear(self) -> None:
-        """Counts anew."""
+        """Starts counting again."""
         self.calls: Counter[str] = Counter()
         self.busiest: Counter[str] = Counter()
-        """Most calls of an operation within a second of the clock."""
+        """The most calls of an operation within one second of the clock."""
         self.writes: defaultdict[str, Counter[str]] = defaultdict(Counter)
         """By table and operation: items."""
         self.read_units: Counter[str] = Counter()
-        """By table: 4 KB read consistently are one, rounded up a call; the half if not."""
+        """By table: one per 4 KB of a consistent read, rounded up per call; half of that otherwise."""
         self._second: Counter[str] = Counter()
         self._seconds: dict[str, int] = {}
 
@@ -41,7 +41,7 @@ class Counts:
         self.busiest[operation] = max(self.busiest[operation], self._second[operation])
 
     def write(self, operation: str, asked: Document) -> None:
-        """The items that a call would write."""
+        """Counts the items that a call would write."""
         if operation in SINGLE_WRITES:
             self.writes[str(asked.get("TableName"))][operation] += 1
         elif operation in ("BatchWriteItem", "TransactWriteItems"):
@@ -49,7 +49,7 @@ class Counts:
                 self.writes[table][operation] += items
 
     def read(self, operation: str, asked: Document, answered: Document) -> None:
-        """What the answer to a GetItem, Query or Scan costs; what a filter left out is not seen."""
+        """Counts the read units of a reply to GetItem, Query or Scan; items that a filter left out are not counted."""
         items = answered.get("Items", ()) if operation != "GetItem" else [answered.get("Item", {})]
         size = sum(item_bytes(item) for item in items)
         units = max(1, math.ceil(size / _UNIT_BYTES))
@@ -57,7 +57,7 @@ class Counts:
 
 
 def written(operation: str, asked: Document) -> Counter[str]:
-    """Items a table that a batch or a transaction writes."""
+    """How many items of each table a batch or a transaction writes."""
     if operation == "BatchWriteItem":
         return Counter({table: len(items) for table, items in asked.get("RequestItems", {}).items()})
     actions = [next(iter(action.items())) for action in asked.get("TransactItems", ())]

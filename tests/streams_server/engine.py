@@ -9,13 +9,13 @@ from urllib.parse import urlsplit
 _MOST_CONNECTIONS = 64
 _IDLE_SECONDS = 2.0
 _MOST_CALLS = 500
-"""On a connection: ministack hangs up after a thousand, without a word."""
-_ANSWER_SECONDS = 30.0
+"""On one connection: ministack closes it after a thousand, without notice."""
+_REPLY_SECONDS = 30.0
 _PASSED_ON = ("x-amz-target", "content-type", "authorization", "x-amz-date", "x-amz-security-token")
 
 
-class Answer(NamedTuple):
-    """What is sent to the client."""
+class Response(NamedTuple):
+    """The status and body that are sent to the client."""
 
     status: int
     body: bytes
@@ -37,27 +37,27 @@ class Engine:
         assert address.port
         self._host, self._port = address.hostname, address.port
         self._idle: list[_Wire] = []
-        self._turns = asyncio.Semaphore(_MOST_CONNECTIONS)
+        self._slots = asyncio.Semaphore(_MOST_CONNECTIONS)
 
-    async def ask(self, headers: Mapping[str, str], body: bytes, target: str | None = None) -> Answer | None:
-        """The engine's answer; None when it was not to be had: whether it did anything is open.
+    async def send(self, headers: Mapping[str, str], body: bytes, target: str | None = None) -> Response | None:
+        """The engine's response; None: there was none, and the outcome is unknown.
 
-        `target` asks for another operation of the table service than the headers do.
+        `target` is another operation of the table service than that of the headers.
         """
-        sent = {name: headers[name] for name in _PASSED_ON if name in headers}
+        kept = {name: headers[name] for name in _PASSED_ON if name in headers}
         if target is not None:
-            sent["x-amz-target"] = f"DynamoDB_20120810.{target}"
-        lines = [f"{name}: {value}\r\n" for name, value in sent.items()]
+            kept["x-amz-target"] = f"DynamoDB_20120810.{target}"
+        lines = [f"{name}: {value}\r\n" for name, value in kept.items()]
         head = (
             f"POST / HTTP/1.1\r\nHost: {self._host}:{self._port}\r\nContent-Length: {len(body)}\r\n{''.join(lines)}\r\n"
         )
-        async with self._turns:
+        async with self._slots:
             wire: _Wire | None = None
             try:
-                async with asyncio.timeout(_ANSWER_SECONDS):
+                async with asyncio.timeout(_REPLY_SECONDS):
                     wire = await self._connect()
                     wire.writer.write(head.encode("latin-1") + body)
-                    answer = await _read(wire.reader)
+                    response = await _read(wire.reader)
             except (OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
                 if wire is not None:
                     wire.writer.transport.abort()
@@ -67,17 +67,17 @@ class Engine:
                     wire.writer.transport.abort()
                 raise
             self._idle.append(wire._replace(used=time.monotonic(), calls=wire.calls + 1))
-            return answer
+            return response
 
     async def close(self) -> None:
-        """Hangs up."""
+        """Closes the idle connections."""
         for wire in self._idle:
             wire.writer.close()
         self._idle.clear()
         await asyncio.sleep(0)
 
     async def _connect(self) -> _Wire:
-        """A connection that the engine has not grown tired of, or a new one."""
+        """An idle connection that the engine still accepts, or a new one."""
         while self._idle:
             wire = self._idle.pop()
             fresh = time.monotonic() - wire.used < _IDLE_SECONDS and wire.calls < _MOST_CALLS
@@ -87,16 +87,16 @@ class Engine:
         return _Wire(*await asyncio.open_connection(self._host, self._port), used=0.0, calls=0)
 
 
-async def _read(reader: asyncio.StreamReader) -> Answer:
-    """ValueError for what is no answer."""
+async def _read(reader: asyncio.StreamReader) -> Response:
+    """ValueError when it is no HTTP response."""
     lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
     status = int(lines[0].split(" ")[1])
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
     if headers.get("transfer-encoding", "").lower() != "chunked":
-        return Answer(status, await reader.readexactly(int(headers["content-length"])))
+        return Response(status, await reader.readexactly(int(headers["content-length"])))
     body = b""
     while size := int((await reader.readline()).split(b";")[0], 16):
         body += await reader.readexactly(size)
         await reader.readline()
     await reader.readline()
-    return Answer(status, body)
+    return Response(status, body)

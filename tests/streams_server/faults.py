@@ -1,20 +1,97 @@
-"""Which calls meet which fault: rules, drawn from one seeded random source, and a count of what was done."""
+"""The faults there are, which calls meet which of them by what rule, and how often that happened."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 from random import Random
 from typing import Any, NamedTuple
 
-from tests.streams_server.fault import FITS, IN_THE_ANSWER, SECONDS, Fault
+STREAM_READS = ("DescribeStream", "GetRecords", "GetShardIterator", "ListStreams")
+SINGLE_WRITES = ("DeleteItem", "PutItem", "UpdateItem")
+WRITES = (*SINGLE_WRITES, "BatchWriteItem", "TransactWriteItems")
+TABLE_READS = ("BatchGetItem", "DescribeTable", "GetItem", "Query", "Scan", "TransactGetItems")
+EVERYTHING = (*STREAM_READS, *WRITES, *TABLE_READS)
+
+
+class Fault(StrEnum):
+    """What may happen to a call."""
+
+    THROTTLE = "throttle"
+    """Refused before its effect, with one of the codes for throttling."""
+    FAIL = "fail"
+    """A 500 before the effect."""
+    CUT = "cut"
+    """The connection is closed before the effect."""
+    LOSE_REPLY = "lose_reply"
+    """It takes effect; then the connection is closed without a reply."""
+    FAIL_AFTER = "fail_after"
+    """It takes effect; the reply is a 500."""
+    SLOW = "slow"
+    """It takes a while, before or after its effect."""
+    LATE = "late"
+    """The connection is closed at once; the effect comes later."""
+    DUPLICATE = "duplicate"
+    """It is served; later it takes effect a second time."""
+    CONFLICT = "conflict"
+    """Refused as if another transaction had locked an item."""
+    EXPIRE = "expire"
+    """The iterator is too old."""
+    EMPTY = "empty"
+    """A page without records, although there are some."""
+    SHORT = "short"
+    """A page of one to a few records."""
+    TRIM = "trim"
+    """The next records after the iterator are trimmed, one to a few."""
+    STALE = "stale"
+    """A listing as it was some time ago, but not from before the stream was switched on."""
+    SHOW_OPEN = "show_open"
+    """Closed shards are listed as open."""
+    HIDE = "hide"
+    """A new child is not listed for a while; counted under SplitShard."""
+
+
+SPLIT = "SplitShard"
+"""Not an operation of the service: new children are counted under it."""
+
+FITS: dict[Fault, tuple[str, ...]] = {
+    Fault.THROTTLE: EVERYTHING,
+    Fault.FAIL: EVERYTHING,
+    Fault.CUT: EVERYTHING,
+    Fault.LOSE_REPLY: EVERYTHING,
+    Fault.FAIL_AFTER: EVERYTHING,
+    Fault.SLOW: EVERYTHING,
+    Fault.LATE: WRITES,
+    Fault.DUPLICATE: WRITES,
+    Fault.CONFLICT: (*SINGLE_WRITES, "TransactGetItems", "TransactWriteItems"),
+    Fault.EXPIRE: ("GetRecords",),
+    Fault.EMPTY: ("GetRecords",),
+    Fault.SHORT: ("GetRecords",),
+    Fault.TRIM: ("GetRecords",),
+    Fault.STALE: ("DescribeStream",),
+    Fault.SHOW_OPEN: ("DescribeStream",),
+    Fault.HIDE: (SPLIT,),
+}
+
+IN_THE_REPLY = frozenset({Fault.EXPIRE, Fault.EMPTY, Fault.SHORT, Fault.TRIM, Fault.STALE, Fault.SHOW_OPEN})
+"""They change the content of a reply; the others change whether and when it comes. A call may have one of each."""
+
+SECONDS: dict[Fault, tuple[float, float]] = {
+    Fault.SLOW: (0.05, 1.0),
+    Fault.LATE: (1.0, 15.0),
+    Fault.DUPLICATE: (0.1, 15.0),
+    Fault.STALE: (1.0, 5.0),
+    Fault.HIDE: (0.5, 5.0),
+}
+"""How long such faults last, unless a rule says otherwise."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A fault and when it strikes: by chance (`rate`), or at `calls`, numbered from 1 since the rule was set.
+    """A fault and when it occurs: by chance (`rate`), or at `calls`, numbered from 1 since the rule was set.
 
-    `times` bounds how often. `operations` narrows it down (empty: all that the fault fits), and so does `tables`, for
-    calls to tables. `seconds` is how long it lasts at least and at most.
+    `times`: how often at most. `operations`: only these (empty: all that the fault fits). `tables`: only calls to these
+    tables. `seconds`: how long it lasts at least and at most.
     """
 
     fault: Fault
@@ -26,76 +103,78 @@ class Rule:
     seconds: tuple[float, float] | None = None
 
     @classmethod
-    def of(cls, told: dict[str, Any]) -> "Rule":
-        """From JSON. ValueError or TypeError for what is no rule."""
-        lists = {name: tuple(value) for name, value in told.items() if isinstance(value, list | tuple)}
-        rule = cls(**{**told, **lists, "fault": Fault(told["fault"])})
-        if strange := set(rule.operations) - set(FITS[rule.fault]):
-            raise ValueError(f"{rule.fault} cannot befall {sorted(strange)}")
+    def of(cls, document: dict[str, Any]) -> "Rule":
+        """A rule from JSON. ValueError or TypeError when it is none."""
+        lists = {name: tuple(value) for name, value in document.items() if isinstance(value, list | tuple)}
+        rule = cls(**{**document, **lists, "fault": Fault(document["fault"])})
+        if unfit := set(rule.operations) - set(FITS[rule.fault]):
+            raise ValueError(f"{rule.fault} cannot affect {sorted(unfit)}")
         return rule
 
     @property
-    def befalls(self) -> tuple[str, ...]:
-        """The operations it strikes."""
+    def affects(self) -> tuple[str, ...]:
+        """The operations that may have the fault."""
         return self.operations or FITS[self.fault]
 
 
-class Struck(NamedTuple):
-    """A fault that strikes, and for how long."""
+class DrawnFault(NamedTuple):
+    """The fault of a call, and how long it lasts."""
 
     fault: Fault
     seconds: float = 0.0
 
 
 class Faults:
-    """The rules of now."""
+    """The current rules, and how often each fault occurred."""
 
     def __init__(self, random: Random) -> None:
         self.counts: Counter[str] = Counter()
-        """`operation/fault`: how often it struck."""
+        """How often a fault occurred, by `operation/fault`."""
         self._random = random
         self._rules: dict[str, list[int]] = {}
         self._all: tuple[Rule, ...] = ()
         self._seen: Counter[int] = Counter()
-        self._struck: Counter[int] = Counter()
+        self._occurred: Counter[int] = Counter()
 
     def set(self, rules: Iterable[Rule]) -> None:
-        """These and no others from now on."""
+        """Replaces all rules."""
         self._all = tuple(rules)
         self._seen.clear()
-        self._struck.clear()
+        self._occurred.clear()
         self._rules = {}
         for index, rule in enumerate(self._all):
-            for operation in rule.befalls:
+            for operation in rule.affects:
                 self._rules.setdefault(operation, []).append(index)
 
-    def strikes(
-        self, operation: str, tables: Collection[str] | None = None, *, in_the_answer: bool = False
-    ) -> Struck | None:
-        """The fault that this call meets, if any: the first rule that hits. `tables` None: it is of no table."""
+    def draw(
+        self, operation: str, tables: Collection[str] | None = None, *, in_the_reply: bool = False
+    ) -> DrawnFault | None:
+        """The fault of this call, if any: that of the first rule that applies. `tables` None: a call to a stream."""
         for index in self._rules.get(operation, ()):
             rule = self._all[index]
             elsewhere = bool(rule.tables) and tables is not None and not set(rule.tables) & set(tables)
-            if (rule.fault in IN_THE_ANSWER) is in_the_answer and not elsewhere:
+            if (rule.fault in IN_THE_REPLY) is in_the_reply and not elsewhere:
                 self._seen[index] += 1
-                if self._hits(index, rule):
-                    self._struck[index] += 1
+                if self._applies(index, rule):
+                    self._occurred[index] += 1
                     self.counts[f"{operation}/{rule.fault}"] += 1
-                    return Struck(rule.fault, self._random.uniform(*rule.seconds or SECONDS.get(rule.fault, (0, 0))))
+                    return DrawnFault(
+                        rule.fault, self._random.uniform(*rule.seconds or SECONDS.get(rule.fault, (0, 0)))
+                    )
         return None
 
-    def _hits(self, index: int, rule: Rule) -> bool:
-        if rule.times is not None and self._struck[index] >= rule.times:
+    def _applies(self, index: int, rule: Rule) -> bool:
+        if rule.times is not None and self._occurred[index] >= rule.times:
             return False
         if rule.calls:
             return self._seen[index] in rule.calls
         return self._random.random() < rule.rate
 
 
-def everything(rate: float, *, but: Collection[Fault] = (Fault.TRIM,), tables: Collection[str] = ()) -> list[Rule]:
-    """All faults at one rate each (a commit meets nine times that); only trimming, which loses records, is left out.
+def all_faults(rate: float, *, without: Collection[Fault] = (Fault.TRIM,), tables: Collection[str] = ()) -> list[Rule]:
+    """A rule for each fault at one rate (a commit has nine times that), without trimming, which loses records.
 
-    `but` says what to leave out instead. `tables` spares all others, such as a source that a test itself writes to.
+    `without`: what is left out instead. `tables`: calls to other tables have no faults.
     """
     hidden = {Fault.HIDE: 0.5, Fault.SHOW_OPEN: 0.5, Fault.STALE: 0.3}
-    return [Rule(fault, hidden.get(fault, rate), tables=tuple(tables)) for fault in Fault if fault not in but]
+    return [Rule(fault, hidden.get(fault, rate), tables=tuple(tables)) for fault in Fault if fault not in without]

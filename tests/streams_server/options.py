@@ -1,11 +1,11 @@
-"""What a test may set while the server runs."""
+"""Options that a test may set while the server runs."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class ShardFilter(StrEnum):
-    """What DescribeStream makes of a ShardFilter."""
+    """How DescribeStream treats a ShardFilter."""
 
     SERVED = "served"
     IGNORED = "ignored"
@@ -15,12 +15,12 @@ class ShardFilter(StrEnum):
 
 
 class LastPage(StrEnum):
-    """Where the missing NextShardIterator is seen."""
+    """Which reply of a closed shard has no NextShardIterator."""
 
     TOGETHER = "together"
-    """In the answer with the last records."""
+    """The reply with the last records."""
     APART = "apart"
-    """In an empty answer of its own."""
+    """An empty reply of its own."""
     EITHER = "either"
 
 
@@ -33,24 +33,24 @@ class Options:
     page_shards: int = 100
     iterator_seconds: float = 900.0
     enabling_seconds: float = 0.0
-    """For how long after it was switched on a stream is ENABLING, and listed without shards."""
+    """How long a stream is ENABLING after it was switched on, and lists no shards."""
     shard_filter: ShardFilter = ShardFilter.SERVED
     at_timestamp: bool = True
     last_page: LastPage = LastPage.EITHER
     hold_seconds: float | None = None
-    """How long a transaction takes, its keys being held, until it has its effect."""
+    """How long a transaction locks its items before it takes effect."""
     linger_seconds: float = 0.0
-    """For how much longer its keys are held."""
+    """How long it locks them after that."""
     trim_unread: bool = True
-    """The fault TRIM befalls shards too of which nothing was committed. In truth a record lives for a day, within which
-    somebody either commits or finds that the shard's row has grown old."""
+    """The fault TRIM affects also shards without a commit. In DynamoDB a record lives for a day, within which a worker
+    either commits or finds that the shard's row is old."""
     hide_tokens: bool = False
     """The engine sees no ClientRequestToken: tokens hide missing guards for ten minutes."""
     capture: bool = True
     """Writes to a table with a stream become records."""
 
     def set(self, **values: object) -> None:
-        """Changes some. ValueError for an option or a choice that there is not."""
+        """Changes some. ValueError for an unknown option or value."""
         for name, value in values.items():
             if name not in self.__dataclass_fields__:
                 raise ValueError(f"no option {name}")

@@ -1,4 +1,4 @@
-"""What the service says instead of an answer."""
+"""The service's error replies."""
 
 import json
 from typing import Any
@@ -7,7 +7,7 @@ _NAMESPACE = "com.amazonaws.dynamodb.v20120810#"
 
 
 class Refusal(Exception):
-    """An error answer: its code as AWS writes it, a sentence, and the HTTP status."""
+    """An error reply: its code as AWS writes it, a sentence, and the HTTP status."""
 
     def __init__(self, code: str, message: str, status: int = 400, **more: Any) -> None:
         super().__init__(f"{code}: {message}")
@@ -18,7 +18,7 @@ class Refusal(Exception):
 
     @property
     def body(self) -> bytes:
-        """The document of the answer."""
+        """The document of the reply."""
         return json.dumps({"__type": _NAMESPACE + self.code, "message": self.message, **self._more}).encode()
 
 
@@ -28,12 +28,12 @@ def invalid(message: str) -> Refusal:
 
 
 def not_found(message: str) -> Refusal:
-    """A table, stream or shard that is not there."""
+    """A table, stream or shard that does not exist."""
     return Refusal("ResourceNotFoundException", message)
 
 
 def trimmed() -> Refusal:
-    """Past the trim point."""
+    """The position is before the trim point."""
     return Refusal(
         "TrimmedDataAccessException",
         "The operation attempted to read past the oldest stream record in a shard.",
@@ -46,7 +46,7 @@ def failure() -> Refusal:
 
 
 def cancelled(codes: list[str], messages: dict[str, str]) -> Refusal:
-    """A transaction that was cancelled, with a reason an action in the order of the request."""
+    """A transaction that was cancelled, with one reason per action in the order of the request."""
     reasons = [{"Code": code, **({"Message": messages[code]} if code in messages else {})} for code in codes]
     sentence = f"Transaction cancelled, please refer cancellation reasons for specific reasons [{', '.join(codes)}]"
     return Refusal("TransactionCanceledException", sentence, Message=sentence, CancellationReasons=reasons)

@@ -1,18 +1,40 @@
-"""A shard: its records as they go over the wire, and what is shown of it."""
+"""A shard: its sequence numbers, its records as they go over the wire, and what is shown of it."""
 
 import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf
+from random import Random
 from typing import Any, NamedTuple
 
-from tests.streams_server.sequence import SequenceNumbers
+FEWEST_DIGITS = 21
+MOST_DIGITS = 40
+_WIDEST_GAP = 1_000
+
+
+class SequenceNumbers:
+    """The sequence numbers of a shard: they grow, with gaps.
+
+    The first few have one digit less than the others, so that a comparison of texts is wrong.
+    """
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+        digits = random.randint(FEWEST_DIGITS, MOST_DIGITS - 1)
+        self.first: int = 10**digits - random.randint(1, 5 * _WIDEST_GAP)
+        self._last: int = self.first
+
+    def take(self) -> int:
+        """The next number."""
+        self._last += self._random.randint(1, _WIDEST_GAP)
+        return self._last
+
 
 Item = Mapping[str, Any]
 
 SPACE = 2**64
-"""Items' keys are hashed into this many values; open shards share them."""
+"""Keys of items are hashed into this many values, which the open shards share."""
 
 
 class Record(NamedTuple):
@@ -25,11 +47,11 @@ class Record(NamedTuple):
 
 @dataclass
 class Shard:
-    """`trimmed` counts the records gone from the front. Times are the server's unix seconds."""
+    """A shard. `trimmed`: how many of the oldest records are gone. Times are the server's unix seconds."""
 
     shard_id: str
     parent: str | None
-    born: float
+    opened_at: float
     numbers: SequenceNumbers
     low: int = 0
     high: int = SPACE
@@ -46,46 +68,46 @@ class Shard:
     longest_pause: float = 0.0
 
     def append(self, record: Record) -> None:
-        """ValueError when it is closed: no service writes there."""
+        """Adds a record. ValueError when the shard is closed."""
         if self.closed is not None:
             raise ValueError(f"shard {self.shard_id} is closed")
         self.records.append(record)
 
     def close(self, now: float) -> None:
-        """No more records."""
+        """Ends the shard."""
         if self.closed is None:
             self.closed = now
             self.last_number = self.numbers.take()
 
     def trim(self, position: int) -> int:
-        """All records before `position` are gone from now on; how many went."""
+        """Trims all records before `position`; how many were trimmed now."""
         before, self.trimmed = self.trimmed, max(self.trimmed, min(position, len(self.records)))
         return self.trimmed - before
 
     def position_at(self, number: int) -> int:
-        """Of the first record with this number or a later one."""
+        """The position of the first record with this number or a later one."""
         return bisect_left(self.records, number, key=lambda record: record.number)
 
     def position_after(self, number: int) -> int:
-        """Of the first record with a later number."""
+        """The position of the first record with a later number."""
         return bisect_right(self.records, number, key=lambda record: record.number)
 
     def position_since(self, unix: float) -> int:
-        """Of the first record that is there still and was created then or later."""
+        """The position of the first untrimmed record that was created then or later."""
         found = (at for at in range(self.trimmed, len(self.records)) if self.records[at].created >= unix)
         return next(found, len(self.records))
 
     def is_trimmed(self, number: int) -> bool:
-        """Whether this sequence number lies before the trim point, or before the shard."""
+        """Whether this sequence number is before the trim point, or before the shard."""
         oldest = self.records[self.trimmed - 1].number if self.trimmed else self.numbers.first - 1
         return number <= oldest
 
     def is_listed(self, as_of: float, now: float) -> bool:
         """Whether a listing that is as old as `as_of` shows it."""
-        return self.born <= as_of < self.removed and now >= self.hidden_until
+        return self.opened_at <= as_of < self.removed and now >= self.hidden_until
 
     def description(self, as_of: float, now: float, *, show_open: bool) -> dict[str, Any]:
-        """As DescribeStream tells it."""
+        """The shard as DescribeStream shows it."""
         numbers = {"StartingSequenceNumber": str(self.numbers.first)}
         if self.closed is not None and self.closed <= as_of and not show_open and now >= self.shown_open_until:
             numbers["EndingSequenceNumber"] = str(self.last_number)
@@ -93,7 +115,7 @@ class Shard:
         return {"ShardId": self.shard_id, "SequenceNumberRange": numbers, **parent}
 
     def note_read(self, now: float) -> None:
-        """Somebody polled it; `now` in monotonic seconds."""
+        """Notes a GetRecords; `now` in monotonic seconds."""
         if self.last_read is not None:
             self.longest_pause = max(self.longest_pause, now - self.last_read)
         self.last_read = now
@@ -110,14 +132,14 @@ def wire_form(
     view: str,
     region: str,
 ) -> bytes:
-    """A record's JSON. `images` are NewImage and OldImage, as far as there are any."""
+    """A record's JSON. `images` are NewImage and OldImage, as far as it has them."""
     kept = {name: image for name, image in images.items() if _carries(view, name)}
     change = {
         "ApproximateCreationDateTime": int(created),
         "Keys": keys,
         **kept,
         "SequenceNumber": str(number),
-        "SizeBytes": sum(len(json.dumps(each)) for each in (keys, *kept.values())),
+        "SizeBytes": sum(len(json.dumps(item)) for item in (keys, *kept.values())),
         "StreamViewType": view,
     }
     record = {

@@ -1,25 +1,112 @@
-"""The table operations: the engine does them; streams, conflicts, the log and the counts are ours."""
+"""The table operations: the engine executes them; streams, conflicts, the log and the counts are the server's own."""
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 from tests.streams_server.counts import Counts
-from tests.streams_server.engine import Answer, Engine
-from tests.streams_server.fault import SINGLE_WRITES
-from tests.streams_server.holds import Holds, Key, key_of
-from tests.streams_server.journal import Journal
+from tests.streams_server.engine import Engine, Response
+from tests.streams_server.faults import SINGLE_WRITES
 from tests.streams_server.options import Options
-from tests.streams_server.refusal import not_found
-from tests.streams_server.source import Source
-from tests.streams_server.stream import REGION, Stream
-from tests.streams_server.streams import VIEW, Streams
+from tests.streams_server.refusal import invalid, not_found
+from tests.streams_server.shard import Item
+from tests.streams_server.stream import REGION, VIEW, Stream, Streams
+from tests.streams_server.transactions import ItemLocks, Key, TransactionLog, item_key
 
 Document = dict[str, Any]
 
-_OF_NO_CALLER = {
+
+class Change(NamedTuple):
+    """An item that was put, or (`new` None) deleted."""
+
+    table: str
+    key_or_item: Item
+    new: Item | None
+
+
+class Source:
+    """Makes records of writes to tables with a stream. It knows every item: a write without a change makes none."""
+
+    def __init__(self, streams: Streams) -> None:
+        self._streams = streams
+        self._items: dict[tuple[str, str], Item] = {}
+
+    def refuse_unknown(self, operation: str, request: Document) -> None:
+        """Raises Refusal for an update of a table with a stream: updates are not evaluated here."""
+        updated = [str(request.get("TableName"))] if operation == "UpdateItem" else []
+        if operation == "TransactWriteItems":
+            updated = [
+                action["Update"]["TableName"] for action in request.get("TransactItems", ()) if "Update" in action
+            ]
+        for table in updated:
+            if self._streams.latest(table) is not None:
+                raise invalid(f"the streams server does not evaluate updates of {table}: put the item")
+
+    def follow(self, operation: str, request: Document, replied: Document) -> None:
+        """The engine has executed a write: makes its records."""
+        for change in _changes(operation, request, replied):
+            stream = self._streams.latest(change.table)
+            if stream is not None:
+                self._note(stream, change)
+
+    def _note(self, stream: Stream, change: Change) -> None:
+        key = {name: change.key_or_item[name] for name in stream.keys}
+        place = (change.table, json.dumps(key, sort_keys=True))
+        old = self._items.get(place)
+        if old == change.new:
+            return
+        if change.new is None:
+            del self._items[place]
+        else:
+            self._items[place] = change.new
+        if stream.enabled:
+            event = "REMOVE" if change.new is None else "INSERT" if old is None else "MODIFY"
+            stream.append(stream.route(key), event, change.new, old)
+
+
+def _changes(operation: str, document: Document, replied: Document) -> Iterator[Change]:
+    match operation:
+        case "PutItem":
+            yield _put(document)
+        case "DeleteItem":
+            yield _delete(document)
+        case "BatchWriteItem":
+            left = Counter(map(_text, _requests(replied.get("UnprocessedItems") or {})))
+            for table, request in _requests(document["RequestItems"]):
+                if left[_text((table, request))]:
+                    left[_text((table, request))] -= 1
+                elif "PutRequest" in request:
+                    yield _put({"TableName": table, **request["PutRequest"]})
+                else:
+                    yield _delete({"TableName": table, **request["DeleteRequest"]})
+        case "TransactWriteItems":
+            for action in document["TransactItems"]:
+                if "Put" in action:
+                    yield _put(action["Put"])
+                elif "Delete" in action:
+                    yield _delete(action["Delete"])
+
+
+def _requests(by_table: Mapping[str, Sequence[Document]]) -> Iterator[tuple[str, Document]]:
+    return ((table, request) for table, requests in by_table.items() for request in requests)
+
+
+def _text(request: tuple[str, Document]) -> str:
+    return json.dumps(request, sort_keys=True)
+
+
+def _put(request: Document) -> Change:
+    return Change(request["TableName"], request["Item"], request["Item"])
+
+
+def _delete(request: Document) -> Change:
+    return Change(request["TableName"], request["Key"], None)
+
+
+_OWN_HEADERS = {
     "content-type": "application/x-amz-json-1.0",
     "authorization": f"AWS4-HMAC-SHA256 Credential=test/20260101/{REGION}/dynamodb/aws4_request, "
     "SignedHeaders=host, Signature=0",
@@ -27,8 +114,8 @@ _OF_NO_CALLER = {
 }
 
 
-class Asked(NamedTuple):
-    """A request for the engine. `counted`: what it reads is."""
+class TableRequest(NamedTuple):
+    """A request for the engine. `counted`: whether its read units are counted."""
 
     operation: str
     headers: Mapping[str, str]
@@ -38,11 +125,11 @@ class Asked(NamedTuple):
 
 
 class Tables:
-    """`do` may be called again for the same request: it is a request that arrived twice."""
+    """`execute` may be called again for the same request: then it has arrived twice."""
 
     def __init__(self, engine: Engine, streams: Streams, options: Options, counts: Counts) -> None:
-        self.journal = Journal()
-        self.holds = Holds()
+        self.log = TransactionLog()
+        self.locks = ItemLocks()
         self._engine = engine
         self._streams = streams
         self._options = options
@@ -50,113 +137,120 @@ class Tables:
         self._source = Source(streams)
         self._keys: dict[str, tuple[str, ...]] = {}
 
-    async def do(self, asked: Asked) -> Answer | None:
-        """The answer; None: the engine gave none. Raises Refusal."""
-        match asked.operation:
+    async def execute(self, request: TableRequest) -> Response | None:
+        """The response; None: the engine gave none. Raises Refusal."""
+        match request.operation:
             case "TransactWriteItems":
-                return await self._transact(asked)
+                return await self._transact(request)
             case "TransactGetItems" if self._options.hold_seconds is not None:
-                self.holds.refuse_held(await self._keys_of(asked.document))
+                self.locks.refuse_locked(await self._keys_of(request.document))
             case operation if operation in SINGLE_WRITES or operation == "BatchWriteItem":
-                return await self._write(asked)
+                return await self._write(request)
             case "CreateTable" | "DeleteTable" | "DescribeTable" | "UpdateTable":
-                return await self._administer(asked)
-        answer = await self._engine.ask(asked.headers, asked.body)
-        if asked.counted and answer and answer.status == 200 and asked.operation in ("GetItem", "Query", "Scan"):
-            self._counts.read(asked.operation, asked.document, json.loads(answer.body))
-        return answer
+                return await self._administer(request)
+        response = await self._engine.send(request.headers, request.body)
+        if (
+            request.counted
+            and response
+            and response.status == 200
+            and request.operation in ("GetItem", "Query", "Scan")
+        ):
+            self._counts.read(request.operation, request.document, json.loads(response.body))
+        return response
 
     async def keys(self, table: str) -> tuple[str, ...]:
-        """The names of the key attributes, partition key first. Raises Refusal for a table that is not there."""
+        """The names of the key attributes, partition key first. Raises Refusal when there is no such table."""
         if table not in self._keys:
             body = json.dumps({"TableName": table}).encode()
-            answer = await self._engine.ask(_OF_NO_CALLER, body, target="DescribeTable")
-            if answer is None or answer.status != 200:
+            response = await self._engine.send(_OWN_HEADERS, body, target="DescribeTable")
+            if response is None or response.status != 200:
                 raise not_found(f"Requested resource not found: Table: {table} not found")
-            self._learn_keys(table, json.loads(answer.body)["Table"])
+            self._learn_keys(table, json.loads(response.body)["Table"])
         return self._keys[table]
 
     # --- writing ---
 
-    async def _write(self, asked: Asked) -> Answer | None:
-        if self._options.hold_seconds is not None and asked.operation in SINGLE_WRITES:
-            for key in await self._keys_of({"TransactItems": [{asked.operation: asked.document}]}):
-                self.holds.refuse_write(key)
-        return await self._followed(asked, asked.body)
+    async def _write(self, request: TableRequest) -> Response | None:
+        if self._options.hold_seconds is not None and request.operation in SINGLE_WRITES:
+            for key in await self._keys_of({"TransactItems": [{request.operation: request.document}]}):
+                self.locks.refuse_write(key)
+        return await self._followed(request, request.body)
 
-    async def _transact(self, asked: Asked) -> Answer | None:
-        token = asked.document.get("ClientRequestToken")
-        body = asked.body
+    async def _transact(self, request: TableRequest) -> Response | None:
+        token = request.document.get("ClientRequestToken")
+        body = request.body
         if self._options.hide_tokens:
-            asked.document.pop("ClientRequestToken", None)
-            body = json.dumps(asked.document).encode()
+            request.document.pop("ClientRequestToken", None)
+            body = json.dumps(request.document).encode()
         hold_seconds = self._options.hold_seconds
         if hold_seconds is None:
-            return await self._followed(asked, body)
-        keys = await self._keys_of(asked.document)
-        self.holds.take(keys, token)
+            return await self._followed(request, body)
+        keys = await self._keys_of(request.document)
+        self.locks.take(keys, token)
         try:
             await asyncio.sleep(hold_seconds)
-            return await self._followed(asked, body)
+            return await self._followed(request, body)
         finally:
             later = self._options.linger_seconds
-            asyncio.get_running_loop().call_later(later, self.holds.release, keys, token)
+            asyncio.get_running_loop().call_later(later, self.locks.release, keys, token)
 
-    async def _followed(self, asked: Asked, body: bytes) -> Answer | None:
+    async def _followed(self, request: TableRequest, body: bytes) -> Response | None:
         capture = self._options.capture
         if capture:
-            self._source.refuse_unknown(asked.operation, asked.document)
-        answer = await self._engine.ask(asked.headers, body)
-        if answer and answer.status == 200:
-            if asked.operation == "TransactWriteItems":
-                self.journal.note(self._streams.clock(), asked.document)
+            self._source.refuse_unknown(request.operation, request.document)
+        response = await self._engine.send(request.headers, body)
+        if response and response.status == 200:
+            if request.operation == "TransactWriteItems":
+                self.log.note(self._streams.clock(), request.document)
             if capture:
-                self._source.follow(asked.operation, asked.document, json.loads(answer.body))
-        return answer
+                self._source.follow(request.operation, request.document, json.loads(response.body))
+        return response
 
     async def _keys_of(self, document: Document) -> list[Key]:
-        """Of a transaction's actions; none for a request that the engine will refuse."""
+        """The keys of a transaction's actions; none for a request that the engine will refuse."""
         keys: list[Key] = []
         with suppress(LookupError, TypeError, AttributeError):
             for action in document["TransactItems"]:
                 ((_, what),) = action.items()
                 names = await self.keys(what["TableName"])
-                keys.append(key_of(what["TableName"], what.get("Key") or {name: what["Item"][name] for name in names}))
+                keys.append(
+                    item_key(what["TableName"], what.get("Key") or {name: what["Item"][name] for name in names})
+                )
             return keys
         return []
 
     # --- tables and their streams ---
 
-    async def _administer(self, asked: Asked) -> Answer | None:
-        table = str(asked.document.get("TableName"))
-        wanted = asked.document.pop("StreamSpecification", None)
-        body, target = json.dumps(asked.document).encode(), None
-        if asked.operation == "UpdateTable" and wanted and len(asked.document) == 1:
-            target = "DescribeTable"  # the engine has nothing to do
-        answer = await self._engine.ask(asked.headers, body, target)
-        if answer is None or answer.status != 200:
-            return answer
-        document = json.loads(answer.body)
+    async def _administer(self, request: TableRequest) -> Response | None:
+        table = str(request.document.get("TableName"))
+        wanted = request.document.pop("StreamSpecification", None)
+        body, target = json.dumps(request.document).encode(), None
+        if request.operation == "UpdateTable" and wanted and len(request.document) == 1:
+            target = "DescribeTable"  # nothing is left for the engine
+        response = await self._engine.send(request.headers, body, target)
+        if response is None or response.status != 200:
+            return response
+        document = json.loads(response.body)
         description: Document = document.get("TableDescription") or document["Table"]
         self._learn_keys(table, description)
         latest = self._streams.latest(table)
-        if asked.operation == "DeleteTable" or (wanted and not wanted["StreamEnabled"]):
+        if request.operation == "DeleteTable" or (wanted and not wanted["StreamEnabled"]):
             if latest is not None:
                 latest.disable()
-        elif wanted and not (asked.operation == "CreateTable" and latest and latest.enabled):
+        elif wanted and not (request.operation == "CreateTable" and latest and latest.enabled):
             self._streams.add(table, self._keys[table], view=wanted.get("StreamViewType", VIEW))
         _merge(description, self._streams.latest(table))
-        if asked.operation == "DescribeTable":
-            return Answer(200, json.dumps({"Table": description}).encode())
-        return Answer(200, json.dumps({"TableDescription": description}).encode())
+        if request.operation == "DescribeTable":
+            return Response(200, json.dumps({"Table": description}).encode())
+        return Response(200, json.dumps({"TableDescription": description}).encode())
 
     def _learn_keys(self, table: str, description: Document) -> None:
-        schema = sorted(description["KeySchema"], key=lambda each: str(each["KeyType"]))
-        self._keys[table] = tuple(each["AttributeName"] for each in schema)
+        schema = sorted(description["KeySchema"], key=lambda key: str(key["KeyType"]))
+        self._keys[table] = tuple(key["AttributeName"] for key in schema)
 
 
 def _merge(description: Document, stream: Stream | None) -> None:
-    """The table's stream is ours, never the engine's. A stream that is off stays the latest one."""
+    """Shows the server's stream, never the engine's. A stream that is off stays the latest one."""
     for name in ("LatestStreamArn", "LatestStreamLabel", "StreamSpecification"):
         description.pop(name, None)
     if stream is not None:

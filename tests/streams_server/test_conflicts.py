@@ -1,4 +1,4 @@
-"""Items that a transaction holds, the log of those that passed, and what was counted."""
+"""Items that a transaction locks, the log of transactions, and the counts."""
 
 import json
 import secrets
@@ -11,9 +11,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.streams_server import Remote, Transaction, assert_one_committer, dump, load
-from tests.streams_server.asking import refused, side_by_side
+from tests.streams_server.client import refused, side_by_side
 
-HELD = 0.6
+HOLD_SECONDS = 0.6
 
 
 def update(table: str, key: str) -> dict[str, Any]:
@@ -36,8 +36,8 @@ def writer(tables: Any, *actions: dict[str, Any], token: str | None = None) -> C
     return lambda: tables.transact_write_items(TransactItems=list(actions), **more)
 
 
-def asked(remote: Remote) -> int:
-    """Transactions that have come in."""
+def requested(remote: Remote) -> int:
+    """How many transactions have arrived."""
     return remote.counts().calls.get("TransactWriteItems", 0)
 
 
@@ -51,12 +51,12 @@ def reasons(result: object) -> list[str]:
 
 
 def test_overlapping_transactions_are_cancelled_by_index(remote: Remote, tables: Any, table: str) -> None:
-    remote.set_options(hold_seconds=HELD)
+    remote.set_options(hold_seconds=HOLD_SECONDS)
     won, lost, apart = side_by_side(
         writer(tables, update(table, "a"), update(table, "b")),
         writer(tables, put(table, "x"), put(table, "b"), update(table, "y")),
         writer(tables, update(table, "z")),
-        begun=lambda: asked(remote),
+        begun=lambda: requested(remote),
     )
     assert code(won) is None
     assert code(apart) is None
@@ -66,19 +66,19 @@ def test_overlapping_transactions_are_cancelled_by_index(remote: Remote, tables:
     rows = {row["leaseKey"]["S"] for row in tables.scan(TableName=table)["Items"]}
     assert rows == {"a", "b", "z"}
     assert remote.counts().conflicts == 1
-    writer(tables, update(table, "b"))()  # the hold is over
+    writer(tables, update(table, "b"))()  # the locks have ended
 
 
-def test_single_writes_and_reads_meet_it_too(remote: Remote, tables: Any, table: str) -> None:
-    remote.set_options(hold_seconds=HELD)
+def test_single_writes_and_transactional_reads_conflict_too(remote: Remote, tables: Any, table: str) -> None:
+    remote.set_options(hold_seconds=HOLD_SECONDS)
     single = update(table, "a")["Update"]
-    look = {"Get": {"TableName": table, "Key": {"leaseKey": {"S": "a"}}}}
+    get = {"Get": {"TableName": table, "Key": {"leaseKey": {"S": "a"}}}}
     _, written, elsewhere, read = side_by_side(
         writer(tables, update(table, "a")),
         lambda: tables.update_item(**single),
         lambda: tables.put_item(TableName=table, Item={"leaseKey": {"S": "b"}}),
-        lambda: tables.transact_get_items(TransactItems=[look]),
-        begun=lambda: asked(remote),
+        lambda: tables.transact_get_items(TransactItems=[get]),
+        begun=lambda: requested(remote),
     )
     assert code(written) == "TransactionConflictException"
     assert code(elsewhere) is None
@@ -86,29 +86,29 @@ def test_single_writes_and_reads_meet_it_too(remote: Remote, tables: Any, table:
 
 
 def test_the_same_request_twice_side_by_side(remote: Remote, tables: Any, table: str) -> None:
-    remote.set_options(hold_seconds=HELD)
+    remote.set_options(hold_seconds=HOLD_SECONDS)
     same = writer(tables, update(table, "a"), token="same")
-    first, second = side_by_side(same, same, begun=lambda: asked(remote))
+    first, second = side_by_side(same, same, begun=lambda: requested(remote))
     assert code(first) is None
     assert code(second) == "TransactionInProgressException"
 
 
-def test_held_for_a_while_after_the_answer(remote: Remote, tables: Any, table: str) -> None:
-    remote.set_options(hold_seconds=0.0, linger_seconds=HELD)
+def test_locks_last_for_a_while_after_the_reply(remote: Remote, tables: Any, table: str) -> None:
+    remote.set_options(hold_seconds=0.0, linger_seconds=HOLD_SECONDS)
     writer(tables, update(table, "a"))()
     with refused("TransactionCanceledException"):
         writer(tables, update(table, "a"))()
-    time.sleep(HELD)
+    time.sleep(HOLD_SECONDS)
     writer(tables, update(table, "a"))()
 
 
-def test_without_a_hold_nothing_conflicts(remote: Remote, tables: Any, table: str) -> None:
+def test_without_locks_nothing_conflicts(remote: Remote, tables: Any, table: str) -> None:
     writes = [writer(tables, update(table, "a")) for _ in range(5)]
-    assert [code(result) for result in side_by_side(*writes, begun=lambda: asked(remote))] == [None] * 5
+    assert [code(result) for result in side_by_side(*writes, begun=lambda: requested(remote))] == [None] * 5
 
 
 def commit(table: str, *players: str, previous: str = "TRIM_HORIZON", last: str = "12") -> list[dict[str, Any]]:
-    """As the product writes a unit."""
+    """A transaction as the product writes a unit."""
     values = {":me": "w1/a", ":previous": previous, ":last": last}
     advance = {
         "TableName": table,
@@ -161,13 +161,13 @@ def test_one_committer() -> None:
         (moved(1, "w2", "1000", "1001"), "two committers"),
         (moved(0, "w1", "1000", "1001"), "older epoch"),
         (moved(2, "w2", "999", "1001"), "does not begin"),
-        (moved(2, "w2", "1000", "1000"), "stood still"),
+        (moved(2, "w2", "1000", "1000"), "did not move"),
     ):
         with pytest.raises(AssertionError, match=why):
             assert_one_committer([*good[:2], bad])
 
 
-def test_what_is_counted(remote: Remote, tables: Any, table: str) -> None:
+def test_calls_writes_and_read_units_are_counted(remote: Remote, tables: Any, table: str) -> None:
     remote.clear_counts()
     writer(tables, update(table, "a"), put(table, "b"))()
     tables.update_item(**update(table, "c")["Update"])

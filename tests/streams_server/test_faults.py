@@ -9,10 +9,10 @@ import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError, HTTPClientError
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
-from tests.engines import TableEngine
-from tests.processes import until
-from tests.streams_server import CommandRefused, Fault, Remote, Rule, StreamsThread, build_shards, everything
-from tests.streams_server.asking import items, iterator, refused
+from tests.streams_server import CommandRefused, Fault, Remote, Rule, StreamsThread, all_faults, build_shards
+from tests.streams_server.client import items, iterator, refused
+from tests.support.engines import TableEngine
+from tests.support.processes import until
 
 THROTTLES = {"ThrottlingException", "ProvisionedThroughputExceededException", "RequestLimitExceeded"}
 CUTS = (ConnectionClosedError, BotoConnectionError, HTTPClientError)
@@ -22,7 +22,7 @@ Add = Callable[[], object]
 
 @pytest.fixture
 def add(tables: Any, table: str) -> Add:
-    """Adds one to a row; what comes of that."""
+    """Adds one to a row."""
     return lambda: tables.update_item(
         TableName=table,
         Key={"leaseKey": {"S": "row"}},
@@ -43,7 +43,7 @@ def total(tables: Any, table: str) -> Callable[[], int]:
 UPDATES = ("UpdateItem",)
 
 
-def test_throttles(remote: Remote, streams: Any, tables: Any, table: str, add: Add) -> None:
+def test_throttling(remote: Remote, streams: Any, tables: Any, table: str, add: Add) -> None:
     arn = remote.create_stream("games", keys=["matchId"])
     remote.set_faults(Rule(Fault.THROTTLE))
     with refused("LimitExceededException"):
@@ -70,7 +70,9 @@ def test_throttles(remote: Remote, streams: Any, tables: Any, table: str, add: A
 @pytest.mark.parametrize(
     ("fault", "done"), [(Fault.FAIL, 0), (Fault.FAIL_AFTER, 1), (Fault.CUT, 0), (Fault.LOSE_REPLY, 1)]
 )
-def test_no_good_answer(remote: Remote, add: Add, total: Callable[[], int], fault: Fault, done: int) -> None:
+def test_failures_before_and_after_the_effect(
+    remote: Remote, add: Add, total: Callable[[], int], fault: Fault, done: int
+) -> None:
     remote.set_faults(Rule(fault, times=1, operations=UPDATES))
     if fault in (Fault.FAIL, Fault.FAIL_AFTER):
         with refused("InternalServerError") as answer:
@@ -86,7 +88,7 @@ def test_no_good_answer(remote: Remote, add: Add, total: Callable[[], int], faul
 
 
 @pytest.mark.parametrize("fault", [Fault.CUT, Fault.FAIL, Fault.LOSE_REPLY, Fault.FAIL_AFTER])
-def test_the_streams_fail_alike(remote: Remote, streams: Any, fault: Fault) -> None:
+def test_calls_to_streams_fail_alike(remote: Remote, streams: Any, fault: Fault) -> None:
     arn = remote.create_stream("games", keys=["matchId"])
     remote.set_faults(Rule(fault, times=1))
     with pytest.raises((*CUTS, ClientError)):
@@ -99,14 +101,14 @@ def test_a_late_request_and_a_late_duplicate(remote: Remote, add: Add, total: Ca
     with pytest.raises(CUTS):
         add()
     assert total() == 0
-    until(lambda: total() == 1, "the late one")
+    until(lambda: total() == 1, "the late request")
     remote.set_faults(Rule(Fault.DUPLICATE, times=1, seconds=(0.2, 0.2)))
     add()
     assert total() == 2
     until(lambda: total() == 3, "the duplicate")
 
 
-def test_slow_answers(remote: Remote, add: Add) -> None:
+def test_slow_replies(remote: Remote, add: Add) -> None:
     remote.set_faults(Rule(Fault.SLOW, seconds=(0.3, 0.3)))
     began = time.monotonic()
     add()
@@ -125,7 +127,7 @@ def test_conflicts_by_chance(remote: Remote, tables: Any, table: str, add: Add, 
     assert total() == 0
 
 
-def test_when_rules_strike(remote: Remote, table: str, add: Add) -> None:
+def test_when_a_rule_applies(remote: Remote, table: str, add: Add) -> None:
     def refusals(rule: Rule, calls: int = 10) -> list[int]:
         remote.set_faults(rule)
         refused_at = []
@@ -141,13 +143,13 @@ def test_when_rules_strike(remote: Remote, table: str, add: Add) -> None:
     assert refusals(Rule(Fault.FAIL, tables=("another",))) == []
     assert refusals(Rule(Fault.FAIL, tables=(table,), times=1)) == [1]
     assert 20 < len(refusals(Rule(Fault.FAIL, rate=0.5), 100)) < 80
-    with pytest.raises(CommandRefused, match="cannot befall"):
+    with pytest.raises(CommandRefused, match="cannot affect"):
         remote.set_faults(Rule(Fault.EXPIRE, operations=UPDATES))
 
 
-def test_all_at_once_and_then_calm(remote: Remote, streams: Any, add: Add, total: Callable[[], int]) -> None:
+def test_all_faults_at_once_and_then_none(remote: Remote, streams: Any, add: Add, total: Callable[[], int]) -> None:
     arn = remote.create_stream("games", build_shards(3, {0: [1, 2]}), {1: items(50)}, keys=["matchId"])
-    rules = everything(0.5, but=(Fault.TRIM, Fault.SLOW))
+    rules = all_faults(0.5, without=(Fault.TRIM, Fault.SLOW))
     remote.set_faults(*rules)
     for _ in range(60):
         for ask in (add, total, lambda: streams.describe_stream(StreamArn=arn), lambda: iterator(streams, arn)):
@@ -155,20 +157,20 @@ def test_all_at_once_and_then_calm(remote: Remote, streams: Any, add: Add, total
                 ask()
             except (*CUTS, ClientError):
                 continue
-    struck = {name.partition("/")[2] for name in remote.counts().faults}
-    assert struck >= {"throttle", "fail", "cut", "lose_reply", "stale", "show_open"}
+    drawn = {name.partition("/")[2] for name in remote.counts().faults}
+    assert drawn >= {"throttle", "fail", "cut", "lose_reply", "stale", "show_open"}
     remote.set_faults()
     for _ in range(20):
         add()
         iterator(streams, arn)
 
 
-def test_calls_that_meet_no_fault(server: StreamsThread, remote: Remote, tables: Any, table: str) -> None:
+def test_calls_without_faults_are_not_counted(server: StreamsThread, remote: Remote, tables: Any, table: str) -> None:
     remote.clear_counts()
-    remote.set_faults(*everything(1.0))
+    remote.set_faults(*all_faults(1.0))
     with (
-        closing(TableEngine("ministack", server.calm_url).client("dynamodb")) as rows,
-        closing(TableEngine("ministack", server.calm_url).client("dynamodbstreams")) as streams,
+        closing(TableEngine("ministack", server.faultless_url).client("dynamodb")) as rows,
+        closing(TableEngine("ministack", server.faultless_url).client("dynamodbstreams")) as streams,
     ):
         arn = remote.create_stream("games", keys=["matchId"])
         rows.put_item(TableName=table, Item={"leaseKey": {"S": "a"}})
@@ -180,6 +182,6 @@ def test_calls_that_meet_no_fault(server: StreamsThread, remote: Remote, tables:
     assert tables.get_item(TableName=table, Key={"leaseKey": {"S": "a"}})["Item"]
 
 
-def test_the_engine_is_not_lost_on_the_way(total: Callable[[], int]) -> None:
-    for _ in range(1_100):  # ministack hangs up after a thousand calls on a connection
+def test_a_closed_connection_to_the_engine_is_replaced(total: Callable[[], int]) -> None:
+    for _ in range(1_100):  # ministack closes a connection after a thousand calls
         assert total() == 0

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.processes import until
 from tests.streams_server import CommandRefused, Fault, Remote, Rule, ShardFilter, build_shards, shard_id
-from tests.streams_server.asking import items, iterator, listed, read, refused
+from tests.streams_server.client import items, iterator, listed, read, refused
+from tests.support.processes import until
 
 KEYS = ["matchId"]
 
@@ -40,7 +40,7 @@ def test_trees_are_data() -> None:
             build_shards(3, wrong)
 
 
-def test_a_tree_as_it_is_listed(streams: Any, arn: str) -> None:
+def test_the_listing_of_a_tree(streams: Any, arn: str) -> None:
     shards = listed(streams, arn)
     parents = {shard["ShardId"]: shard.get("ParentShardId") for shard in shards}
     assert parents == dict(build_shards(6, {0: 1, 1: [2, 3]}))
@@ -49,7 +49,7 @@ def test_a_tree_as_it_is_listed(streams: Any, arn: str) -> None:
     assert int(first["StartingSequenceNumber"]) < int(first["EndingSequenceNumber"])
 
 
-def test_it_grows(remote: Remote, streams: Any, arn: str) -> None:
+def test_shards_split_and_roll_over(remote: Remote, streams: Any, arn: str) -> None:
     assert remote.split(2) == [shard_id(6), shard_id(7)]
     assert remote.split(3, 1) == [shard_id(8)]
     assert remote.split(4, 0) == []
@@ -87,14 +87,14 @@ def test_hidden_shards_can_be_read(remote: Remote, streams: Any, arn: str) -> No
     assert shard_id(0) not in ids(listed(streams, arn))
     assert ids(listed(streams, arn, parent=1)) == [shard_id(3)]
     assert read(streams, iterator(streams, arn))[0] == ["m0", "m1"]
-    until(lambda: len(listed(streams, arn)) == 6, "hidden shards come back")
+    until(lambda: len(listed(streams, arn)) == 6, "hidden shards are listed again")
 
 
 def test_children_hidden_by_chance(remote: Remote, streams: Any, arn: str) -> None:
     remote.set_faults(Rule(Fault.HIDE, calls=(2,), seconds=(0.3, 0.3)))
     first, second = remote.split(2)
     assert {first, second} & set(ids(listed(streams, arn))) == {first}
-    until(lambda: second in ids(listed(streams, arn)), "the child comes")
+    until(lambda: second in ids(listed(streams, arn)), "the child is listed")
 
 
 def test_parents_shown_open(remote: Remote, streams: Any, arn: str) -> None:
@@ -129,8 +129,8 @@ def test_stale_listings(remote: Remote, streams: Any) -> None:
 
 
 def _age(streams: Any, arn: str) -> float:
-    born = streams.describe_stream(StreamArn=arn)["StreamDescription"]["CreationRequestDateTime"]
-    return float(time.time() - born.timestamp())
+    enabled_at = streams.describe_stream(StreamArn=arn)["StreamDescription"]["CreationRequestDateTime"]
+    return float(time.time() - enabled_at.timestamp())
 
 
 def test_a_second_stream_with_the_same_shard_ids(remote: Remote, streams: Any) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.processes import until
 from tests.streams_server import Fault, LastPage, Remote, Rule, build_shards, shard_id
-from tests.streams_server.asking import items, iterator, read, refused
+from tests.streams_server.client import items, iterator, read, refused
+from tests.support.processes import until
 
 KEYS = ["matchId"]
 TREE = build_shards(2)
@@ -52,7 +52,7 @@ def test_sequence_numbers_grow_with_gaps_and_get_longer(remote: Remote, arn: str
     assert arn.endswith("/stream/label-39")
 
 
-def test_where_iterators_lead(remote: Remote, streams: Any, arn: str) -> None:
+def test_positions_of_iterators(remote: Remote, streams: Any, arn: str) -> None:
     at = numbers(remote)[4]
     between = str(int(at) + 1) if str(int(at) + 1) != numbers(remote)[5] else at
     assert read(streams, iterator(streams, arn))[0] == [f"m{number}" for number in range(10)]
@@ -67,11 +67,11 @@ def test_where_iterators_lead(remote: Remote, streams: Any, arn: str) -> None:
 def test_at_timestamp_and_a_service_that_refuses_it(remote: Remote, streams: Any, arn: str) -> None:
     remote.append({1: items(2)}, created=1_800_000_000)
     remote.append({1: items(2, 2)}, created=1_800_000_060)
-    moment = datetime.fromtimestamp(1_800_000_001, UTC)
-    assert read(streams, iterator(streams, arn, 1, "AT_TIMESTAMP", Timestamp=moment))[0] == ["m2", "m3"]
+    at = datetime.fromtimestamp(1_800_000_001, UTC)
+    assert read(streams, iterator(streams, arn, 1, "AT_TIMESTAMP", Timestamp=at))[0] == ["m2", "m3"]
     remote.set_options(at_timestamp=False)
     with refused("ValidationException"):
-        iterator(streams, arn, 1, "AT_TIMESTAMP", Timestamp=moment)
+        iterator(streams, arn, 1, "AT_TIMESTAMP", Timestamp=at)
 
 
 def test_pages_are_bounded_in_records_and_bytes(remote: Remote, streams: Any, arn: str) -> None:
@@ -113,15 +113,15 @@ def test_iterators_expire(remote: Remote, streams: Any, arn: str) -> None:
 
 def test_trimmed_records(remote: Remote, streams: Any, arn: str) -> None:
     start = iterator(streams, arn)
-    told = numbers(remote)
+    known = numbers(remote)
     assert remote.trim(0, 4) == 4
     with refused("TrimmedDataAccessException"):
         streams.get_records(ShardIterator=start)
     for kind in ("AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER"):
         with refused("TrimmedDataAccessException"):
-            iterator(streams, arn, kind=kind, SequenceNumber=told[3])
+            iterator(streams, arn, kind=kind, SequenceNumber=known[3])
     assert read(streams, iterator(streams, arn))[0][0] == "m4"
-    assert read(streams, iterator(streams, arn, kind="AT_SEQUENCE_NUMBER", SequenceNumber=told[4]))[0][0] == "m4"
+    assert read(streams, iterator(streams, arn, kind="AT_SEQUENCE_NUMBER", SequenceNumber=known[4]))[0][0] == "m4"
     assert remote.trim(0) == 6
     assert read(streams, iterator(streams, arn))[0] == []
     remote.append({1: items(9)})
@@ -132,7 +132,7 @@ def test_trimmed_records(remote: Remote, streams: Any, arn: str) -> None:
     assert read(streams, iterator(streams, arn, 1))[0][0] == f"m{lost}"
 
 
-def test_what_is_not_there(remote: Remote, streams: Any, arn: str) -> None:
+def test_missing_streams_and_shards_are_refused(remote: Remote, streams: Any, arn: str) -> None:
     start = iterator(streams, arn)
     with refused("ResourceNotFoundException"):
         iterator(streams, arn, 99)
@@ -163,12 +163,12 @@ def test_empty_and_short_pages(remote: Remote, streams: Any, arn: str) -> None:
     assert remote.counts().faults["GetRecords/empty"] == 3
 
 
-def test_every_answer_has_a_date_and_reads_are_noted(remote: Remote, streams: Any, arn: str) -> None:
+def test_every_reply_has_a_date_and_reads_are_counted(remote: Remote, streams: Any, arn: str) -> None:
     start = iterator(streams, arn)
-    answers = [streams.get_records(ShardIterator=start), streams.describe_stream(StreamArn=arn)]
-    for answer in answers:
-        told = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
-        assert abs((datetime.now(UTC) - told).total_seconds()) < 5
+    replies = [streams.get_records(ShardIterator=start), streams.describe_stream(StreamArn=arn)]
+    for reply in replies:
+        date = parsedate_to_datetime(reply["ResponseMetadata"]["HTTPHeaders"]["date"])
+        assert abs((datetime.now(UTC) - date).total_seconds()) < 5
     (delivery,) = remote.deliveries()
     assert (delivery.shard_id, delivery.records) == (shard_id(0), 10)
     assert [delivery.first, delivery.last] == [numbers(remote)[0], numbers(remote)[9]]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.streams_server import Remote, StreamsServer, build_shards
-from tests.streams_server.asking import items, refused
+from tests.streams_server.client import items, refused
 
 SPECIFICATION = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
 
@@ -36,7 +36,7 @@ def game(match: str, score: str = "1", number: str = "1") -> dict[str, Any]:
 
 
 def events(remote: Remote) -> list[tuple[str, str | None]]:
-    """Of all shards: what happened, and the new score."""
+    """The event and the new score of each record of all shards."""
     return [
         (record["eventName"], record["dynamodb"].get("NewImage", {}).get("score", {}).get("N"))
         for records in remote.records().values()
@@ -44,7 +44,7 @@ def events(remote: Remote) -> list[tuple[str, str | None]]:
     ]
 
 
-def test_the_table_tells_of_our_stream(remote: Remote, tables: Any, source: str) -> None:
+def test_the_table_shows_the_servers_stream(remote: Remote, tables: Any, source: str) -> None:
     description = tables.describe_table(TableName=source)["Table"]
     assert [description["LatestStreamArn"]] == remote.streams()
     assert description["StreamSpecification"] == SPECIFICATION
@@ -78,7 +78,7 @@ def test_writes_become_records(remote: Remote, tables: Any, source: str) -> None
     assert len(events(remote)) == 5
 
 
-def test_a_key_stays_in_its_line_of_shards(remote: Remote, tables: Any, source: str) -> None:
+def test_a_key_stays_in_its_lineage(remote: Remote, tables: Any, source: str) -> None:
     for round_number in range(1, 5):
         puts = [{"PutRequest": {"Item": game(f"m{match}", number=str(round_number))}} for match in range(24)]
         tables.batch_write_item(RequestItems={source: puts})
@@ -107,7 +107,7 @@ def test_a_stream_of_a_table_that_the_engine_knows(remote: Remote, tables: Any, 
     assert record["dynamodb"]["Keys"] == {"leaseKey": {"S": "a"}}
 
 
-def test_as_a_process_of_its_own(ministack_url: str) -> None:
+def test_the_server_as_a_process_of_its_own(ministack_url: str) -> None:
     with StreamsServer(ministack_url) as server:
         arn = server.remote.create_stream("games", build_shards(3), {2: items(5)}, keys=["matchId"])
         assert server.remote.streams() == [arn]

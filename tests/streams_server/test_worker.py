@@ -1,13 +1,13 @@
-"""A real worker process over the server: a small tree that splits while it is read."""
+"""A real worker process on the server: a small tree that splits while it is read."""
 
 from dataclasses import replace
 
 import pytest
 
-from tests.engines import TableEngine
-from tests.processes import Game, until
 from tests.streams_server import StreamsServer, assert_one_committer, shard_id
-from tests.streams_server.drain import undrained
+from tests.streams_server.remote import undrained
+from tests.support.engines import TableEngine
+from tests.support.processes import Game, until
 
 
 @pytest.mark.timeout(90)
@@ -27,7 +27,7 @@ def test_a_splitting_tree_is_counted_exactly(engine: TableEngine) -> None:
         remote.split(5)
         game.play(200, 60, poison=0.02)
 
-        until(lambda: not undrained(remote.shards(), game.rows("lease"), arn), "all is drained", 40)
+        until(lambda: not undrained(remote.shards(), game.rows("lease"), arn), "everything is drained", 40)
         assert worker.terminate().code == 0
         assert [shard.parent for shard in remote.shards()] == [
             None if parent is None else shard_id(parent) for parent in (None, 0, 0, 1, 1, 2, 5, 5)

@@ -1,65 +1,89 @@
-"""What `init --adopt` finds to amend, and does."""
+"""What `init --adopt` finds to change, and changes."""
 
 from dataclasses import replace
 
 import pytest
 
 from consumer.domain.errors import UnsafeRefused
-from consumer.domain.leases import Amendment, Birth, Pin
+from consumer.domain.leases import BindingChange, StreamStart, TableBinding, TableNames
 from consumer.operations import adopt
-from tests.builders import ARN
-from tests.fakes import FakeTables
-from tests.fakes.overseers import FakeBirths
+from tests.support.builders import ARN
+from tests.support.fakes import FakeTables
+from tests.support.fakes.operators import FakeTableBindings
 
-TABLES = ("consumer-leases", "Leaderboards")
+TABLES = TableNames()
 OLDER = ARN.replace("2026-01-01", "2025-12-31")
-RIGHT = Birth(ARN, *TABLES)
+RIGHT = TableBinding(ARN, *TABLES[:2])
 ELSEWHERE = replace(RIGHT, leaderboard_table="another")
-PIN = Pin(ARN, None, (), complete=True)
+STREAM_START = StreamStart(ARN, None, (), complete=True)
 
 
 @pytest.mark.parametrize(
-    ("births", "pins", "found", "told"),
+    ("bindings", "stream_starts", "changes", "sentence"),
     [
         ([], [], [], ""),
-        ([RIGHT], [PIN], [], ""),
-        ([RIGHT], [], [Amendment(ARN, RIGHT, None, pinned=False)], "up to 24 hours of games, is counted a second"),
-        ([ELSEWHERE], [], [Amendment(ARN, ELSEWHERE, None, pinned=False)], "counted a second time"),
-        ([ELSEWHERE], [PIN], [Amendment(ARN, ELSEWHERE, RIGHT, pinned=True)], "goes on where it stands"),
-        ([], [PIN], [Amendment(ARN, None, RIGHT, pinned=True)], "nothing is counted twice"),
+        ([RIGHT], [STREAM_START], [], ""),
+        (
+            [RIGHT],
+            [],
+            [BindingChange(ARN, RIGHT, None, has_stream_start=False)],
+            "up to 24 hours of games, is counted a second",
+        ),
+        ([ELSEWHERE], [], [BindingChange(ARN, ELSEWHERE, None, has_stream_start=False)], "counted a second time"),
+        (
+            [ELSEWHERE],
+            [STREAM_START],
+            [BindingChange(ARN, ELSEWHERE, RIGHT, has_stream_start=True)],
+            "goes on from its checkpoints",
+        ),
+        ([], [STREAM_START], [BindingChange(ARN, None, RIGHT, has_stream_start=True)], "nothing is counted twice"),
         (
             [replace(RIGHT, stream_arn=OLDER), RIGHT],
-            [PIN],
-            [Amendment(OLDER, replace(RIGHT, stream_arn=OLDER), None, pinned=False)],
+            [STREAM_START],
+            [BindingChange(OLDER, replace(RIGHT, stream_arn=OLDER), None, has_stream_start=False)],
             "CONSUMER_START_POSITION=LATEST",
         ),
     ],
-    ids=["new", "right", "ledger lost", "another's", "leaderboard changed", "quarantine lost", "an older stream's"],
+    ids=[
+        "new",
+        "right",
+        "lease table lost",
+        "another's",
+        "leaderboard changed",
+        "quarantine lost",
+        "an older stream's",
+    ],
 )
-def test_what_is_amended(births: list[Birth], pins: list[Pin], found: list[Amendment], told: str) -> None:
-    planned = adopt.amendments(births, pins, TABLES)
-    assert planned == found
-    assert told in " ".join(adopt.sentence(each, TABLES) for each in planned)
+def test_changes(
+    bindings: list[TableBinding], stream_starts: list[StreamStart], changes: list[BindingChange], sentence: str
+) -> None:
+    assert adopt.binding_changes(bindings, stream_starts, TABLES) == changes
+    assert sentence in " ".join(adopt.sentence(change, TABLES) for change in changes)
 
 
-def test_each_is_done_and_audited_and_nothing_is_left() -> None:
+def test_each_change_is_made_and_audited_and_none_is_left() -> None:
     tables = FakeTables()
-    tables.births = {ARN: ELSEWHERE, OLDER: replace(RIGHT, stream_arn=OLDER)}
-    tables.pins = {ARN: PIN}
-    births = FakeBirths(tables)
-    adopt.carry_out(births, adopt.amendments(births.births(), [PIN], TABLES), "foo@host", 5.0)
-    assert tables.births == {ARN: RIGHT}
-    assert [(trace.target, trace.detail["birth"]) for trace in births.trail] == [(OLDER, "removed"), (ARN, "written")]
-    assert births.trail[1].detail["leaderboardTable"] == "another"
-    assert adopt.amendments(births.births(), [PIN], TABLES) == []
+    tables.bindings = {ARN: ELSEWHERE, OLDER: replace(RIGHT, stream_arn=OLDER)}
+    tables.stream_starts = {ARN: STREAM_START}
+    bindings = FakeTableBindings(tables)
+    adopt.carry_out(
+        bindings, adopt.binding_changes(list(tables.bindings.values()), [STREAM_START], TABLES), "foo@host", 5.0
+    )
+    assert tables.bindings == {ARN: RIGHT}
+    assert [(entry.target, entry.detail["birth"]) for entry in bindings.trail] == [
+        (OLDER, "removed"),
+        (ARN, "written"),
+    ]
+    assert bindings.trail[1].detail["leaderboardTable"] == "another"
+    assert adopt.binding_changes(list(tables.bindings.values()), [STREAM_START], TABLES) == []
 
 
-def test_a_worker_that_began_meanwhile_is_not_orphaned() -> None:
+def test_a_worker_that_started_meanwhile_keeps_its_binding() -> None:
     tables = FakeTables()
-    tables.births = {ARN: RIGHT}
-    births = FakeBirths(tables)
-    planned = adopt.amendments(births.births(), [], TABLES)
-    tables.pins = {ARN: PIN}
-    with pytest.raises(UnsafeRefused, match="somebody was faster"):
-        adopt.carry_out(births, planned, "foo@host", 5.0)
-    assert tables.births == {ARN: RIGHT}
+    tables.bindings = {ARN: RIGHT}
+    bindings = FakeTableBindings(tables)
+    planned = adopt.binding_changes(list(tables.bindings.values()), [], TABLES)
+    tables.stream_starts = {ARN: STREAM_START}
+    with pytest.raises(UnsafeRefused, match="changed concurrently"):
+        adopt.carry_out(bindings, planned, "foo@host", 5.0)
+    assert tables.bindings == {ARN: RIGHT}

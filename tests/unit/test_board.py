@@ -4,30 +4,31 @@ from typing import Any
 
 import pytest
 
-from consumer.aws.board import DynamoBoard
-from consumer.domain.board import BoardRow
-from consumer.domain.errors import Trouble, TroubleKind
+from consumer.aws.operator_reads import DynamoBoard
+from consumer.domain.errors import CallFailed, FailureKind
+from consumer.domain.leases import TableNames
+from consumer.domain.operator_ports import BoardRow
 
 ROW = {"playerId": {"S": "anna"}, "gamesPlayed": {"N": "2"}, "totalScore": {"N": "-0.5"}}
 
 
 class Client:
-    """Answers scans with `answers`, in order."""
+    """Replies to scans with `replies`, in order."""
 
-    def __init__(self, *answers: dict[str, Any]) -> None:
-        self.answers = list(answers)
+    def __init__(self, *replies: dict[str, Any]) -> None:
+        self.replies = list(replies)
         self.starts: list[Any] = []
 
     def scan(self, **request: Any) -> dict[str, Any]:
         self.starts.append(request.get("ExclusiveStartKey"))
-        return self.answers.pop(0)
+        return self.replies.pop(0)
 
     def describe_table(self, TableName: str) -> dict[str, Any]:  # noqa: N803 - the SDK's name
         return {"Table": {"ItemCount": 7, "TableName": TableName}}
 
 
 def board(client: Client) -> DynamoBoard:
-    return DynamoBoard(client, "Leaderboards", Event())
+    return DynamoBoard(client, TableNames(), Event())
 
 
 def test_pages_are_followed_even_when_one_is_empty() -> None:
@@ -45,10 +46,10 @@ def test_pages_are_followed_even_when_one_is_empty() -> None:
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "reply",
     [{}, {"Items": [{}]}, {"Items": [{"playerId": {"N": "1"}}]}, {"Items": [ROW | {"totalScore": {"N": "many"}}]}],
 )
-def test_an_answer_of_another_shape_is_trouble(answer: dict[str, Any]) -> None:
-    with pytest.raises(Trouble) as raised:
-        list(board(Client(answer)).rows())
-    assert raised.value.kind is TroubleKind.MALFORMED
+def test_a_reply_of_another_shape_is_a_failed_call(reply: dict[str, Any]) -> None:
+    with pytest.raises(CallFailed) as raised:
+        list(board(Client(reply)).rows())
+    assert raised.value.kind is FailureKind.MALFORMED

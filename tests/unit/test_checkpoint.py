@@ -1,4 +1,4 @@
-"""What `checkpoint set` would do, and when it does not."""
+"""What `checkpoint set` does, and when it refuses."""
 
 from dataclasses import replace
 
@@ -6,41 +6,43 @@ import pytest
 
 from consumer.domain.breaker import Circuit
 from consumer.domain.errors import NotFound, UnsafeRefused, UsageFault
-from consumer.domain.leases import Members, Pin, Vouch
+from consumer.domain.leases import StreamStart
 from consumer.domain.lineage import RETENTION_SECONDS
-from consumer.domain.outcomes import Ledger
+from consumer.domain.membership import HeartbeatReport, Members
 from consumer.domain.position import SHARD_END, TRIM_HORIZON
+from consumer.domain.replies import Ledger
 from consumer.operations import checkpoint
-from consumer.operations.liveness import is_alive
-from tests.builders import ARN, CREATED, ME, OTHER, finished, row, sequence_number, shard
-from tests.fakes import FakeTables
-from tests.fakes.overseers import FakePlacements
+from consumer.operations.checkpoint import is_alive
+from consumer.operations.shards import find_row
+from tests.support.builders import ARN, CREATED, ME, OTHER, finished, row, sequence_number, shard
+from tests.support.fakes import FakeTables
+from tests.support.fakes.operators import FakeLeaseAdmin
 
 AT = sequence_number(5)
 NOW = 1_769_900_000.0
-PIN = Pin(ARN, None, ("shard-0",), complete=True)
+STREAM_START = StreamStart(ARN, None, ("shard-0",), complete=True)
 
 
-def ledger(*rows: object, pin: Pin = PIN) -> Ledger:
-    return Ledger(rows, (pin,))  # type: ignore[arg-type]
+def ledger(*rows: object, stream_start: StreamStart = STREAM_START) -> Ledger:
+    return Ledger(rows, (stream_start,))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("position", ["", "latest", "12x", "-1", "1" * 41, "trim_horizon", "١٢"])
-def test_what_is_no_position(position: str) -> None:
+def test_texts_that_are_not_positions(position: str) -> None:
     with pytest.raises(UsageFault, match="TRIM_HORIZON, a sequence number or SHARD_END"):
         checkpoint.plan(ledger(row()), "shard-0", position, NOW)
 
 
-def test_a_shard_that_nobody_knows() -> None:
+def test_an_unknown_shard() -> None:
     with pytest.raises(NotFound, match="shard-0"):
         checkpoint.plan(ledger(row()), "shard-9", AT, NOW)
     with pytest.raises(NotFound, match="shard-0"):
-        checkpoint.find_row(ledger(row()), "shrad-0")
+        find_row(ledger(row()), "shrad-0")
 
 
 def test_a_row_that_is_missing_cannot_be_shown() -> None:
     with pytest.raises(NotFound, match="consumer checkpoint set"):
-        checkpoint.find_row(ledger(), "shard-0")
+        find_row(ledger(), "shard-0")
 
 
 def test_an_existing_row_moves_without_owner_above_all_epochs_with_a_closed_circuit() -> None:
@@ -56,7 +58,7 @@ def test_an_existing_row_moves_without_owner_above_all_epochs_with_a_closed_circ
 
 
 @pytest.mark.parametrize(
-    ("position", "told", "created"),
+    ("position", "sentence", "created"),
     [
         (sequence_number(4), "counted a second time", NOW - RETENTION_SECONDS),
         (TRIM_HORIZON, "counted a second time", NOW - RETENTION_SECONDS),
@@ -64,10 +66,10 @@ def test_an_existing_row_moves_without_owner_above_all_epochs_with_a_closed_circ
         (AT, "does not move", CREATED),
     ],
 )
-def test_what_a_person_is_told(position: str, told: str, created: float) -> None:
-    """Going back, nobody knows since when something is not committed."""
+def test_the_operator_reads_what_will_happen(position: str, sentence: str, created: float) -> None:
+    """After a step back it is not known since when records are not committed."""
     planned = checkpoint.plan(ledger(row(checkpoint=AT, created=CREATED)), "shard-0", position, NOW)
-    assert told in " ".join(planned.sentences)
+    assert sentence in " ".join(planned.sentences)
     assert planned.after.created == created
 
 
@@ -92,34 +94,34 @@ def test_a_missing_row_whose_children_have_begun_can_be_set_to_its_end() -> None
     [
         (ledger(row()), SHARD_END, "SHARD_END"),
         (ledger(), SHARD_END, "SHARD_END"),
-        (ledger(finished(0, 1), row(1)), AT, "its children have begun"),
-        (ledger(pin=replace(PIN, complete=False)), AT, "no row yet"),
+        (ledger(finished(0, 1), row(1)), AT, "its children are read"),
+        (ledger(stream_start=replace(STREAM_START, complete=False)), AT, "no row yet"),
     ],
 )
-def test_what_would_break_the_lineage(known: Ledger, position: str, why: str) -> None:
+def test_positions_that_would_break_the_lineage(known: Ledger, position: str, why: str) -> None:
     with pytest.raises(UnsafeRefused, match=why):
         checkpoint.plan(known, "shard-0", position, NOW)
 
 
-def test_a_row_is_not_made_in_a_table_that_does_not_know_the_stream() -> None:
+def test_a_row_is_not_written_in_a_table_that_does_not_know_the_stream() -> None:
     with pytest.raises(UnsafeRefused, match="consumer init --adopt"):
         checkpoint.plan(Ledger((finished(0, 1),), ()), "shard-1", AT, NOW)
 
 
-class Beats:
-    """Looks at `members` in which a worker beats, or does not; waits are counted, not waited."""
+class Heartbeats:
+    """Reads of the members in which a worker has these numbers (None: it is no member). Waits are only recorded."""
 
-    def __init__(self, *beats: int | None) -> None:
-        self.beats = list(beats)
+    def __init__(self, *numbers: int | None) -> None:
+        self.numbers = list(numbers)
         self.waited: list[float] = []
 
-    def look(self) -> Members:
-        beat = self.beats.pop(0) if len(self.beats) > 1 else self.beats[0]
-        return Members(0, {} if beat is None else {ME: Vouch(beat)})
+    def read_members(self) -> Members:
+        number = self.numbers.pop(0) if len(self.numbers) > 1 else self.numbers[0]
+        return Members(0, {} if number is None else {ME: HeartbeatReport(number)})
 
 
 @pytest.mark.parametrize(
-    ("beats", "alive", "waits"),
+    ("numbers", "alive", "waits"),
     [
         ((None,), False, 0),
         ((7, 8), True, 1),
@@ -128,56 +130,52 @@ class Beats:
         ((7, None), False, 1),
         ((7, 3), True, 1),
     ],
-    ids=["no member", "beats", "slow", "dead", "left", "came back"],
+    ids=["no member", "alive", "slow", "dead", "left", "came back"],
 )
-def test_a_beat_that_grows_is_alive(beats: tuple[int | None, ...], alive: bool, waits: int) -> None:
-    told = Beats(*beats)
-    assert is_alive(ME, told.look, 5, told.waited.append) is alive
-    assert len(told.waited) == waits
-    assert all(seconds > 5 / 4 for seconds in told.waited)
+def test_a_worker_whose_number_changes_is_alive(numbers: tuple[int | None, ...], alive: bool, waits: int) -> None:
+    heartbeats = Heartbeats(*numbers)
+    assert is_alive(ME, heartbeats.read_members, 5, heartbeats.waited.append) is alive
+    assert len(heartbeats.waited) == waits
+    assert all(seconds > 5 / 4 for seconds in heartbeats.waited)
     if waits == 4:
-        assert sum(told.waited) > 5, "a TTL"
+        assert sum(heartbeats.waited) > 5, "a TTL"
 
 
-def desk(*beats: int) -> tuple[FakeTables, FakePlacements]:
+def service(*numbers: int) -> tuple[FakeTables, FakeLeaseAdmin]:
     tables = FakeTables()
-    tables.pins[ARN] = PIN
+    tables.stream_starts[ARN] = STREAM_START
     tables.rows[shard()] = row(owner=ME, checkpoint=AT, created=CREATED)
-    placements = FakePlacements(tables, lambda: NOW)
-    left = list(beats)
-
-    def look() -> tuple[Members, float]:
-        return Members(0, {ME: Vouch(left.pop(0) if len(left) > 1 else left[0])} if left else {}), NOW
-
-    placements.look = look  # type: ignore[method-assign]
-    return tables, placements
+    lease_admin = FakeLeaseAdmin(tables, lambda: NOW)
+    heartbeats = Heartbeats(*numbers or (None,))
+    lease_admin.read_members = lambda: (heartbeats.read_members(), NOW)  # type: ignore[method-assign]
+    return tables, lease_admin
 
 
-def test_a_living_owner_is_not_robbed() -> None:
-    tables, placements = desk(1, 2)
+def test_a_living_owner_keeps_its_shard() -> None:
+    tables, lease_admin = service(1, 2)
     planned = checkpoint.plan(tables.load(), "shard-0", AT, NOW)
     with pytest.raises(UnsafeRefused, match=f"worker {ME} is alive"):
-        checkpoint.refuse_alive(planned, placements, 5, lambda _: None)
+        checkpoint.refuse_alive(planned, lease_admin, 5, lambda _: None)
 
 
-def test_a_dead_owners_row_is_placed_and_audited() -> None:
-    tables, placements = desk(1)
+def test_a_dead_owners_row_is_changed_and_audited() -> None:
+    tables, lease_admin = service(1)
     planned = checkpoint.plan(tables.load(), "shard-0", sequence_number(3), NOW)
-    checkpoint.refuse_alive(planned, placements, 5, lambda _: None)
-    checkpoint.carry_out(planned, placements, "foo@host", NOW)
+    checkpoint.refuse_alive(planned, lease_admin, 5, lambda _: None)
+    checkpoint.carry_out(planned, lease_admin, "foo@host", NOW)
     assert tables.rows[shard()] == planned.after
-    (trace,) = placements.trail
-    assert (trace.who, trace.act, trace.target) == ("foo@host", "checkpoint set", str(shard()))
-    assert trace.detail == {"from": AT, "to": sequence_number(3), "leaseEpoch": str(int(NOW))}
-    checkpoint.carry_out(planned, placements, "foo@host", NOW)  # its answer was lost: it is there already
-    assert len(placements.trail) == 1
+    (audit_entry,) = lease_admin.trail
+    assert (audit_entry.who, audit_entry.action, audit_entry.target) == ("foo@host", "checkpoint set", str(shard()))
+    assert audit_entry.detail == {"from": AT, "to": sequence_number(3), "leaseEpoch": str(int(NOW))}
+    checkpoint.carry_out(planned, lease_admin, "foo@host", NOW)  # its reply was lost: the row is there already
+    assert len(lease_admin.trail) == 1
 
 
-def test_somebody_who_was_faster_is_not_overwritten() -> None:
-    tables, placements = desk()
+def test_a_concurrent_change_is_not_overwritten() -> None:
+    tables, lease_admin = service()
     planned = checkpoint.plan(tables.load(), "shard-0", sequence_number(3), NOW)
     tables.rows[shard()] = claimed = replace(tables.rows[shard()], owner=OTHER, epoch=8)
-    with pytest.raises(UnsafeRefused, match="somebody was faster"):
-        checkpoint.carry_out(planned, placements, "foo@host", NOW)
+    with pytest.raises(UnsafeRefused, match="changed concurrently"):
+        checkpoint.carry_out(planned, lease_admin, "foo@host", NOW)
     assert tables.rows[shard()] == claimed
-    assert placements.trail == []
+    assert lease_admin.trail == []

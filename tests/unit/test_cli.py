@@ -1,3 +1,5 @@
+"""The command line: settings, exit codes, errors and help."""
+
 import io
 import json
 import logging
@@ -32,15 +34,15 @@ def _plain(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
-class House:
-    """Stands in for the bootstrap: remembers the settings it was given and does what it is told."""
+class FakeWiring:
+    """Stands in for consumer.wiring: remembers the settings it was given, and returns or raises `result`."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.settings: list[Settings] = []
         self.result: Any = 0
         module = SimpleNamespace(run=self.take, init=self.take)
-        for room in ("worker", "tables"):
-            monkeypatch.setitem(sys.modules, f"consumer.bootstrap.{room}", module)
+        for name in ("worker", "operators"):
+            monkeypatch.setitem(sys.modules, f"consumer.wiring.{name}", module)
         monkeypatch.setattr("consumer.telemetry.logs.configure", lambda *_: None)
 
     def take(self, settings: Settings) -> Any:
@@ -51,36 +53,38 @@ class House:
 
 
 @pytest.fixture
-def house(monkeypatch: pytest.MonkeyPatch) -> House:
-    return House(monkeypatch)
+def wiring(monkeypatch: pytest.MonkeyPatch) -> FakeWiring:
+    return FakeWiring(monkeypatch)
 
 
-def test_run_is_given_the_settings_and_ends_with_its_exit_code(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_is_given_the_settings_and_ends_with_its_exit_code(
+    wiring: FakeWiring, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("CONSUMER_HTTP_PORT", "1000")
     monkeypatch.setenv("CONSUMER_POOL_SIZE", "2")
-    house.result = 7
+    wiring.result = 7
     assert end("run", "--source-table", "GameEvents", "--pool-size", "3") == 7
-    (settings,) = house.settings
+    (settings,) = wiring.settings
     assert (settings.source_table, settings.http_port, settings.pool_size) == ("GameEvents", 1000, 3)
 
 
-def test_init_prints_a_line_a_table(house: House, capsys: pytest.CaptureFixture[str]) -> None:
-    house.result = [
+def test_init_prints_one_line_per_table(wiring: FakeWiring, capsys: pytest.CaptureFixture[str]) -> None:
+    wiring.result = [
         SimpleNamespace(name="Leaderboards", created=False, note=None),
         SimpleNamespace(name="consumer-leases", created=True, note="no point-in-time recovery here"),
     ]
     assert end("init") == 0
-    told = capsys.readouterr()
-    assert told.out.splitlines() == [
+    printed = capsys.readouterr()
+    assert printed.out.splitlines() == [
         "exists   Leaderboards",
         "created  consumer-leases  (no point-in-time recovery here)",
     ]
-    assert told.err == ""
+    assert printed.err == ""
 
 
-def test_init_asks_for_no_stream(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_init_asks_for_no_stream(wiring: FakeWiring, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONSUMER_STREAM_ARN", "nonsense")
-    house.result = []
+    wiring.result = []
     assert end("init") == 0
 
 
@@ -97,28 +101,28 @@ def test_demo_passes_its_flags_on(monkeypatch: pytest.MonkeyPatch) -> None:
     assert games == [{"games": 20_000, "players": 500}, {"games": 10, "players": 3}]
 
 
-def test_wrong_settings_are_told_together(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_wrong_settings_are_reported_together(wiring: FakeWiring, capsys: pytest.CaptureFixture[str]) -> None:
     assert end("run", "--http-port", "x", "--log-level", "LOUD") == 2
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert [line.split(" ")[0] for line in told.err.splitlines()] == [
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert [line.split(" ")[0] for line in printed.err.splitlines()] == [
         "CONSUMER_HTTP_PORT",
         "CONSUMER_LOG_LEVEL",
         "CONSUMER_SOURCE_TABLE",
     ]
-    assert house.settings == []
+    assert wiring.settings == []
 
 
-def test_an_error_for_a_person_ends_with_its_sentence_and_code(
-    house: House, capsys: pytest.CaptureFixture[str]
+def test_an_expected_error_ends_with_its_sentence_and_exit_code(
+    wiring: FakeWiring, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    house.result = UnsafeRefused("the lease table is empty")
+    wiring.result = UnsafeRefused("the lease table is empty")
     assert end("run", "--source-table", "GameEvents") == 4
     assert capsys.readouterr() == ("", "the lease table is empty\n")
 
 
-def test_ctrl_c(house: House) -> None:
-    house.result = KeyboardInterrupt()
+def test_ctrl_c(wiring: FakeWiring) -> None:
+    wiring.result = KeyboardInterrupt()
     assert end("run", "--source-table", "GameEvents") == 130
 
 
@@ -131,28 +135,32 @@ def test_ctrl_c_before_the_command_begins(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize(("level", "lines"), [("INFO", 1), ("DEBUG", None)])
-def test_the_unexpected_is_one_line_and_a_traceback_only_at_debug(
-    house: House, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, level: str, lines: int | None
+def test_an_unexpected_error_is_one_line_and_a_traceback_only_at_debug(
+    wiring: FakeWiring,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    level: str,
+    lines: int | None,
 ) -> None:
     structlog.reset_defaults()
     monkeypatch.setenv("CONSUMER_LOG_LEVEL", level)
-    house.result = LookupError("nobody thought of this")
+    wiring.result = LookupError("a defect")
     assert end("run", "--source-table", "GameEvents") == 1
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert told.err.splitlines()[0] == "consumer: unexpected LookupError: nobody thought of this"
-    assert ("Traceback" in told.err) is (lines is None)
-    assert lines is None or len(told.err.splitlines()) == lines
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.splitlines()[0] == "consumer: unexpected LookupError: a defect"
+    assert ("Traceback" in printed.err) is (lines is None)
+    assert lines is None or len(printed.err.splitlines()) == lines
 
 
 @pytest.mark.parametrize(("level", "count"), [("INFO", 1), ("DEBUG", 2)])
-def test_the_unexpected_goes_to_the_log_once_there_is_one(
-    house: House, monkeypatch: pytest.MonkeyPatch, level: str, count: int
+def test_an_unexpected_error_goes_to_the_log_once_there_is_one(
+    wiring: FakeWiring, monkeypatch: pytest.MonkeyPatch, level: str, count: int
 ) -> None:
     stream = io.StringIO()
     monkeypatch.setattr(logging.getLogger(), "handlers", [])
     monkeypatch.setattr("consumer.telemetry.logs.configure", partial(configure, stream=stream))
-    house.result = LookupError("nobody thought of this")
+    wiring.result = LookupError("a defect")
     try:
         assert end("run", "--source-table", "GameEvents", "--log-level", level, "--log-format", "json") == 1
     finally:
@@ -160,16 +168,16 @@ def test_the_unexpected_goes_to_the_log_once_there_is_one(
         logging.captureWarnings(False)
     events = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert [event["event"] for event in events] == ["consumer.unexpected", "consumer.traceback"][:count]
-    assert events[0]["error"] == "nobody thought of this"
+    assert events[0]["error"] == "a defect"
     assert ["Traceback" in event.get("exception", "") for event in events] == [False, True][:count]
 
 
 @pytest.mark.parametrize("arguments", [["--frob"], ["frob"], ["run", "--frob"], []])
 def test_usage_errors(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert end(*arguments) == 2
-    told = capsys.readouterr()
-    assert "Traceback" not in told.err + told.out
-    assert "Usage: consumer" in told.err + told.out
+    printed = capsys.readouterr()
+    assert "Traceback" not in printed.err + printed.out
+    assert "Usage: consumer" in printed.err + printed.out
 
 
 def test_a_flag_without_its_value(capsys: pytest.CaptureFixture[str]) -> None:
@@ -203,7 +211,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["run"]])
-def test_what_does_no_work_imports_nothing_heavy(arguments: list[str]) -> None:
+def test_what_does_no_work_imports_no_heavy_library(arguments: list[str]) -> None:
     """`python -m consumer`, for real: what it imported is on its stderr."""
     ended = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "consumer", *arguments], capture_output=True, text=True, check=False

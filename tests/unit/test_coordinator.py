@@ -1,231 +1,239 @@
+"""The coordinator: when it reads members and the ledger, and what it makes of them."""
+
 import pytest
 
-from consumer.domain.errors import Trouble, TroubleKind, UnsafeRefused
-from consumer.domain.leases import Birth, Origin, Pin, Shard
-from consumer.domain.outcomes import Done, Ledger
+from consumer.domain.errors import CallFailed, FailureKind, UnsafeRefused
+from consumer.domain.leases import Origin, Shard, StreamStart, TableBinding, TableNames
 from consumer.domain.position import SHARD_END, TRIM_HORIZON
+from consumer.domain.replies import Done, Ledger
 from consumer.worker import events
-from consumer.worker.calls import Beat, Bury, Claim, FindOrigin, ListShards, Load, Look, PinStream
+from consumer.worker.calls import (
+    Claim,
+    EvictMember,
+    ListShards,
+    Load,
+    ReadMembers,
+    ReadOrigin,
+    RecordStreamStart,
+    SendHeartbeat,
+)
 from consumer.worker.coordinator import LOAD_INTERVAL_SECONDS
-from consumer.worker.pinning import Pinning
-from tests.builders import ARN, ME, OTHER, build_shards, lease, row, shard
-from tests.talks import TTL, Council, kinds, members
+from consumer.worker.stream_start import StreamStarter
+from tests.support.builders import ARN, ME, OTHER, build_shards, lease, row, shard
+from tests.support.drivers import NO_ANSWER, TTL, CoordinatorDriver, kinds, members
 
-NO_ANSWER = Trouble(TroubleKind.NETWORK, "no answer")
-TABLES = ("consumer-leases", "Leaderboards")
-
-
-def claims(council: Council) -> list[int]:
-    return sorted(int(call.row.shard.shard_id[-1]) for call in council.look() if isinstance(call, Claim))
+TABLES = TableNames()
 
 
 def test_it_joins_before_anything_else() -> None:
-    council = Council()
-    assert kinds(council.look()) == ["Beat"]
-    beat = council.call(Beat)
-    assert (beat.owner, beat.vouch.beat, beat.joining, beat.bump) == (ME, 1, True, True)
-    assert not council.look()
-    assert council.tell(beat, Done()) == [events.Joined(ME)]
-    assert sorted(kinds(council.look())) == ["Load", "Look"]
+    driver = CoordinatorDriver()
+    assert kinds(driver.start_due()) == ["SendHeartbeat"]
+    call = driver.call(SendHeartbeat)
+    assert (call.owner, call.report.number, call.joining, call.bump) == (ME, 1, True, True)
+    assert not driver.start_due()
+    assert driver.deliver(call, Done()) == [events.Joined(ME)]
+    assert sorted(kinds(driver.start_due())) == ["Load", "ReadMembers"]
 
 
-def test_a_stream_is_pinned_before_the_ledger_is_read() -> None:
-    council = Council(pinning=Pinning(ARN, TRIM_HORIZON, 1, TABLES))
-    assert kinds(council.look()) == ["FindOrigin"]
-    council.answer(FindOrigin, Origin(None, None))
-    assert kinds(council.look()) == ["Beat"]
-    council.join()
-    assert kinds(council.answer(ListShards, Trouble(TroubleKind.THROTTLED, "busy"))) == ["RetryScheduled"]
-    assert not council.asks(ListShards)
-    council.now += 1
-    council.answer(ListShards, build_shards(0, {}))
-    assert kinds(council.answer(PinStream, Done())) == ["StreamPinned"]
-    assert not council.asks(Load)
+def test_a_stream_is_started_before_the_ledger_is_read() -> None:
+    driver = CoordinatorDriver(starter=StreamStarter(ARN, TRIM_HORIZON, 1, TABLES))
+    assert kinds(driver.start_due()) == ["ReadOrigin"]
+    driver.answer(ReadOrigin, Origin(None, None))
+    assert kinds(driver.start_due()) == ["SendHeartbeat"]
+    driver.join()
+    assert kinds(driver.answer(ListShards, CallFailed(FailureKind.THROTTLED, "busy"))) == ["RetryScheduled"]
+    assert not driver.has_call(ListShards)
+    driver.now += 1
+    driver.answer(ListShards, build_shards(0, {}))
+    assert kinds(driver.answer(RecordStreamStart, Done())) == ["StreamStarted"]
+    assert not driver.has_call(Load)
 
 
 def test_tables_that_do_not_belong_together_end_the_worker() -> None:
-    council = Council(pinning=Pinning(ARN, TRIM_HORIZON, 1, TABLES))
+    driver = CoordinatorDriver(starter=StreamStarter(ARN, TRIM_HORIZON, 1, TABLES))
     with pytest.raises(UnsafeRefused):
-        council.answer(FindOrigin, Origin(None, Birth(ARN, *TABLES)))
+        driver.answer(ReadOrigin, Origin(None, TableBinding(ARN, *TABLES[:2])))
 
 
-def test_a_rescan_asked_for_while_the_ledger_is_read_is_kept() -> None:
-    council = Council().join()
-    load = council.call(Load)
-    council.machine.rescan(council.now)
-    assert not council.asks(Load), "one at a time"
-    council.tell(load, Ledger((), ()))
-    council.answer(Load, Ledger((), ()))
-    assert not council.asks(Load)
+def test_a_reload_requested_while_the_ledger_is_read_is_not_lost() -> None:
+    driver = CoordinatorDriver().join()
+    load = driver.call(Load)
+    driver.machine.reload_ledger(driver.now)
+    assert not driver.has_call(Load), "one at a time"
+    driver.deliver(load, Ledger((), ()))
+    driver.answer(Load, Ledger((), ()))
+    assert not driver.has_call(Load)
 
 
-def test_news_that_are_seen_while_the_ledger_is_read_do_not_read_it_again() -> None:
-    council = Council().join()
-    council.plan([], members(w1_a=1))
-    load = council.call(Load)
-    council.now += TTL / 8
-    council.answer(Look, members(7, w1_a=1))
-    council.tell(load, Ledger((), ()))
-    assert not council.asks(Load)
+def test_a_change_seen_while_the_ledger_is_read_does_not_read_it_again() -> None:
+    driver = CoordinatorDriver().join()
+    driver.plan([], members(w1_a=1))
+    load = driver.call(Load)
+    driver.now += TTL / 8
+    driver.answer(ReadMembers, members(7, w1_a=1))
+    driver.deliver(load, Ledger((), ()))
+    assert not driver.has_call(Load)
 
 
-def test_it_plans_only_with_a_look_that_was_asked_for_after_the_load() -> None:
-    """A member is in before its first claim, so such a look knows every owner that the ledger names."""
-    council = Council().join()
-    early = council.call(Look)
-    council.now += 0.01
-    council.answer(Load, Ledger((row(0, OTHER),), ()))
-    council.tell(early, members(w1_a=1))
-    assert claims(council) == []
-    council.now += TTL / 8
-    council.answer(Look, members(w1_a=1, w2_b=1))
-    assert council.machine.planned
-    assert claims(council) == []
+def test_it_plans_only_with_members_read_after_the_load() -> None:
+    """A worker joins before its first claim, so such a read shows every owner that the ledger names."""
+    driver = CoordinatorDriver().join()
+    early = driver.call(ReadMembers)
+    driver.now += 0.01
+    driver.answer(Load, Ledger((row(0, OTHER),), ()))
+    driver.deliver(early, members(w1_a=1))
+    assert driver.claims() == []
+    driver.now += TTL / 8
+    driver.answer(ReadMembers, members(w1_a=1, w2_b=1))
+    assert driver.machine.planned
+    assert driver.claims() == []
 
 
 def test_surplus_is_handed_over() -> None:
-    council = Council().join()
-    council.works(0)
-    council.works(1)
-    told = council.plan([row(0, ME), row(1, ME)], members(w1_a=1, w2_b=1))
-    assert told == [events.HandOverDecided(shard(1))]
+    driver = CoordinatorDriver().join()
+    driver.own_shard(0)
+    driver.own_shard(1)
+    reported = driver.plan([row(0, ME), row(1, ME)], members(w1_a=1, w2_b=1))
+    assert reported == [events.HandOverDecided(shard(1))]
 
 
-def test_a_silent_owner_keeps_its_shards_for_a_ttl_and_is_buried_when_it_owns_nothing() -> None:
-    council = Council().join()
+def test_a_silent_owner_keeps_its_shards_for_a_ttl_and_is_evicted_when_it_owns_nothing() -> None:
+    driver = CoordinatorDriver().join()
     rows = [row(0, OTHER), row(1, ME)]
-    council.works(1)
-    council.settle(rows, members(w1_a=1, w2_b=5))
-    council.observe(TTL - 2.0, {"w2_b": 5})
-    assert not council.asks(Load)
-    council.observe(2.0, {"w2_b": 5})
-    council.plan(rows, members(w1_a=1, w2_b=5))
-    assert claims(council) == [0]
-    assert not council.asks(Bury), "it still owns a shard"
-    council.answer(Claim, row(0, ME, 8))
-    council.works(0, epoch=8)
-    council.machine.rescan(council.now)
-    council.now += TTL / 8
-    council.plan([row(0, ME, 8), row(1, ME)], members(w1_a=1, w2_b=5))
-    bury = council.call(Bury)
-    assert bury == Bury(OTHER, 5), "unless it has beaten since"
-    assert council.tell(bury, Done()) == [events.MemberBuried(OTHER)]
+    driver.own_shard(1)
+    driver.plan_until_quiet(rows, members(w1_a=1, w2_b=5))
+    driver.pass_time(TTL - 2.0, {"w2_b": 5})
+    assert not driver.has_call(Load)
+    driver.pass_time(2.0, {"w2_b": 5})
+    driver.plan(rows, members(w1_a=1, w2_b=5))
+    assert driver.claims() == [0]
+    assert not driver.has_call(EvictMember), "it still owns a shard"
+    driver.answer(Claim, row(0, ME, 8))
+    driver.own_shard(0, epoch=8)
+    driver.machine.reload_ledger(driver.now)
+    driver.now += TTL / 8
+    driver.plan([row(0, ME, 8), row(1, ME)], members(w1_a=1, w2_b=5))
+    evict = driver.call(EvictMember)
+    assert evict == EvictMember(OTHER, 5), "unless it has sent a heartbeat since"
+    assert driver.deliver(evict, Done()) == [events.MemberEvicted(OTHER)]
 
 
-def test_a_funeral_that_failed_is_held_with_a_later_plan() -> None:
-    council = Council(stable=True).join()
-    council.plan([], members(w1_a=1, w1_z=5))
-    assert council.answer(Bury, NO_ANSWER) == []
-    assert not council.asks(Bury)
-    council.machine.rescan(council.now)
-    council.now += TTL / 8
-    council.plan([], members(w1_a=1, w1_z=5))
-    assert council.asks(Bury)
+def test_an_eviction_that_failed_is_repeated_by_a_later_plan() -> None:
+    driver = CoordinatorDriver(stable=True).join()
+    driver.plan([], members(w1_a=1, w1_z=5))
+    assert driver.answer(EvictMember, NO_ANSWER) == []
+    assert not driver.has_call(EvictMember)
+    driver.machine.reload_ledger(driver.now)
+    driver.now += TTL / 8
+    driver.plan([], members(w1_a=1, w1_z=5))
+    assert driver.has_call(EvictMember)
 
 
 def test_the_ledger_is_read_again_every_half_minute() -> None:
-    council = Council().join()
-    council.settle([], members(w1_a=1))
-    council.observe(LOAD_INTERVAL_SECONDS - 2.0, {})
-    assert not council.asks(Load)
-    council.observe(2.0, {})
-    assert council.asks(Load)
+    driver = CoordinatorDriver().join()
+    driver.plan_until_quiet([], members(w1_a=1))
+    driver.pass_time(LOAD_INTERVAL_SECONDS - 2.0, {})
+    assert not driver.has_call(Load)
+    driver.pass_time(2.0, {})
+    assert driver.has_call(Load)
 
 
 def test_the_ledger_is_read_again_when_the_counter_moved() -> None:
-    council = Council().join()
-    council.settle([], members(3, w1_a=1))
-    council.observe(2.0, {}, changes=3)
-    assert not council.asks(Load)
-    council.observe(1.0, {}, changes=4)
-    assert council.asks(Load)
+    driver = CoordinatorDriver().join()
+    driver.plan_until_quiet([], members(3, w1_a=1))
+    driver.pass_time(2.0, {}, changes=3)
+    assert not driver.has_call(Load)
+    driver.pass_time(1.0, {}, changes=4)
+    assert driver.has_call(Load)
 
 
-def test_a_change_between_the_load_and_the_look_after_it_is_not_taken_for_known() -> None:
+def test_a_change_between_the_load_and_the_next_read_of_members_reads_the_ledger_again() -> None:
     """The ledger was read before that release: planned with it, the shard would stay unowned for half a minute."""
-    council = Council().join()
-    council.settle([], members(3, w1_a=1))
-    council.machine.rescan(council.now)
-    council.answer(Load, Ledger((row(0, OTHER),), ()))
-    council.observe(TTL / 2, {"w2_b": 1}, changes=4)
-    assert council.asks(Load)
+    driver = CoordinatorDriver().join()
+    driver.plan_until_quiet([], members(3, w1_a=1))
+    driver.machine.reload_ledger(driver.now)
+    driver.answer(Load, Ledger((row(0, OTHER),), ()))
+    driver.pass_time(TTL / 2, {"w2_b": 1}, changes=4)
+    assert driver.has_call(Load)
 
 
-def test_a_missing_row_is_believed_after_two_loads_running() -> None:
-    council = Council().join()
-    ledger = Ledger((row(0),), (Pin(ARN, None, ("shard-0", "shard-1"), complete=True),))
-    assert council.answer(Load, ledger) == []
-    assert not council.machine.halted
-    assert council.answer(Load, ledger) == [events.ShardHalted(shard(1), None)]
-    assert council.machine.halted == {shard(1)}
-    council.machine.rescan(council.now)
-    assert council.answer(Load, ledger) == [], "told once"
-    council.machine.rescan(council.now)
-    council.answer(Load, Ledger((row(0), row(1)), ledger.pins))
-    assert council.machine.halted == frozenset(), "somebody made it again"
+def test_a_shard_halts_after_two_loads_in_succession_without_its_row() -> None:
+    driver = CoordinatorDriver().join()
+    ledger = Ledger((row(0),), (StreamStart(ARN, None, ("shard-0", "shard-1"), complete=True),))
+    assert driver.answer(Load, ledger) == []
+    assert not driver.machine.halted
+    assert driver.answer(Load, ledger) == [events.ShardHalted(shard(1), None)]
+    assert driver.machine.halted == {shard(1)}
+    driver.machine.reload_ledger(driver.now)
+    assert driver.answer(Load, ledger) == [], "reported once"
+    driver.machine.reload_ledger(driver.now)
+    driver.answer(Load, Ledger((row(0), row(1)), ledger.stream_starts))
+    assert driver.machine.halted == frozenset(), "an operator has put the row back"
 
 
-def test_a_missing_row_is_told_with_the_position_that_was_known_last() -> None:
-    council = Council().join()
-    pins = (Pin(ARN, None, ("shard-0", "shard-1"), complete=True),)
-    council.answer(Load, Ledger((row(0), row(1, OTHER, checkpoint="55")), pins))
-    for told in ([], [events.ShardHalted(shard(1), "55")]):
-        council.machine.rescan(council.now)
-        assert council.answer(Load, Ledger((row(0),), pins)) == told
+def test_a_missing_row_is_reported_with_its_last_known_checkpoint() -> None:
+    driver = CoordinatorDriver().join()
+    stream_starts = (StreamStart(ARN, None, ("shard-0", "shard-1"), complete=True),)
+    driver.answer(Load, Ledger((row(0), row(1, OTHER, checkpoint="55")), stream_starts))
+    for reported in ([], [events.ShardHalted(shard(1), "55")]):
+        driver.machine.reload_ledger(driver.now)
+        assert driver.answer(Load, Ledger((row(0),), stream_starts)) == reported
 
 
 def test_a_row_that_only_one_load_did_not_show_is_not_missing() -> None:
-    council = Council().join()
-    pins = (Pin(ARN, None, ("shard-0",), complete=True),)
-    council.answer(Load, Ledger((), pins))
-    council.answer(Load, Ledger((row(0),), pins))
-    council.machine.rescan(council.now)
-    assert council.answer(Load, Ledger((), pins)) == []
-    assert council.machine.halted == frozenset()
+    driver = CoordinatorDriver().join()
+    stream_starts = (StreamStart(ARN, None, ("shard-0",), complete=True),)
+    driver.answer(Load, Ledger((), stream_starts))
+    driver.answer(Load, Ledger((row(0),), stream_starts))
+    driver.machine.reload_ledger(driver.now)
+    assert driver.answer(Load, Ledger((), stream_starts)) == []
+    assert driver.machine.halted == frozenset()
 
 
-def test_the_floor_is_that_of_the_shards_own_stream() -> None:
-    council = Council().join()
+def test_the_start_time_is_that_of_the_shards_own_stream() -> None:
+    driver = CoordinatorDriver().join()
     older = ARN.replace("2026-01-01", "2025-12-31")
-    council.answer(Load, Ledger((), (Pin(older, 5.0, (), complete=True), Pin(ARN, 7.0, (), complete=True))))
-    assert council.machine.floor_of(Shard(older, "shard-0")) == 5.0
-    assert council.machine.floor_of(shard(0)) == 7.0
-    council.machine.pinning.pin = Pin(ARN, 9.0, (), complete=True)
-    assert Council(pinning=council.machine.pinning).machine.floor_of(shard(0)) == 9.0
+    driver.answer(
+        Load, Ledger((), (StreamStart(older, 5.0, (), complete=True), StreamStart(ARN, 7.0, (), complete=True)))
+    )
+    assert driver.machine.start_time_for(Shard(older, "shard-0")) == 5.0
+    assert driver.machine.start_time_for(shard(0)) == 7.0
+    driver.machine.starter.stream_start = StreamStart(ARN, 9.0, (), complete=True)
+    assert CoordinatorDriver(starter=driver.machine.starter).machine.start_time_for(shard(0)) == 9.0
 
 
-def test_trouble_with_the_ledger_is_asked_again() -> None:
-    council = Council().join()
-    assert kinds(council.answer(Load, NO_ANSWER)) == ["RetryScheduled"]
-    assert not council.asks(Load)
-    council.now += 1
-    assert council.asks(Load)
+def test_a_load_that_failed_is_retried() -> None:
+    driver = CoordinatorDriver().join()
+    assert kinds(driver.answer(Load, NO_ANSWER)) == ["RetryScheduled"]
+    assert not driver.has_call(Load)
+    driver.now += 1
+    assert driver.has_call(Load)
 
 
-def test_nothing_is_claimed_on_the_way_out() -> None:
-    council = Council().join()
-    council.answer(Load, Ledger((row(0),), ()))
-    council.machine.drain()
+def test_nothing_is_claimed_while_draining() -> None:
+    driver = CoordinatorDriver().join()
+    driver.answer(Load, Ledger((row(0),), ()))
+    driver.machine.drain()
     for _ in range(3):
-        council.answer(Look, members(w1_a=1))
-        council.now += TTL / 8
-    assert claims(council) == []
-    assert not council.asks(Load)
+        driver.answer(ReadMembers, members(w1_a=1))
+        driver.now += TTL / 8
+    assert driver.claims() == []
+    assert not driver.has_call(Load)
 
 
 def test_halted_shards_are_not_planned() -> None:
-    council = Council().join()
+    driver = CoordinatorDriver().join()
     finished = row(0, checkpoint=SHARD_END, children=("shard-1", "shard-2"))
-    council.answer(Load, Ledger((finished, row(1)), ()))
-    council.plan([finished, row(1)], members(w1_a=1))
-    assert council.machine.halted == {shard(2)}
-    assert claims(council) == [1]
+    driver.answer(Load, Ledger((finished, row(1)), ()))
+    driver.plan([finished, row(1)], members(w1_a=1))
+    assert driver.machine.halted == {shard(2)}
+    assert driver.claims() == [1]
 
 
 def test_a_lease_that_the_ledger_shows_with_a_later_epoch_is_lost() -> None:
-    """A shard without records would never find out by a commit."""
-    council = Council().join()
+    """A shard without records would never learn it by a commit."""
+    driver = CoordinatorDriver().join()
     for number in (0, 1, 2):
-        council.works(number)
-    told = council.answer(Load, Ledger((row(0, OTHER, 8), row(1, ME, 7), row(2, None, 7)), ()))
-    assert told == [events.LeaseLost(lease(0), OTHER)]
+        driver.own_shard(number)
+    reported = driver.answer(Load, Ledger((row(0, OTHER, 8), row(1, ME, 7), row(2, None, 7)), ()))
+    assert reported == [events.LeaseLost(lease(0), OTHER)]

@@ -1,4 +1,4 @@
-"""Both ways to decode a page say the same: of the few fields that count, and of each record as a whole."""
+"""Both ways to decode a page give the same: from the few fields that count, and from whole records."""
 
 import json
 from datetime import datetime, timedelta, timezone
@@ -8,11 +8,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from consumer.aws import records
-from consumer.aws.records import decoded_page, raw_page
+from consumer.aws import get_records
+from consumer.aws.get_records import decoded_page, raw_page
 from consumer.domain.records import Entry, Game, Ignored, Rules
-from tests.builders import CREATED, wire
-from tests.fakes import decoded
+from tests.support.builders import CREATED, wire
+from tests.support.fakes import decoded
 
 PLAYERS = st.text(max_size=5) | st.sampled_from(["x" * 2048, "x" * 2049, "é", "\ud800", 7, ["a"], {"N": "1"}, {}])
 SCORES = st.decimals().map(str) | st.sampled_from(
@@ -20,7 +20,7 @@ SCORES = st.decimals().map(str) | st.sampled_from(
 )
 TIMES = st.datetimes() | st.datetimes(datetime(2026, 1, 30), datetime(2026, 2, 3))  # noqa: DTZ001
 ZONES = st.none() | st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=minutes)))
-MOMENTS = st.builds(lambda time, zone: time.replace(tzinfo=zone).isoformat(), TIMES, ZONES) | st.sampled_from(
+TIMESTAMPS = st.builds(lambda time, zone: time.replace(tzinfo=zone).isoformat(), TIMES, ZONES) | st.sampled_from(
     [
         "2026-01-31",
         "2026-02-01T11:59:00Z",
@@ -41,23 +41,23 @@ MOMENTS = st.builds(lambda time, zone: time.replace(tzinfo=zone).isoformat(), TI
 )
 CREATIONS = st.sampled_from([CREATED, CREATED - 86_400, int(CREATED), -0.0, 1e12, -1e12, 10**400, None, True, "now"])
 EVENTS = st.sampled_from(["INSERT"] * 5 + ["MODIFY", "REMOVE", "insert", None, 7])
-FLOORS = st.sampled_from([None, CREATED, CREATED + 1])
-WIRES = st.builds(wire, player=PLAYERS, score=SCORES, timestamp=MOMENTS, created=CREATIONS, event=EVENTS)
+START_TIMES = st.sampled_from([None, CREATED, CREATED + 1])
+WIRES = st.builds(wire, player=PLAYERS, score=SCORES, timestamp=TIMESTAMPS, created=CREATIONS, event=EVENTS)
 
 
 def body_of(wires: list[dict[str, Any]]) -> bytes:
     return json.dumps({"Records": wires, "NextShardIterator": "next"}).encode()
 
 
-def both(wires: list[dict[str, Any]], rules: Rules = Rules(), floor: float | None = None) -> list[Entry]:  # noqa: B008
-    """The entries, after both ways have said the same."""
+def both(wires: list[dict[str, Any]], rules: Rules = Rules(), start_time: float | None = None) -> list[Entry]:  # noqa: B008
+    """The entries, if both ways give the same."""
     body = body_of(wires)
-    page = decoded_page(body, rules, floor)
-    assert page == decoded(raw_page(body), rules, floor)
+    page = decoded_page(body, rules, start_time)
+    assert page == decoded(raw_page(body), rules, start_time)
     return list(page.entries)
 
 
-@given(st.lists(WIRES, max_size=4), FLOORS)
+@given(st.lists(WIRES, max_size=4), START_TIMES)
 @example([wire(score="1_0")], None)
 @example([wire(score="NaN")], None)
 @example([wire(player="x" * 2049)], None)
@@ -67,8 +67,8 @@ def both(wires: list[dict[str, Any]], rules: Rules = Rules(), floor: float | Non
 @example([wire(score={"N": [0, [1], 0]})], None)
 @example([wire()], CREATED + 1)
 @example([wire(created=-1e12)], CREATED)
-def test_both_ways_say_the_same(wires: list[dict[str, Any]], floor: float | None) -> None:
-    both(wires, floor=floor)
+def test_both_ways_decode_the_same(wires: list[dict[str, Any]], start_time: float | None) -> None:
+    both(wires, start_time=start_time)
 
 
 @pytest.mark.parametrize("image", [None, [], "x", {}, {"playerId": {"S": "foo"}}, {"playerId": {}}])
@@ -101,8 +101,10 @@ def test_attributes_of_any_name(name: str) -> None:
         wire(created=CREATED - 100),
     ],
 )
-def test_nearly_all_records_take_the_short_way(record: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(records, "raw_page", lambda _: pytest.fail("the whole record was parsed"))
+def test_nearly_all_records_are_decoded_from_few_fields(
+    record: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(get_records, "raw_page", lambda _: pytest.fail("the whole record was parsed"))
     (entry,) = decoded_page(body_of([record]), Rules(), CREATED - 50).entries
     assert isinstance(entry, Game | Ignored)
 
@@ -110,5 +112,5 @@ def test_nearly_all_records_take_the_short_way(record: dict[str, Any], monkeypat
 def test_a_page_is_parsed_as_a_whole_once_at_the_most(monkeypatch: pytest.MonkeyPatch) -> None:
     body = body_of([wire(number, score=None) for number in range(5)])
     parsed = iter([raw_page(body)])
-    monkeypatch.setattr(records, "raw_page", lambda _: next(parsed))
+    monkeypatch.setattr(get_records, "raw_page", lambda _: next(parsed))
     assert len(decoded_page(body, Rules(), None).entries) == 5

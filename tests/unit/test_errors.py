@@ -14,18 +14,18 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
-from consumer.aws.errors import code_of, may_pass, refusal_of, translated, trouble_of
-from consumer.domain.errors import DataTrimmed, IteratorExpired, Trouble, TroubleKind
+from consumer.aws.errors import call_failed_of, code_of, may_pass, refusal_of, translated
+from consumer.domain.errors import CallFailed, DataTrimmed, FailureKind, IteratorExpired
 
-THROTTLED, CONFLICT, DENIED = TroubleKind.THROTTLED, TroubleKind.CONFLICT, TroubleKind.DENIED
-MISSING, REJECTED, SERVER = TroubleKind.MISSING, TroubleKind.REJECTED, TroubleKind.SERVER
-NETWORK, MALFORMED = TroubleKind.NETWORK, TroubleKind.MALFORMED
+THROTTLED, CONFLICT, DENIED = FailureKind.THROTTLED, FailureKind.CONFLICT, FailureKind.DENIED
+MISSING, REJECTED, SERVER = FailureKind.MISSING, FailureKind.REJECTED, FailureKind.SERVER
+NETWORK, MALFORMED = FailureKind.NETWORK, FailureKind.MALFORMED
 URL = "http://127.0.0.1:1"
 
 
 def refusal(code: str, status: int = 400) -> ClientError:
-    answer = {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": status}}
-    return ClientError(answer, "PutItem")
+    reply = {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(reply, "PutItem")
 
 
 @pytest.mark.parametrize(
@@ -51,10 +51,10 @@ def refusal(code: str, status: int = 400) -> ClientError:
         ("502", 502, SERVER),
     ],
 )
-def test_a_code_has_its_kind(code: str, status: int, kind: TroubleKind) -> None:
-    trouble = trouble_of(refusal(code, status))
-    assert trouble.kind is kind
-    assert trouble.detail == f"PutItem: {code}: no"
+def test_a_code_has_its_kind(code: str, status: int, kind: FailureKind) -> None:
+    failure = call_failed_of(refusal(code, status))
+    assert failure.kind is kind
+    assert failure.detail == f"PutItem: {code}: no"
 
 
 @pytest.mark.parametrize(
@@ -71,15 +71,15 @@ def test_a_code_has_its_kind(code: str, status: int, kind: TroubleKind) -> None:
         ([], REJECTED),
     ],
 )
-def test_a_cancelled_read_is_what_its_reasons_say(reasons: list[str], kind: TroubleKind) -> None:
-    """TransactGetItems meets a writer: that passes, and is no fault of the request."""
+def test_a_cancelled_read_is_what_its_reasons_say(reasons: list[str], kind: FailureKind) -> None:
+    """TransactGetItems met a writer: that passes, and is no fault of the request."""
     error = refusal("TransactionCanceledException")
     error.response["CancellationReasons"] = [{"Code": reason} for reason in reasons]
-    assert trouble_of(error).kind is kind
+    assert call_failed_of(error).kind is kind
 
 
 def test_a_cancelled_read_without_reasons() -> None:
-    assert trouble_of(refusal("TransactionCanceledException")).kind is REJECTED
+    assert call_failed_of(refusal("TransactionCanceledException")).kind is REJECTED
 
 
 @pytest.mark.parametrize(
@@ -97,16 +97,16 @@ def test_a_cancelled_read_without_reasons() -> None:
         (ParamValidationError(report="no"), SERVER),
     ],
 )
-def test_what_never_got_an_answer_has_its_kind(error: BotoCoreError | ResponseParserError, kind: TroubleKind) -> None:
-    assert trouble_of(error).kind is kind
-    with pytest.raises(Trouble) as raised, translated():
+def test_a_call_without_a_reply_has_its_kind(error: BotoCoreError | ResponseParserError, kind: FailureKind) -> None:
+    assert call_failed_of(error).kind is kind
+    with pytest.raises(CallFailed) as raised, translated():
         raise error
     assert raised.value.kind is kind
 
 
-def test_an_answer_without_code_or_status_is_still_trouble() -> None:
+def test_an_error_without_code_or_status_is_a_failed_call() -> None:
     assert code_of(ClientError({}, "PutItem")) == ""
-    assert trouble_of(ClientError({}, "PutItem")).kind is REJECTED
+    assert call_failed_of(ClientError({}, "PutItem")).kind is REJECTED
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_an_answer_without_code_or_status_is_still_trouble() -> None:
     [
         ("ExpiredIteratorException", IteratorExpired),
         ("TrimmedDataAccessException", DataTrimmed),
-        ("ThrottlingException", Trouble),
+        ("ThrottlingException", CallFailed),
     ],
 )
 def test_exceptions_are_translated(code: str, raised: type[Exception]) -> None:
@@ -122,12 +122,12 @@ def test_exceptions_are_translated(code: str, raised: type[Exception]) -> None:
         raise refusal(code)
 
 
-def test_an_answer_of_another_shape_is_trouble() -> None:
-    with pytest.raises(Trouble, match="could not be read"), translated():
+def test_a_reply_of_another_shape_is_a_failed_call() -> None:
+    with pytest.raises(CallFailed, match="could not be read"), translated():
         raise KeyError("StreamDescription")
 
 
-def test_a_defect_is_not_trouble() -> None:
+def test_a_defect_is_no_failed_call() -> None:
     with pytest.raises(ZeroDivisionError), translated():
         raise ZeroDivisionError
 
@@ -135,22 +135,22 @@ def test_a_defect_is_not_trouble() -> None:
 @pytest.mark.parametrize(
     ("error", "passes"),
     [
-        (Trouble(THROTTLED, ""), True),
-        (Trouble(NETWORK, ""), True),
-        (Trouble(SERVER, ""), True),
-        (Trouble(CONFLICT, ""), True),
-        (Trouble(DENIED, ""), False),
-        (Trouble(MISSING, ""), False),
+        (CallFailed(THROTTLED, ""), True),
+        (CallFailed(NETWORK, ""), True),
+        (CallFailed(SERVER, ""), True),
+        (CallFailed(CONFLICT, ""), True),
+        (CallFailed(DENIED, ""), False),
+        (CallFailed(MISSING, ""), False),
         (KeyError(), False),
     ],
 )
-def test_what_a_persons_command_waits_out(error: Exception, passes: bool) -> None:
+def test_which_failures_a_command_retries(error: Exception, passes: bool) -> None:
     assert may_pass(error) is passes
 
 
-@pytest.mark.parametrize("kind", TroubleKind)
-def test_what_a_person_is_told_is_right_in_the_middle_of_a_command_too(kind: TroubleKind) -> None:
-    refusal = refusal_of(Trouble(kind, "Scan: Code: message"))
+@pytest.mark.parametrize("kind", FailureKind)
+def test_a_refusal_is_right_at_any_point_of_a_command(kind: FailureKind) -> None:
+    refusal = refusal_of(CallFailed(kind, "Scan: Code: message"))
     assert refusal.exit_code == 3
     assert str(refusal).endswith("(Scan: Code: message)")
     assert "start" not in str(refusal)

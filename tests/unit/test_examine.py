@@ -2,10 +2,10 @@ from typing import Any
 
 import pytest
 
-from consumer.aws.examine import _verdict
+from consumer.aws.commits import verdict_on
 from consumer.aws.items import is_date
 from consumer.domain.records import Reason
-from tests.builders import game
+from tests.support.builders import game
 
 GOOD = {
     "playerId": {"S": "foo"},
@@ -36,7 +36,7 @@ GOOD = {
     ],
 )
 def test_why_a_game_can_never_be_applied(stored: dict[str, Any], score: str, reason: Reason | None) -> None:
-    verdict = _verdict(stored, game(score=score))
+    verdict = verdict_on(stored, game(score=score))
     assert (verdict[0] if verdict else None) is reason
     assert verdict is None or verdict[1]
 

@@ -1,3 +1,5 @@
+"""The health endpoint over real connections."""
+
 import http.client
 import socket
 from collections.abc import Callable, Iterator
@@ -11,7 +13,7 @@ from consumer.telemetry.health import HealthServer, HttpPortTaken
 @contextmanager
 def serving(
     live: Callable[[], str | None] = lambda: None,
-    ready: Callable[[], list[str]] = lambda: [],  # noqa: PIE807 - `list` is no callable that answers list[str]
+    ready: Callable[[], list[str]] = lambda: [],  # noqa: PIE807 - `list` is not typed as a callable of list[str]
     render: Callable[[], bytes] = lambda: b"a_total 1\n",
     max_connections: int = 32,
     request_timeout_seconds: float = 5.0,
@@ -32,12 +34,12 @@ def serving(
         server.stop()
 
 
-def ask(server: HealthServer, path: str, method: str = "GET") -> tuple[int, str, http.client.HTTPMessage]:
+def fetch(server: HealthServer, path: str, method: str = "GET") -> tuple[int, str, http.client.HTTPMessage]:
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
     try:
         connection.request(method, path)
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode(), answer.headers
+        response = connection.getresponse()
+        return response.status, response.read().decode(), response.headers
     finally:
         connection.close()
 
@@ -51,39 +53,32 @@ def exchange(server: HealthServer, raw: bytes) -> bytes:
 
 def test_the_three_paths() -> None:
     with serving() as server:
-        status, body, headers = ask(server, "/metrics")
+        status, body, headers = fetch(server, "/metrics")
         assert (status, body) == (200, "a_total 1\n")
         assert headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
-        assert ask(server, "/livez")[:2] == (200, "live\n")
-        assert ask(server, "/readyz?verbose")[:2] == (200, "ready\n")
+        assert fetch(server, "/livez")[:2] == (200, "live\n")
+        assert fetch(server, "/readyz?verbose")[:2] == (200, "ready\n")
 
 
-def test_why_it_is_not_alive_and_not_ready() -> None:
+def test_the_reasons_why_it_is_not_alive_and_not_ready() -> None:
     with serving(live=lambda: "the loop stands still", ready=lambda: ["no stream", "no lease table"]) as server:
-        assert ask(server, "/livez")[:2] == (503, "the loop stands still\n")
-        assert ask(server, "/readyz")[:2] == (503, "no stream\nno lease table\n")
+        assert fetch(server, "/livez")[:2] == (503, "the loop stands still\n")
+        assert fetch(server, "/readyz")[:2] == (503, "no stream\nno lease table\n")
 
 
 def test_other_paths_and_methods() -> None:
     with serving() as server:
-        assert ask(server, "/")[0] == 404
-        assert ask(server, "/metrics/")[0] == 404
-        status, _, headers = ask(server, "/metrics", "POST")
+        assert fetch(server, "/")[0] == 404
+        assert fetch(server, "/metrics/")[0] == 404
+        status, _, headers = fetch(server, "/metrics", "POST")
         assert (status, headers["Allow"]) == (405, "GET, HEAD")
-        assert ask(server, "/livez", "BREW")[0] == 405
+        assert fetch(server, "/livez", "BREW")[0] == 405
 
 
 def test_head_has_the_length_and_no_body() -> None:
     with serving() as server:
-        status, body, headers = ask(server, "/metrics", "HEAD")
+        status, body, headers = fetch(server, "/metrics", "HEAD")
         assert (status, body, headers["Content-Length"]) == (200, "", "10")
-
-
-def test_no_answer_says_what_serves_it() -> None:
-    with serving() as server:
-        answers = [exchange(server, line + b"\r\nConnection: close\r\n\r\n") for line in REQUESTS]
-    assert [answer.split(b" ")[1] for answer in answers] == [b"200", b"404", b"405", b"400", b"414"]
-    assert not any(b"Server:" in answer or b"Python" in answer or b"<html" in answer for answer in answers)
 
 
 REQUESTS = [
@@ -93,6 +88,13 @@ REQUESTS = [
     b"nonsense and more of it",
     b"GET /" + b"x" * 65_531,
 ]
+
+
+def test_no_response_reveals_what_serves_it() -> None:
+    with serving() as server:
+        responses = [exchange(server, line + b"\r\nConnection: close\r\n\r\n") for line in REQUESTS]
+    assert [response.split(b" ")[1] for response in responses] == [b"200", b"404", b"405", b"400", b"414"]
+    assert not any(b"Server:" in text or b"Python" in text or b"<html" in text for text in responses)
 
 
 def test_a_connection_serves_many_requests() -> None:
@@ -106,11 +108,11 @@ def test_a_connection_serves_many_requests() -> None:
                 assert connection.sock is not None
 
 
-def test_a_body_does_not_pass_for_a_request() -> None:
+def test_a_body_is_not_parsed_as_a_request() -> None:
     with serving() as server:
         inner = b"GET /metrics HTTP/1.1\r\n\r\n"
-        answer = exchange(server, b"GET /livez HTTP/1.1\r\nContent-Length: %d\r\n\r\n%s" % (len(inner), inner))
-    assert answer.count(b"HTTP/1.1") == 1
+        responses = exchange(server, b"GET /livez HTTP/1.1\r\nContent-Length: %d\r\n\r\n%s" % (len(inner), inner))
+    assert responses.count(b"HTTP/1.1") == 1
 
 
 def test_a_defect_in_a_probe_is_an_internal_error_and_the_server_goes_on() -> None:
@@ -118,28 +120,28 @@ def test_a_defect_in_a_probe_is_an_internal_error_and_the_server_goes_on() -> No
         raise LookupError("secret detail")
 
     with serving(live=broken) as server:
-        assert ask(server, "/livez")[:2] == (500, "internal error\n")
-        assert ask(server, "/readyz")[0] == 200
+        assert fetch(server, "/livez")[:2] == (500, "internal error\n")
+        assert fetch(server, "/readyz")[0] == 200
 
 
-def test_more_connections_than_there_is_room_for_are_turned_away_and_room_comes_back() -> None:
+def test_connections_over_the_limit_are_refused_and_freed_ones_are_reused() -> None:
     with serving(max_connections=1) as server:
         first = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
         first.request("GET", "/livez")
-        first.getresponse().read()  # its thread holds the only place now
+        first.getresponse().read()  # its thread holds the only connection now
         with socket.create_connection(("127.0.0.1", server.port), timeout=10) as second:
             assert second.recv(1000).startswith(b"HTTP/1.1 503 ")
         first.request("GET", "/livez", headers={"Connection": "close"})
         assert first.getresponse().read() == b"live\n"
         first.close()
-        statuses = (ask_or_none(server) for _ in range(10_000))
+        statuses = (status_or_none(server) for _ in range(10_000))
         assert 200 in statuses
 
 
-def ask_or_none(server: HealthServer) -> int | None:
+def status_or_none(server: HealthServer) -> int | None:
     try:
-        return ask(server, "/livez")[0]
-    except ConnectionError:  # turned away before the request was sent
+        return fetch(server, "/livez")[0]
+    except ConnectionError:  # refused before the request was sent
         return None
 
 
@@ -170,7 +172,7 @@ def test_a_port_that_is_taken() -> None:
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1", "x" * 300, "a..b"])
-def test_a_host_that_is_none_of_ours(host: str) -> None:
+def test_a_host_that_is_not_of_this_machine(host: str) -> None:
     with pytest.raises(HttpPortTaken, match="CONSUMER_HTTP_HOST"):
         HealthServer(host, 0, bytes, lambda: None, list).start()
 

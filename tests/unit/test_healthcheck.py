@@ -1,3 +1,5 @@
+"""`consumer healthcheck` against real servers: alive, not alive, none there, another program there."""
+
 import os
 import socket
 import subprocess
@@ -10,10 +12,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from consumer.cli import main
-from consumer.cli.shortcut import HTTP_HOST, HTTP_PORT, plain_address
-from consumer.operations import healthcheck
-from consumer.operations.healthcheck import ask
+from consumer.cli import healthcheck, main
+from consumer.cli.healthcheck import HTTP_HOST, HTTP_PORT, check_health, plain_address
 from consumer.settings import Settings
 from consumer.telemetry.health import HealthServer
 
@@ -24,8 +24,8 @@ Serve = Callable[..., HealthServer]
 def serve() -> Iterator[Serve]:
     started: list[HealthServer] = []
 
-    def serve(host: str = "127.0.0.1", why: str | None = None) -> HealthServer:
-        server = HealthServer(host, 0, lambda: b"", lambda: why, list)
+    def serve(host: str = "127.0.0.1", not_alive: str | None = None) -> HealthServer:
+        server = HealthServer(host, 0, lambda: b"", lambda: not_alive, list)
         server.start()
         started.append(server)
         return server
@@ -51,7 +51,7 @@ def end(*arguments: str) -> Any:
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "localhost"])
 def test_alive(serve: Serve, host: str) -> None:
     port = serve(host).port
-    health = ask(host, port)
+    health = check_health(host, port)
     assert health.alive
     assert health.sentence.startswith("alive: http://")
 
@@ -66,69 +66,69 @@ def has_ipv6() -> bool:
 
 @pytest.mark.parametrize("host", ["::", "::1"])
 def test_over_ipv6(serve: Serve, host: str) -> None:
-    """Where a machine has none the question is the same, and nobody answers it."""
-    there = has_ipv6()
-    port = serve(host).port if there else 9464
-    alive, sentence = ask(host, port)
+    """Where a machine has no IPv6 the address is the same, and nothing answers."""
+    available = has_ipv6()
+    port = serve(host).port if available else 9464
+    alive, sentence = check_health(host, port)
     assert f"http://[::1]:{port}/livez" in sentence
-    assert alive is there
+    assert alive is available
 
 
 def test_not_alive(serve: Serve) -> None:
-    port = serve(why="the loop has stood still for 20 s").port
-    assert ask("127.0.0.1", port) == (
+    port = serve(not_alive="the loop has stood still for 20 s").port
+    assert check_health("127.0.0.1", port) == (
         False,
         f"not alive: http://127.0.0.1:{port}/livez answers 503 (the loop has stood still for 20 s)",
     )
 
 
-def test_nobody_there(serve: Serve) -> None:
+def test_no_server(serve: Serve) -> None:
     server = serve()
     port = server.port
     server.stop()
-    alive, sentence = ask("127.0.0.1", port)
+    alive, sentence = check_health("127.0.0.1", port)
     assert not alive
-    assert "cannot be asked (Connection refused)" in sentence
+    assert "cannot be checked (Connection refused)" in sentence
 
 
-@pytest.mark.parametrize("host", ["nobody.invalid", ".a.b.", "a" * 200])
+@pytest.mark.parametrize("host", ["no-such-host.invalid", ".a.b.", "a" * 200])
 def test_no_such_host(host: str) -> None:
-    alive, sentence = ask(host, 9464)
+    alive, sentence = check_health(host, 9464)
     assert not alive
-    assert "cannot be asked" in sentence
+    assert "cannot be checked" in sentence
 
 
 @pytest.mark.parametrize(
-    ("answer", "sentence"),
+    ("response", "sentence"),
     [
         (b"", "does not answer within"),
-        (b"SSH-2.0-OpenSSH\r\n", "cannot be asked (BadStatusLine"),
+        (b"SSH-2.0-OpenSSH\r\n", "cannot be checked (BadStatusLine"),
         (b"HTTP/1.1 404 Not Found\r\nContent-Length: 9\r\n\r\n\x1b[2Jgone\n", "answers 404 ([2Jgone)"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", "does not answer within"),
     ],
 )
-def test_somebody_else_there(answer: bytes, sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_program_there(response: bytes, sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(healthcheck, "TIMEOUT_SECONDS", 0.2)
     done = threading.Event()
 
-    def speak(listening: socket.socket) -> None:
+    def respond(listening: socket.socket) -> None:
         connection, _ = listening.accept()
         with connection:
             connection.recv(1000)
-            connection.sendall(answer)
+            connection.sendall(response)
             done.wait(10)
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        speaker = threading.Thread(target=speak, args=(listening,))
-        speaker.start()
+        responder = threading.Thread(target=respond, args=(listening,))
+        responder.start()
         try:
-            alive, told = ask("127.0.0.1", listening.getsockname()[1])
+            alive, found = check_health("127.0.0.1", listening.getsockname()[1])
         finally:
             done.set()
-            speaker.join()
+            responder.join()
     assert not alive
-    assert sentence in told
-    assert told.isprintable()
+    assert sentence in found
+    assert found.isprintable()
 
 
 @pytest.mark.parametrize("flags", [[], ["--http-host", "127.0.0.1"]], ids=["shortcut", "settings"])
@@ -138,26 +138,26 @@ def test_the_command(
     server = serve()
     monkeypatch.setenv("CONSUMER_HTTP_PORT", str(server.port))
     assert end(*flags) == 0
-    told = capsys.readouterr()
-    assert told == (f"alive: http://127.0.0.1:{server.port}/livez answers 200\n", "")
+    printed = capsys.readouterr()
+    assert printed == (f"alive: http://127.0.0.1:{server.port}/livez answers 200\n", "")
     server.stop()
     assert end(*flags) == 1
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert told.err.startswith("not alive: ")
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("not alive: ")
 
 
 @pytest.mark.parametrize("flags", [[], ["--http-host", "127.0.0.1"]], ids=["shortcut", "settings"])
 @pytest.mark.parametrize("port", ["0", "x", "65536", "-1", ""])
-def test_a_port_that_cannot_be_asked(
+def test_a_port_that_cannot_be_checked(
     flags: list[str], port: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("CONSUMER_HTTP_PORT", port)
     assert end(*flags) == 2
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert told.err.startswith("CONSUMER_HTTP_PORT (--http-port) is ")
-    assert len(told.err.splitlines()) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("CONSUMER_HTTP_PORT (--http-port) is ")
+    assert len(printed.err.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_a_port_that_cannot_be_asked(
 def test_the_shortcut_takes_only_what_is_plainly_right(
     environment: Mapping[str, str], address: tuple[str, int] | None
 ) -> None:
-    """All else is the settings' to judge."""
+    """The settings judge everything else."""
     assert plain_address(environment) == address
 
 
@@ -183,7 +183,7 @@ def test_the_shortcut_has_the_settings_defaults() -> None:
     assert str(fields["http_port"].default) == HTTP_PORT
 
 
-def test_it_imports_nothing_that_is_not_pythons_own(serve: Serve) -> None:
+def test_it_imports_the_standard_library_only(serve: Serve) -> None:
     """A whole process: what it imported is on its stderr."""
     environment = {**os.environ, "CONSUMER_HTTP_PORT": str(serve().port)}
     since = time.monotonic()
@@ -200,11 +200,9 @@ def test_it_imports_nothing_that_is_not_pythons_own(serve: Serve) -> None:
     assert {name for name in imported if name.startswith("consumer")} == {
         "consumer",
         "consumer.cli",
-        "consumer.cli.shortcut",
+        "consumer.cli.healthcheck",
         "consumer.domain",
         "consumer.domain.errors",
-        "consumer.operations",
-        "consumer.operations.healthcheck",
     }
     heavy = {"boto3", "pydantic", "pydantic_settings", "typer", "rich", "structlog", "prometheus_client", "tenacity"}
     assert imported.isdisjoint(heavy)

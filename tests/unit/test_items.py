@@ -3,24 +3,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.aws.items import (
-    birth_item,
-    birth_key,
-    birth_row,
+    binding_item,
+    binding_key,
+    binding_row,
     fence_values,
     gap_key,
     lease_item,
     lease_row,
-    pin_item,
-    pin_row,
+    report_of,
+    report_value,
     seconds,
     shard_key,
     stream_key,
+    stream_start_item,
+    stream_start_row,
     text,
-    vouch_of,
-    vouch_value,
 )
-from consumer.domain.leases import Birth, LeaseRow, Pin, Shard, Vouch, label_of
-from tests.builders import ARN, ME, lease, row, shard
+from consumer.domain.leases import LeaseRow, Shard, StreamStart, TableBinding, label_of
+from consumer.domain.membership import HeartbeatReport
+from tests.support.builders import ARN, ME, lease, row, shard
 
 NAMES = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
 SHARDS = st.builds(Shard, st.just(ARN), NAMES)
@@ -36,8 +37,8 @@ ROWS = st.builds(
 
 
 @given(ROWS)
-def test_a_row_comes_back_as_it_was(each: LeaseRow) -> None:
-    assert lease_row(lease_item(each)) == each
+def test_a_row_comes_back_as_it_was(row_: LeaseRow) -> None:
+    assert lease_row(lease_item(row_)) == row_
 
 
 def test_the_creation_of_the_last_record_is_read_from_the_row() -> None:
@@ -60,27 +61,27 @@ def test_the_encodings_are_a_contract() -> None:
     }
     assert "leaseOwner" not in lease_item(row()), "released means that the attribute is absent"
     assert gap_key(shard(3), "17")["shardId"] == {"S": "#gap"}
-    assert birth_key(ARN) == {"shardId": {"S": "#birth"}, "sequenceNumber": {"S": label_of(ARN)}}
+    assert binding_key(ARN) == {"shardId": {"S": "#birth"}, "sequenceNumber": {"S": label_of(ARN)}}
     assert fence_values(lease(epoch=4)) == {":me": {"S": ME}, ":epoch": {"N": "4"}}
 
 
-@pytest.mark.parametrize("floor", [None, 0.0, 1_769_860_800.0, 1_769_860_800.125])
+@pytest.mark.parametrize("start_time", [None, 0.0, 1_769_860_800.0, 1_769_860_800.125])
 @pytest.mark.parametrize("complete", [True, False])
-def test_a_pin_comes_back_as_it_was(floor: float | None, complete: bool) -> None:
-    pin = Pin(ARN, floor, ("shard-0", "shard-1"), complete)
-    assert pin_row(pin_item(pin)) == pin
-    assert pin_row(pin_item(Pin(ARN, floor, (), complete))).roots == ()
+def test_a_stream_start_comes_back_as_it_was(start_time: float | None, complete: bool) -> None:
+    start = StreamStart(ARN, start_time, ("shard-0", "shard-1"), complete)
+    assert stream_start_row(stream_start_item(start)) == start
+    assert stream_start_row(stream_start_item(StreamStart(ARN, start_time, (), complete))).roots == ()
 
 
-def test_a_birth_row_comes_back_as_it_was() -> None:
-    birth = Birth(ARN, "consumer-leases", "Leaderboards")
-    assert birth_row(birth_item(birth)) == birth
+def test_a_binding_comes_back_as_it_was() -> None:
+    binding = TableBinding(ARN, "consumer-leases", "Leaderboards")
+    assert binding_row(binding_item(binding)) == binding
 
 
 @given(st.integers(0, 2**40), st.integers(0, 1000), st.integers(0, 10**9), st.integers(0, 2**41))
-def test_a_beat_comes_back_to_the_millisecond(beat: int, shards: int, lag: int, as_of: int) -> None:
-    vouch = Vouch(beat, shards, shards // 2, lag / 1000, as_of / 1000)
-    assert vouch_of(vouch_value(vouch)) == vouch
+def test_a_heartbeat_comes_back_to_the_millisecond(number: int, shards: int, lag: int, as_of: int) -> None:
+    report = HeartbeatReport(number, shards, shards // 2, lag / 1000, as_of / 1000)
+    assert report_of(report_value(report)) == report
 
 
 @pytest.mark.parametrize(

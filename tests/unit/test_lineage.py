@@ -3,10 +3,10 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from consumer.domain import lineage
-from consumer.domain.leases import Pin
-from consumer.domain.outcomes import Ledger, ListedShard, StreamListing
+from consumer.domain.leases import StreamStart
 from consumer.domain.position import SHARD_END
-from tests.builders import ARN, CREATED, build_shards, row, shard
+from consumer.domain.replies import Ledger, ListedShard, StreamListing
+from tests.support.builders import ARN, CREATED, build_shards, row, shard
 
 
 @pytest.mark.parametrize(
@@ -33,29 +33,29 @@ def test_roots_do_not_depend_on_the_order_of_a_listing() -> None:
     assert lineage.roots(orphan) == ("a", "b")
 
 
-def pin(*roots: int, complete: bool = True) -> Pin:
-    return Pin(ARN, None, tuple(f"shard-{root}" for root in roots), complete)
+def stream_start(*roots: int, complete: bool = True) -> StreamStart:
+    return StreamStart(ARN, None, tuple(f"shard-{root}" for root in roots), complete)
 
 
 @pytest.mark.parametrize(
     ("ledger", "missing"),
     [
         (Ledger((), ()), []),
-        (Ledger((row(0), row(1)), (pin(0, 1),)), []),
-        (Ledger((row(0),), (pin(0, 1),)), [1]),
-        (Ledger((), (pin(0, 1),)), [0, 1]),
-        (Ledger((row(0),), (pin(0, 1, complete=False),)), []),
-        (Ledger((row(0, checkpoint=SHARD_END, children=("shard-1", "shard-2")), row(1)), (pin(0),)), [2]),
-        (Ledger((row(1, checkpoint=SHARD_END, children=("shard-2",)), row(2)), (pin(0),)), [0]),
-        (Ledger((row(0), row(7)), (pin(0),)), []),
+        (Ledger((row(0), row(1)), (stream_start(0, 1),)), []),
+        (Ledger((row(0),), (stream_start(0, 1),)), [1]),
+        (Ledger((), (stream_start(0, 1),)), [0, 1]),
+        (Ledger((row(0),), (stream_start(0, 1, complete=False),)), []),
+        (Ledger((row(0, checkpoint=SHARD_END, children=("shard-1", "shard-2")), row(1)), (stream_start(0),)), [2]),
+        (Ledger((row(1, checkpoint=SHARD_END, children=("shard-2",)), row(2)), (stream_start(0),)), [0]),
+        (Ledger((row(0), row(7)), (stream_start(0),)), []),
     ],
 )
-def test_a_row_is_missing_when_a_pin_or_a_parent_knows_the_shard(ledger: Ledger, missing: list[int]) -> None:
+def test_a_row_is_missing_when_the_stream_start_or_a_parent_knows_the_shard(ledger: Ledger, missing: list[int]) -> None:
     assert lineage.missing(ledger) == {shard(number) for number in missing}
 
 
 def test_a_shard_is_known_by_its_stream_too() -> None:
-    elsewhere = Pin(ARN.replace("2026-01-01", "2026-02-02"), None, ("shard-0",), complete=True)
-    assert {each.label for each in lineage.missing(Ledger((row(0),), (pin(0), elsewhere)))} == {
+    other = StreamStart(ARN.replace("2026-01-01", "2026-02-02"), None, ("shard-0",), complete=True)
+    assert {each.label for each in lineage.missing(Ledger((row(0),), (stream_start(0), other)))} == {
         "2026-02-02T00:00:00.000"
     }

@@ -1,3 +1,5 @@
+"""What reaches the log stream, in which form, and what must never reach it."""
+
 import io
 import json
 import logging
@@ -9,7 +11,7 @@ from typing import Any
 import pytest
 import structlog
 
-from consumer.telemetry.logs import _Bridge, configure
+from consumer.telemetry.logs import LibraryHandler, configure
 
 
 class Terminal(io.StringIO):
@@ -17,18 +19,18 @@ class Terminal(io.StringIO):
         return True
 
 
-class Gone(io.StringIO):
+class ClosedPipe(io.StringIO):
     def write(self, text: str) -> int:
-        raise BrokenPipeError(f"{len(text)} characters for nobody")
+        raise BrokenPipeError(f"{len(text)} characters that no process reads")
 
 
 @pytest.fixture(autouse=True)
-def _as_before() -> Iterator[None]:
+def _restore() -> Iterator[None]:
     yield
     structlog.reset_defaults()
     logging.captureWarnings(False)
     root = logging.getLogger()
-    for bridge in [handler for handler in root.handlers if isinstance(handler, _Bridge)]:
+    for bridge in [handler for handler in root.handlers if isinstance(handler, LibraryHandler)]:
         root.removeHandler(bridge)
 
 
@@ -68,8 +70,8 @@ def test_what_is_below_the_level_is_not_logged() -> None:
     configure("WARNING", "json", stream)
     log = structlog.get_logger()
     log.info("unit.committed")
-    log.warning("call.retried")
-    assert [event["event"] for event in events(stream)] == ["call.retried"]
+    log.warning("call.retry_scheduled")
+    assert [event["event"] for event in events(stream)] == ["call.retry_scheduled"]
 
 
 def test_a_new_configuration_reaches_loggers_made_before() -> None:
@@ -97,7 +99,7 @@ def test_an_exception_is_a_field_without_local_variables() -> None:
 
 def test_warnings_of_libraries_are_events_once() -> None:
     stream = io.StringIO()
-    logging.getLogger().handlers.clear()  # pytest's own do not bear the arguments that do not fit
+    logging.getLogger().handlers.clear()  # pytest's own fail on arguments that do not fit
     configure("INFO", "json", io.StringIO())
     configure("INFO", "json", stream)
     logging.getLogger("botocore.credentials").warning("no %s", "role")
@@ -107,8 +109,8 @@ def test_warnings_of_libraries_are_events_once() -> None:
         warnings.simplefilter("always")
         logging.captureWarnings(True)
         warnings.warn("this Python is old", UserWarning, stacklevel=1)
-    told = [(event["level"], event["event"], event["logger"]) for event in events(stream)]
-    assert told == [
+    reported = [(event["level"], event["event"], event["logger"]) for event in events(stream)]
+    assert reported == [
         ("warning", "library.logged", "botocore.credentials"),
         ("error", "library.logged", "urllib3"),
         ("warning", "library.logged", "py.warnings"),
@@ -117,7 +119,7 @@ def test_warnings_of_libraries_are_events_once() -> None:
 
 
 @pytest.mark.parametrize("chosen", ["json", "pretty"])
-def test_credentials_do_not_get_through(chosen: Any) -> None:
+def test_credentials_are_hidden(chosen: Any) -> None:
     stream = io.StringIO()
     configure("DEBUG", chosen, stream)
     log = structlog.get_logger()
@@ -136,7 +138,7 @@ def test_credentials_do_not_get_through(chosen: Any) -> None:
     assert "7EXAMPLE" not in stream.getvalue()
 
 
-def test_what_no_credential_is_gets_through() -> None:
+def test_what_is_no_credential_is_not_hidden() -> None:
     stream = io.StringIO()
     configure("INFO", "json", stream)
     fields = {
@@ -150,8 +152,8 @@ def test_what_no_credential_is_gets_through() -> None:
     assert {name: event[name] for name in fields} == fields
 
 
-def test_a_stream_that_is_gone_does_not_stop_the_work() -> None:
-    stream = Gone()
+def test_a_stream_that_is_closed_does_not_fail_the_caller() -> None:
+    stream = ClosedPipe()
     configure("INFO", "json", stream)
     structlog.get_logger().info("unit.committed")
     stream.close()

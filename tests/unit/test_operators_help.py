@@ -1,4 +1,4 @@
-"""What operators' commands say of themselves, and that saying it is quick."""
+"""The help of operators' commands, and that printing it imports no heavy library."""
 
 import subprocess
 import sys
@@ -33,7 +33,7 @@ def test_every_help_shows_an_example(
 
 
 @pytest.mark.parametrize("arguments", [("redrive", "--help"), ("redrive", "--set", "score=x")])
-def test_what_does_no_work_imports_nothing_heavy(arguments: tuple[str, ...]) -> None:
+def test_what_does_no_work_imports_no_heavy_library(arguments: tuple[str, ...]) -> None:
     ended = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "consumer", "quarantine", *arguments],
         capture_output=True,

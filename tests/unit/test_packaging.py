@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.demo.installation import ENGINE_VERSION
+from consumer.demo.engine import ENGINE_VERSION
 
 ROOT = Path(__file__).parents[2]
 LOCKS = (
@@ -18,7 +18,7 @@ LOCKS = (
 )
 
 
-def _pins(lock: str) -> set[str]:
+def _stream_starts(lock: str) -> set[str]:
     lines = (ROOT / lock).read_text().splitlines()
     return {line.removesuffix("\\").strip() for line in lines if line and line[0].isalpha()}
 
@@ -26,11 +26,11 @@ def _pins(lock: str) -> set[str]:
 def test_the_engines_version_is_the_locked_one() -> None:
     groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
     assert groups["engine"] == [f"ministack=={ENGINE_VERSION}"]
-    assert f"ministack=={ENGINE_VERSION}" in _pins("requirements-engine.txt")
+    assert f"ministack=={ENGINE_VERSION}" in _stream_starts("requirements-engine.txt")
 
 
 def test_developing_includes_running() -> None:
-    assert _pins("requirements.txt") <= _pins("requirements-dev.txt")
+    assert _stream_starts("requirements.txt") <= _stream_starts("requirements-dev.txt")
 
 
 def test_every_lock_is_audited() -> None:
@@ -52,4 +52,4 @@ def test_a_lock_has_hashes_and_names_no_index(lock: str) -> None:
     assert "://" not in text
     assert "index" not in text
     assert "find-links" not in text
-    assert text.count("--hash=sha256:") >= len(_pins(lock)) > 0
+    assert text.count("--hash=sha256:") >= len(_stream_starts(lock)) > 0

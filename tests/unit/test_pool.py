@@ -1,49 +1,52 @@
+"""The pool with real threads: replies, defects, and which threads run what."""
+
 import threading
 import time
 
 import pytest
 
-from consumer.domain.errors import Trouble, TroubleKind
-from consumer.domain.leases import Lease, Members, Shard, Vouch
-from consumer.domain.outcomes import Done, Ledger
-from consumer.worker.calls import Beat, Call, Load, Look, Release, Reply
-from consumer.worker.pool import Pool
+from consumer.domain.errors import CallFailed, FailureKind
+from consumer.domain.leases import Lease, Shard
+from consumer.domain.membership import HeartbeatReport, Members
+from consumer.domain.replies import Done, Ledger
+from consumer.worker.calls import Call, Load, ReadMembers, Release, Reply, SendHeartbeat
+from consumer.worker.daemon import Pool
 
 LONG_SECONDS = 30.0
 
 
 def answer(call: Call) -> Reply:
     match call:
-        case Look():
+        case ReadMembers():
             return Members(0, {})
         case Load():
             return Ledger((), ())
         case _:
-            return Trouble(TroubleKind.NETWORK, "down")
+            return CallFailed(FailureKind.NETWORK, "down")
 
 
 def gather(pool: Pool, count: int) -> list[tuple[Call, Reply]]:
-    told: list[tuple[Call, Reply]] = []
-    while len(told) < count:
+    answered: list[tuple[Call, Reply]] = []
+    while len(answered) < count:
         got = pool.replies(LONG_SECONDS)
         assert got, "no reply came"
-        told += got
-    return told
+        answered += got
+    return answered
 
 
 def test_replies_come_with_their_calls() -> None:
     pool = Pool(answer, data_threads=2)
-    beat = Beat("w1/a", Vouch(1), joining=True, bump=True)
-    for call in (Look(), Load(), beat, Load()):
+    heartbeat = SendHeartbeat("w1/a", HeartbeatReport(1), joining=True, bump=True)
+    for call in (ReadMembers(), Load(), heartbeat, Load()):
         pool.start(call)
-    told = gather(pool, 4)
-    assert sorted(type(call).__name__ for call, _ in told) == ["Beat", "Load", "Load", "Look"]
-    replies = {type(call): reply for call, reply in told}
-    assert replies[Look] == Members(0, {})
-    assert isinstance(replies[Beat], Trouble)
+    answered = gather(pool, 4)
+    assert sorted(type(call).__name__ for call, _ in answered) == ["Load", "Load", "ReadMembers", "SendHeartbeat"]
+    replies = {type(call): reply for call, reply in answered}
+    assert replies[ReadMembers] == Members(0, {})
+    assert isinstance(replies[SendHeartbeat], CallFailed)
 
 
-def test_without_a_reply_it_waits_no_longer_than_it_was_told() -> None:
+def test_without_a_reply_it_waits_until_the_timeout() -> None:
     pool = Pool(answer, data_threads=1)
     assert pool.replies(0.0) == []
     assert pool.replies(-1.0) == []
@@ -68,7 +71,7 @@ def test_a_defect_raises_in_the_loop() -> None:
         pool.replies(LONG_SECONDS)
 
 
-def test_slow_shards_starve_no_beat() -> None:
+def test_slow_shards_do_not_hold_up_heartbeats() -> None:
     gate = threading.Event()
 
     def stuck(call: Call) -> Reply:
@@ -79,8 +82,8 @@ def test_slow_shards_starve_no_beat() -> None:
     pool = Pool(stuck, data_threads=1)
     for _ in range(5):
         pool.start(Release(Lease(Shard("arn", "shard"), "w1/a", 1)))
-    pool.start(Look())
-    assert gather(pool, 1) == [(Look(), Done())]
+    pool.start(ReadMembers())
+    assert gather(pool, 1) == [(ReadMembers(), Done())]
     gate.set()
     assert len(gather(pool, 5)) == 5
 
@@ -88,11 +91,11 @@ def test_slow_shards_starve_no_beat() -> None:
 def test_one_thread_loads_the_ledger() -> None:
     names = set()
 
-    def where(_: Call) -> Reply:
+    def note_thread(_: Call) -> Reply:
         names.add(threading.current_thread().name)
         return Ledger((), ())
 
-    pool = Pool(where, data_threads=4)
+    pool = Pool(note_thread, data_threads=4)
     for _ in range(20):
         pool.start(Load())
     gather(pool, 20)
@@ -108,15 +111,15 @@ def test_its_threads_do_not_hold_up_the_end_of_the_process() -> None:
 
 
 def test_calls_one_after_the_other_stay_with_one_thread() -> None:
-    """Its memory and its connection are warm; sixteen threads in turn would keep sixteen times the memory."""
+    """Its memory and its connection are warm; sixteen threads would keep sixteen times the memory."""
     ran: list[str] = []
 
-    def where(_: Call) -> Reply:
+    def note_thread(_: Call) -> Reply:
         ran.append(threading.current_thread().name)
         return Done()
 
-    pool = Pool(where, data_threads=8)
+    pool = Pool(note_thread, data_threads=8)
     for _ in range(20):
         pool.start(Release(Lease(Shard("arn/label", "shard-0"), "w1/a", 1)))
         gather(pool, 1)
-    assert len(set(ran)) < 8  # whoever answered may not wait again yet when the next call comes
+    assert len(set(ran)) < 8  # the thread that answered may not be idle yet when the next call comes

@@ -16,7 +16,7 @@ def test_sequence_numbers(text: str) -> None:
 @pytest.mark.parametrize("text", ["", "1" * 41, "12 ", "-1", "1.0", "²", "١٢", "0x1", "trim_horizon", "LATEST"])
 def test_what_is_no_checkpoint(text: str) -> None:
     assert not is_sequence_number(text)
-    with pytest.raises(ValueError, match="is no checkpoint"):
+    with pytest.raises(ValueError, match="is not a checkpoint"):
         rank(text)
 
 

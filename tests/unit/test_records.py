@@ -5,9 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.domain.parcel import unpack
-from consumer.domain.records import Entry, Game, Ignored, Outcome, Poison, Reason, Rules, decode
-from tests.builders import CREATED, sequence_number, wire
+from consumer.domain.records import Entry, Game, Ignored, Outcome, Poison, Reason, Rules, decode, unpack
+from tests.support.builders import CREATED, sequence_number, wire
 
 RULES = Rules()
 
@@ -81,7 +80,7 @@ def test_a_record_without_a_new_image(image: object) -> None:
     assert refused(record).player is None
 
 
-def test_the_player_of_a_poison_record_is_told_where_it_is_usable() -> None:
+def test_a_poison_record_has_its_player_if_that_is_usable() -> None:
     assert refused(wire(player="foo", score=None)).player == "foo"
     assert refused(wire(player="foo", event="UPSERT")).player == "foo"
     assert refused(wire(player="", score=None)).player is None
@@ -109,15 +108,15 @@ def test_changes_and_removals_are_ignored_whatever_they_hold(event: str) -> None
 
 
 @pytest.mark.parametrize("event", ["INSERT", "MODIFY", "UPSERT"])
-def test_what_is_older_than_the_floor_is_before_the_start(event: str) -> None:
+def test_a_record_from_before_the_start_time_is_before_the_start(event: str) -> None:
     record = wire(2, event=event)
     expected = Ignored(sequence_number(2), CREATED, Outcome.BEFORE_START)
     assert decode(record, RULES, CREATED + 1) == expected
-    assert decode(record, RULES, CREATED) != expected, "the floor itself counts"
+    assert decode(record, RULES, CREATED) != expected, "the start time itself counts"
 
 
 @pytest.mark.parametrize("created", [None, "1769860800", True, [], {}, float("inf"), float("nan"), 10**400, -(10**13)])
-def test_a_record_that_tells_no_creation_time_is_never_before_the_start(created: object) -> None:
+def test_a_record_without_a_creation_time_is_never_before_the_start(created: object) -> None:
     entry = decode(wire(created=created), RULES, CREATED)
     assert isinstance(entry, Game)
 
@@ -156,8 +155,8 @@ RECORDS = st.fixed_dictionaries({"dynamodb": CHANGES}, optional={"eventName": EV
 
 
 @given(RECORDS, st.none() | st.just(CREATED))
-def test_decode_raises_for_no_json_that_a_stream_could_hold(record: dict[str, Any], floor: float | None) -> None:
-    entry: Entry = decode(record, RULES, floor)
+def test_decode_never_raises_for_json(record: dict[str, Any], start_time: float | None) -> None:
+    entry: Entry = decode(record, RULES, start_time)
     assert entry.sequence_number == sequence_number(1)
     match entry:
         case Poison():
@@ -170,4 +169,4 @@ def test_decode_raises_for_no_json_that_a_stream_could_hold(record: dict[str, An
             assert len(entry.date) == 10
         case Ignored():
             assert entry.outcome in (Outcome.IGNORED, Outcome.BEFORE_START)
-    assert decode(record, RULES, floor) == entry, "the same record always means the same"
+    assert decode(record, RULES, start_time) == entry, "the same record always means the same"

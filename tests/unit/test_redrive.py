@@ -1,4 +1,4 @@
-"""The redrive machine: what it asks, what it makes of each answer, and that it asks the same again."""
+"""The redrive and discard machines: their calls, what each reply leads to, and that a retry sends the same call."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -6,48 +6,65 @@ from decimal import Decimal
 
 import pytest
 
-from consumer.domain.audit import Trace
-from consumer.domain.leaderboard import Delta, Limits, cut
-from consumer.domain.outcomes import Committed, Done, Refused
+from consumer.domain.audit import AuditEntry
+from consumer.domain.fold import Delta, Limits, cut
 from consumer.domain.position import TRIM_HORIZON
-from consumer.domain.quarantine import Act, Application, Head, Settled, Taken
+from consumer.domain.quarantine import AlreadyResolved, Application, OperatorAction, QuarantineEntry, Resolution
 from consumer.domain.records import Entry, Poison, Reason, Rules, decode
-from consumer.operations.acts import Apply, Call, Drop, Examine, Examined, Fetch, Fetched, Reply, drive, perform
-from consumer.operations.discard import Discard, Discarded
-from consumer.operations.redrive import NO_REPAIR, Applied, Faster, Redrive, Repair, Stayed
-from consumer.operations.ward import folded
-from tests.builders import ARN, CREATED, ME, game, lease, row, sequence_number, wire
-from tests.fakes import FakeOperators, FakeTables
+from consumer.domain.replies import Committed, Done, Refused
+from consumer.operations.quarantine import (
+    NO_REPAIR,
+    Applied,
+    Apply,
+    Call,
+    ChangedConcurrently,
+    Discard,
+    Discarded,
+    Drop,
+    Examine,
+    Examined,
+    Fetch,
+    Fetched,
+    Redrive,
+    Repair,
+    Reply,
+    StillPoison,
+    drive,
+    execute,
+    folded,
+)
+from tests.support.builders import ARN, CREATED, ME, game, lease, row, sequence_number, wire
+from tests.support.fakes import FakeQuarantine, FakeTables
 
-HEAD = Head("shard-0", sequence_number(1), "score_type", "pending", "foo", 1, stream_arn=ARN)
+ENTRY = QuarantineEntry("shard-0", sequence_number(1), "score_type", "pending", "foo", 1, stream_arn=ARN)
 NOW = CREATED + 60
 
 
 def machine(repair: Repair = NO_REPAIR) -> Redrive:
-    return Redrive(HEAD, repair, Rules(), "me", NOW, "mine")
+    return Redrive(ENTRY, repair, Rules(), "me", NOW, "mine")
 
 
 def counted(date: str = "2026-01-31", **details: str) -> Application:
-    trace = Trace("me", NOW, "redrive", str(HEAD), {"outcome": "applied", "player": "foo", **details})
+    audit_entry = AuditEntry("me", NOW, "redrive", str(ENTRY), {"outcome": "applied", "player": "foo", **details})
     repairs = {"score": "12"} if "repairs" in details else {}
     score = Decimal(12) if repairs else Decimal(150)
-    return Application(Act(HEAD, "mine", trace), "foo", Delta(1, score, date), repairs)
+    return Application(OperatorAction(ENTRY, "mine", audit_entry), "foo", Delta(1, score, date), repairs)
 
 
 def test_it_fetches_and_applies() -> None:
     redrive = machine()
-    assert redrive.due() == redrive.due() == Fetch(HEAD)
+    assert redrive.due() == redrive.due() == Fetch(ENTRY)
     redrive.take(Fetched(wire(1)))
     apply = redrive.due()
     assert apply == Apply(counted(reason="score_type"))
-    assert redrive.due() == apply, "an open answer is asked again unchanged"
+    assert redrive.due() == apply, "a retry is the same call"
     redrive.take(Done())
     assert redrive.due() is None
     assert isinstance(redrive.result, Applied)
     assert redrive.result.game == decode(wire(1), Rules(), None)
 
 
-def test_a_repair_is_written_and_told() -> None:
+def test_a_repair_is_written_and_audited() -> None:
     redrive = machine(Repair({"score": "12"}, only_wrong=True))
     redrive.take(Fetched(wire(1, score={"S": "12"})))
     assert redrive.due() == Apply(counted(reason="score_type", repairs="score=12"))
@@ -61,11 +78,11 @@ def test_a_repair_is_written_and_told() -> None:
         (Fetched(None, "part 1 is missing"), "damaged"),
     ],
 )
-def test_what_cannot_count_stays(fetched: Fetched, reason: str) -> None:
+def test_a_record_that_cannot_count_stays(fetched: Fetched, reason: str) -> None:
     redrive = machine()
     redrive.take(fetched)
     assert redrive.due() is None
-    assert isinstance(redrive.result, Stayed)
+    assert isinstance(redrive.result, StillPoison)
     assert redrive.result.reason == reason
 
 
@@ -79,29 +96,29 @@ def test_a_later_date_is_left_alone() -> None:
 @pytest.mark.parametrize(
     ("verdict", "reason"), [((Reason.TOTAL_TYPE, "it is a string"), "total_type"), (None, "refused")]
 )
-def test_what_the_database_refuses_is_examined(verdict: tuple[Reason, str] | None, reason: str) -> None:
+def test_a_game_that_dynamodb_refuses_is_examined(verdict: tuple[Reason, str] | None, reason: str) -> None:
     redrive = machine()
     redrive.take(Fetched(wire(1)))
     redrive.take(Refused(invalid="wrong type"))
     assert isinstance(redrive.due(), Examine)
     redrive.take(Examined(verdict))
-    assert isinstance(redrive.result, Stayed)
+    assert isinstance(redrive.result, StillPoison)
     assert redrive.result.reason == reason
 
 
-def test_somebody_was_faster() -> None:
+def test_a_record_that_another_operator_resolved_first() -> None:
     redrive = machine()
     redrive.take(Fetched(wire(1)))
-    now = replace(HEAD, state="applied", settled=Settled("you", "then"))
-    redrive.take(Taken(now))
-    assert redrive.result == Faster(HEAD, now)
+    now = replace(ENTRY, state="applied", resolution=Resolution("you", "then"))
+    redrive.take(AlreadyResolved(now))
+    assert redrive.result == ChangedConcurrently(ENTRY, now)
 
 
 def test_a_discard_is_one_call() -> None:
-    discard = Discard(HEAD, "no game", "me", NOW, "mine")
+    discard = Discard(ENTRY, "no game", "me", NOW, "mine")
     call = discard.due()
     assert isinstance(call, Drop)
-    assert call.act.trace.detail == {
+    assert call.action.audit_entry.detail == {
         "outcome": "discarded",
         "why": "no game",
         "reason": "score_type",
@@ -109,10 +126,10 @@ def test_a_discard_is_one_call() -> None:
     }
     assert discard.due() is call
     discard.take(Done())
-    assert (discard.due(), discard.result) == (None, Discarded(HEAD))
+    assert (discard.due(), discard.result) == (None, Discarded(ENTRY))
 
 
-def test_what_each_player_would_get_is_exact() -> None:
+def test_sums_of_games_are_exact() -> None:
     games = [game(1, "b", "1E+125"), game(2, "a", "0.5"), game(3, "b", "1E-130", "2026-02-01")]
     rows = folded(games)
     assert list(rows) == ["a", "b"]
@@ -120,60 +137,60 @@ def test_what_each_player_would_get_is_exact() -> None:
     assert f"{rows['b'].total:f}" == "1" + "0" * 125 + "." + "0" * 129 + "1"
 
 
-# --- on the fakes: lost replies, two operators, and what a guard is for ---
+# --- on the fakes: lost replies, two quarantine, and what a guard is for ---
 
 
-def stocked(*off: str) -> tuple[FakeTables, FakeOperators]:
+def with_poison(*off: str) -> tuple[FakeTables, FakeQuarantine]:
     tables = FakeTables(off=off)
     tables.rows[lease().shard] = row(owner=ME)
     entries: list[Entry] = [decode(wire(seq, score={"S": "12"}), Rules(), None) for seq in range(1, 9)]
     assert all(isinstance(entry, Poison) for entry in entries)
     unit = cut(entries, TRIM_HORIZON, Limits(), CREATED)
     assert tables.commit(lease(), unit, frozenset(), fills_gap=False) == Committed()
-    return tables, FakeOperators(tables)
+    return tables, FakeQuarantine(tables)
 
 
-def redrive_all(operators: FakeOperators, who: str, ask: Callable[[Call], Reply]) -> list[object]:
-    heads = sorted(operators.heads(), key=lambda head: head.order)
+def redrive_all(quarantine: FakeQuarantine, who: str, ask: Callable[[Call], Reply]) -> list[object]:
+    entries = sorted(quarantine.entries(), key=lambda entry: entry.order)
     machines = [
-        Redrive(head, Repair({"score": "12"}, only_wrong=True), Rules(), who, NOW, f"{who}-{head.sequence_number}")
-        for head in heads
+        Redrive(entry, Repair({"score": "12"}, only_wrong=True), Rules(), who, NOW, f"{who}-{entry.sequence_number}")
+        for entry in entries
     ]
-    for each in machines:
-        drive(each, ask)
-    return [type(each.result) for each in machines]
+    for machine in machines:
+        drive(machine, ask)
+    return [type(machine.result) for machine in machines]
 
 
-def twice(tables: FakeTables, operators: FakeOperators) -> Callable[[Call], Reply]:
-    """Every call takes effect, its reply is lost, and it is asked again."""
+def twice(tables: FakeTables, quarantine: FakeQuarantine) -> Callable[[Call], Reply]:
+    """Every call takes effect, its reply is lost, and it is retried."""
 
     def ask(call: Call) -> Reply:
-        perform(call, operators, tables)
-        return perform(call, operators, tables)
+        execute(call, quarantine, tables)
+        return execute(call, quarantine, tables)
 
     return ask
 
 
 def test_lost_replies_count_nothing_twice() -> None:
-    tables, operators = stocked()
-    assert redrive_all(operators, "me", twice(tables, operators)) == [Applied] * 8
+    tables, quarantine = with_poison()
+    assert redrive_all(quarantine, "me", twice(tables, quarantine)) == [Applied] * 8
     assert (tables.board["foo"].games, tables.board["foo"].total) == (8, Decimal(96))
-    assert len(operators.audit) == 8
+    assert len(quarantine.audit) == 8
 
 
-def test_two_operators_between_each_other_count_once() -> None:
-    tables, operators = stocked()
+def test_two_operators_at_once_count_once() -> None:
+    tables, quarantine = with_poison()
 
     def ask(call: Call) -> Reply:
         if isinstance(call, Apply):
-            redrive_all(operators, "you", lambda call: perform(call, operators, tables))
-        return perform(call, operators, tables)
+            redrive_all(quarantine, "you", lambda call: execute(call, quarantine, tables))
+        return execute(call, quarantine, tables)
 
-    assert redrive_all(operators, "me", ask) == [Faster] * 8
+    assert redrive_all(quarantine, "me", ask) == [ChangedConcurrently] * 8
     assert (tables.board["foo"].games, tables.board["foo"].total) == (8, Decimal(96))
 
 
 def test_without_the_guard_of_the_pending_state_it_would_count_twice() -> None:
-    tables, operators = stocked("apply_pending")
-    redrive_all(operators, "me", twice(tables, operators))
+    tables, quarantine = with_poison("apply_pending")
+    redrive_all(quarantine, "me", twice(tables, quarantine))
     assert tables.board["foo"].games == 16

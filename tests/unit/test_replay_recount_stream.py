@@ -1,97 +1,97 @@
-"""Recount over what a stream may have: ended, trimmed, numbers that get longer, nothing at all."""
+"""Recount over all that a stream may have: an end, a trimmed part, longer sequence numbers, nothing at all."""
 
 from dataclasses import replace
 
 from consumer.domain.position import SHARD_END, TRIM_HORIZON
 from consumer.domain.replay import Range
-from tests.builders import ARN, shard
-from tests.replays import ID, Scene, delta, due_count, images
+from tests.support.builders import ARN, shard
+from tests.support.replay_fixture import ID, ReplayFixture, delta, due_count, images
 
 
 def test_a_shard_that_has_ended() -> None:
-    scene = Scene(page_records=2)
-    scene.write(*images("abc"))
-    scene.streams.close(ID)
-    scene.tables.rows[shard()] = replace(scene.tables.rows[shard()], checkpoint=SHARD_END)
-    machine = scene.recount()
+    fixture = ReplayFixture(page_records=2)
+    fixture.write(*images("abc"))
+    fixture.streams.close(ID)
+    fixture.tables.rows[shard()] = replace(fixture.tables.rows[shard()], checkpoint=SHARD_END)
+    machine = fixture.recount()
     assert machine.finished
     assert machine.progress.range == Range(TRIM_HORIZON, SHARD_END)
-    assert scene.board.keys() == set("abc")
+    assert fixture.board.keys() == set("abc")
 
 
 def test_a_part_that_is_trimmed() -> None:
-    scene = Scene()
-    numbers = scene.write(*images("abcde"))
-    scene.streams.trim(ID, 2)
-    planned = scene.plan(numbers[0])
-    reader = scene.desk.scout(planned)
+    fixture = ReplayFixture()
+    numbers = fixture.write(*images("abcde"))
+    fixture.streams.trim(ID, 2)
+    planned = fixture.plan(numbers[0])
+    reader = fixture.service.open_reader(planned)
     assert reader.trimmed
     assert reader.first_found == numbers[2]
-    scene.recount(numbers[0])
-    assert scene.board.keys() == set("cde")
+    fixture.recount(numbers[0])
+    assert fixture.board.keys() == set("cde")
 
 
-def test_what_is_trimmed_while_it_runs() -> None:
-    scene = Scene(page_records=2)
-    scene.write(*images("abcdef"))
-    machine = scene.begin()
-    machine.take(scene.ask(due_count(scene, machine)))
-    scene.streams.trim(ID, 4)
-    assert list(scene.desk.steps(machine))
+def test_a_part_that_is_trimmed_while_it_runs() -> None:
+    fixture = ReplayFixture(page_records=2)
+    fixture.write(*images("abcdef"))
+    machine = fixture.begin()
+    machine.take(fixture.ask(due_count(fixture, machine)))
+    fixture.streams.trim(ID, 4)
+    assert list(fixture.service.steps(machine))
     assert machine.finished
     assert machine.reader.trimmed
-    assert scene.replays.trail[-1].detail["outcome"] == "finished, a part was trimmed"
-    assert scene.board.keys() == set("abef")
+    assert fixture.replays.trail[-1].detail["outcome"] == "finished, a part was trimmed"
+    assert fixture.board.keys() == set("abef")
 
 
 def test_iterators_that_expire_and_empty_pages() -> None:
-    scene = Scene(page_records=2)
-    scene.streams.empty_pages = 2
-    scene.write(*images("abcde"))
-    machine = scene.begin()
-    machine.take(scene.ask(due_count(scene, machine)))
-    scene.streams.expire_iterators()
-    assert list(scene.desk.steps(machine))
-    assert scene.board == {player: delta(1, "1") for player in "abcde"}
-    assert max(scene.waited) > 0, "empty pages are not asked for at full speed"
+    fixture = ReplayFixture(page_records=2)
+    fixture.streams.empty_pages = 2
+    fixture.write(*images("abcde"))
+    machine = fixture.begin()
+    machine.take(fixture.ask(due_count(fixture, machine)))
+    fixture.streams.expire_iterators()
+    assert list(fixture.service.steps(machine))
+    assert fixture.board == {player: delta(1, "1") for player in "abcde"}
+    assert max(fixture.waited) > 0, "empty pages are not read at full speed"
 
 
 def test_numbers_of_different_lengths() -> None:
     """The fakes' numbers pass from 21 to 22 digits here."""
-    scene = Scene(page_records=7)
-    numbers = scene.write(*images([f"p{number}" for number in range(60)]))
+    fixture = ReplayFixture(page_records=7)
+    numbers = fixture.write(*images([f"p{number}" for number in range(60)]))
     assert {len(number) for number in numbers} == {21, 22}
-    scene.recount(numbers[5], numbers[50])
-    assert scene.board.keys() == {f"p{number}" for number in range(5, 51)}
+    fixture.recount(numbers[5], numbers[50])
+    assert fixture.board.keys() == {f"p{number}" for number in range(5, 51)}
 
 
 def test_forty_digits() -> None:
-    scene = Scene()
+    fixture = ReplayFixture()
     first = 10**39 + 7
-    scene.streams.newest.numbers = iter(range(first, first + 10))
-    numbers = scene.write(*images("abcd"))
-    scene.recount(numbers[1], str(10**40 - 1))
-    assert scene.board.keys() == set("bcd")
+    fixture.streams.newest.numbers = iter(range(first, first + 10))
+    numbers = fixture.write(*images("abcd"))
+    fixture.recount(numbers[1], str(10**40 - 1))
+    assert fixture.board.keys() == set("bcd")
 
 
 def test_a_range_with_nothing_in_it() -> None:
-    scene = Scene()
-    scene.streams.newest.numbers = iter(range(10**21, 10**22, 10))
-    scene.write(*images("abc"))
-    machine = scene.recount(str(10**21 + 1), str(10**21 + 9))
+    fixture = ReplayFixture()
+    fixture.streams.newest.numbers = iter(range(10**21, 10**22, 10))
+    fixture.write(*images("abc"))
+    machine = fixture.recount(str(10**21 + 1), str(10**21 + 9))
     assert machine.finished
-    assert (scene.board, machine.progress.games) == ({}, 0)
+    assert (fixture.board, machine.progress.games) == ({}, 0)
 
 
-def test_another_board() -> None:
-    scene = Scene()
-    scene.write(*images("ab"))
-    other = type(scene.tables)()
-    scene.replays.boards["Other"] = other
-    machine = scene.recount(target="Other")
+def test_another_target() -> None:
+    fixture = ReplayFixture()
+    fixture.write(*images("ab"))
+    other = type(fixture.tables)()
+    fixture.replays.boards["Other"] = other
+    machine = fixture.recount(target="Other")
     assert machine.finished
-    assert scene.board == {}
+    assert fixture.board == {}
     assert other.board.keys() == {"a", "b"}
     assert ARN in str(machine.progress.shard.stream_arn)
-    scene.recount()
-    assert scene.board.keys() == {"a", "b"}, "another target's history does not count here"
+    fixture.recount()
+    assert fixture.board.keys() == {"a", "b"}, "another target's history does not count here"

@@ -1,9 +1,11 @@
+"""Waits between attempts, and the loop that makes a call until it succeeds."""
+
 import random
 from threading import Event
 
 import pytest
 
-from consumer.domain.errors import Trouble, TroubleKind
+from consumer.domain.errors import CallFailed, FailureKind
 from consumer.retries import JitteredBackoff, persist
 
 
@@ -26,11 +28,11 @@ def test_jitter_comes_from_the_given_source_alone() -> None:
     assert waits() == first
 
 
-def test_persist_gives_the_first_answer() -> None:
+def test_persist_returns_the_first_result() -> None:
     assert persist(lambda: 7, seconds=1.0, stop=Event()) == 7
 
 
-def test_persist_tells_at_once_what_no_retry_can_mend() -> None:
+def test_persist_raises_at_once_what_no_retry_can_cure() -> None:
     def broken() -> None:
         raise LookupError("a defect")
 
@@ -38,35 +40,35 @@ def test_persist_tells_at_once_what_no_retry_can_mend() -> None:
         persist(broken, seconds=60.0, stop=Event())
 
 
-def test_persist_stops_on_the_event_with_the_last_trouble() -> None:
-    stop, asked = Event(), 0
+def test_persist_stops_on_the_event_with_the_last_failure() -> None:
+    stop, attempts = Event(), 0
 
     def refuse() -> None:
-        nonlocal asked
-        asked += 1
+        nonlocal attempts
+        attempts += 1
         stop.set()
-        raise Trouble(TroubleKind.THROTTLED, f"attempt {asked}")
+        raise CallFailed(FailureKind.THROTTLED, f"attempt {attempts}")
 
-    with pytest.raises(Trouble, match="attempt 1"):
+    with pytest.raises(CallFailed, match="attempt 1"):
         persist(refuse, seconds=60.0, stop=stop)
-    assert asked == 1
+    assert attempts == 1
 
 
-def test_persist_gives_up_after_its_time_with_the_last_trouble() -> None:
-    asked = 0
+def test_persist_gives_up_after_its_time_with_the_last_failure() -> None:
+    attempts = 0
 
     def refuse() -> None:
-        nonlocal asked
-        asked += 1
-        raise Trouble(TroubleKind.THROTTLED, f"attempt {asked}")
+        nonlocal attempts
+        attempts += 1
+        raise CallFailed(FailureKind.THROTTLED, f"attempt {attempts}")
 
-    with pytest.raises(Trouble, match="attempt"):
+    with pytest.raises(CallFailed, match="attempt 1"):
         persist(refuse, seconds=0.0, stop=Event())
-    assert asked == 1
+    assert attempts == 1
 
 
-def test_persist_asks_again_for_what_it_is_told_to() -> None:
-    class Hasty(Event):
+def test_persist_retries_the_errors_that_it_was_given() -> None:
+    class Impatient(Event):
         """Time passes at once."""
 
         def wait(self, timeout: float | None = None) -> bool:
@@ -74,13 +76,13 @@ def test_persist_asks_again_for_what_it_is_told_to() -> None:
             assert 0 < timeout <= 2.0
             return False
 
-    asked = 0
+    attempts = 0
 
-    def ask() -> int:
-        nonlocal asked
-        asked += 1
-        if asked < 3:
-            raise KeyError(asked)
-        return asked
+    def call() -> int:
+        nonlocal attempts
+        attempts += 1
+        if attempts < 3:
+            raise KeyError(attempts)
+        return attempts
 
-    assert persist(ask, seconds=60.0, stop=Hasty(), retry_on=lambda error: isinstance(error, KeyError)) == 3
+    assert persist(call, seconds=60.0, stop=Impatient(), retry_on=lambda error: isinstance(error, KeyError)) == 3

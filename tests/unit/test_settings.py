@@ -1,3 +1,5 @@
+"""Settings from flags and environment: defaults, faults, and that all faults are reported at once."""
+
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -71,12 +73,12 @@ def test_a_flag_wins_over_the_environment() -> None:
     assert (made.source_table, made.http_port, made.pool_size) == ("Others", 1000, 3)
 
 
-def test_what_needs_the_stream_asks_for_it() -> None:
+def test_a_command_that_needs_the_stream_requires_its_setting() -> None:
     (fault,) = faults({})
     assert fault.startswith("CONSUMER_SOURCE_TABLE (--source-table) or CONSUMER_STREAM_ARN (--stream-arn) is not set")
 
 
-def test_what_needs_no_stream_does_not_look_at_its_settings() -> None:
+def test_a_command_that_needs_no_stream_ignores_its_settings() -> None:
     with environment(
         {"CONSUMER_STREAM_ARN": "nonsense", "CONSUMER_SOURCE_TABLE": "?", "CONSUMER_START_POSITION": "soon"}
     ):
@@ -84,7 +86,7 @@ def test_what_needs_no_stream_does_not_look_at_its_settings() -> None:
     assert (made.source_table, made.stream_arn, made.start_position) == (None, None, "TRIM_HORIZON")
 
 
-def test_what_a_command_does_not_use_is_not_looked_at() -> None:
+def test_settings_that_a_command_does_not_use_are_ignored() -> None:
     with environment({"CONSUMER_HTTP_PORT": "x", "CONSUMER_LEADERBOARD_TABLE": "consumer-leases"}):
         made = load({}, needs=(), uses=("leaderboard_table",))
     assert (made.leaderboard_table, made.http_port) == ("consumer-leases", 9464)
@@ -126,7 +128,7 @@ def test_what_a_command_does_not_use_is_not_looked_at() -> None:
         ("LOG_FORMAT", "xml", "one of auto, json, pretty"),
     ],
 )
-def test_a_wrong_value_is_told_with_what_would_be_right(name: str, value: str, right: str) -> None:
+def test_a_wrong_value_is_reported_with_what_would_be_right(name: str, value: str, right: str) -> None:
     given_stream = {} if name == "STREAM_ARN" else {"CONSUMER_SOURCE_TABLE": "GameEvents"}
     (fault,) = faults({**given_stream, PREFIX + name: value})
     flag = "--" + name.lower().replace("_", "-")
@@ -189,8 +191,8 @@ def test_one_attribute_for_two_meanings() -> None:
     assert "CONSUMER_SCORE_ATTRIBUTE" in fault
 
 
-def test_all_faults_are_told_at_once() -> None:
-    told = faults(
+def test_all_faults_are_reported_at_once() -> None:
+    reported = faults(
         {
             "CONSUMER_LEASE_TABLE": "Leaderboards",
             "CONSUMER_LOG_LEVEL": "LOUD",
@@ -202,17 +204,17 @@ def test_all_faults_are_told_at_once() -> None:
         {"http_port": "x"},
     )
     texts = ("START_POSITION", "POOL_SIZE", "HTTP_PORT", "LOG_LEVEL", "SOURCE_TABLE", "LEADERBOARD_TABLE", "'CONSUMER")
-    assert len(told) == len(texts)
-    assert all(text in fault.partition(" ")[0] for text, fault in zip(texts, told, strict=True))
+    assert len(reported) == len(texts)
+    assert all(text in fault.partition(" ")[0] for text, fault in zip(texts, reported, strict=True))
 
 
 @pytest.mark.parametrize("name", ["CONSUMER_HTTP_PROT", "consumer_http_port", "Consumer_Http_Port"])
-def test_an_unknown_variable_is_told_with_the_nearest_name_and_without_its_value(name: str) -> None:
+def test_an_unknown_variable_is_reported_with_the_nearest_name_and_without_its_value(name: str) -> None:
     (fault,) = faults({name: "77"}, needs="")
     assert fault == f"{name!r} is no setting: the nearest one is CONSUMER_HTTP_PORT"
 
 
-def test_a_wrong_value_under_a_name_in_small_letters_is_told_too() -> None:
+def test_a_wrong_value_under_a_lower_case_name_is_reported_too() -> None:
     wrong, unknown = faults({"consumer_pool_size": "many"}, needs="")
     assert "is 'many': it must be a whole number" in wrong
     assert unknown.startswith("'consumer_pool_size' is no setting")
@@ -238,11 +240,11 @@ values = st.one_of(
 @settings(deadline=None)
 @given(st.dictionaries(variable_names, values), st.dictionaries(st.sampled_from(NAMES), values), st.booleans())
 def test_no_environment_gives_a_traceback(variables: dict[str, str], flags: dict[str, object], stream: bool) -> None:
-    told: tuple[str, ...] = ()
+    reported: tuple[str, ...] = ()
     with environment(variables):
         try:
             load(flags, needs={"stream"} if stream else ())
         except SettingsError as error:
-            told = error.faults or ("nothing was told",)
-    assert "nothing was told" not in told
-    assert all(fault.isprintable() and len(fault) < 2000 for fault in told)
+            reported = error.faults or ("no fault was reported",)
+    assert "no fault was reported" not in reported
+    assert all(fault.isprintable() and len(fault) < 2000 for fault in reported)

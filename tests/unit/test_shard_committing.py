@@ -1,92 +1,93 @@
+"""Commits of a shard, call by call: units, retries, conflicts, dates, and when a unit is due."""
+
+from decimal import Decimal
+
 import pytest
 
-from consumer.domain.errors import Trouble, TroubleKind
-from consumer.domain.outcomes import Committed, Done, Lost, Refused
+from consumer.domain.errors import CallFailed, FailureKind
+from consumer.domain.fold import Delta
 from consumer.domain.position import TRIM_HORIZON
+from consumer.domain.replies import Committed, Done, Lost, Refused
 from consumer.worker import events
-from consumer.worker.attempt import UNLIMITED_RECORDS
-from consumer.worker.calls import Commit, FindChildren, Open, Read
-from consumer.worker.state import State
+from consumer.worker.calls import Commit, FindChildren, Open, Operation, Read
+from consumer.worker.commit_attempt import KNOWN_DATES, UNLIMITED_RECORDS, KnownDates
+from consumer.worker.shard import ShardState
 from consumer.worker.tuning import Tuning
-from tests.builders import ME, OTHER, game, games, ignored, page, row, sequence_number
-from tests.talks import Talk, kinds
+from tests.support.builders import ME, OTHER, game, games, ignored, page, row, sequence_number
+from tests.support.drivers import ShardDriver, kinds, opened_shard
 
 
-def reading(tuning: Tuning | None = None) -> Talk:
-    talk = Talk(row(owner=ME), tuning)
-    talk.answer(Open, "first")
-    return talk
-
-
-def holding(last: int, tuning: Tuning | None = None) -> Talk:
-    """A talk whose shard has games 1 to `last` buffered, and the next read under way."""
-    talk = reading(tuning)
-    talk.answer(Read, page(*games(1, last), then="second"))
-    assert talk.wait(talk.tuning.poll_interval_seconds).asks(Read)
-    return talk
+def holding(last: int, tuning: Tuning | None = None) -> ShardDriver:
+    """A shard with games 1 to `last` buffered, and the next read in flight."""
+    driver = opened_shard(tuning)
+    driver.answer(Read, page(*games(1, last), then="second"))
+    assert driver.wait(driver.tuning.poll_interval_seconds).has_call(Read)
+    return driver
 
 
 def test_a_unit_is_committed_and_the_next_begins_where_it_ended() -> None:
-    talk = holding(2)
-    commit = talk.call(Commit)
+    driver = holding(2)
+    commit = driver.call(Commit)
     assert (commit.unit.previous, commit.unit.last, commit.later, commit.fills_gap) == (
         TRIM_HORIZON,
         sequence_number(2),
         frozenset(),
         False,
     )
-    talk.answer(Read, page(*games(3, 4)))
-    assert not talk.asks(Commit), "one commit at a time"
-    talk.wait(0.5)
-    assert talk.tell(commit, Committed()) == [events.UnitCommitted(talk.lease, commit.unit, 0.5, settled=False)]
-    assert talk.machine.checkpoint == sequence_number(2)
-    following = talk.call(Commit).unit
+    driver.answer(Read, page(*games(3, 4)))
+    assert not driver.has_call(Commit), "one commit at a time"
+    driver.wait(0.5)
+    assert driver.deliver(commit, Committed()) == [events.UnitCommitted(driver.lease, commit.unit, 0.5, settled=False)]
+    assert driver.machine.checkpoint == sequence_number(2)
+    following = driver.call(Commit).unit
     assert (following.previous, following.first, following.last) == tuple(map(sequence_number, (2, 3, 4)))
 
 
-def test_the_time_of_a_unit_is_the_wall_clocks() -> None:
-    talk = holding(1, Tuning(wall_offset_seconds=1e9))
-    assert talk.call(Commit).unit.cut_at == talk.now + 1e9
+def test_a_unit_carries_unix_time() -> None:
+    driver = holding(1, Tuning(wall_offset_seconds=1e9))
+    assert driver.call(Commit).unit.cut_at == driver.now + 1e9
 
 
-def test_an_open_answer_is_asked_again_with_the_very_same_unit() -> None:
-    talk = holding(2)
-    commit = talk.call(Commit)
+def test_a_commit_with_unknown_outcome_is_retried_with_the_very_same_unit() -> None:
+    driver = holding(2)
+    commit = driver.call(Commit)
     for attempt in (1, 2, 3):
-        told = talk.tell(commit, Trouble(TroubleKind.NETWORK, "no answer"))
-        assert told == [
-            events.RetryScheduled("Commit", TroubleKind.NETWORK, "no answer", attempt, float(attempt), talk.lease)
+        reported = driver.deliver(commit, CallFailed(FailureKind.NETWORK, "no answer"))
+        assert reported == [
+            events.RetryScheduled(
+                Operation.COMMIT, FailureKind.NETWORK, "no answer", attempt, float(attempt), driver.lease
+            )
         ]
         if attempt == 1:
-            talk.answer(Read, page(*games(3, 9)))
-        assert not talk.wait(attempt - 0.1).asks(Commit)
-        again = talk.wait(0.1).call(Commit)
+            driver.answer(Read, page(*games(3, 9)))
+        assert not driver.wait(attempt - 0.1).has_call(Commit)
+        again = driver.wait(0.1).call(Commit)
         assert again == commit
-        assert again.unit is commit.unit, "not cut anew, whatever was read in the meantime"
-    assert talk.tell(commit, Committed()) == [events.UnitCommitted(talk.lease, commit.unit, 6.0, settled=False)]
+        assert again.unit is commit.unit, "not cut again, whatever was read in the meantime"
+    assert driver.deliver(commit, Committed()) == [events.UnitCommitted(driver.lease, commit.unit, 6.0, settled=False)]
 
 
-def test_our_own_earlier_attempt_that_went_through_settles_the_unit() -> None:
-    talk = holding(2)
-    commit = talk.call(Commit)
-    talk.tell(commit, Trouble(TroubleKind.NETWORK, "no answer"))
-    told = talk.wait(1).answer(Commit, Lost(row(owner=ME, checkpoint=sequence_number(2))))
-    assert told == [events.UnitCommitted(talk.lease, commit.unit, 1.0, settled=True)]
-    assert talk.machine.checkpoint == sequence_number(2)
-    assert talk.machine.state is State.RUNNING
+def test_an_earlier_attempt_that_took_effect_settles_the_unit() -> None:
+    driver = holding(2)
+    commit = driver.call(Commit)
+    driver.deliver(commit, CallFailed(FailureKind.NETWORK, "no answer"))
+    reported = driver.wait(1).answer(Commit, Lost(row(owner=ME, checkpoint=sequence_number(2))))
+    assert reported == [events.UnitCommitted(driver.lease, commit.unit, 1.0, settled=True)]
+    assert driver.machine.checkpoint == sequence_number(2)
+    assert driver.machine.state is ShardState.RUNNING
 
 
 @pytest.mark.parametrize("checkpoint", [TRIM_HORIZON, sequence_number(1), sequence_number(9)])
-def test_our_row_elsewhere_rewinds(checkpoint: str) -> None:
-    talk = holding(2)
-    told = talk.answer(Commit, Lost(row(owner=ME, checkpoint=checkpoint)))
-    assert told == [events.ShardRewound(talk.lease, checkpoint)]
-    talk.answer(Read, page(*games(3, 4)))
-    assert talk.call(Open).after == checkpoint
-    assert not talk.under_way, "the buffer is thrown away, the late page with it"
-    talk.tell(Open(talk.lease, checkpoint), "fresh")
-    talk.answer(Read, page(game(50)))
-    assert talk.call(Commit).unit.previous == checkpoint
+def test_the_leases_row_at_another_checkpoint_rewinds(checkpoint: str) -> None:
+    driver = holding(2)
+    reported = driver.answer(Commit, Lost(row(owner=ME, checkpoint=checkpoint)))
+    assert reported == [events.ShardRewound(driver.lease, checkpoint)]
+    driver.answer(Read, page(*games(3, 4)))
+    assert driver.call(Open).after == checkpoint
+    assert not driver.in_flight, "the buffer is dropped, and the late page with it"
+    driver.deliver(Open(driver.lease, checkpoint), "fresh")
+    driver.answer(Read, page(game(50)))
+    assert driver.call(Commit).unit.previous == checkpoint
 
 
 @pytest.mark.parametrize(
@@ -94,164 +95,173 @@ def test_our_row_elsewhere_rewinds(checkpoint: str) -> None:
     [(OTHER, 8), (None, 7), (ME, 8), (OTHER, 7)],
     ids=["taken", "released", "later me", "same epoch"],
 )
-def test_somebody_elses_row_drops_the_shard_quietly(owner: str | None, epoch: int) -> None:
-    talk = holding(2)
-    commit = talk.call(Commit)
-    told = talk.tell(commit, Lost(row(owner=owner, epoch=epoch, checkpoint=commit.unit.last)))
-    assert told == [events.LeaseLost(talk.lease, owner)]
-    assert talk.machine.state is State.GONE
-    assert talk.answer(Read, page(game(3))) == []
-    assert talk.wait(1000).look() == []
+def test_a_lost_lease_drops_the_shard(owner: str | None, epoch: int) -> None:
+    driver = holding(2)
+    commit = driver.call(Commit)
+    reported = driver.deliver(commit, Lost(row(owner=owner, epoch=epoch, checkpoint=commit.unit.last)))
+    assert reported == [events.LeaseLost(driver.lease, owner)]
+    assert driver.machine.state is ShardState.GONE
+    assert driver.answer(Read, page(game(3))) == []
+    assert driver.wait(1000).start_due() == []
 
 
-def test_no_row_halts() -> None:
-    talk = holding(2)
-    talk.answer(Commit, Committed())
-    talk.answer(Read, page(game(3)))
-    read = talk.call(Read)
-    assert talk.answer(Commit, Lost(None)) == [events.ShardHalted(talk.lease.shard, sequence_number(2))]
-    assert talk.machine.state is State.HALTED
-    assert talk.tell(read, page(game(4))) == []
-    assert talk.wait(1000).look() == []
-    talk.machine.drain()
-    assert talk.machine.state is State.HALTED
+def test_a_missing_row_halts() -> None:
+    driver = holding(2)
+    driver.answer(Commit, Committed())
+    driver.answer(Read, page(game(3)))
+    read = driver.call(Read)
+    assert driver.answer(Commit, Lost(None)) == [events.ShardHalted(driver.lease.shard, sequence_number(2))]
+    assert driver.machine.state is ShardState.HALTED
+    assert driver.deliver(read, page(game(4))) == []
+    assert driver.wait(1000).start_due() == []
+    driver.machine.drain()
+    assert driver.machine.state is ShardState.HALTED
 
 
 def test_later_dates_are_left_out_of_the_same_unit() -> None:
-    talk = holding(1)
-    talk.machine._writer.checkpoint = TRIM_HORIZON
-    first = talk.call(Commit)
-    assert talk.tell(first, Refused(later={"foo": "2026-12-31"})) == []
-    second = talk.call(Commit)
+    driver = holding(1)
+    first = driver.call(Commit)
+    assert driver.deliver(first, Refused(later={"foo": "2026-12-31"})) == []
+    second = driver.call(Commit)
     assert second.unit is first.unit
     assert second.later == {"foo"}
-    talk.tell(second, Refused(later={"bar": "2026-12-31"}))
-    third = talk.call(Commit)
+    driver.deliver(second, Refused(later={"bar": "2026-12-31"}))
+    third = driver.call(Commit)
     assert third.later == {"foo", "bar"}
-    talk.tell(third, Committed())
-    talk.answer(Read, page(game(2), game(3, "new"), game(4, "bar", date="2027-01-01")))
-    assert talk.call(Commit).later == {"foo"}, "a later date is stored, and can only grow"
+    driver.deliver(third, Committed())
+    driver.answer(Read, page(game(2), game(3, "new"), game(4, "bar", date="2027-01-01")))
+    assert driver.call(Commit).later == {"foo"}, "a later date is stored, and can only grow"
 
 
-def test_a_date_that_was_written_need_not_be_asked_for_again() -> None:
-    talk = reading()
-    talk.answer(Read, page(game(1, date="2026-02-02")))
-    talk.answer(Commit, Committed())
+def test_a_date_that_was_written_is_known() -> None:
+    driver = opened_shard()
+    driver.answer(Read, page(game(1, date="2026-02-02")))
+    driver.answer(Commit, Committed())
     for seq, date, later in ((2, "2026-02-01", {"foo"}), (3, "2026-02-02", set()), (4, "2026-02-03", set())):
-        talk.answer(Read, page(game(seq, date=date)))
-        commit = talk.call(Commit)
+        driver.answer(Read, page(game(seq, date=date)))
+        commit = driver.call(Commit)
         assert commit.later == later
-        talk.tell(commit, Committed())
+        driver.deliver(commit, Committed())
 
 
 def test_a_date_of_another_shard_of_this_worker_is_known_too() -> None:
-    talk = reading()
-    talk.common.dates.learn({"foo": "2026-12-31"})
-    talk.answer(Read, page(game(1)))
-    assert talk.call(Commit).later == {"foo"}
+    driver = opened_shard()
+    driver.dates.learn({"foo": "2026-12-31"})
+    driver.answer(Read, page(game(1)))
+    assert driver.call(Commit).later == {"foo"}
 
 
-def conflict(talk: Talk) -> int:
-    """A conflict; how many records the next attempt has."""
-    (told,) = talk.answer(Commit, Refused(conflict=True))
-    assert isinstance(told, events.RetryScheduled)
-    assert told.kind is TroubleKind.CONFLICT
-    assert not talk.asks(Commit)
-    talk.wait(told.delay_seconds)
-    commit = talk.call(Commit)
-    talk.under_way.append(commit)
+def conflict(driver: ShardDriver) -> int:
+    """The commit meets a conflict; returns how many records the next attempt has."""
+    (reported,) = driver.answer(Commit, Refused(conflict=True))
+    assert isinstance(reported, events.RetryScheduled)
+    assert reported.kind is FailureKind.CONFLICT
+    assert not driver.has_call(Commit)
+    driver.wait(reported.delay_seconds)
+    commit = driver.call(Commit)
+    driver.in_flight.append(commit)
     assert (commit.unit.previous, commit.unit.first) == (TRIM_HORIZON, sequence_number(1))
     return commit.unit.records
 
 
 def test_repeated_conflicts_halve_the_unit_from_its_end() -> None:
-    talk = holding(9)
-    assert [conflict(talk) for _ in range(11)] == [9, 9, 4, 4, 4, 2, 2, 2, 1, 1, 1]
+    driver = holding(9)
+    assert [conflict(driver) for _ in range(11)] == [9, 9, 4, 4, 4, 2, 2, 2, 1, 1, 1]
 
 
 def test_a_halved_unit_grows_again_with_each_success() -> None:
-    talk = holding(16)
-    assert [conflict(talk) for _ in range(9)][-1] == 2
+    driver = holding(16)
+    assert [conflict(driver) for _ in range(9)][-1] == 2
     sizes = []
     for _ in range(4):
-        commit = talk.call(Commit)
+        commit = driver.call(Commit)
         sizes.append(commit.unit.records)
-        talk.tell(commit, Committed())
+        driver.deliver(commit, Committed())
     assert sizes == [2, 4, 8, 2], "the last two are the rest"
 
 
 def test_a_unit_that_has_grown_back_is_not_limited_any_more() -> None:
-    talk = reading()
-    talk.answer(Read, page(*games(1, 2 * UNLIMITED_RECORDS - 2)))
+    driver = opened_shard()
+    driver.answer(Read, page(*games(1, 2 * UNLIMITED_RECORDS - 2)))
     for _ in range(3):
-        conflict(talk)
+        conflict(driver)
     sizes = []
     for batch in range(3):
-        commit = talk.call(Commit)
+        commit = driver.call(Commit)
         sizes.append(commit.unit.records)
-        talk.answer(Read, page(*games((batch + 2) * 100_000, (batch + 2) * 100_000 + 20_000)))
-        talk.tell(commit, Committed())
+        driver.answer(Read, page(*games((batch + 2) * 100_000, (batch + 2) * 100_000 + 20_000)))
+        driver.deliver(commit, Committed())
     assert sizes[0] == UNLIMITED_RECORDS - 1
-    assert talk.call(Commit).unit.records > UNLIMITED_RECORDS
+    assert driver.call(Commit).unit.records > UNLIMITED_RECORDS
 
 
-def test_a_conflict_counts_in_a_row_only() -> None:
-    talk = holding(4)
-    conflict(talk)
-    conflict(talk)
-    talk.answer(Commit, Committed())
-    talk.answer(Read, page(*games(5, 8)))
-    talk.answer(Commit, Refused(conflict=True))
-    assert talk.wait(5).call(Commit).unit.records == 4
+def test_only_consecutive_conflicts_count() -> None:
+    driver = holding(4)
+    conflict(driver)
+    conflict(driver)
+    driver.answer(Commit, Committed())
+    driver.answer(Read, page(*games(5, 8)))
+    driver.answer(Commit, Refused(conflict=True))
+    assert driver.wait(5).call(Commit).unit.records == 4
 
 
 def test_records_wait_for_the_batch_window() -> None:
-    talk = holding(1, Tuning(batch_window_seconds=2.0))
-    talk.wait(1.3).answer(Read, page(game(2)))
-    assert not talk.wait(0.4).asks(Commit)
-    assert talk.wait(0.1).call(Commit).unit.records == 2, "counted from the oldest"
+    driver = holding(1, Tuning(batch_window_seconds=2.0))
+    driver.wait(1.3).answer(Read, page(game(2)))
+    assert not driver.wait(0.4).has_call(Commit)
+    assert driver.wait(0.1).call(Commit).unit.records == 2, "counted from the oldest"
 
 
 @pytest.mark.parametrize("why", ["lookahead", "end"])
 def test_the_batch_window_is_cut_short(why: str) -> None:
-    talk = reading(Tuning(batch_window_seconds=60.0, lookahead_bytes=1000))
-    talk.answer(Read, page(game(1), size_bytes=1000) if why == "lookahead" else page(game(1), then=None))
-    assert talk.asks(Commit)
+    driver = opened_shard(Tuning(batch_window_seconds=60.0, lookahead_bytes=1000))
+    driver.answer(Read, page(game(1), size_bytes=1000) if why == "lookahead" else page(game(1), then=None))
+    assert driver.has_call(Commit)
 
 
-def test_ignored_records_alone_move_the_checkpoint_but_not_once_a_page() -> None:
-    talk = reading(Tuning(ignored_window_seconds=5.0))
+def test_ignored_records_alone_move_the_checkpoint_but_not_once_per_page() -> None:
+    driver = opened_shard(Tuning(ignored_window_seconds=5.0))
     for seq in range(1, 11):
-        talk.answer(Read, page(ignored(seq)))
-        assert not talk.wait(0.25).asks(Commit)
-    unit = talk.wait(2.5).call(Commit).unit
+        driver.answer(Read, page(ignored(seq)))
+        assert not driver.wait(0.25).has_call(Commit)
+    unit = driver.wait(2.5).call(Commit).unit
     assert (unit.records, unit.last) == (10, sequence_number(10))
 
 
-def test_a_game_among_ignored_records_ends_their_waiting() -> None:
-    talk = reading(Tuning(ignored_window_seconds=5.0))
-    talk.answer(Read, page(ignored(1)))
-    assert not talk.asks(Commit)
-    talk.answer(Read, page(ignored(2), game(3)))
-    assert talk.call(Commit).unit.records == 3
+def test_a_game_among_ignored_records_is_committed_at_once() -> None:
+    driver = opened_shard(Tuning(ignored_window_seconds=5.0))
+    driver.answer(Read, page(ignored(1)))
+    assert not driver.has_call(Commit)
+    driver.answer(Read, page(ignored(2), game(3)))
+    assert driver.call(Commit).unit.records == 3
 
 
-def test_nothing_is_committed_or_ended_while_no_beat_vouches() -> None:
-    talk = reading()
-    talk.vouched = False
-    talk.answer(Read, page(game(1)))
-    assert kinds(talk.wait(1).look()) == ["Read"]
-    assert talk.machine.wake_at(vouched=False) == float("inf")
-    talk.vouched = True
-    talk.answer(Commit, Committed())
-    talk.vouched = False
-    talk.answer(Read, page(then=None))
-    assert not talk.asks(FindChildren)
-    talk.vouched = True
-    assert talk.asks(FindChildren)
+def test_nothing_is_committed_or_ended_while_no_heartbeat_is_written() -> None:
+    driver = opened_shard()
+    driver.may_commit = False
+    driver.answer(Read, page(game(1)))
+    assert kinds(driver.wait(1).start_due()) == ["Read"]
+    assert driver.machine.wake_at(may_commit=False) == float("inf")
+    driver.may_commit = True
+    driver.answer(Commit, Committed())
+    driver.may_commit = False
+    driver.answer(Read, page(then=None))
+    assert not driver.has_call(FindChildren)
+    driver.may_commit = True
+    assert driver.has_call(FindChildren)
 
 
-def test_an_answer_that_is_none_is_a_defect() -> None:
-    talk = holding(1)
-    with pytest.raises(AssertionError, match="Done is no answer to Commit"):
-        talk.answer(Commit, Done())
+def test_a_reply_of_the_wrong_type_is_a_defect() -> None:
+    driver = holding(1)
+    with pytest.raises(AssertionError, match="Done is no reply to Commit"):
+        driver.answer(Commit, Done())
+
+
+def test_a_later_stored_date_is_known_until_many_other_players_have_come() -> None:
+    dates = KnownDates()
+    dates.learn({"foo": "2026-02-01"})
+    dates.learn({"foo": "2026-01-01"})
+    deltas = {"foo": Delta(1, Decimal(1), "2026-01-31")}
+    assert dates.later(deltas) == {"foo"}
+    dates.learn({f"p{number}": "2026-01-01" for number in range(KNOWN_DATES)})
+    assert dates.later(deltas) == frozenset()

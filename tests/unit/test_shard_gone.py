@@ -1,18 +1,18 @@
-"""A shard that the stream has no more, and what a listing tells a shard that waits for its children."""
+"""A shard that the stream does not have any more, and what a listing shows to a shard that waits for its children."""
 
 import pytest
 
-from consumer.domain.errors import Trouble, TroubleKind
-from consumer.domain.outcomes import Children, Committed, StreamListing
+from consumer.domain.errors import CallFailed, FailureKind
+from consumer.domain.lineage import GONE_SECONDS
 from consumer.domain.position import TRIM_HORIZON
+from consumer.domain.replies import Children, Committed, StreamListing
 from consumer.worker import events
-from consumer.worker.absence import GONE_SECONDS
 from consumer.worker.calls import Commit, EndShard, FindChildren, Open, Read, RecordGap
-from consumer.worker.state import State
-from tests.builders import CREATED, ME, build_shards, game, page, row, sequence_number
-from tests.talks import Talk, kinds
+from consumer.worker.shard import ShardState
+from tests.support.builders import CREATED, ME, build_shards, game, page, row, sequence_number
+from tests.support.drivers import ShardDriver, kinds
 
-MISSING = Trouble(TroubleKind.MISSING, "shard does not exist")
+MISSING = CallFailed(FailureKind.MISSING, "shard does not exist")
 SINCE = CREATED - 500.0
 LISTING = build_shards(1, {})
 FAMILY = build_shards(3, {0: [1, 2]})
@@ -23,160 +23,157 @@ def listing_of(*children: int) -> StreamListing:
     return build_shards(1 + len(children), {0: children})
 
 
-def refuse(talk: Talk, listings: int = 3, apart: float = GONE_SECONDS / 2) -> Talk:
-    """Iterators are refused, and listings come in."""
+def refuse(driver: ShardDriver, listings: int = 3, apart: float = GONE_SECONDS / 2) -> ShardDriver:
+    """Iterators are refused while listings come in."""
     for number in range(listings):
-        talk.wait(apart if number else 10.0).answer(Open, MISSING)
-        talk.machine.hear(LISTING, talk.now)
-    return talk.wait(100.0)
+        driver.wait(apart if number else 10.0).answer(Open, MISSING)
+        driver.machine.on_listing(LISTING, driver.now)
+    return driver.wait(100.0)
 
 
-def gone(checkpoint: str = TRIM_HORIZON) -> Talk:
-    """A talk whose shard is gone for sure."""
-    return refuse(Talk(row(owner=ME, checkpoint=checkpoint, created=SINCE)))
+def gone(checkpoint: str = TRIM_HORIZON) -> ShardDriver:
+    """A shard that is proven gone."""
+    return refuse(ShardDriver(row(owner=ME, checkpoint=checkpoint, created=SINCE)))
 
 
 @pytest.mark.parametrize("checkpoint", [TRIM_HORIZON, sequence_number(5)])
 def test_a_gone_shard_leaves_a_gap_row_and_ends_with_its_children(checkpoint: str) -> None:
-    talk = gone(checkpoint)
-    gap = talk.call(RecordGap)
-    assert (gap.lease, gap.checkpoint) == (talk.lease, checkpoint)
-    assert not talk.asks(FindChildren), "the gap row comes first"
-    assert talk.tell(gap, True) == [events.GapFound(talk.lease.shard, checkpoint, True)]
-    talk.answer(FindChildren, Children(("shard-1",), leaf=False, served_at=CREATED))
-    end = talk.call(EndShard)
+    driver = gone(checkpoint)
+    gap = driver.call(RecordGap)
+    assert (gap.lease, gap.checkpoint) == (driver.lease, checkpoint)
+    assert not driver.has_call(FindChildren), "the gap row comes first"
+    assert driver.deliver(gap, True) == [events.GapFound(driver.lease.shard, checkpoint, True)]
+    driver.answer(FindChildren, Children(("shard-1",), leaf=False, served_at=CREATED))
+    end = driver.call(EndShard)
     assert (end.previous, end.children) == (checkpoint, ("shard-1",))
-    assert [each.created for each in end.rows] == [SINCE], "nobody knows when the lost records were written"
-    assert kinds(talk.tell(end, Committed())) == ["ShardEnded"]
-    assert talk.machine.state is State.GONE
+    assert [each.created for each in end.rows] == [SINCE], "it is not known when the lost records were written"
+    assert kinds(driver.deliver(end, Committed())) == ["ShardEnded"]
+    assert driver.machine.state is ShardState.GONE
 
 
 def test_a_gone_shard_that_shows_no_children_ends_as_a_leaf() -> None:
-    talk = gone()
-    talk.answer(RecordGap, True)
-    talk.answer(FindChildren, NONE)
-    assert talk.call(EndShard).children == ()
+    driver = gone()
+    driver.answer(RecordGap, True)
+    driver.answer(FindChildren, NONE)
+    assert driver.call(EndShard).children == ()
 
 
 @pytest.mark.parametrize(("listings", "apart"), [(2, GONE_SECONDS), (3, GONE_SECONDS / 2 - 1.0)])
 def test_fewer_refusals_or_less_time_prove_nothing(listings: int, apart: float) -> None:
-    talk = refuse(Talk(), listings, apart)
-    assert talk.asks(Open)
-    assert not talk.asks(RecordGap)
+    driver = refuse(ShardDriver(), listings, apart)
+    assert driver.has_call(Open)
+    assert not driver.has_call(RecordGap)
 
 
 def test_refusals_without_a_listing_prove_nothing() -> None:
     """The stream itself may be out of reach, or be gone."""
-    talk = Talk()
+    driver = ShardDriver()
     for _ in range(50):
-        talk.answer(Open, MISSING)
-        talk.wait(60.0)
-    assert talk.asks(Open)
-    assert talk.machine.troubles() == {"Open fails: missing: shard does not exist"}
+        driver.answer(Open, MISSING)
+        driver.wait(60.0)
+    assert driver.has_call(Open)
+    assert driver.machine.lasting_failures() == {"get_shard_iterator fails: missing: shard does not exist"}
 
 
-@pytest.mark.parametrize("kind", [kind for kind in TroubleKind if kind is not TroubleKind.MISSING])
-def test_other_trouble_is_no_refusal(kind: TroubleKind) -> None:
-    talk = Talk()
+@pytest.mark.parametrize("kind", [kind for kind in FailureKind if kind is not FailureKind.MISSING])
+def test_another_failure_is_no_refusal(kind: FailureKind) -> None:
+    driver = ShardDriver()
     for _ in range(20):
-        talk.answer(Open, Trouble(kind, "trouble"))
-        talk.machine.hear(LISTING, talk.now)
-        talk.wait(60.0)
-    assert talk.asks(Open)
+        driver.answer(Open, CallFailed(kind, "down"))
+        driver.machine.on_listing(LISTING, driver.now)
+        driver.wait(60.0)
+    assert driver.has_call(Open)
 
 
 def test_a_shard_that_is_found_after_all_is_read_on() -> None:
-    talk = refuse(Talk(), listings=2)
-    talk.answer(Open, "an iterator")
-    talk.machine.hear(LISTING, talk.wait(GONE_SECONDS).now)
-    talk.answer(Read, page(game(1)))
-    assert talk.call(Commit).unit.records == 1
-    talk.answer(Read, MISSING)
-    refuse(talk, listings=1)
-    assert talk.asks(Open), "refusals are counted anew"
+    driver = refuse(ShardDriver(), listings=2)
+    driver.answer(Open, "an iterator")
+    driver.machine.on_listing(LISTING, driver.wait(GONE_SECONDS).now)
+    driver.answer(Read, page(game(1)))
+    assert driver.call(Commit).unit.records == 1
+    driver.answer(Read, MISSING)
+    refuse(driver, listings=1)
+    assert driver.has_call(Open), "refusals are counted from the start again"
 
 
-def test_an_iterator_that_is_refused_is_no_refusal_of_the_shard() -> None:
-    talk = Talk()
+def test_a_refused_iterator_is_no_refusal_of_the_shard() -> None:
+    driver = ShardDriver()
     for _ in range(3):
-        talk.answer(Open, "an iterator")
-        talk.wait(10.0).answer(Read, MISSING)
-        talk.machine.hear(LISTING, talk.now)
-        talk.wait(GONE_SECONDS)
-    assert talk.asks(Open)
+        driver.answer(Open, "an iterator")
+        driver.wait(10.0).answer(Read, MISSING)
+        driver.machine.on_listing(LISTING, driver.now)
+        driver.wait(GONE_SECONDS)
+    assert driver.has_call(Open)
 
 
 def test_what_was_read_before_is_committed_before_the_gap_is_recorded() -> None:
-    talk = Talk(row(owner=ME, created=SINCE))
-    talk.vouched = False
-    talk.answer(Open, "an iterator")
-    talk.answer(Read, page(game(1)))
-    talk.answer(Read, MISSING)
-    refuse(talk)
-    assert not talk.look(), "nothing more to ask, and nothing may be committed"
-    talk.vouched = True
-    talk.answer(Commit, Committed())
-    assert talk.call(RecordGap).checkpoint == sequence_number(1)
-    talk.tell(RecordGap(talk.lease, sequence_number(1), 0.0), True)
-    talk.answer(FindChildren, Children(("shard-1",), leaf=False, served_at=CREATED))
-    assert talk.call(EndShard).rows[0].created == SINCE, "nobody knows when the children's first records were written"
+    driver = ShardDriver(row(owner=ME, created=SINCE))
+    driver.may_commit = False
+    driver.answer(Open, "an iterator")
+    driver.answer(Read, page(game(1)))
+    driver.answer(Read, MISSING)
+    refuse(driver)
+    assert not driver.start_due(), "nothing more to read, and nothing may be committed"
+    driver.may_commit = True
+    driver.answer(Commit, Committed())
+    assert driver.call(RecordGap).checkpoint == sequence_number(1)
+    driver.deliver(RecordGap(driver.lease, sequence_number(1), 0.0), True)
+    driver.answer(FindChildren, Children(("shard-1",), leaf=False, served_at=CREATED))
+    assert driver.call(EndShard).rows[0].created == SINCE, "the children's first records may be as old"
 
 
-# --- hearing of listings ---
+def ending() -> ShardDriver:
+    """A shard that waits for its children, which FindChildren has not shown."""
+    driver = ShardDriver(row(owner=ME, checkpoint=sequence_number(5)))
+    driver.answer(Open, "first")
+    driver.answer(Read, page(then=None))
+    driver.answer(FindChildren, NONE)
+    assert driver.machine.waits_for_children
+    return driver
 
 
-def ending() -> Talk:
-    """A talk whose shard waits for its children, which the filter has not shown."""
-    talk = Talk(row(owner=ME, checkpoint=sequence_number(5)))
-    talk.answer(Open, "first")
-    talk.answer(Read, page(then=None))
-    talk.answer(FindChildren, NONE)
-    assert talk.machine.hides_children
-    return talk
-
-
-def test_a_listing_shows_the_children_that_the_filter_did_not() -> None:
-    talk = ending()
-    assert not talk.look()
-    talk.machine.hear(FAMILY, talk.now)
-    assert not talk.machine.hides_children
-    end = talk.call(EndShard)
+def test_a_listing_shows_the_children_that_find_children_did_not() -> None:
+    driver = ending()
+    assert not driver.start_due()
+    driver.machine.on_listing(FAMILY, driver.now)
+    assert not driver.machine.waits_for_children
+    end = driver.call(EndShard)
     assert end.children == ("shard-1", "shard-2")
     assert {each.epoch for each in end.rows} == {int(CREATED)}
 
 
 def test_a_listing_without_children_changes_nothing() -> None:
-    talk = ending()
-    talk.machine.hear(LISTING, talk.now)
-    assert not talk.look()
-    assert talk.wait(1.0).asks(FindChildren)
+    driver = ending()
+    driver.machine.on_listing(LISTING, driver.now)
+    assert not driver.start_due()
+    assert driver.wait(1.0).has_call(FindChildren)
 
 
-@pytest.mark.parametrize("answer", [NONE, Children(("shard-1",), leaf=False, served_at=CREATED)], ids=["none", "one"])
-def test_a_listing_while_the_filter_is_asked_is_what_counts(answer: Children) -> None:
-    talk = ending()
-    find = talk.wait(1.0).call(FindChildren)
-    talk.machine.hear(FAMILY, talk.now)
-    assert not talk.look(), "one call at a time"
-    talk.tell(find, answer)
-    assert talk.call(EndShard).children == ("shard-1", "shard-2")
+@pytest.mark.parametrize("reply", [NONE, Children(("shard-1",), leaf=False, served_at=CREATED)], ids=["none", "one"])
+def test_a_listing_while_find_children_is_in_flight_counts(reply: Children) -> None:
+    driver = ending()
+    find = driver.wait(1.0).call(FindChildren)
+    driver.machine.on_listing(FAMILY, driver.now)
+    assert not driver.start_due(), "one call at a time"
+    driver.deliver(find, reply)
+    assert driver.call(EndShard).children == ("shard-1", "shard-2")
 
 
-def test_a_later_listing_does_not_change_the_end_under_way() -> None:
-    talk = ending()
-    talk.machine.hear(listing_of(1), talk.now)
-    end = talk.call(EndShard)
-    talk.machine.hear(FAMILY, talk.now)
-    talk.tell(end, Trouble(TroubleKind.NETWORK, "no answer"))
-    assert talk.wait(2.0).call(EndShard) == end, "an open attempt is repeated as it was"
+def test_a_later_listing_does_not_change_the_end_in_flight() -> None:
+    driver = ending()
+    driver.machine.on_listing(listing_of(1), driver.now)
+    end = driver.call(EndShard)
+    driver.machine.on_listing(FAMILY, driver.now)
+    driver.deliver(end, CallFailed(FailureKind.NETWORK, "no answer"))
+    assert driver.wait(2.0).call(EndShard) == end, "an attempt with unknown outcome is repeated as it was"
 
 
 def test_a_listing_that_shows_children_does_not_end_a_shard_that_is_being_read() -> None:
-    talk = Talk()
-    talk.answer(Open, "first")
-    talk.machine.hear(FAMILY, talk.now)
-    talk.answer(Read, page(game(1)))
-    talk.answer(Commit, Committed())
-    assert talk.machine.state is State.RUNNING
-    talk.answer(Read, page(then=None))
-    assert talk.asks(FindChildren), "a listing of before the end may not show all of them"
+    driver = ShardDriver()
+    driver.answer(Open, "first")
+    driver.machine.on_listing(FAMILY, driver.now)
+    driver.answer(Read, page(game(1)))
+    driver.answer(Commit, Committed())
+    assert driver.machine.state is ShardState.RUNNING
+    driver.answer(Read, page(then=None))
+    assert driver.has_call(FindChildren), "a listing from before the end may not show all of them"

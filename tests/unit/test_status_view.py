@@ -1,19 +1,19 @@
-"""The status as a person and as a machine see it."""
+"""The status as an operator and as a machine see it."""
 
 import json
 from dataclasses import replace
 
 import pytest
 
-from consumer.cli.document import document
-from consumer.cli.status_view import print_status, span, status_fields
+from consumer.cli.output import to_json
+from consumer.cli.status_view import duration, print_status, status_fields
 from consumer.domain.breaker import Circuit
-from consumer.domain.leases import Birth, Members, Pin, Vouch
-from consumer.domain.outcomes import Ledger
-from consumer.domain.overview import Gap, LeaseTable
-from consumer.operations.standing import Limits, Status
-from consumer.operations.status import status
-from tests.builders import ARN, ME, OTHER, build_shards, finished, row, sequence_number, shard
+from consumer.domain.leases import StreamStart, TableBinding
+from consumer.domain.membership import HeartbeatReport, Members
+from consumer.domain.operator_ports import Gap, LeaseTable
+from consumer.domain.replies import Ledger
+from consumer.operations.status import Limits, Status, status
+from tests.support.builders import ARN, ME, OTHER, build_shards, finished, row, sequence_number, shard
 
 NOW = 1_769_900_000.0
 
@@ -34,10 +34,12 @@ def incident() -> Status:
         row(3, owner=ME, parent=0, created=NOW - 9, checkpoint=sequence_number(7)),
         row(5, created=NOW - 5000),
     )
-    members = Members(3, {ME: Vouch(5, 2, 1, 8.0, NOW - 1.5), OTHER: Vouch(9, 0, 0, 0.0, NOW - 100)})
+    members = Members(
+        3, {ME: HeartbeatReport(5, 2, 1, 8.0, NOW - 1.5), OTHER: HeartbeatReport(9, 0, 0, 0.0, NOW - 100)}
+    )
     gaps = (Gap(ARN, "shard-5", "77", None, "possible", "2026-01-31T12:00:00.000Z"),)
     table = LeaseTable(
-        Ledger(rows, (Pin(ARN, None, ("shard-0", "shard-5"), complete=True),)),
+        Ledger(rows, (StreamStart(ARN, None, ("shard-0", "shard-5"), complete=True),)),
         members,
         (REPLAY, REPLAY | {"state": "finished"}),
     )
@@ -53,11 +55,11 @@ def test_a_tree_with_finished_shards_folded(capsys: pytest.CaptureFixture[str]) 
         "quarantine  12 pending",
         "gaps        1",
         f"  shard {shard(5)}: from 77 to not known yet, loss possible, found 2026-01-31T12:00:00.000Z",
-        f"halted      {shard(1)}: most of its last records are poison; the way on is `consumer resume`",
-        f"halted      {shard(2)}: its row is missing; the way on is `consumer checkpoint set`",
+        f"halted      {shard(1)}: most of its last records are poison; next: `consumer resume`",
+        f"halted      {shard(2)}: its row is missing; next: `consumer checkpoint set`",
         "replay      label/shard-1#Board: 7 games, behind 5 of 9",
-        "worker      w1/a: owns 2, 1 behind by up to 8 s, beat 1 s ago",
-        "worker      w2/b: owns 0, 0 behind, beat 1 min 40 s ago: no longer believed",
+        "worker      w1/a: owns 2, 1 behind by up to 8 s, heartbeat 1 s ago",
+        "worker      w2/b: owns 0, 0 behind, heartbeat 1 min 40 s ago: too old to rely on",
         "stream 2026-01-01T00:00:00.000 (1 finished shards not shown: --all)",
         "├── shard-1  halted  owner w1/a, epoch 7, at TRIM_HORIZON  lag 9 s",
         "├── shard-2  missing  lag unknown, at most 9 s",
@@ -79,7 +81,7 @@ def test_all_of_the_tree(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_long_line_of_descent_is_drawn(capsys: pytest.CaptureFixture[str]) -> None:
     """A thousand roll-overs: nothing recurses here; rich draws as deep as it can."""
-    told = status(
+    reported = status(
         LeaseTable(Ledger((), ()), Members(0, {})),
         [build_shards(60, {number: number + 1 for number in range(59)})],
         (),
@@ -87,21 +89,25 @@ def test_a_long_line_of_descent_is_drawn(capsys: pytest.CaptureFixture[str]) -> 
         NOW,
         5,
     )
-    print_status(told, Limits(), all_shards=False)
+    print_status(reported, Limits(), all_shards=False)
     assert len([line for line in capsys.readouterr().out.splitlines() if "waiting" in line]) == 60
 
 
 def test_the_shape_for_machines() -> None:
-    told = json.loads(document(status_fields(incident(), Limits())))
-    assert told["verdict"] == "halted"
-    assert (told["lagSeconds"], told["lagAtMostSeconds"], told["retentionHeadroomSeconds"]) == (None, 5000.0, 81_400.0)
-    assert (told["quarantinePending"], told["halted"], told["unreadStreams"]) == (
+    reported = json.loads(to_json(status_fields(incident(), Limits())))
+    assert reported["verdict"] == "halted"
+    assert (reported["lagSeconds"], reported["lagAtMostSeconds"], reported["retentionHeadroomSeconds"]) == (
+        None,
+        5000.0,
+        81_400.0,
+    )
+    assert (reported["quarantinePending"], reported["halted"], reported["unreadStreams"]) == (
         12,
         [str(shard(1)), str(shard(2))],
         [],
     )
-    assert told["replays"] == [REPLAY]
-    assert told["gaps"] == [
+    assert reported["replays"] == [REPLAY]
+    assert reported["gaps"] == [
         {
             "streamArn": ARN,
             "shardId": "shard-5",
@@ -111,7 +117,7 @@ def test_the_shape_for_machines() -> None:
             "foundAt": "2026-01-31T12:00:00.000Z",
         }
     ]
-    assert told["workers"][0] == {
+    assert reported["workers"][0] == {
         "owner": ME,
         "workerId": "w1",
         "shards": 2,
@@ -121,7 +127,7 @@ def test_the_shape_for_machines() -> None:
         "beatSecondsAgo": 1.5,
         "fresh": True,
     }
-    assert told["shards"][1] == {
+    assert reported["shards"][1] == {
         "shardId": "shard-1",
         "streamArn": ARN,
         "state": "halted",
@@ -134,7 +140,7 @@ def test_the_shape_for_machines() -> None:
         "childShardIds": [],
         "haltedAt": NOW - 5.25,
     }
-    assert [each["state"] for each in told["shards"]] == [
+    assert [each["state"] for each in reported["shards"]] == [
         "finished",
         "halted",
         "missing",
@@ -142,26 +148,26 @@ def test_the_shape_for_machines() -> None:
         "waiting",
         "unowned",
     ]
-    assert told["shards"][3]["childShardIds"] == ["shard-4"]
+    assert reported["shards"][3]["childShardIds"] == ["shard-4"]
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"),
+    ("seconds", "text"),
     [(0.9, "0 s"), (59, "59 s"), (61, "1 min 1 s"), (3600, "1 h 0 min"), (90_000, "25 h 0 min"), (-61, "-1 min 1 s")],
 )
-def test_a_span(seconds: float, told: str) -> None:
-    assert span(seconds) == told
+def test_a_duration(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
 
 
 def test_a_lost_ledger(capsys: pytest.CaptureFixture[str]) -> None:
-    table, birth = LeaseTable(Ledger((), ()), Members(0, {})), Birth(ARN, "leases", "board")
-    told = status(table, [build_shards(1, {})], (), 0, NOW, 5, (birth,))
-    assert status_fields(told, Limits())["strangeStreams"] == [ARN]
-    print_status(told, Limits(), all_shards=False)
+    table, binding = LeaseTable(Ledger((), ()), Members(0, {})), TableBinding(ARN, "leases", "board")
+    reported = status(table, [build_shards(1, {})], (), 0, NOW, 5, (binding,))
+    assert status_fields(reported, Limits())["strangeStreams"] == [ARN]
+    print_status(reported, Limits(), all_shards=False)
     first, lag, loss, *_ = lines = capsys.readouterr().out.splitlines()
     assert (first, lag) == ("halted", "lag         unknown, at most 24 h 0 min")
     assert loss == "data loss   in 0 s at the earliest"
     assert (
-        "halted      stream 2026-01-01T00:00:00.000: lease table leases began it, and the one that was looked at does "
-        "not know it; the way on is `consumer init --adopt`"
+        "halted      stream 2026-01-01T00:00:00.000: lease table leases started it, this one does not know it; "
+        "next: `consumer init --adopt`"
     ) in lines

@@ -4,9 +4,8 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from consumer.domain.moments import day_by, moment_of
-from consumer.domain.records import Game, Poison, Reason, Rules, decode
-from tests.builders import CREATED, wire
+from consumer.domain.records import Game, Poison, Reason, Rules, date_not_after, decode, parse_timestamp
+from tests.support.builders import CREATED, wire
 
 
 def date_of(text: str) -> str:
@@ -107,7 +106,7 @@ def test_the_date_is_the_utc_date(text: str, date: str) -> None:
         "now",
     ],
 )
-def test_all_else_is_invalid(text: str) -> None:
+def test_everything_else_is_invalid(text: str) -> None:
     assert reason_of(text, Rules(max_future_seconds=1e12)) is Reason.TIMESTAMP_INVALID
 
 
@@ -127,7 +126,7 @@ def test_the_future_begins_a_day_after_the_record_was_created(text: str, reason:
     assert reason_of(text) is reason
 
 
-def test_how_far_the_future_is_is_a_setting() -> None:
+def test_the_limit_of_the_future_is_a_setting() -> None:
     assert reason_of("2026-01-31T12:00:10Z", Rules(max_future_seconds=10)) is None
     assert reason_of("2026-01-31T12:00:11Z", Rules(max_future_seconds=10)) is Reason.TIMESTAMP_IN_FUTURE
     assert reason_of("2026-01-31T12:00:11Z", Rules(max_future_seconds=10), CREATED + 1) is None
@@ -140,18 +139,18 @@ def test_how_far_the_future_is_is_a_setting() -> None:
     st.sampled_from(["", ":", "seconds", "fraction"]),
 )
 def test_every_form_agrees_with_the_calendar(
-    moment: datetime, offset_minutes: int | None, between: str, precision: str
+    time: datetime, offset_minutes: int | None, between: str, precision: str
 ) -> None:
-    text = moment.strftime(f"{moment.year:04}-%m-%d{between}%H:%M")
+    text = time.strftime(f"{time.year:04}-%m-%d{between}%H:%M")
     if precision in ("seconds", "fraction"):
-        text += f":{moment.second:02}" + (".123456789" if precision == "fraction" else "")
+        text += f":{time.second:02}" + (".123456789" if precision == "fraction" else "")
     zone = UTC
     if offset_minutes is not None:
         zone = timezone(timedelta(minutes=offset_minutes))
         hours, minutes = divmod(abs(offset_minutes), 60)
         text += f"{'-' if offset_minutes < 0 else '+'}{hours:02}{':' if precision == ':' else ''}{minutes:02}"
     try:
-        expected = moment.replace(second=0, tzinfo=zone).astimezone(UTC)
+        expected = time.replace(second=0, tzinfo=zone).astimezone(UTC)
     except OverflowError:
         assume(False)
     assert date_of(text) == f"{expected.year:04}-{expected.month:02}-{expected.day:02}"
@@ -165,8 +164,8 @@ def test_every_form_agrees_with_the_calendar(
 @example(datetime(2026, 1, 31, 0, 30), 60, 0)  # noqa: DTZ001
 @example(datetime(2026, 1, 31, 23, 30), -60, 86_400)  # noqa: DTZ001
 @example(datetime(2026, 1, 31, 23, 30), -60, 43_200)  # noqa: DTZ001
-def test_the_short_way_says_what_the_long_one_says(clock: datetime, ahead: int | None, seconds: int) -> None:
+def test_the_fast_path_agrees_with_the_slow_one(clock: datetime, ahead: int | None, seconds: int) -> None:
     zone = None if ahead is None else timezone(timedelta(minutes=ahead))
     text, latest = clock.replace(tzinfo=zone).isoformat(timespec="seconds"), CREATED + seconds
-    moment, day = moment_of(text)
-    assert day_by(text, latest) == (day if moment <= latest else None)
+    at, day = parse_timestamp(text)
+    assert date_not_after(text, latest) == (day if at <= latest else None)

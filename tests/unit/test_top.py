@@ -1,3 +1,5 @@
+"""The ranking, and `consumer top`."""
+
 import io
 import json
 import os
@@ -13,9 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.cli import main
-from consumer.cli.document import document
-from consumer.cli.progress import watched
-from consumer.domain.board import BoardRow
+from consumer.cli.output import to_json, with_count
+from consumer.domain.operator_ports import BoardRow
 from consumer.operations.top import By, best, top
 from consumer.settings import Settings
 
@@ -64,7 +65,7 @@ def test_the_best_are_no_worse_than_any_other(found: list[BoardRow], limit: int,
             assert one.player <= other.player
 
 
-def test_rows_go_by_whoever_watches() -> None:
+def test_the_rows_pass_through_the_watch_function() -> None:
     class Boards:
         def rows(self) -> Iterator[BoardRow]:
             yield from (row("a", "1"), row("b", "2"))
@@ -91,42 +92,42 @@ def test_rows_go_by_whoever_watches() -> None:
         max_leaves=9,
     )
 )
-def test_a_document_is_what_json_reads(value: object) -> None:
-    text = document(value)
+def test_json_can_be_read_back(value: object) -> None:
+    text = to_json(value)
     assert text.isascii()
     assert json.loads(text, parse_float=Decimal, parse_int=Decimal) == value
 
 
 @pytest.mark.parametrize("number", [BIG, LONG, -LONG, Decimal("1e-130"), Decimal("0e5"), Decimal("1.50")])
 def test_numbers_have_all_digits_and_no_exponent(number: Decimal) -> None:
-    text = document(number)
+    text = to_json(number)
     assert set(text) <= set("-0123456789.")
     assert Decimal(text) == number
     assert json.loads(text, parse_float=Decimal, parse_int=Decimal) == number
 
 
-class House:
-    """Stands in for the bootstrap: `top` answers with `rows` and remembers what it was asked."""
+class FakeWiring:
+    """Stands in for consumer.wiring.operators: `top` returns `rows` and remembers its arguments."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.rows = [
             BoardRow("anna", Decimal(2), LONG, "2026-01-31"),
             BoardRow("b\x1b[2J\u202eé", None, BIG, None),
         ]
-        self.asked: list[tuple[Settings, By, int]] = []
-        monkeypatch.setitem(sys.modules, "consumer.bootstrap.tables", SimpleNamespace(top=self.top))
+        self.calls: list[tuple[Settings, By, int]] = []
+        monkeypatch.setitem(sys.modules, "consumer.wiring.operators", SimpleNamespace(top=self.top))
         monkeypatch.setattr("consumer.telemetry.logs.configure", lambda *_: None)
         for name in [name for name in os.environ if name.startswith("CONSUMER_")]:
             monkeypatch.delenv(name)
 
     def top(self, settings: Settings, by: By, limit: int, watch: Any) -> list[BoardRow]:
-        self.asked.append((settings, by, limit))
+        self.calls.append((settings, by, limit))
         return list(watch(iter(self.rows), 0))
 
 
 @pytest.fixture
-def house(monkeypatch: pytest.MonkeyPatch) -> House:
-    return House(monkeypatch)
+def wiring(monkeypatch: pytest.MonkeyPatch) -> FakeWiring:
+    return FakeWiring(monkeypatch)
 
 
 def end(*arguments: str) -> Any:
@@ -135,62 +136,62 @@ def end(*arguments: str) -> Any:
     return ended.value.code
 
 
-def test_defaults(house: House) -> None:
+def test_defaults(wiring: FakeWiring) -> None:
     assert end() == 0
-    ((settings, by, limit),) = house.asked
+    ((settings, by, limit),) = wiring.calls
     assert (settings.leaderboard_table, by, limit) == ("Leaderboards", By.TOTAL_SCORE, 10)
 
 
-def test_flags(house: House) -> None:
+def test_flags(wiring: FakeWiring) -> None:
     assert end("--by", "gamesPlayed", "--limit", "3", "--leaderboard-table", "Others") == 0
-    ((settings, by, limit),) = house.asked
+    ((settings, by, limit),) = wiring.calls
     assert (settings.leaderboard_table, by, limit) == ("Others", By.GAMES_PLAYED, 3)
 
 
 @pytest.mark.parametrize("arguments", [["--limit", "0"], ["--limit", "many"], ["--by", "score"]])
-def test_wrong_flags(house: House, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_flags(wiring: FakeWiring, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert end(*arguments) == 2
     assert arguments[0] in capsys.readouterr().err
-    assert house.asked == []
+    assert wiring.calls == []
 
 
-def test_it_asks_only_for_the_settings_it_uses(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_checks_only_the_settings_that_it_uses(wiring: FakeWiring, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONSUMER_HTTP_PORT", "x")
     monkeypatch.setenv("CONSUMER_START_POSITION", "soon")
-    monkeypatch.setenv("CONSUMER_LEADERBOARD_TABLE", "consumer-leases")  # another one's default, which it does not use
+    monkeypatch.setenv("CONSUMER_LEADERBOARD_TABLE", "consumer-leases")  # the default of a setting that it does not use
     assert end() == 0
     assert end("--log-level", "LOUD") == 2
-    assert len(house.asked) == 1
+    assert len(wiring.calls) == 1
 
 
-@pytest.mark.usefixtures("house")
+@pytest.mark.usefixtures("wiring")
 def test_json_is_one_array_with_every_digit(capsys: pytest.CaptureFixture[str]) -> None:
     assert end("--json") == 0
-    told = capsys.readouterr()
-    assert told.err == ""
-    assert json.loads(told.out, parse_int=Decimal) == [
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert json.loads(printed.out, parse_int=Decimal) == [
         {"playerId": "anna", "gamesPlayed": 2, "totalScore": LONG, "lastPlayedDate": "2026-01-31"},
         {"playerId": "b\x1b[2J\u202eé", "gamesPlayed": None, "totalScore": BIG, "lastPlayedDate": None},
     ]
 
 
-@pytest.mark.usefixtures("house")
-def test_plain_lines_fold_nothing_and_show_what_hides(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("wiring")
+def test_plain_lines_are_not_folded_and_show_hidden_characters(capsys: pytest.CaptureFixture[str]) -> None:
     assert end() == 0
-    told = capsys.readouterr()
-    assert told.err == ""
-    assert [line.split() for line in told.out.splitlines()] == [
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert [line.split() for line in printed.out.splitlines()] == [
         ["#", "playerId", "gamesPlayed", "totalScore", "lastPlayedDate"],
         ["1", "anna", "2", f"{LONG:f}", "2026-01-31"],
         ["2", "b\\x1b[2J\\u202eé", "-", f"{BIG:f}", "-"],
     ]
-    assert len({len(line) for line in told.out.splitlines()}) == 1, "aligned"
+    assert len({len(line) for line in printed.out.splitlines()}) == 1, "aligned"
 
 
-def test_an_empty_board(house: House, capsys: pytest.CaptureFixture[str]) -> None:
-    house.rows = []
+def test_an_empty_board(wiring: FakeWiring, capsys: pytest.CaptureFixture[str]) -> None:
+    wiring.rows = []
     assert end() == 0
-    assert capsys.readouterr() == ("", "Nobody is on the board Leaderboards yet.\n")
+    assert capsys.readouterr() == ("", "The board Leaderboards has no players yet.\n")
     assert end("--json") == 0
     assert capsys.readouterr() == ("[]\n", "")
 
@@ -205,11 +206,11 @@ def test_progress_is_shown_on_a_terminal(about: int, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("TERM", "xterm")
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    assert list(watched((each for each in "abc"), about, "reading [b]this[/b]")) == ["a", "b", "c"]
+    assert list(with_count((each for each in "abc"), about, "reading [b]this[/b]")) == ["a", "b", "c"]
     assert "reading [b]this[/b]" in terminal.getvalue()
     assert f"3/{about or '?'}" in terminal.getvalue()
 
 
-def test_no_progress_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:
-    assert list(watched(iter("abc"), 3, "reading")) == ["a", "b", "c"]
+def test_no_progress_is_shown_where_stderr_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert list(with_count(iter("abc"), 3, "reading")) == ["a", "b", "c"]
     assert capsys.readouterr() == ("", "")

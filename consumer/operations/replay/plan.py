@@ -1,17 +1,17 @@
-"""What a replay is to do, from what a person asks and what the tables say: values, and refusals as sentences."""
+"""What a replay has to do, from the operator's request and the tables. Refusals are sentences."""
 
 from dataclasses import dataclass, replace
 from typing import Final
 
-from consumer.domain.audit import Trace
+from consumer.domain.audit import AuditEntry
 from consumer.domain.errors import UnsafeRefused, UsageFault
-from consumer.domain.leases import Birth, LeaseRow, Shard
-from consumer.domain.outcomes import Ledger
+from consumer.domain.leases import LeaseRow, Shard, TableBinding
 from consumer.domain.position import TRIM_HORIZON, is_sequence_number, rank
 from consumer.domain.replay import LATEST, Mode, Overtaken, Progress, Range, merged
-from consumer.operations.checkpoint import find_row
+from consumer.domain.replies import Ledger
+from consumer.operations.shards import find_row
 
-ACT: Final = "replay"
+ACTION: Final = "replay"
 FEWEST_DIGITS: Final = 21
 """Of a sequence number. Source: API reference of DynamoDB Streams, StreamRecord."""
 
@@ -21,9 +21,10 @@ class CountedAlready(UnsafeRefused):
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What a person asks. `target` is the leaderboard table, `elsewhere`: another one than the worker's; `again`: also
-    what was counted again already.
+class ReplayRequest:
+    """What an operator requests. `target` is a leaderboard table.
+
+    `again`: also count what was counted again before. `into_other_table`: the target is not the workers' leaderboard.
     """
 
     shard: str
@@ -32,16 +33,17 @@ class Wish:
     mode: Mode
     target: str
     again: bool = False
-    elsewhere: bool = False
+    into_other_table: bool = False
 
     def check(self) -> None:
-        """Raises UsageFault, with every fault, for what could never be right."""
-        faults = [
-            f"{name} is {text[:80]!r}: it must be {word} or a sequence number, which has {FEWEST_DIGITS} to 40 decimal "
-            "digits"
-            for name, text, word in (("--from", self.first, TRIM_HORIZON), ("--to", self.last, LATEST))
-            if text != word and not (is_sequence_number(text) and len(text) >= FEWEST_DIGITS)
-        ]
+        """Raises UsageFault, with every fault, for a range that no shard can have."""
+        faults = []
+        for flag, text, word in (("--from", self.first, TRIM_HORIZON), ("--to", self.last, LATEST)):
+            if text != word and not (is_sequence_number(text) and len(text) >= FEWEST_DIGITS):
+                faults.append(
+                    f"{flag} is {text[:80]!r}: it must be {word} or a sequence number, which has {FEWEST_DIGITS} to 40 "
+                    "decimal digits"
+                )
         if not faults and self.last != LATEST and rank(self.first) > rank(self.last):
             faults.append(f"--from {self.first} is after --to {self.last}: there is nothing between them")
         if faults:
@@ -49,102 +51,115 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """A wish as the ledger allows it. `row` is the shard's; `capped`: --to lies past the checkpoint, the end now."""
+class ReplayPlan:
+    """A request as the lease table allows it. `row` is the shard's row.
 
-    wish: Wish
+    Games from before `start_time` (unix seconds) never count. `capped`: --to is past the checkpoint, which is the end
+    instead.
+    """
+
+    request: ReplayRequest
     row: LeaseRow
     range: Range
-    floor: float | None
+    start_time: float | None
     capped: bool
 
     @property
     def shard(self) -> Shard:
-        """Whose records."""
+        """The shard whose records are replayed."""
         return self.row.shard
 
     def same(self, found: Progress) -> bool:
-        """Whether `found` is a replay of just this, which was asked for before."""
-        asked = self.wish.last in (found.asked, found.range.last)
-        return found.running and found.mode is self.wish.mode and found.range.first == self.range.first and asked
+        """Whether `found` is an interrupted replay of the same request."""
+        same_range = found.range.first == self.range.first and self.request.last in (
+            found.requested_last,
+            found.range.last,
+        )
+        return found.running and found.mode is self.request.mode and same_range
 
 
-def order(ledger: Ledger, wish: Wish) -> Order:
-    """What `wish` comes to. Raises UsageFault, NotFound, and UnsafeRefused for what the worker has not counted yet."""
-    wish.check()
-    row = find_row(ledger, wish.shard)
+def plan_replay(ledger: Ledger, request: ReplayRequest) -> ReplayPlan:
+    """The plan of a request.
+
+    Raises UsageFault, NotFound, and UnsafeRefused for records that the workers have not counted yet.
+    """
+    request.check()
+    row = find_row(ledger, request.shard)
     if row.checkpoint == TRIM_HORIZON:
         raise UnsafeRefused(f"nothing of shard {row.shard} is counted yet: there is nothing to replay")
-    if rank(wish.first) > rank(row.checkpoint):
+    if rank(request.first) > rank(row.checkpoint):
         raise UnsafeRefused(
-            f"shard {row.shard} is counted up to {row.checkpoint}, and --from {wish.first} lies past that checkpoint: "
-            "the worker will come to it"
+            f"shard {row.shard} is counted up to {row.checkpoint}, and --from {request.first} is past that checkpoint: "
+            "its worker will come to it"
         )
-    capped = wish.last != LATEST and rank(wish.last) > rank(row.checkpoint)
-    last = row.checkpoint if wish.last == LATEST or capped else wish.last
-    pin = next((pin for pin in ledger.pins if pin.stream_arn == row.shard.stream_arn), None)
-    if pin is None and wish.mode is Mode.RECOUNT:
+    capped = request.last != LATEST and rank(request.last) > rank(row.checkpoint)
+    last = row.checkpoint if request.last == LATEST or capped else request.last
+    start = ledger.stream_start(row.shard.stream_arn)
+    if start is None and request.mode is Mode.RECOUNT:
         raise UnsafeRefused(
-            f"the row of shard {row.shard}'s stream is gone from the lease table, and with it the start position "
-            "before which nothing counts. The way on: consumer init --adopt"
+            f"the row of shard {row.shard}'s stream is gone from the lease table, and with it the start time before "
+            "which no game counts. Next: `consumer init --adopt`"
         )
-    return Order(wish, row, Range(wish.first, last), pin.floor if pin is not None else None, capped)
+    start_time = start.start_time if start is not None else None
+    return ReplayPlan(request, row, Range(request.first, last), start_time, capped)
 
 
-def refuse_strange(order: Order, birth: Birth | None) -> None:
-    """Raises UnsafeRefused when the stream is not counted into the board that the settings name, or is into TABLE."""
-    if birth is None:
+def check_target(plan: ReplayPlan, binding: TableBinding | None) -> None:
+    """Raises UnsafeRefused when the target is not what the request says: the stream's own leaderboard, or another."""
+    if binding is None:
         return
-    own, target = birth.leaderboard_table, order.wish.target
-    if order.wish.elsewhere and target == own:
+    own, target = binding.leaderboard_table, plan.request.target
+    if plan.request.into_other_table and target == own:
         raise UnsafeRefused(
-            f"--into {target} is the board that shard {order.shard} is counted into, though another one is configured: "
-            "correct CONSUMER_LEADERBOARD_TABLE"
+            f"--into {target} is the leaderboard that shard {plan.shard} is counted into, though another one is "
+            "configured. Next: correct CONSUMER_LEADERBOARD_TABLE"
         )
-    if not order.wish.elsewhere and target != own:
+    if not plan.request.into_other_table and target != own:
         raise UnsafeRefused(
-            f"shard {order.shard} is counted into {own}, and the configured leaderboard is {target}: correct "
-            "CONSUMER_LEADERBOARD_TABLE, or say --into"
+            f"shard {plan.shard} is counted into {own}, and the configured leaderboard is {target}. Next: correct "
+            "CONSUMER_LEADERBOARD_TABLE, or add --into"
         )
 
 
-def descendants(ledger: Ledger, wish: Wish) -> list[Wish]:
-    """The same of its children, and of theirs, from their beginning: of those that are counted in part at least."""
+def descendants(ledger: Ledger, request: ReplayRequest) -> list[ReplayRequest]:
+    """The same request for the shard's children, and theirs, from their start: for those that are counted in part."""
     rows = {row.shard: row for row in ledger.rows}
-    generation, found = [find_row(ledger, wish.shard)], list[Wish]()
+    generation, found = [find_row(ledger, request.shard)], list[ReplayRequest]()
     while generation:
         children = [Shard(row.shard.stream_arn, child) for row in generation for child in row.children]
         generation = [rows[child] for child in children if child in rows]
-        begun = (row for row in generation if row.checkpoint != TRIM_HORIZON)
-        found += [replace(wish, shard=str(row.shard), first=TRIM_HORIZON, last=LATEST) for row in begun]
+        counted = (row for row in generation if row.checkpoint != TRIM_HORIZON)
+        found += [replace(request, shard=str(row.shard), first=TRIM_HORIZON, last=LATEST) for row in counted]
     return found
 
 
-def progress_of(order: Order, found: Progress | None, act: str, runner: str, who: str, at: float) -> Progress:
-    """The progress row to begin or to go on with. Raises UnsafeRefused for what could be counted twice."""
-    wish, history = order.wish, found.history if found is not None else ()
-    if found is not None and order.same(found):
+def progress_of(plan: ReplayPlan, found: Progress | None, replay_id: str, runner: str, who: str, at: float) -> Progress:
+    """The progress row to start with, or to go on from `found`. Raises UnsafeRefused if games could count twice."""
+    request, history = plan.request, found.history if found is not None else ()
+    if found is not None and plan.same(found):
         return replace(found, runner=runner)
-    if found is not None and found.running and found.mode is Mode.RECOUNT and not wish.again:
+    if found is not None and found.running and found.mode is Mode.RECOUNT and not request.again:
         raise UnsafeRefused(
-            f"a replay of shard {order.shard} into {wish.target}, from {found.range.first} to {found.range.last}, was "
-            f"interrupted behind {found.position}. The same command goes on there: --from {found.range.first} --to "
-            f"{found.asked}. Or give it up, and what it has counted stays counted, with --again"
+            f"a replay of shard {plan.shard} into {request.target}, from {found.range.first} to {found.range.last}, "
+            f"was interrupted behind {found.position}. Next: go on from there with the same command, --from "
+            f"{found.range.first} --to {found.requested_last}. Or give that replay up with --again: what it has "
+            "counted stays counted"
         )
-    overlapping = next((each for each in history if each.overlaps(order.range)), None)
-    if wish.mode is Mode.RECOUNT and overlapping is not None and not wish.again:
+    overlapping = next((range_ for range_ in history if range_.overlaps(plan.range)), None)
+    if request.mode is Mode.RECOUNT and overlapping is not None and not request.again:
         raise CountedAlready(
-            f"shard {order.shard} was counted again into {wish.target} from {overlapping.first} to {overlapping.last} "
-            f"already: that overlaps, and would count it once more. If {wish.target} was reset since, add --again"
+            f"shard {plan.shard} was counted again into {request.target} from {overlapping.first} to "
+            f"{overlapping.last} already. That overlaps, and would count it once more. If {request.target} was reset "
+            "since, next: add --again"
         )
     return Progress(
-        shard=order.shard,
-        target=wish.target,
-        mode=wish.mode,
-        range=order.range,
-        asked=wish.last,
+        shard=plan.shard,
+        target=request.target,
+        mode=request.mode,
+        range=plan.range,
+        requested_last=request.last,
         position=TRIM_HORIZON,
-        act=act,
+        replay_id=replay_id,
         runner=runner,
         who=who,
         started_at=at,
@@ -152,8 +167,8 @@ def progress_of(order: Order, found: Progress | None, act: str, runner: str, who
     )
 
 
-def trace_of(progress: Progress, outcome: str, who: str, at: float) -> Trace:
-    """The audit row of a replay's beginning or end."""
+def audit_entry_of(progress: Progress, outcome: str, who: str, at: float) -> AuditEntry:
+    """The start or the end of a replay in the audit trail."""
     detail = {
         "outcome": outcome,
         "mode": progress.mode.value,
@@ -164,11 +179,11 @@ def trace_of(progress: Progress, outcome: str, who: str, at: float) -> Trace:
         "games": str(progress.games),
         "skipped": str(progress.skipped),
     }
-    return Trace(who, at, ACT, str(progress.shard), detail)
+    return AuditEntry(who, at, ACTION, str(progress.shard), detail)
 
 
 def refuse_overtaken(overtaken: Overtaken) -> None:
-    """Raises UnsafeRefused: another one has the progress row."""
+    """Raises UnsafeRefused: another run has the progress row."""
     row = overtaken.row
-    now = "its progress row is gone" if row is None else f"{row.who} has it now, and it stands behind {row.position}"
-    raise UnsafeRefused(f"somebody was faster: another replay took this one over; {now}")
+    now = "its progress row is gone" if row is None else f"{row.who} runs it now, and has counted up to {row.position}"
+    raise UnsafeRefused(f"changed concurrently: another command took this replay over; {now}. Next: `consumer status`")

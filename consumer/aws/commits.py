@@ -1,0 +1,208 @@
+"""The commit: one transaction moves the checkpoint, adds the deltas and quarantines the poison, or nothing happens."""
+
+from typing import Any, Final
+
+from consumer.aws.errors import translated
+from consumer.aws.items import (
+    FENCE,
+    NEW_QUARANTINE_ROW,
+    PENDING,
+    Action,
+    Item,
+    fence_values,
+    gap,
+    gap_key,
+    is_date,
+    iso,
+    lease_item,
+    lease_key,
+    lease_row,
+    number,
+    quarantine_key,
+    resumed_times,
+    seconds,
+    shard_key,
+    strings,
+    text,
+)
+from consumer.aws.tables import LEADERBOARD_KEYS, LEASE_KEYS, QUARANTINE_KEYS, keys_of
+from consumer.aws.transact import add_delta, put_new, refused_deltas, set_missing, transact, update_item
+from consumer.domain.errors import CallFailed, FailureKind
+from consumer.domain.fold import Unit
+from consumer.domain.leases import Lease, LeaseRow, Shard, TableNames
+from consumer.domain.position import SHARD_END
+from consumer.domain.records import EXACT, Game, Poison, Reason, Verdict
+from consumer.domain.replies import CommitReply, Committed, Done, Lost, Refused
+
+COMPARE_AND_SET: Final = "checkpoint = :previous"
+"""Makes it exact: a unit counts only where the one before it ended, once."""
+
+
+class DynamoCommits:
+    """The Commits port over a boto3 client. The first action of a shard's transaction is always on its lease row."""
+
+    def __init__(self, client: Any, tables: TableNames) -> None:
+        self._client = client
+        self._tables = tables
+
+    @translated()
+    def commit(self, lease: Lease, unit: Unit, later: frozenset[str], *, fills_gap: bool) -> CommitReply:
+        """Lease row, deltas, quarantine rows and the gap's end; see ports.Commits."""
+        players = list(unit.deltas)
+        actions = [self._advance(lease, unit)]
+        actions += [
+            add_delta(self._tables.leaderboard, player, unit.deltas[player], dated=player not in later)
+            for player in players
+        ]
+        for poison in unit.poison:
+            actions += self._quarantine(lease.shard, poison, unit.cut_at)
+        if fills_gap:
+            filled = {**gap(lease.shard, unit.previous, unit.cut_at), "to": {"S": unit.first}}
+            actions.append(set_missing(self._tables.quarantine, gap_key(lease.shard, unit.previous), filled))
+        cancelled = transact(self._client, actions)
+        if cancelled is None:
+            return Committed()
+        return cancelled.lost if 0 in cancelled.failed else refused_deltas(cancelled, players, unit.deltas)
+
+    @translated()
+    def end(self, lease: Lease, previous: str, children: tuple[str, ...], rows: tuple[LeaseRow, ...]) -> CommitReply:
+        """Lease row and the children's new rows; see ports.Commits."""
+        values = {":last": {"S": SHARD_END}, ":children": strings(children)}
+        actions = [self._update_held(lease, previous, "SET checkpoint = :last, childShardIds = :children", values)]
+        actions += [put_new(self._tables.leases, lease_item(row)) for row in rows]
+        cancelled = transact(self._client, actions)
+        if cancelled is None:
+            return Committed()
+        if 0 in cancelled.failed:
+            return cancelled.lost
+        existing = frozenset(rows[index - 1].shard.shard_id for index in cancelled.failed)
+        return Refused(conflict=cancelled.conflict, invalid=cancelled.invalid, existing=existing)
+
+    @translated()
+    def halt(self, lease: Lease, previous: str, resumes: int, halted_at: float) -> Done | Lost:
+        """One fenced update, which does not move the checkpoint; see ports.Commits."""
+        unresumed, values = resumed_times(resumes)
+        failed, item = update_item(
+            self._client,
+            self._tables.leases,
+            shard_key(lease.shard),
+            "SET haltedAt = :at",
+            f"{FENCE} AND {COMPARE_AND_SET} AND {unresumed}",
+            {**fence_values(lease), ":previous": {"S": previous}, ":at": seconds(halted_at), **values},
+        )
+        return Lost(lease_row(item) if item else None) if failed else Done()
+
+    def record_gap(self, shard: Shard, checkpoint: str, found_at: float, lease: Lease | None = None) -> bool | Lost:
+        """Puts the gap's row if it is absent; see ports.Commits."""
+        item = {**gap_key(shard, checkpoint), **gap(shard, checkpoint, found_at)}
+        held = [] if lease is None else [{"ConditionCheck": self._held(lease, checkpoint)}]
+        put = put_new(self._tables.quarantine, item, NEW_QUARANTINE_ROW)
+        cancelled = transact(self._client, [*held, put])
+        if cancelled is None:
+            return True
+        cancelled.require_failed_condition()
+        return cancelled.lost if held and 0 in cancelled.failed else False
+
+    def examine(self, game: Game) -> Verdict | None:
+        """Looks for what the transaction may have been refused for in all three tables; see ports.Commits."""
+        with translated():
+            for table, keys in zip(self._tables, (LEASE_KEYS, LEADERBOARD_KEYS, QUARANTINE_KEYS), strict=True):
+                if keys_of(self._client.describe_table(TableName=table)["Table"]) != keys:
+                    raise CallFailed(FailureKind.REJECTED, f"table {table} now has another key; no record is to blame")
+            reply = self._client.get_item(
+                TableName=self._tables.leaderboard, Key={"playerId": {"S": game.player}}, ConsistentRead=True
+            )
+        return verdict_on(reply.get("Item") or {}, game)
+
+    @translated()
+    def pending(self) -> int:
+        """Scans the quarantine table; see ports.Commits."""
+        pages = self._client.get_paginator("scan").paginate(TableName=self._tables.quarantine, **PENDING)
+        return sum(int(page["Count"]) for page in pages)
+
+    def _advance(self, lease: Lease, unit: Unit) -> Action:
+        """Moves the checkpoint to the unit's last record, with the window of recent poison."""
+        values = {":last": {"S": unit.last}, ":created": seconds(unit.created)}
+        expression = "SET checkpoint = :last, checkpointCreatedAt = :created"
+        removed = [] if unit.circuit.free_to is not None else ["freeTo"]
+        if unit.circuit.recent:
+            expression += ", recentPoison = :recent"
+            values[":recent"] = {"S": f"{unit.circuit.recent:x}"}
+        else:
+            removed.append("recentPoison")
+        if removed:
+            expression += f" REMOVE {', '.join(removed)}"
+        return self._update_held(lease, unit.previous, expression, values)
+
+    def _update_held(self, lease: Lease, previous: str, expression: str, values: dict[str, Any]) -> Action:
+        update = self._held(lease, previous)
+        update["UpdateExpression"] = expression
+        update["ExpressionAttributeValues"] |= values
+        return {"Update": update}
+
+    def _held(self, lease: Lease, checkpoint: str) -> dict[str, Any]:
+        """The condition of every transaction of a shard: the lease is ours and the checkpoint is where we left it."""
+        return {
+            "TableName": self._tables.leases,
+            "Key": lease_key(shard_key(lease.shard)),
+            "ConditionExpression": f"{FENCE} AND {COMPARE_AND_SET}",
+            "ExpressionAttributeValues": {**fence_values(lease), ":previous": {"S": checkpoint}},
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+
+    def _quarantine(self, shard: Shard, poison: Poison, at: float) -> list[Action]:
+        """Head row and part rows. An existing head row is never reset: an operator may have resolved it."""
+        values = {
+            ":pending": {"S": "pending"},
+            ":reason": {"S": poison.reason.value},
+            ":detail": {"S": poison.detail},
+            ":at": {"S": iso(at)},
+            ":created": seconds(poison.created),
+            ":arn": {"S": shard.stream_arn},
+            ":parts": number(len(poison.parts)),
+        }
+        expression = (
+            "SET #state = if_not_exists(#state, :pending), reason = if_not_exists(reason, :reason), "
+            "detail = if_not_exists(detail, :detail), quarantinedAt = if_not_exists(quarantinedAt, :at), "
+            "createdAt = :created, streamArn = :arn, parts = :parts"
+        )
+        if poison.player is not None:
+            expression += ", playerId = :player"
+            values[":player"] = {"S": poison.player}
+        head = {
+            "TableName": self._tables.quarantine,
+            "Key": quarantine_key(shard.shard_id, poison.sequence_number),
+            "UpdateExpression": expression,
+            "ExpressionAttributeNames": {"#state": "state"},
+            "ExpressionAttributeValues": values,
+        }
+        parts = [
+            {
+                "TableName": self._tables.quarantine,
+                "Key": quarantine_key(shard.shard_id, f"{poison.sequence_number}#{position}"),
+                "UpdateExpression": "SET #record = :record",
+                "ExpressionAttributeNames": {"#record": "record"},
+                "ExpressionAttributeValues": {":record": {"B": part}},
+            }
+            for position, part in enumerate(poison.parts, start=1)
+        ]
+        return [{"Update": update} for update in (head, *parts)]
+
+
+def verdict_on(stored: Item, game: Game) -> Verdict | None:
+    """Why `game` can never be added to the player's stored row; None when nothing speaks against it."""
+    for name in ("totalScore", "gamesPlayed"):
+        if name in stored and text(stored, name, "N") is None:
+            return Reason.TOTAL_TYPE, f"the stored {name} is of type {_type(stored, name)}; N is right"
+    date = text(stored, "lastPlayedDate")
+    if "lastPlayedDate" in stored and (date is None or not is_date(date)):
+        return Reason.DATE_TYPE, f"the stored lastPlayedDate ({_type(stored, 'lastPlayedDate')}) is no date"
+    try:
+        EXACT.add(EXACT.create_decimal(text(stored, "totalScore", "N") or "0"), game.score)
+    except ArithmeticError:
+        return Reason.TOTAL_OVERFLOW, "the new totalScore would leave the range of a DynamoDB number"
+    return None
+
+
+def _type(stored: Item, name: str) -> str:
+    return ", ".join(stored[name])

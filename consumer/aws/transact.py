@@ -1,0 +1,218 @@
+"""Conditional writes: transactions and single updates, what their replies mean, and the actions that several need.
+
+A transaction's client token is the hash of its content. The same content sent again is the same request to DynamoDB;
+other content is another request.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+
+from botocore.exceptions import ClientError
+
+from consumer.aws.errors import KIND_OF_CODE, code_of, reasons_of, translated
+from consumer.aws.items import NEW_ROW, Action, Item, is_date, lease_key, lease_row, number, stream_key, text
+from consumer.aws.wire import encode_json
+from consumer.domain.errors import CallFailed, FailureKind
+from consumer.domain.fold import Delta
+from consumer.domain.replies import Done, Lost, Refused
+
+CONDITION_FAILED: Final = "ConditionalCheckFailed"
+INVALID: Final = "ValidationError"
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """Nothing was written. `failed`: index of an action whose condition failed -> its item (None: not returned).
+
+    `invalid`: what the database will always refuse; `invalid_at`: the actions that it names for that, often none.
+    """
+
+    failed: Mapping[int, Mapping[str, Any] | None]
+    conflict: bool
+    invalid: str | None
+    invalid_at: frozenset[int] = frozenset()
+
+    @property
+    def lost(self) -> Lost:
+        """For transactions that begin with an action on a shard's row: the row as it is, as far as it was returned."""
+        item = self.failed.get(0)
+        return Lost(lease_row(item) if item else None)
+
+    def require_failed_condition(self) -> None:
+        """Raises CallFailed unless a condition failed: then the same transaction is worth a retry."""
+        if not self.failed:
+            self.raise_conflict()
+            raise CallFailed(FailureKind.REJECTED, self.invalid or INVALID)
+
+    def raise_conflict(self) -> None:
+        """Raises CallFailed if another transaction held a row."""
+        if self.conflict:
+            raise CallFailed(FailureKind.CONFLICT, self.invalid or "another transaction holds a row of this one")
+
+
+def transact(client: Any, actions: list[Action]) -> Cancelled | None:
+    """Writes all of `actions` or nothing; None when they are written.
+
+    Raises CallFailed when the outcome is unknown, or when only infrastructure failed (throttling, permissions).
+    """
+    token = token_of(actions)
+    with translated():
+        try:
+            client.transact_write_items(TransactItems=actions, ClientRequestToken=token)
+        except ClientError as error:
+            match code_of(error):
+                case "TransactionCanceledException":
+                    return _cancelled(error)
+                case "ValidationException":
+                    return Cancelled({}, conflict=False, invalid=str(error.response["Error"].get("Message", "")))
+            raise
+    return None
+
+
+def transact_or_lose(client: Any, actions: list[Action]) -> Done | Lost:
+    """Writes all of `actions` or nothing; Lost when a condition failed. Raises CallFailed for everything else."""
+    cancelled = transact(client, actions)
+    if cancelled is None:
+        return Done()
+    cancelled.require_failed_condition()
+    return cancelled.lost
+
+
+def token_of(actions: list[Action]) -> str:
+    """A token (at most 36 characters) from the content: DynamoDB rejects a known token with other content."""
+    return hashlib.sha256(encode_json(actions, sort_keys=True)).hexdigest()[:32]
+
+
+def _cancelled(error: ClientError) -> Cancelled:
+    """Reasons come by index. A failed condition counts before other failures in the same transaction."""
+    reasons = error.response.get("CancellationReasons", [])
+    codes = reasons_of(error)
+    failed = {index: reasons[index].get("Item") for index, code in enumerate(codes) if code == CONDITION_FAILED}
+    invalid = next((reason.get("Message", INVALID) for reason in reasons if reason.get("Code") == INVALID), None)
+    kinds = {KIND_OF_CODE.get(code) for code in codes}
+    if failed or invalid is not None or FailureKind.CONFLICT in kinds:
+        invalid_at = frozenset(index for index, code in enumerate(codes) if code == INVALID)
+        return Cancelled(failed, FailureKind.CONFLICT in kinds, invalid, invalid_at)
+    kind = next((kind for kind in kinds if kind is not None), FailureKind.SERVER)
+    raise CallFailed(kind, f"TransactWriteItems: cancelled: {', '.join(sorted(set(codes)))}") from error
+
+
+UPDATE_CONDITION_FAILED: Final = "ConditionalCheckFailedException"
+
+
+def update_item(
+    client: Any,
+    table: str,
+    key: str,
+    expression: str,
+    condition: str | None,
+    values: Mapping[str, Any],
+    names: Mapping[str, str] | None = None,
+    *,
+    returning: bool = True,
+) -> tuple[bool, Item | None]:
+    """Updates an item of the lease table. Whether the condition failed, and the item as it is after the call.
+
+    Raises CallFailed.
+    """
+    request: dict[str, Any] = {
+        "TableName": table,
+        "Key": lease_key(key),
+        "UpdateExpression": expression,
+        "ReturnValues": "ALL_NEW" if returning else "NONE",
+    }
+    if condition:
+        request |= {"ConditionExpression": condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+    if values:
+        request["ExpressionAttributeValues"] = values
+    if names:
+        request["ExpressionAttributeNames"] = names
+    with translated():
+        try:
+            return False, client.update_item(**request).get("Attributes")
+        except ClientError as error:
+            if code_of(error) == UPDATE_CONDITION_FAILED:
+                found: Item | None = error.response.get("Item")
+                return True, found
+            raise
+
+
+def put_new(table: str, item: dict[str, Any], condition: str = NEW_ROW) -> Action:
+    """Puts an item if it is not there yet."""
+    return {"Put": {"TableName": table, "Item": item, "ConditionExpression": condition}}
+
+
+def set_missing(table: str, key: dict[str, Any], attributes: dict[str, Any]) -> Action:
+    """Sets the attributes that the item does not have yet; the others stay. It never fails a transaction."""
+    return {
+        "Update": {
+            "TableName": table,
+            "Key": key,
+            "UpdateExpression": "SET " + ", ".join(f"#{name} = if_not_exists(#{name}, :{name})" for name in attributes),
+            "ExpressionAttributeNames": {f"#{name}": name for name in attributes},
+            "ExpressionAttributeValues": {f":{name}": value for name, value in attributes.items()},
+        }
+    }
+
+
+def check_stream_start(leases: str, stream_arn: str, *, started: bool) -> Action:
+    """Requires that the lease table has the stream's row, or that it has none."""
+    return {
+        "ConditionCheck": {
+            "TableName": leases,
+            "Key": lease_key(stream_key(stream_arn)),
+            "ConditionExpression": "attribute_exists(leaseKey)" if started else NEW_ROW,
+        }
+    }
+
+
+ADD: Final = "ADD gamesPlayed :games, totalScore :total"
+ADD_DATED: Final = f"{ADD} SET lastPlayedDate = :date"
+NO_DATE: Final = "a stored lastPlayedDate is no date"
+DATE_GROWS: Final = "attribute_not_exists(lastPlayedDate) OR lastPlayedDate <= :date"
+
+
+def add_delta(leaderboard: str, player: str, delta: Delta, *, dated: bool) -> Action:
+    """Adds a delta to a player's row. Not `dated`: the stored date is a later one and stays."""
+    add: dict[str, Any] = {
+        "TableName": leaderboard,
+        "Key": {"playerId": {"S": player}},
+        "UpdateExpression": ADD,
+        "ExpressionAttributeValues": {":games": number(delta.games), ":total": _exact(delta.total)},
+    }
+    if dated:
+        add["UpdateExpression"] = ADD_DATED
+        add["ExpressionAttributeValues"][":date"] = {"S": delta.date}
+        add["ConditionExpression"] = DATE_GROWS
+        add["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
+    return {"Update": add}
+
+
+def is_later(stored: str, date: str) -> bool:
+    """Whether the stored text is a date, and later than `date`: then the delta counts without its date."""
+    return stored > date and is_date(stored)
+
+
+def refused_deltas(cancelled: Cancelled, players: Sequence[str], deltas: Mapping[str, Delta]) -> Refused:
+    """The reply when the players' deltas, which are the actions from 1 on, were refused.
+
+    Of their conditions only those of the dates can have failed. A player whose stored date is no later date is suspect.
+    """
+    failed = {players[index - 1]: text(item or {}, "lastPlayedDate") for index, item in cancelled.failed.items()}
+    later = {
+        player: stored
+        for player, stored in failed.items()
+        if stored is not None and is_later(stored, deltas[player].date)
+    }
+    suspects = failed.keys() - later.keys()
+    suspects |= {players[index - 1] for index in cancelled.invalid_at if 0 < index <= len(players)}
+    invalid = cancelled.invalid or (NO_DATE if suspects else None)
+    return Refused(later, cancelled.conflict, invalid, frozenset(suspects))
+
+
+def _exact(total: Decimal) -> dict[str, str]:
+    """Every digit. Zero has no exponent: a sum may be 0E-167, which an engine may take for too small a number."""
+    return {"N": str(total or 0)}

@@ -1,0 +1,140 @@
+"""What commands print: JSON, columns, counts, progress; and the question before a change."""
+
+import json
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from io import TextIOWrapper
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import typer
+
+from consumer.domain.errors import UnsafeRefused
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from consumer.domain.fold import Delta
+
+T = TypeVar("T")
+
+BOARD_COLUMNS: Final = ("playerId", "gamesPlayed", "totalScore", "lastPlayedDate")
+WIDEST: Final = 100_000
+"""Columns where stdout is no terminal."""
+NOT_CONFIRMED: Final = "not confirmed: nothing was changed"
+
+
+def to_json(value: object) -> str:
+    """JSON in ASCII. A Decimal is a number with all of its digits and no exponent; `json` knows only floats."""
+    match value:
+        case Decimal():
+            return f"{value:f}"
+        case Mapping():
+            return "{" + ", ".join(f"{json.dumps(name)}: {to_json(part)}" for name, part in value.items()) + "}"
+        case list() | tuple():
+            return "[" + ", ".join(map(to_json, value)) + "]"
+        case _:
+            return json.dumps(value)
+
+
+def print_array(items: Sequence[Mapping[str, object]]) -> None:
+    """A JSON array, one element per line."""
+    lines = ",\n".join(f"  {to_json(item)}" for item in items)
+    print(f"[\n{lines}\n]" if items else "[]")
+
+
+def visible(text: str) -> str:
+    """Escapes what could move a cursor or hide letters: any player may choose any name."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def stdout_console() -> "Console":
+    """As wide as the terminal; where stdout is none, no line is folded. A character it cannot show is escaped."""
+    from rich.console import Console
+
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    width = None if sys.stdout.isatty() else WIDEST
+    return Console(width=width, markup=False, emoji=False, highlight=False)
+
+
+def print_columns(names: Sequence[str], rows: Iterable[Sequence[str | None]], *, right: Collection[str] = ()) -> None:
+    """A table as wide as the terminal; plain lines, as wide as they need, where stdout is none. None is a dash.
+
+    `right` names the columns that are aligned on the right.
+    """
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD if sys.stdout.isatty() else None, pad_edge=False)
+    for name in names:
+        table.add_column(name, overflow="fold", justify="right" if name in right else "left")
+    for row in rows:
+        table.add_row(*("-" if cell is None else visible(cell) for cell in row))
+    stdout_console().print(table)
+
+
+def print_deltas(deltas: "Mapping[str, Delta]", *, json: bool) -> None:
+    """By player, as columns with signs or as a JSON array with the board's keys."""
+    if json:
+        rows = [(player, delta.games, delta.total, delta.date) for player, delta in deltas.items()]
+        print_array([dict(zip(BOARD_COLUMNS, row, strict=True)) for row in rows])
+    elif deltas:
+        signed = [(player, f"+{delta.games}", f"{delta.total:+f}", delta.date) for player, delta in deltas.items()]
+        print_columns(BOARD_COLUMNS, signed)
+
+
+def print_all(sentences: Iterable[str]) -> None:
+    """Each on a line of stderr."""
+    for sentence in sentences:
+        print(sentence, file=sys.stderr)
+
+
+def confirm(question: str, sentences: Iterable[str] = (), *, yes: bool) -> None:
+    """Prints what will happen, and raises UnsafeRefused unless the operator says yes. `yes`: without a question."""
+    print_all(sentences)
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UnsafeRefused(f"{question}\nStandard input is no terminal, so this cannot be asked: add --yes to do it")
+    try:
+        agreed = typer.confirm(question, err=True)
+    except typer.Abort:  # Ctrl-C, or end of input; the cursor stands behind the question
+        print(file=sys.stderr)
+        agreed = False
+    if not agreed:
+        raise UnsafeRefused(NOT_CONFIRMED)
+
+
+def with_count(items: Iterator[T], total: int, title: str) -> Iterator[T]:
+    """The items, and a bar that counts them on a terminal while they come. `total`: about how many; 0: not known."""
+    if not sys.stderr.isatty():
+        yield from items
+        return
+    with _progress(counted=True) as progress:
+        yield from progress.track(items, total=total or None, description=title)
+
+
+def with_share(steps: Iterator[T], share: Callable[[], float | None], title: Callable[[], str]) -> Iterator[T]:
+    """The steps, and a bar that shows which `share` is done (0 to 1; None: not known) behind a changing title."""
+    if not sys.stderr.isatty():
+        yield from steps
+        return
+    with _progress(counted=False) as progress:
+        task = progress.add_task(title(), total=None)
+        for step in steps:
+            done = share()
+            total = None if done is None else 1.0
+            progress.update(task, description=title(), total=total, completed=done or 0.0)
+            yield step
+
+
+def _progress(*, counted: bool) -> "Progress":
+    """A bar on stderr, which is removed at its end. Behind it stands a count, or a percentage."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn
+
+    title = TextColumn("{task.description}", markup=False)
+    done = MofNCompleteColumn() if counted else TaskProgressColumn()
+    return Progress(title, BarColumn(), done, console=Console(stderr=True), transient=True)

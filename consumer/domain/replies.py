@@ -1,0 +1,114 @@
+"""Replies of the ports: plain values, so that a pool, a test or a simulation can pass them to a machine."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from consumer.domain.leases import LeaseRow, Shard, StreamStart
+from consumer.domain.records import Entry
+
+
+class ListedShard(NamedTuple):
+    """A shard in a listing."""
+
+    shard_id: str
+    parent: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamListing:
+    """A stream's shards, over all pages of DescribeStream. `served_at` is the server's Date, in unix seconds.
+
+    It is the Date of the first page. A listing never proves that a shard is gone.
+    """
+
+    stream_arn: str
+    enabled: bool
+    shards: tuple[ListedShard, ...]
+    served_at: float
+
+
+class RawPage(NamedTuple):
+    """A reply of GetRecords: records in wire form, each with a valid sequence number. See Page for the rest."""
+
+    records: Sequence[Mapping[str, Any]]
+    next_iterator: str | None
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Decoded records in order. `next_iterator` None: the shard ends after them. `size_bytes` is the reply's length."""
+
+    entries: Sequence[Entry]
+    next_iterator: str | None
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Children:
+    """The children of a finished shard, as far as they are visible. `leaf`: there will never be any."""
+
+    shard_ids: tuple[str, ...]
+    leaf: bool
+    served_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The transaction took effect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A condition on a row failed: another worker or operator changed it first.
+
+    `row` is the shard's row now; None: there is none, or the write was not about one.
+    """
+
+    row: LeaseRow | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The transaction was cancelled for another reason than its lease.
+
+    `later`: players whose stored date is later than the delta's, with the stored date. `conflict`: another transaction
+    was writing a row. `invalid`: why DynamoDB will refuse it each time, in its words; `suspects`: the players whose
+    rows it names, if it does. `existing`: shards that have their row already.
+    """
+
+    later: Mapping[str, str] = field(default_factory=dict)
+    conflict: bool = False
+    invalid: str | None = None
+    suspects: frozenset[str] = frozenset()
+    existing: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The write took effect, now or in an earlier attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatRemoved:
+    """The heartbeat's worker is not in `members` any more: another worker evicted it as dead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """All rows of shards and streams in the lease table. Each row is read consistently, but not all at one time."""
+
+    rows: tuple[LeaseRow, ...]
+    stream_starts: tuple[StreamStart, ...]
+
+    def row(self, shard: Shard) -> LeaseRow | None:
+        """The shard's row, if it has one."""
+        return next((row for row in self.rows if row.shard == shard), None)
+
+    def stream_start(self, stream_arn: str) -> StreamStart | None:
+        """Where the stream started, if it has."""
+        return next((start for start in self.stream_starts if start.stream_arn == stream_arn), None)
+
+
+CommitReply = Committed | Lost | Refused

@@ -1,0 +1,1 @@
+"""Builds the worker and operators' commands: the only place that knows settings, AWS, worker and telemetry at once."""

@@ -1,0 +1,153 @@
+"""The worker, from its settings."""
+
+import gc
+import os
+import random
+import secrets
+import socket
+import time
+from functools import partial
+from math import ceil
+from typing import Final
+
+import structlog
+
+from consumer import __version__
+from consumer.aws.clients import Clients, connect, resolution_seconds
+from consumer.aws.commits import DynamoCommits
+from consumer.aws.leases import DynamoLeases, DynamoMembership
+from consumer.aws.streams import DESCRIBES_AT_ONCE, DESCRIBES_PER_SECOND, DynamoStreams, RateLimiter
+from consumer.aws.tables import DynamoTables
+from consumer.domain.breaker import Breaker
+from consumer.domain.errors import StartRefused
+from consumer.domain.membership import Identity
+from consumer.retries import JitteredBackoff
+from consumer.settings import Settings
+from consumer.telemetry.health import HealthServer
+from consumer.telemetry.metrics import PrometheusMeters
+from consumer.wiring.operators import own_tables, rules_of, table_names
+from consumer.worker.calls import Operation, Ports, execute
+from consumer.worker.daemon import Daemon, Stop
+from consumer.worker.event_log import EventLog
+from consumer.worker.shard import ShardState
+from consumer.worker.status import UNOWNED
+from consumer.worker.stream_start import StreamStarter
+from consumer.worker.tuning import Tuning
+from consumer.worker.worker import Worker
+
+RETRIED_OPERATIONS: Final = (
+    Operation.GET_RECORDS,
+    Operation.COMMIT,
+    Operation.HEARTBEAT,
+    Operation.READ_MEMBERS,
+    Operation.CLAIM,
+    Operation.LOAD_LEDGER,
+)
+"""Operations whose retry series exist from the start, so that a rate over them has no hole."""
+
+LOOKAHEAD_RECORDS: Final = 2_000
+"""Two full pages: several units. More would only wait in memory; an empty poll costs as much as a full one."""
+
+
+def run(settings: Settings) -> int:
+    """Consumes the stream until SIGTERM. Returns the exit code; raises ConsumerError for what the operator must fix."""
+    stop = Stop()
+    stop.catch_signals()
+    identity = _identity(settings)
+    log = structlog.get_logger().bind(worker_id=identity.owner)
+    meters = PrometheusMeters(
+        version=__version__, worker_id=identity.worker_id, states=[*ShardState, UNOWNED], operations=RETRIED_OPERATIONS
+    )
+    clients = connect(settings.pool_size, settings.stream_arn)
+    try:
+        stream_arn = _find_stream(settings, clients, stop)
+    except StartRefused:
+        if stop.event.is_set():
+            return 0
+        raise
+    log.info("worker.starting", stream_arn=stream_arn, leaderboard=settings.leaderboard_table)
+
+    ports = _make_ports(settings, clients, stop)
+    daemon = Daemon(
+        _make_worker(settings, identity, stream_arn),
+        partial(execute, ports=ports),
+        EventLog(log, meters),
+        ports.commits,
+        log,
+        stop,
+        lease_ttl_seconds=settings.lease_ttl_seconds,
+        threads=settings.pool_size,
+    )
+    health = HealthServer(
+        settings.http_host, settings.http_port, meters.render, daemon.why_not_alive, lambda: list(daemon.not_ready)
+    )
+    health.start()
+    log.info("http.listening", host=settings.http_host, port=health.port)
+    _tune_garbage_collector()
+    try:
+        daemon.run()
+    finally:
+        health.stop()
+    stop.ignore_signals()
+    log.info("worker.stopped")
+    return 0
+
+
+def _tune_garbage_collector() -> None:
+    """Exempts what the start has made, and collects rarely: records make no cycles, and collecting at the default rate
+    takes a quarter of a busy worker's time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 10, 10)
+
+
+def _identity(settings: Settings) -> Identity:
+    """A worker id from the settings survives restarts; a generated one does not."""
+    name = settings.worker_id or f"{socket.gethostname()}-{os.getpid()}"
+    return Identity(f"{name}/{secrets.token_hex(4)}", stable=settings.worker_id is not None)
+
+
+def _find_stream(settings: Settings, clients: Clients, stop: Stop) -> str:
+    """The stream's ARN, after a check of everything that a run needs. Raises StartRefused."""
+    tables = DynamoTables(clients.dynamodb, clients.streams, stop.event)
+    if settings.stream_arn is not None:
+        stream_arn = settings.stream_arn
+        tables.check_stream(stream_arn)
+    else:
+        assert settings.source_table is not None
+        stream_arn = tables.require_stream(settings.source_table)
+    for table in own_tables(settings):
+        tables.check(*table)
+    return stream_arn
+
+
+def _make_ports(settings: Settings, clients: Clients, stop: Stop) -> Ports:
+    tables = table_names(settings)
+    rate_limiter = RateLimiter(DESCRIBES_PER_SECOND, DESCRIBES_AT_ONCE, stop.event)
+    return Ports(
+        streams=DynamoStreams(
+            clients.streams, clients.dynamodb, settings.source_table, settings.stream_arn, rate_limiter
+        ),
+        ledgers=DynamoLeases(clients.dynamodb, tables),
+        membership=DynamoMembership(clients.dynamodb, tables),
+        commits=DynamoCommits(clients.dynamodb, tables),
+        rules=rules_of(settings),
+    )
+
+
+def _make_worker(settings: Settings, identity: Identity, stream_arn: str) -> Worker:
+    def stream_starter(stream_arn: str) -> StreamStarter:
+        return StreamStarter(stream_arn, settings.start_position, resolution_seconds(stream_arn), table_names(settings))
+
+    tuning = Tuning(
+        poll_interval_seconds=settings.poll_interval_seconds,
+        idle_poll_interval_seconds=settings.idle_poll_interval_seconds,
+        idle_after_seconds=settings.idle_after_seconds,
+        batch_window_seconds=settings.batch_window_seconds,
+        lookahead_records=LOOKAHEAD_RECORDS,
+        wall_offset_seconds=time.time() - time.monotonic(),
+        breaker=Breaker(ceil(settings.breaker_share * settings.breaker_window), settings.breaker_window),
+    )
+    backoff = JitteredBackoff(random.Random())
+    return Worker(identity, stream_arn, stream_starter, settings.lease_ttl_seconds, tuning, backoff)

@@ -1,0 +1,156 @@
+"""The event log: turns the events of the machines into log lines and metrics. The machines themselves know neither."""
+
+from functools import lru_cache
+from typing import Any, Final
+
+from consumer.domain.leases import Lease
+from consumer.domain.ports import Meters, WorkerStatus
+from consumer.worker import events
+
+SUMMARY_SECONDS: Final = 60.0
+"""How often a summary is logged at INFO while records are committed."""
+MOST_BOUND_LOGS: Final = 1_000
+"""Loggers of leases that are kept: to bind one costs more than a line that is not logged."""
+
+
+class EventLog:
+    """`log` is a structlog logger with the worker's id bound."""
+
+    def __init__(self, log: Any, meters: Meters) -> None:
+        self._log = log
+        self._log_of = lru_cache(maxsize=MOST_BOUND_LOGS)(self._bind)
+        self._meters = meters
+        self._records = 0
+        self._units = 0
+        self._summary_at: float | None = None
+
+    def report(self, reported: list[events.Event], unix_now: float) -> None:
+        """Logs and counts events that happened at `unix_now`."""
+        for event in reported:
+            self._report(event, unix_now)
+
+    def show_status(self, status: WorkerStatus, pending: int | None, unix_now: float) -> None:
+        """Exports the status of the worker, and logs a summary from time to time."""
+        self._meters.snapshot(status, pending, unix_now)
+        if self._summary_at is None:
+            self._summary_at = unix_now + SUMMARY_SECONDS
+        elif unix_now >= self._summary_at and self._units:
+            self.log_summary(status)
+            self._summary_at = unix_now + SUMMARY_SECONDS
+
+    def log_summary(self, status: WorkerStatus) -> None:
+        """One line on what was committed since the last summary."""
+        self._log.info(
+            "worker.summary",
+            records=self._records,
+            units=self._units,
+            lag_seconds=round(status.lag_seconds, 1),
+            leases_owned=status.leases_owned,
+        )
+        self._records = self._units = 0
+
+    def _report(self, event: events.Event, unix_now: float) -> None:
+        match event:
+            case events.UnitCommitted():
+                self._committed(event, unix_now)
+            case events.CaughtUp():
+                self._meters.progress(unix_now)
+            case events.RetryScheduled():
+                self._retried(event)
+            case events.LeaseClaimed() | events.LeaseLost() | events.LeaseReleased() | events.HandOverDecided():
+                self._report_lease(event)
+            case events.Joined(owner):
+                self._log.info("worker.joined", owner=owner)
+            case events.MemberEvicted(owner):
+                self._log.info("worker.buried", owner=owner)
+            case events.Removed(owner):
+                self._log.warning("worker.removed", owner=owner)
+            case _:
+                self._report_shard(event)
+
+    def _report_lease(
+        self, event: events.LeaseClaimed | events.LeaseLost | events.LeaseReleased | events.HandOverDecided
+    ) -> None:
+        match event:
+            case events.LeaseClaimed(row, previous_owner):
+                self._log.info(
+                    "lease.claimed",
+                    shard_id=str(row.shard),
+                    lease_epoch=row.epoch,
+                    checkpoint=row.checkpoint,
+                    previous_owner=previous_owner,
+                )
+            case events.LeaseLost(lease, owner):
+                self._log_of(lease).info("lease.lost", owner=owner)
+            case events.LeaseReleased(lease):
+                self._log_of(lease).info("lease.released")
+            case events.HandOverDecided(shard):
+                self._log.info("lease.hand_over", shard_id=str(shard))
+
+    def _report_shard(self, event: events.Event) -> None:
+        """Events of shards and streams. Some are for the machines alone."""
+        match event:
+            case events.ShardRewound(lease, checkpoint):
+                self._log_of(lease).info("shard.rewound", checkpoint=checkpoint)
+            case events.ShardEnded(lease, children):
+                self._log_of(lease).info("shard.ended", children=list(children))
+            case events.ShardHalted(shard, checkpoint, row_missing):
+                reason = "row_missing" if row_missing else "poison_flood"
+                self._log.error("shard.halted", shard_id=str(shard), reason=reason, checkpoint=checkpoint)
+            case events.ResumeFound(row):
+                self._log.info("shard.resumed", shard_id=str(row.shard), free_to=row.circuit.free_to)
+            case events.GapFound(shard, checkpoint, new):
+                if new:
+                    self._meters.gap()
+                self._log.error("shard.gap", shard_id=str(shard), checkpoint=checkpoint, certain=False, new=new)
+            case events.StreamStarted(stream_arn, start_time, roots, predecessor):
+                self._log.info("stream.pinned", stream_arn=stream_arn, floor=start_time, roots=len(roots))
+                if predecessor is not None:
+                    self._meters.gap()
+                    self._log.error("stream.gap", stream_arn=stream_arn, predecessor=predecessor, certain=False)
+            case events.ShardsAdopted(adoption):
+                shard_ids = [str(row.shard) for row in adoption.rows]
+                self._log.info("shard.found_late", shard_ids=shard_ids, parent_shard_id=adoption.rows[0].parent)
+            case events.RowForgotten(shard):
+                self._log.info("lease.forgotten", shard_id=str(shard))
+            case _:
+                pass
+
+    def _committed(self, event: events.UnitCommitted, unix_now: float) -> None:
+        unit = event.unit
+        log = self._log_of(event.lease)
+        log.debug(
+            "unit.committed",
+            checkpoint=unit.last,
+            previous=unit.previous,
+            records=unit.records,
+            players=len(unit.deltas),
+            seconds=round(event.seconds, 4),
+            settled=event.settled,
+            **{outcome.value: count for outcome, count in unit.outcomes.items()},
+        )
+        self._meters.committed(event.seconds, unix_now)
+        for outcome, count in unit.outcomes.items():
+            self._meters.records(outcome.value, count)
+        self._records += unit.records
+        self._units += 1
+        for poison in unit.poison:
+            log.warning("record.quarantined", sequence_number=poison.sequence_number, reason=poison.reason.value)
+
+    def _retried(self, event: events.RetryScheduled) -> None:
+        """Every retry is counted; the first, second, fourth, eighth, ... consecutive one is logged."""
+        self._meters.retry(event.operation.value, event.kind.value)
+        if event.attempt & (event.attempt - 1):
+            return
+        log = self._log_of(event.lease) if event.lease else self._log
+        log.warning(
+            "call.retry_scheduled",
+            operation=event.operation.value,
+            reason=event.kind.value,
+            detail=event.detail,
+            attempt=event.attempt,
+            delay_seconds=round(event.delay_seconds, 3),
+        )
+
+    def _bind(self, lease: Lease) -> Any:
+        return self._log.bind(shard_id=str(lease.shard), lease_epoch=lease.epoch)

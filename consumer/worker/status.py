@@ -1,0 +1,109 @@
+"""A worker's status: the lag of the shards that other workers own or none does, shard states, and readiness."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from typing import Final
+
+from consumer.domain.leases import Shard
+from consumer.domain.membership import HeartbeatReport
+from consumer.domain.replies import Ledger
+from consumer.worker.shard import ShardMachine, ShardState
+
+UNOWNED_TTLS: Final = 3
+"""A shard that no worker has owned for longer than this counts as behind; a hand-over takes less."""
+
+
+class OthersLag:
+    """The lag of the shards that this worker does not own: living owners report theirs, no worker reports the rest.
+
+    Remembers until when each shard is known to be committed (unix seconds), and since when it is without an owner.
+    """
+
+    def __init__(self, lease_ttl_seconds: float) -> None:
+        self._unowned_after_seconds = UNOWNED_TTLS * lease_ttl_seconds
+        self._committed_until: dict[Shard, float] = {}
+        self._without_owner_since: dict[Shard, float] = {}
+
+    def lag_seconds(
+        self,
+        ledger: Ledger,
+        reports: Mapping[str, HeartbeatReport],
+        mine: Collection[Shard],
+        halted: Collection[Shard],
+        now: float,
+        unix_now: float,
+    ) -> float:
+        """The longest lag of these shards. `reports` are those of the living members, by owner."""
+        others = [row for row in ledger.rows if not row.finished and row.shard not in mine]
+        longest = 0.0
+        without_owner = set(halted)
+        for row in others:
+            report = reports.get(row.owner) if row.owner is not None else None
+            self._note_committed(row.shard, row.created)
+            if report is None:
+                without_owner.add(row.shard)
+            elif report.as_of:
+                self._note_committed(row.shard, report.as_of - report.lag_seconds)
+                longest = max(longest, report.lag_seconds)
+        self._without_owner_since = {shard: self._without_owner_since.get(shard, now) for shard in without_owner}
+        for shard, since in self._without_owner_since.items():
+            if now - since >= self._unowned_after_seconds and (committed := self._committed_until.get(shard)):
+                longest = max(longest, unix_now - committed)
+        known = without_owner.union(row.shard for row in others)
+        self._committed_until = {shard: until for shard, until in self._committed_until.items() if shard in known}
+        return longest
+
+    def unowned(self, halted: Collection[Shard], now: float) -> int:
+        """How many shards no worker has owned for longer than a hand-over takes, without those that are halted."""
+        return sum(
+            now - since >= self._unowned_after_seconds
+            for shard, since in self._without_owner_since.items()
+            if shard not in halted
+        )
+
+    def _note_committed(self, shard: Shard, until: float | None) -> None:
+        if until:
+            self._committed_until[shard] = max(until, self._committed_until.get(shard, 0.0))
+
+
+SHOWN_FAILURES: Final = 10
+"""How many failed calls readiness names; a thousand shards may have as many."""
+UNOWNED: Final = "unowned"
+"""The state, beside those of the worker's own shards, of shards that no worker owns."""
+
+
+def count_by_state(shards: Mapping[Shard, ShardMachine], missing: Collection[Shard], unowned: int) -> dict[str, int]:
+    """How many shards are in which state. `missing`: shards without a row, owned by this worker or not."""
+    states = Counter(machine.state.value for machine in shards.values())
+    states[ShardState.HALTED.value] += len(set(missing) - shards.keys())
+    return {**states, UNOWNED: unowned}
+
+
+def reasons_to_wait(*, draining: bool, planned: bool, may_commit: bool) -> list[str]:
+    """Why the worker as a whole commits nothing now."""
+    reasons = []
+    if draining:
+        reasons.append("draining: the worker is stopping")
+    if not planned:
+        reasons.append("starting: the ledger has not been read and planned yet")
+    if not may_commit:
+        reasons.append("no heartbeat could be written for a lease TTL: nothing is committed until one can")
+    return reasons
+
+
+def halted_shards(shards: Mapping[Shard, ShardMachine], missing: Collection[Shard]) -> list[str]:
+    """Which shards are halted, why, and the command that comes next."""
+    halted = {shard: machine for shard, machine in shards.items() if machine.state is ShardState.HALTED}
+    lost = {*missing, *(shard for shard, machine in halted.items() if machine.row_missing)}
+    return [
+        *(
+            f"shard {shard} is halted: its row is missing from the lease table; "
+            f"next: `consumer checkpoint set {shard} POSITION`"
+            for shard in sorted(lost)
+        ),
+        *(
+            f"shard {shard} is halted: most of its last records are poison; fix the producer, "
+            f"next: `consumer resume {shard}`"
+            for shard in sorted(halted.keys() - lost)
+        ),
+    ]

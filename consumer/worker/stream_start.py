@@ -1,0 +1,230 @@
+"""The first start of a stream: record its start time and roots, create the root rows, mark the start complete.
+
+Each step is idempotent and conditional, so a crash anywhere, or two workers at once, end with the same rows.
+"""
+
+from collections.abc import Collection
+from dataclasses import replace
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Final, Literal
+
+from consumer.domain import lineage
+from consumer.domain.errors import UnsafeRefused
+from consumer.domain.leases import LeaseRow, Origin, Shard, StreamStart, TableNames, label_of
+from consumer.domain.position import TRIM_HORIZON
+from consumer.domain.replies import Done, Lost, Refused, StreamListing
+from consumer.worker import events
+from consumer.worker.calls import (
+    CompleteStreamStart,
+    CreateRootRows,
+    ListShards,
+    Probe,
+    ReadOrigin,
+    RecordStreamStart,
+    Reply,
+    StreamStartCall,
+)
+
+StartPosition = Literal["TRIM_HORIZON", "LATEST"] | datetime
+
+ROOTS_AT_ONCE: Final = 50
+"""Rows that one CreateRootRows puts; a transaction may hold 100 actions."""
+
+
+class StartStep(Enum):
+    """What the next call of a stream start is for."""
+
+    ORIGIN = "origin"
+    LISTING = "listing"
+    PROBING = "probing"
+    RECORDING = "recording"
+    CREATING_ROOTS = "creating_roots"
+
+
+class StreamStarter:
+    """Names the calls that start a stream, one at a time. `stream_start` is the stream's row once it is known."""
+
+    def __init__(
+        self, stream_arn: str, start_position: StartPosition, resolution_seconds: int, tables: TableNames
+    ) -> None:
+        self.stream_start: StreamStart | None = None
+        self._stream_arn = stream_arn
+        self._start_position = start_position
+        self._resolution_seconds = resolution_seconds
+        self._tables = tables
+        self._step = StartStep.ORIGIN
+        self._tables_checked = False
+        self._draft: StreamStart | None = None
+        self._predecessor: StreamStart | None = None
+        self._listed_at = 0.0
+        self._listing: StreamListing | None = None
+        self._unprobed: list[Shard] = []
+        self._hidden: set[str] = set()
+        self._missing_roots: list[str] = []
+
+    @property
+    def tables_checked(self) -> bool:
+        """Whether lease table and quarantine table have been seen to belong together."""
+        return self._tables_checked or self.stream_start is not None
+
+    @property
+    def complete(self) -> bool:
+        """Whether every root has its row, so that shards can be claimed."""
+        return self.stream_start is not None and self.stream_start.complete
+
+    def next_call(self) -> StreamStartCall:
+        """The next call; only while not complete."""
+        match self._step:
+            case StartStep.ORIGIN:
+                return ReadOrigin(self._stream_arn)
+            case StartStep.LISTING:
+                return ListShards(self._stream_arn)
+            case StartStep.PROBING:
+                return Probe(self._unprobed[0])
+            case StartStep.RECORDING:
+                assert self._draft is not None
+                before = self._predecessor
+                return RecordStreamStart(self._draft, before.stream_arn if before else None, self._listed_at)
+            case StartStep.CREATING_ROOTS if self._missing_roots:
+                return CreateRootRows(self._stream_arn, tuple(map(self.root_row, self._missing_roots[:ROOTS_AT_ONCE])))
+            case StartStep.CREATING_ROOTS:
+                return CompleteStreamStart(self._stream_arn)
+
+    def take(self, call: StreamStartCall, reply: Reply) -> list[events.Event]:
+        """Takes the reply to the call. Raises UnsafeRefused when the tables do not belong together."""
+        match call, reply:
+            case ReadOrigin(), Origin():
+                refuse_foreign_tables(reply, self._stream_arn, self._tables)
+                self._tables_checked = True
+                self.stream_start = reply.stream_start
+                self._predecessor = _latest_before(self._stream_arn, reply)
+                self._step = StartStep.LISTING
+            case ListShards(), StreamListing():
+                self._listed_at = reply.served_at
+                if self.stream_start is None:
+                    self._take_first_listing(reply)
+                else:
+                    self._create_roots_of(self.stream_start)
+            case Probe(shard), bool():
+                self._unprobed.remove(shard)
+                if reply:
+                    self._hidden.add(shard.shard_id)
+                self._probe_or_record()
+            case RecordStreamStart(start, predecessor), Done():
+                self._create_roots_of(start)
+                return [events.StreamStarted(start.stream_arn, start.start_time, start.roots, predecessor)]
+            case ((RecordStreamStart() | CreateRootRows()), Lost()):
+                self._step = StartStep.ORIGIN  # another worker was first: read what it has recorded
+            case CreateRootRows(_, rows), Done():
+                self._roots_created({row.shard.shard_id for row in rows})
+            case CreateRootRows(), Refused():
+                self._roots_created(reply.existing)
+            case CompleteStreamStart(), Done():
+                assert self.stream_start is not None
+                self.stream_start = replace(self.stream_start, complete=True)
+            case _:
+                raise AssertionError(f"{type(reply).__name__} is no answer to {type(call).__name__}")
+        return []
+
+    def _take_first_listing(self, listing: StreamListing) -> None:
+        """A listing may leave out shards that can still be read, so unlisted parents are probed."""
+        self._listing = listing
+        self._hidden.clear()
+        unlisted = lineage.unlisted_parents(listing) if self._start_position != "LATEST" or self._predecessor else ()
+        self._unprobed = [Shard(self._stream_arn, parent) for parent in unlisted]
+        self._probe_or_record()
+
+    def _probe_or_record(self) -> None:
+        """Once all parents are probed, the start is drafted: a hidden parent is a root in its children's place."""
+        listing = self._listing
+        assert listing is not None
+        if self._unprobed:
+            self._step = StartStep.PROBING
+            return
+        self._step = StartStep.RECORDING
+        roots = lineage.roots(listing, self._hidden)
+        start_time = self._start_time(listing)
+        self._draft = StreamStart(self._stream_arn, start_time, roots, complete=False, started_at=listing.served_at)
+
+    def _create_roots_of(self, start: StreamStart) -> None:
+        self.stream_start = start
+        self._missing_roots = list(start.roots)
+        self._step = StartStep.CREATING_ROOTS
+
+    def _roots_created(self, roots: Collection[str]) -> None:
+        self._missing_roots = [root for root in self._missing_roots if root not in roots]
+
+    def root_row(self, root: str) -> LeaseRow:
+        """The new row of a root, with the time since when its records count.
+
+        Records trimmed before the stream was first listed (perhaps long ago, by another worker) lie before the
+        beginning. Only a start position may reach back further, and a successor counts from when it was switched on.
+        """
+        assert self.stream_start is not None
+        created = self.stream_start.started_at if self.stream_start.started_at is not None else self._listed_at
+        if self._predecessor is not None:
+            created = min(created, _enabled_at(self._stream_arn) or created)
+        elif self.stream_start.start_time is not None:
+            created = min(created, self.stream_start.start_time)
+        return LeaseRow(Shard(self._stream_arn, root), None, int(self._listed_at), TRIM_HORIZON, created=created)
+
+    def _start_time(self, listing: StreamListing) -> float | None:
+        """The start position in unix seconds, rounded down to the resolution of the engine's creation times.
+
+        A successor keeps the start time of the stream before it: it is read from its trim horizon.
+        """
+        if self._predecessor is not None:
+            return self._predecessor.start_time
+        if self._start_position == "TRIM_HORIZON":
+            return None
+        at = listing.served_at if self._start_position == "LATEST" else self._start_position.timestamp()
+        return float(at // self._resolution_seconds * self._resolution_seconds)
+
+
+def refuse_foreign_tables(origin: Origin, stream_arn: str, tables: TableNames) -> None:
+    """Raises UnsafeRefused when a stream's row is without its table binding, or the reverse, or names other tables.
+
+    Then one of the two tables is not the one it was.
+    """
+    bindings = [origin.binding] if origin.binding else [binding for binding, _ in origin.others]
+    for binding in bindings:
+        if (binding.lease_table, binding.leaderboard_table) != (tables.leases, tables.leaderboard):
+            raise UnsafeRefused(
+                f"the quarantine table belongs to lease table {binding.lease_table} and leaderboard "
+                f"{binding.leaderboard_table}, not to {tables.leases} and {tables.leaderboard}. Check "
+                "CONSUMER_LEASE_TABLE, CONSUMER_LEADERBOARD_TABLE and CONSUMER_QUARANTINE_TABLE. Starting with these "
+                "tables would count up to 24 hours of games a second time."
+            )
+    if origin.binding is None and origin.stream_start is not None:
+        raise UnsafeRefused(
+            f"lease table {tables.leases} knows the stream {stream_arn}, but the quarantine table has no table binding "
+            "for it: it is another table, or it was emptied, and quarantined records may be missing. Check "
+            "CONSUMER_QUARANTINE_TABLE; if it is right, restore the table from a backup."
+        )
+    unknown = [binding for binding, stream_start in origin.others if stream_start is None]
+    if origin.binding is not None and origin.stream_start is None:
+        unknown.insert(0, origin.binding)
+    if unknown:
+        raise UnsafeRefused(
+            f"leaderboard {tables.leaderboard} has been counted from the stream {unknown[0].stream_arn}, but lease "
+            f"table {tables.leases} does not know how far: it is another table, or it was emptied. Check "
+            "CONSUMER_LEASE_TABLE; if it is right, restore the table from a backup. Starting with this table would "
+            "count up to 24 hours of games a second time. A leaderboard that is to be counted again from nothing needs "
+            "new, empty leaderboard, lease and quarantine tables."
+        )
+
+
+def _latest_before(stream_arn: str, origin: Origin) -> StreamStart | None:
+    """The start of the same table's stream before this one; labels are times, so they sort."""
+    table = stream_arn.rpartition("/")[0]
+    starts = [start for _, start in origin.others if start is not None and start.stream_arn.rpartition("/")[0] == table]
+    return max(starts, key=lambda start: (start.stream_arn < stream_arn, start.stream_arn), default=None)
+
+
+def _enabled_at(stream_arn: str) -> float | None:
+    """When a stream was switched on (unix seconds): its label is that time in UTC. None: the label is no time."""
+    try:
+        return datetime.fromisoformat(label_of(stream_arn)).replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return None

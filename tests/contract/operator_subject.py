@@ -1,0 +1,57 @@
+"""The ports of operators' commands, over each subject."""
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from consumer.aws.items import iso
+from consumer.aws.operator_reads import DynamoTableReader
+from consumer.aws.operator_writes import DynamoLeaseAdmin, DynamoTableBindings
+from consumer.domain.audit import AuditEntry
+from consumer.domain.operator_ports import LeaseAdmin, TableBindings, TableReader
+from tests.contract.dynamo_subject import DynamoSubject
+from tests.contract.fake_subject import FakeSubject
+from tests.contract.subject import Subject
+from tests.support.fakes.operators import FakeLeaseAdmin, FakeTableBindings, FakeTableReader
+
+
+@dataclass
+class OperatorSubject:
+    """The operators' ports over a subject."""
+
+    reader: TableReader
+    lease_admin: LeaseAdmin
+    bindings: TableBindings
+
+    def trail(self) -> list[Mapping[str, str]]:
+        """The audit rows."""
+        if isinstance(self.reader, DynamoTableReader):
+            return list(self.reader.audit_rows())
+        assert isinstance(self.lease_admin, FakeLeaseAdmin)
+        assert isinstance(self.bindings, FakeTableBindings)
+        return [_row(entry) for entry in self.lease_admin.trail + self.bindings.trail]
+
+
+def operator_subject(subject: Subject) -> OperatorSubject:
+    """The real adapters over an engine, or the fakes."""
+    if isinstance(subject, DynamoSubject):
+        client, names, stop = subject.clients.dynamodb, subject.names, threading.Event()
+        return OperatorSubject(
+            DynamoTableReader(client, names, stop),
+            DynamoLeaseAdmin(client, names, stop),
+            DynamoTableBindings(client, names, stop),
+        )
+    assert isinstance(subject, FakeSubject)
+    tables = subject._tables
+    return OperatorSubject(FakeTableReader(tables), FakeLeaseAdmin(tables, time.time), FakeTableBindings(tables))
+
+
+def _row(entry: AuditEntry) -> Mapping[str, str]:
+    return {
+        "at": iso(entry.at),
+        "who": entry.who,
+        "act": entry.action,
+        "target": entry.target,
+        **entry.detail,
+    }

@@ -1,5 +1,0 @@
-"""The table engines that tests run against, each a process of its own that dies with the test run."""
-
-from tests.engines.table_engine import TableEngine
-
-__all__ = ["TableEngine"]

@@ -1,0 +1,1 @@
+"""Speed, cost and growth, measured: bench, measure, soak."""

@@ -1,0 +1,147 @@
+"""Interventions from outside: workers are stopped, clocks are set, rows are deleted that must never be deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from consumer.domain.leases import TableBinding
+from tests.simulation.dice import PlannedEvents
+from tests.simulation.scale import EPOCH_SECONDS, FAULT_SECONDS
+
+if TYPE_CHECKING:
+    from tests.simulation.simulation import Simulation
+
+
+class Interventions(PlannedEvents):
+    """Everything from outside but the operators' commands (see Operators).
+
+    `ledger_lost`: the runs cannot finish any more, but no record may be counted twice.
+    """
+
+    def __init__(self, simulation: Simulation) -> None:
+        super().__init__(simulation, simulation.dice.source("interventions"))
+        self.ledger_lost = False
+        self._plans = self.random
+
+    def plan(self) -> None:
+        """Plans the interventions of the time in which faults happen."""
+        random = self._plans
+        if random.random() < 0.4:
+            for _ in range(random.choice((1, 2, 4))):
+                self._at("SIGTERM", self._stop)
+        if random.random() < 0.35:
+            first = random.uniform(3, 8)
+            for number in range(8):
+                self.plan_event("restart w1", first + number * random.uniform(1.5, 4), self._restart_w1)
+        if random.random() < 0.4:
+            for _ in range(4):
+                self._at("brief claim", self._claim_briefly)
+        if random.random() < 0.3:
+            for _ in range(2):
+                self._at("clock", self._set_clock)
+        if random.random() < 0.1:
+            self._at("delete row", self._delete_row)
+        if random.random() < 0.03:
+            self._at("delete stream row", self._delete_stream_start)
+        if random.random() < 0.03:
+            self._at("empty table", self._empty_table)
+        if random.random() < 0.03:
+            self._at("swap binding", self._swap_binding)
+
+    def _at(self, what: str, action: Callable[[], None]) -> None:
+        self.plan_event(f"intervention {what}", self._plans.uniform(3, FAULT_SECONDS), action)
+
+    def _note(self, what: str, sentence: str) -> None:
+        self._simulation.happened[what] += 1
+        self._simulation.note("outside", sentence)
+
+    def _stop(self) -> None:
+        """SIGTERM to any worker; it starts again after it has left."""
+        self._terminate(lambda _: True)
+
+    def _restart_w1(self) -> None:
+        """SIGTERM always to the same worker, so that the others lose shards and get them back."""
+        self._terminate(lambda name: name == "w1")
+
+    def _terminate(self, wanted: Callable[[str], bool]) -> None:
+        living = [worker for worker in self._simulation.workers if worker.alive and wanted(worker.name)]
+        if living:
+            worker = self.random.choice(living)
+            self._note("SIGTERM", f"stops {worker.owner}")
+            worker.worker.drain()
+            worker.run_due()
+
+    def _claim_briefly(self) -> None:
+        """A worker that no other has seen claims a shard, reads nothing, and releases it."""
+        tables = self._simulation.tables
+        held = sorted(shard for shard, row in tables.rows.items() if not row.finished and row.owner is not None)
+        if held:
+            row = tables.rows[self.random.choice(held)]
+            tables.rows[row.shard] = replace(row, owner=None, epoch=row.epoch + 1)
+            tables.changes += 1
+            self._note("brief claim", f"claims {row.shard} from {row.owner} and releases it")
+
+    def _set_clock(self) -> None:
+        if not self._simulation.workers:
+            return
+        worker = self.random.choice(self._simulation.workers)
+        self._note("clock set", f"sets the clock of {worker.owner}")
+        worker.set_clock()
+
+    def _delete_row(self) -> None:
+        """The shard's position is unknown then, so the shard and its descendants must halt.
+
+        Not in the second of its last claim: a row made again must have a higher epoch, and epochs are seconds.
+        """
+        tables = self._simulation.tables
+        complete = {start.stream_arn for start in tables.stream_starts.values() if start.complete}
+        unfinished = sorted(
+            shard for shard, row in tables.rows.items() if not row.finished and shard.stream_arn in complete
+        )
+        if unfinished:
+            shard = self.random.choice(unfinished)
+            if tables.rows[shard].epoch >= int(EPOCH_SECONDS + self._simulation.now):
+                return
+            del tables.rows[shard]
+            self._simulation.ledger_invariants.deleted.add(shard)
+            self._note("row deleted", f"deletes the row of {shard}")
+
+    def _delete_stream_start(self) -> None:
+        if self._may_lose_ledger():
+            del self._simulation.tables.stream_starts[self._simulation.streams.arn]
+            self._lose_ledger("stream row deleted", "deletes the newest stream's row")
+
+    def _empty_table(self) -> None:
+        """The whole lease table is deleted and created again."""
+        if self._may_lose_ledger():
+            tables = self._simulation.tables
+            self._simulation.ledger_invariants.deleted.update(tables.rows)
+            tables.stream_starts.clear()
+            tables.rows.clear()
+            tables.workers.clear()
+            self._simulation.operators.replays.rows.rows.clear()
+            self._lose_ledger("table emptied", "empties the lease table")
+
+    def _swap_binding(self) -> None:
+        """Another quarantine table, or one that belongs to another lease table."""
+        if self._may_lose_ledger():
+            bindings, arn = self._simulation.tables.bindings, self._simulation.streams.arn
+            del bindings[arn]
+            if self.random.random() < 0.5:
+                bindings[arn] = TableBinding(arn, self._simulation.tables.names.leases, "Elsewhere")
+            self._lose_ledger("binding swapped", "swaps the table binding of the newest stream")
+
+    def _may_lose_ledger(self) -> bool:
+        """Once, after the newest stream has its row. What depends on the lost rows is read, and made consistent."""
+        if self.ledger_lost or self._simulation.streams.arn not in self._simulation.tables.stream_starts:
+            return False
+        self._simulation.ledger_invariants.records.remember_start_time()
+        self._simulation.stream_events.remove_ancestors()
+        return True
+
+    def _lose_ledger(self, what: str, sentence: str) -> None:
+        self.ledger_lost = True
+        self._note(what, sentence)
+        self._simulation.operators.plan_adoption()

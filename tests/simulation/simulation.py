@@ -1,0 +1,308 @@
+"""One simulated run: a stream that splits, tables, workers that start and stop, and a clock that only events move."""
+
+import heapq
+from collections import Counter
+from collections.abc import Callable, Collection
+from itertools import count
+
+from consumer.domain.leases import Shard, TableNames
+from consumer.domain.records import Rules
+from consumer.domain.replies import Refused
+from consumer.worker.calls import (
+    Adopt,
+    Call,
+    Commit,
+    Open,
+    Operation,
+    Ports,
+    Probe,
+    Read,
+    RecordGap,
+    Reply,
+    execute,
+)
+from consumer.worker.stream_start import StartPosition
+from tests.simulation.dice import Dice
+from tests.simulation.interventions import Interventions
+from tests.simulation.ledger_invariants import LedgerInvariants, Violation, WrittenRecords
+from tests.simulation.nemesis import NO_FAULTS, Fault, Nemesis, OperatorCall, failed_reply
+from tests.simulation.operators import Operators
+from tests.simulation.scale import (
+    EPOCH_SECONDS,
+    FAULT_SECONDS,
+    GROWING_SECONDS,
+    HEALING_SECONDS,
+    LATEST_NEW_ROW_SECONDS,
+    LATEST_SECONDS,
+    REFUSED_SECONDS,
+    scaled,
+)
+from tests.simulation.stream_events import ARN, StreamEvents
+from tests.simulation.trace import describe
+from tests.simulation.worker import SimulatedWorker
+from tests.simulation.worker_invariants import WorkerInvariants
+from tests.support.fakes import FakeStreams, FakeTables
+
+MOST_ACTIONS = 200_000
+REFUSING_SECONDS = 20.0
+TIMEOUT_SECONDS = 2.0
+SLOWEST_SECONDS = 12.0
+"""A slow page is not timed out."""
+
+
+class Simulation:
+    """A run from a seed. `off`: conditions that the tables do not check (see FakeTables); `only`: see Dice."""
+
+    def __init__(self, seed: int, off: Collection[str] = (), only: Collection[str] | None = None) -> None:
+        self.dice = Dice(seed, only)
+        random = self.dice.source("simulation")
+        self.now = 0.0
+        self.steps: Counter[tuple[Operation | OperatorCall, Fault]] = Counter()
+        self.happened: Counter[str] = Counter()
+        self.tables = FakeTables(TableNames(), off)
+        self.streams = FakeStreams(lambda: EPOCH_SECONDS + self.now, ARN, page_records=random.choice((1, 3, 10, 1000)))
+        self.ledger_invariants = LedgerInvariants(WrittenRecords(self.streams, self.tables, Rules()), self.tables)
+        self.nemesis = Nemesis(self.dice)
+        self.stable = random.random() < 0.5
+        self.worker_invariants = WorkerInvariants(self.tables, lambda: self.now, stable=self.stable)
+        self.start: StartPosition = random.choice(("TRIM_HORIZON", "TRIM_HORIZON", "LATEST"))
+        self._lock_seconds = random.choice((0.0, 0.0, 0.005, 0.02))
+        self._locked: dict[object, float] = {}
+        self._ports = Ports(self.streams, self.tables, self.tables, self.tables, Rules())
+        self._trace: list[tuple[float, str, object, str]] = []
+        self._actions = 0
+        self._refused_since: dict[Shard, float] = {}
+        self._queue: list[tuple[float, int, Callable[[], object]]] = []
+        self._tie = count()
+        self._starts: Counter[str] = Counter()
+        self._stopping = False
+        self.stream_events = StreamEvents(self, self.streams)
+        self.interventions = Interventions(self)
+        self.operators = Operators(self)
+        self.workers: list[SimulatedWorker] = []
+
+    # --- running ---
+
+    def run(self) -> "Simulation":
+        """Faults, then none; then everything must drain. Raises Violation."""
+        with scaled():
+            self._begin()
+            self._run_until(lambda: self.now >= FAULT_SECONDS)
+            self._heal()
+            if self.interventions.ledger_lost and not self.operators.adopts:
+                self._check_refusal()
+            else:
+                self._drain()
+                self._stop_all()
+        return self
+
+    def at(self, time: float, action: Callable[[], object]) -> None:
+        """Plans an action for a time."""
+        heapq.heappush(self._queue, (time, next(self._tie), action))
+
+    def note(self, source: str, what: object, remark: str = "") -> None:
+        """Adds a line to the trace."""
+        self._trace.append((self.now, source, what, remark))
+
+    def trace(self, *, brief: bool = False) -> list[str]:
+        """All calls, replies and events; a brief one leaves out heartbeats and reads of members without a fault."""
+        return [
+            f"{when:8.3f} {source:5} {remark:16} {describe(what)}"
+            for when, source, what, remark in self._trace
+            if not (brief and _is_routine(what, remark))
+        ]
+
+    def send(self, worker: SimulatedWorker, call: Call) -> None:
+        """A worker sends a call; the nemesis decides what becomes of it."""
+        fault, there, back, late = self.nemesis.deliver(worker.owner, call.operation)
+        if fault is Fault.MISSING and not self._may_be_missing(call):
+            fault = Fault.NONE
+        self.steps[call.operation, fault] += 1
+        self.note(worker.owner, call, "" if fault is Fault.NONE else fault.value)
+        self.worker_invariants.sent(worker.owner, call)
+        sent_at = self.now
+        arrives = self.now + there
+        answers = arrives + back
+        latest = LATEST_NEW_ROW_SECONDS if isinstance(call, Adopt) else LATEST_SECONDS
+        match fault:
+            case Fault.LOST_REPLY:
+                self.at(arrives, lambda: self._take_effect(call))
+                self._fail(worker, call, fault, answers + TIMEOUT_SECONDS * late)
+            case Fault.LATE:
+                self.at(arrives + latest * late, lambda: self._take_effect(call))
+                self._fail(worker, call, fault, answers + 1.0)
+            case Fault.CRASH_BEFORE:
+                self.at(arrives, lambda: self._crash(worker))
+            case Fault.LOST_REQUEST | Fault.THROTTLED | Fault.CONFLICT | Fault.EXPIRED | Fault.MISSING:
+                self._fail(worker, call, fault, answers)
+            case _:
+                if fault is Fault.DUPLICATE:
+                    self.at(arrives + 0.1 + latest * late, lambda: self._take_effect(call))
+                elif fault is Fault.SLOW:
+                    answers += (SLOWEST_SECONDS if isinstance(call, Read) else TIMEOUT_SECONDS) * late
+                self.at(arrives, lambda: self._arrive(worker, call, sent_at, answers, fault))
+
+    def _arrive(self, worker: SimulatedWorker, call: Call, sent_at: float, answers: float, fault: Fault) -> None:
+        reply = self._take_effect(call)
+
+        def answer() -> None:
+            self.worker_invariants.answered(worker.owner, call, reply, sent_at)
+            worker.take(call, reply)
+
+        if fault is Fault.CRASH_AFTER:
+            self._crash(worker)
+        elif fault is Fault.PAUSE:
+            worker.paused_until = self.now + worker.random.choice((1.0, 3.0, 16.0)) * worker.random.uniform(0.3, 1)
+        self.at(answers, answer)
+
+    def _take_effect(self, call: Call) -> Reply:
+        reply = Refused(conflict=True) if self._is_locked(call) else execute(call, self._ports)
+        self.note("  =>", reply, call.operation)
+        if isinstance(call, Read):
+            self.worker_invariants.read(call, reply)
+        elif isinstance(call, Commit | RecordGap):
+            self.ledger_invariants.check_gaps()
+        return reply
+
+    def _is_locked(self, call: Call) -> bool:
+        """A transaction locks its rows for a while; another one that needs any of them then is cancelled."""
+        if not isinstance(call, Commit) or not self._lock_seconds:
+            return False
+        rows = (call.lease.shard, *call.unit.deltas)
+        if any(self._locked.get(row, 0.0) > self.now for row in rows):
+            self.happened["a row is locked"] += 1
+            return True
+        self._locked.update(dict.fromkeys(rows, self.now + self._lock_seconds))
+        return False
+
+    def _may_be_missing(self, call: Call) -> bool:
+        """An existing shard is reported missing for a while at most; not at a stream's start, when one reply counts."""
+        assert isinstance(call, Open | Probe)
+        shard = call.shard if isinstance(call, Probe) else call.lease.shard
+        if shard.stream_arn not in self.tables.stream_starts:
+            return False
+        return self.now - self._refused_since.setdefault(shard, self.now) < REFUSED_SECONDS
+
+    def _fail(self, worker: SimulatedWorker, call: Call, fault: Fault, when: float) -> None:
+        self.at(when, lambda: worker.take(call, failed_reply(fault, call)))
+
+    def _run_until(self, done: Callable[[], bool]) -> None:
+        queue = self._queue
+        while queue and not done():
+            self.now, _, action = heapq.heappop(queue)
+            action()
+            self._actions += 1
+            if self._actions > MOST_ACTIONS:
+                raise Violation("a run is bounded", f"{MOST_ACTIONS} actions, and it is {self.now:.1f} s")
+
+    # --- workers ---
+
+    def has_left(self, worker: SimulatedWorker) -> None:
+        """A worker has left after SIGTERM, while faults happen or at the end."""
+        owned = [
+            row.shard.shard_id for row in self.tables.rows.values() if row.owner == worker.owner and not row.finished
+        ]
+        if owned:
+            raise Violation("SIGTERM releases all leases", f"{worker.owner} has left, and owns {owned}")
+        if not self._stopping:
+            self.at(self.now + worker.random.uniform(0.1, 3), lambda: self._start_again(worker.name))
+
+    def _begin(self) -> None:
+        random = self.dice.source("workers")
+        for number in range(random.choice((1, 1, 2, 2, 3, 5))):
+            name, at = f"w{number}", random.choice((random.uniform(0, 3), random.uniform(0, 8)))
+            if not number or self.dice.takes_place(f"worker {name}"):
+                self.at(at, lambda name=name: self._start(name))  # type: ignore[misc]
+        self.stream_events.plan(GROWING_SECONDS)
+        self.interventions.plan()
+        self.operators.plan()
+
+    def _start(self, name: str) -> SimulatedWorker:
+        self._starts[name] += 1
+        worker = SimulatedWorker(self, name, self._starts[name])
+        self.note(worker.owner, "starts")
+        self.workers.append(worker)
+        worker.run_due()
+        return worker
+
+    def _start_again(self, name: str) -> None:
+        """Unless it was started already: no two workers share a stable id at once."""
+        if not any(worker.alive and worker.name == name for worker in self.workers):
+            self._start(name)
+
+    def start_refused(self) -> None:
+        """Starts workers that refused to run, after the cause is repaired."""
+        living = {worker.name for worker in self.workers if worker.alive}
+        for name in sorted({worker.name for worker in self.workers if worker.refused} - living):
+            self._start(name)
+
+    def _crash(self, worker: SimulatedWorker) -> None:
+        if worker.alive:
+            worker.alive = False
+            self.note(worker.owner, "!! crashed")
+            self.at(self.now + worker.random.uniform(0.1, 3), lambda: self._start_again(worker.name))
+
+    def _heal(self) -> None:
+        self.nemesis.schedule = NO_FAULTS
+        self.note("", "faults stop")
+        self.stream_events.heal()
+        self.operators.heal()
+        if not any(worker.alive for worker in self.workers):
+            self._start("w0")
+
+    # --- after faults ---
+
+    def _drain(self) -> None:
+        """Everything is read and committed, and every worker has a fair share."""
+        until = FAULT_SECONDS + HEALING_SECONDS
+        self._run_until(lambda: self.ledger_invariants.is_done() or self.now > until)
+        if undone := self.ledger_invariants.undone():
+            raise Violation("after faults everything drains", f"left: {undone[:5]} of {len(undone)}")
+        if self.ledger_invariants.deleted:
+            return
+        until, next_check = self.now + HEALING_SECONDS, 0.0
+
+        def shared() -> bool:
+            nonlocal next_check
+            if self.now < next_check:
+                return False
+            next_check = self.now + 0.2
+            return self._shares() is None or self.now > until
+
+        self._run_until(shared)
+        if unfair := self._shares():
+            raise Violation("after faults shares differ by at most one", unfair)
+
+    def _shares(self) -> str | None:
+        living = {worker.owner: len(worker.worker.shards) for worker in self.workers if worker.alive}
+        return self.worker_invariants.shares(living) if living else "no worker lives"
+
+    def _check_refusal(self) -> None:
+        """The ledger was lost: a worker that starts now refuses to run."""
+        self._run_until(lambda: self.now > FAULT_SECONDS + REFUSING_SECONDS)
+        late = self._start("late")
+        until = self.now + REFUSING_SECONDS
+        self._run_until(lambda: self.now > until or late.refused)
+        if not late.refused:
+            raise Violation("a lost ledger is refused", f"{late.owner} runs")
+
+    def _stop_all(self) -> None:
+        """SIGTERM to all workers: every lease is released."""
+        self._stopping = True
+        self.note("", "all workers are stopped")
+        living = [worker for worker in self.workers if worker.alive]
+        for worker in living:
+            worker.paused_until = 0.0
+            worker.worker.drain()
+            worker.run_due()
+        until = self.now + 60
+        self._run_until(lambda: self.now > until or not any(worker.alive for worker in living))
+        stuck = [worker.owner for worker in living if worker.alive and not worker.worker.done]
+        if stuck:
+            raise Violation("SIGTERM releases all leases", f"still running: {stuck}")
+
+
+def _is_routine(what: object, remark: str) -> bool:
+    """A heartbeat or a read of members that has no fault, or the reply to one."""
+    operation = remark or getattr(what, "operation", None)
+    return operation in (Operation.HEARTBEAT, Operation.READ_MEMBERS)

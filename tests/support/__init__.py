@@ -1,0 +1,1 @@
+"""What tests share: builders, drivers of the machines, fakes behind the ports, engines and processes."""

@@ -1,0 +1,8 @@
+"""In-memory fakes of the ports, held to the real engines by the contract suite."""
+
+from tests.support.fakes.quarantine import FakeQuarantine
+from tests.support.fakes.replays import FakeReplays
+from tests.support.fakes.streams import FakeShard, FakeStream, FakeStreams, decoded
+from tests.support.fakes.tables import FakeTables
+
+__all__ = ["FakeQuarantine", "FakeReplays", "FakeShard", "FakeStream", "FakeStreams", "FakeTables", "decoded"]

@@ -1,0 +1,101 @@
+"""What operators' commands read and write, over FakeTables, with the conditions of the real tables."""
+
+from collections.abc import Callable
+
+from consumer.domain.audit import AuditEntry
+from consumer.domain.leases import BindingChange, LeaseRow, TableBinding
+from consumer.domain.membership import Members
+from consumer.domain.operator_ports import Gap, LeaseTable
+from consumer.domain.replies import Done, Lost
+from tests.support.fakes.tables import FakeTables
+
+
+class FakeTableReader:
+    """The TableReader port."""
+
+    def __init__(self, tables: FakeTables) -> None:
+        self._tables = tables
+
+    def lease_table(self) -> LeaseTable:
+        """See operator_ports.TableReader."""
+        return LeaseTable(self._tables.load(), self._tables.read_members())
+
+    def gaps(self) -> tuple[Gap, ...]:
+        """See operator_ports.TableReader."""
+        return tuple(
+            Gap(shard.stream_arn, shard.shard_id, checkpoint, gap.to, "possible", "")
+            for (shard, checkpoint), gap in self._tables.gaps.items()
+        )
+
+    def bindings(self) -> tuple[TableBinding, ...]:
+        """See operator_ports.TableReader."""
+        return tuple(self._tables.bindings.values())
+
+    def pending(self) -> int:
+        """See operator_ports.TableReader."""
+        return self._tables.pending()
+
+
+class FakeLeaseAdmin:
+    """The LeaseAdmin port; `trail` has the audit entries. Guards in `tables.off`: place_owner, place_epoch,
+    place_checkpoint, place_if_absent, place_if_started.
+    """
+
+    def __init__(self, tables: FakeTables, clock: Callable[[], float]) -> None:
+        self.trail: list[AuditEntry] = []
+        self.on_place: Callable[[LeaseRow | None, LeaseRow | None, LeaseRow], None] = lambda *_: None
+        self._tables = tables
+        self._clock = clock
+
+    def read_members(self) -> tuple[Members, float]:
+        """See operator_ports.LeaseAdmin."""
+        return self._tables.read_members(), self._clock()
+
+    def place(self, before: LeaseRow | None, after: LeaseRow, audit_entry: AuditEntry) -> Done | Lost:
+        """See operator_ports.LeaseAdmin."""
+        rows, off = self._tables.rows, self._tables.off
+        stored = rows.get(after.shard)
+        if before is None:
+            if stored is not None and "place_if_absent" not in off:
+                return Lost(stored)
+            if after.shard.stream_arn not in self._tables.stream_starts and "place_if_started" not in off:
+                return Lost(stored)
+        elif (
+            stored is None
+            or (stored.owner != before.owner and "place_owner" not in off)
+            or (stored.epoch != before.epoch and "place_epoch" not in off)
+            or (stored.checkpoint != before.checkpoint and "place_checkpoint" not in off)
+        ):
+            return Lost(stored)
+        rows[after.shard] = after
+        self._tables.changes += 1
+        self.trail.append(audit_entry)
+        self.on_place(before, stored, after)
+        return Done()
+
+
+class FakeTableBindings:
+    """The TableBindings port; `trail` has the audit entries. Guards in `tables.off`: binding_unchanged,
+    binding_start_unchanged.
+    """
+
+    def __init__(self, tables: FakeTables) -> None:
+        self.trail: list[AuditEntry] = []
+        self.on_change_binding: Callable[[BindingChange, TableBinding | None, bool], None] = lambda *_: None
+        self._tables = tables
+
+    def change_binding(self, binding_change: BindingChange, audit_entry: AuditEntry) -> Done | Lost:
+        """See operator_ports.TableBindings."""
+        bindings, arn, off = self._tables.bindings, binding_change.stream_arn, self._tables.off
+        stored, pinned = bindings.get(arn), arn in self._tables.stream_starts
+        if stored != binding_change.before and "binding_unchanged" not in off:
+            return Lost(None)
+        if pinned is not binding_change.has_stream_start and "binding_start_unchanged" not in off:
+            return Lost(None)
+        if binding_change.after is None:
+            bindings.pop(arn, None)
+        else:
+            bindings[arn] = binding_change.after
+        self.trail.append(audit_entry)
+        self.on_change_binding(binding_change, stored, pinned)
+        return Done()

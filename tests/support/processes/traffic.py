@@ -1,0 +1,126 @@
+"""What the proxy saw of a call, and what a test may do with one."""
+
+import json
+import re
+import threading
+import time
+from collections.abc import Callable
+from enum import Enum
+from functools import cached_property
+from typing import Any
+
+_SEQUENCE_NUMBER = re.compile(rb'"SequenceNumber"\s*:\s*"(\d+)"')
+
+
+class Fate(Enum):
+    """What becomes of a call."""
+
+    PASS = "pass"
+    """Forwarded, and answered with the engine's reply."""
+    DROP_REPLY = "drop the reply"
+    """Forwarded; the connection is closed instead of a reply."""
+    FAIL_AFTER = "500 after it was applied"
+    """Forwarded; answered with a 500."""
+    DROP_CALL = "drop the call"
+    """Never forwarded; the connection is closed."""
+    DENY = "access denied"
+    """Never forwarded; answered as AWS does when a permission is missing."""
+
+
+class Call:
+    """One request, and the engine's reply to it. `status` is None while the engine has not replied.
+
+    `entered_at` and `answered_at` are when the proxy had the request and the engine's reply, in unix seconds.
+    """
+
+    def __init__(self, number: int, operation: str, body: bytes) -> None:
+        self.number = number
+        self.operation = operation
+        self.body = body
+        self.fate = Fate.PASS
+        self.status: int | None = None
+        self.answer = b""
+        self.entered_at = time.time()
+        self.answered_at: float | None = None
+
+    @cached_property
+    def request(self) -> dict[str, Any]:
+        """The request's JSON."""
+        document: dict[str, Any] = json.loads(self.body)
+        return document
+
+    @cached_property
+    def reply(self) -> dict[str, Any]:
+        """The reply's JSON."""
+        document: dict[str, Any] = json.loads(self.answer)
+        return document
+
+    @property
+    def applied(self) -> bool:
+        """Whether the engine executed it."""
+        return self.status == 200
+
+    @property
+    def fenced_off(self) -> bool:
+        """Whether the lease row's condition, a transaction's first, refused it."""
+        reasons = self.reply.get("CancellationReasons", ())
+        return bool(reasons) and reasons[0]["Code"] == "ConditionalCheckFailed"
+
+    @property
+    def sequence_numbers(self) -> list[int]:
+        """The records' sequence numbers in a page of GetRecords."""
+        return [int(number) for number in _SEQUENCE_NUMBER.findall(self.answer)]
+
+
+def is_commit(call: Call) -> bool:
+    """Whether the call is a unit's transaction, not one that starts a stream or writes a gap row."""
+    return call.operation == "TransactWriteItems" and b":previous" in call.body and b":last" in call.body
+
+
+class Hold:
+    """Stops the next call that matches, once. `applied`: after the engine executed it; else before it is forwarded.
+
+    The caught call waits until `let_go`, which also decides its fate.
+    """
+
+    def __init__(self, matches: Callable[[Call], bool], *, applied: bool, skip: int) -> None:
+        self.applied = applied
+        self.call: Call | None = None
+        self._matches = matches
+        self._skip = skip
+        self._caught, self._released, self._finished = threading.Event(), threading.Event(), threading.Event()
+        self._fate = Fate.PASS
+
+    def wants(self, call: Call) -> bool:
+        """Whether this is the call to stop; called at most once per call and point."""
+        if self.call is not None or not self._matches(call):
+            return False
+        self._skip -= 1
+        if self._skip >= 0:
+            return False
+        self.call = call
+        return True
+
+    def stop_here(self) -> None:
+        """For the proxy: the call has reached the point where it is held."""
+        self._caught.set()
+        self._released.wait()
+        assert self.call is not None
+        self.call.fate = self._fate
+
+    def finish(self) -> None:
+        """For the proxy: the call is finished."""
+        self._finished.set()
+
+    def wait_caught(self, seconds: float = 30.0) -> Call:
+        """Waits for the call."""
+        assert self._caught.wait(seconds), f"no such call within {seconds:g} s"
+        assert self.call is not None
+        return self.call
+
+    def let_go(self, fate: Fate = Fate.PASS, seconds: float = 30.0) -> None:
+        """Lets the call go on, and waits until the proxy has finished it."""
+        self._fate = fate
+        self._released.set()
+        if self._caught.is_set():
+            assert self._finished.wait(seconds), f"the call did not end within {seconds:g} s"

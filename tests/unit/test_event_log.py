@@ -1,0 +1,222 @@
+"""The event log: which lines and metrics the events of the machines become."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from consumer.domain.errors import FailureKind
+from consumer.domain.fold import Limits, cut
+from consumer.domain.leases import Adoption
+from consumer.domain.ports import WorkerStatus
+from consumer.domain.position import TRIM_HORIZON
+from consumer.domain.records import Entry
+from consumer.worker import events
+from consumer.worker.calls import Operation
+from consumer.worker.event_log import SUMMARY_SECONDS, EventLog
+from tests.support.builders import ARN, ME, OTHER, game, ignored, lease, poison, row, sequence_number, shard
+
+NOW = 1_769_860_800.0
+BOUND = {"shard_id": "2026-01-01T00:00:00.000/shard-0", "lease_epoch": 7}
+STATUS = WorkerStatus(12.34, 86_000.0, {"running": 2}, 2, ())
+
+Line = tuple[str, str, dict[str, Any]]
+
+
+@dataclass
+class Log:
+    """A logger that remembers its lines: level, event, fields."""
+
+    lines: list[Line] = field(default_factory=list)
+    bound: dict[str, Any] = field(default_factory=dict)
+
+    def bind(self, **fields: object) -> "Log":
+        return Log(self.lines, {**self.bound, **fields})
+
+    def _line(self, level: str, event: str, fields: dict[str, Any]) -> None:
+        self.lines.append((level, event, {**self.bound, **fields}))
+
+    def debug(self, event: str, **fields: object) -> None:
+        self._line("debug", event, fields)
+
+    def info(self, event: str, **fields: object) -> None:
+        self._line("info", event, fields)
+
+    def warning(self, event: str, **fields: object) -> None:
+        self._line("warning", event, fields)
+
+    def critical(self, event: str, **fields: object) -> None:
+        self._line("critical", event, fields)
+
+    def error(self, event: str, **fields: object) -> None:
+        self._line("error", event, fields)
+
+
+@dataclass
+class MeterLog:
+    """Meters that remember what was measured."""
+
+    measured: list[tuple[object, ...]] = field(default_factory=list)
+
+    def records(self, outcome: str, count: int) -> None:
+        self.measured.append(("records", outcome, count))
+
+    def committed(self, seconds: float, at: float) -> None:
+        self.measured.append(("committed", seconds, at))
+
+    def retry(self, operation: str, reason: str) -> None:
+        self.measured.append(("retry", operation, reason))
+
+    def gap(self) -> None:
+        self.measured.append(("gap",))
+
+    def progress(self, at: float) -> None:
+        self.measured.append(("progress", at))
+
+    def snapshot(self, status: WorkerStatus, pending: int | None, at: float) -> None:
+        self.measured.append(("snapshot", status, pending, at))
+
+
+def report(*reported: events.Event) -> tuple[list[Line], list[tuple[object, ...]]]:
+    log, meters = Log(), MeterLog()
+    EventLog(log, meters).report(list(reported), NOW)
+    return log.lines, meters.measured
+
+
+def committed(*entries: Entry, settled: bool = False) -> events.UnitCommitted:
+    return events.UnitCommitted(lease(), cut(entries, TRIM_HORIZON, Limits(), 0.0), 0.25, settled)
+
+
+def test_a_commit_is_one_line_at_debug_and_each_quarantined_record_a_warning() -> None:
+    lines, measured = report(committed(game(1), game(2, "bar"), ignored(3), poison(4)))
+    assert lines == [
+        (
+            "debug",
+            "unit.committed",
+            {
+                **BOUND,
+                "checkpoint": sequence_number(4),
+                "previous": TRIM_HORIZON,
+                "records": 4,
+                "players": 2,
+                "seconds": 0.25,
+                "settled": False,
+                "applied": 2,
+                "quarantined": 1,
+                "ignored": 1,
+            },
+        ),
+        ("warning", "record.quarantined", {**BOUND, "sequence_number": sequence_number(4), "reason": "score_type"}),
+    ]
+    assert measured[0] == ("committed", 0.25, NOW)
+    assert set(measured[1:]) == {("records", "applied", 2), ("records", "quarantined", 1), ("records", "ignored", 1)}
+
+
+@pytest.mark.parametrize(
+    ("event", "line"),
+    [
+        (events.ShardRewound(lease(), "5"), ("info", "shard.rewound", {**BOUND, "checkpoint": "5"})),
+        (
+            events.LeaseClaimed(row(owner=ME), OTHER),
+            ("info", "lease.claimed", {**BOUND, "checkpoint": TRIM_HORIZON, "previous_owner": OTHER}),
+        ),
+        (events.LeaseLost(lease(), OTHER), ("info", "lease.lost", {**BOUND, "owner": OTHER})),
+        (events.LeaseReleased(lease()), ("info", "lease.released", BOUND)),
+        (events.HandOverDecided(shard()), ("info", "lease.hand_over", {"shard_id": BOUND["shard_id"]})),
+        (events.ShardEnded(lease(), ("a", "b"), ()), ("info", "shard.ended", {**BOUND, "children": ["a", "b"]})),
+        (
+            events.ShardHalted(shard(), "5"),
+            ("error", "shard.halted", {"shard_id": BOUND["shard_id"], "reason": "row_missing", "checkpoint": "5"}),
+        ),
+        (
+            events.ShardHalted(shard(), "5", row_missing=False),
+            ("error", "shard.halted", {"shard_id": BOUND["shard_id"], "reason": "poison_flood", "checkpoint": "5"}),
+        ),
+        (
+            events.ResumeFound(row()),
+            ("info", "shard.resumed", {"shard_id": BOUND["shard_id"], "free_to": None}),
+        ),
+        (
+            events.ShardsAdopted(Adoption(row(), (row(1, parent=0),))),
+            ("info", "shard.found_late", {"shard_ids": [str(shard(1))], "parent_shard_id": "shard-0"}),
+        ),
+        (events.RowForgotten(shard()), ("info", "lease.forgotten", {"shard_id": BOUND["shard_id"]})),
+        (
+            events.StreamStarted(ARN, 5.0, ("a", "b")),
+            ("info", "stream.pinned", {"stream_arn": ARN, "floor": 5.0, "roots": 2}),
+        ),
+        (events.Joined(ME), ("info", "worker.joined", {"owner": ME})),
+        (events.MemberEvicted(OTHER), ("info", "worker.buried", {"owner": OTHER})),
+        (events.Removed(ME), ("warning", "worker.removed", {"owner": ME})),
+    ],
+)
+def test_an_event_is_a_line(event: events.Event, line: Line) -> None:
+    lines, measured = report(event)
+    assert lines == [line]
+    assert measured == []
+
+
+@pytest.mark.parametrize("new", [True, False])
+def test_a_gap_is_an_error_and_counted_once(new: bool) -> None:
+    lines, measured = report(events.GapFound(shard(0), "5", new))
+    assert lines == [
+        ("error", "shard.gap", {"shard_id": str(shard(0)), "checkpoint": "5", "certain": False, "new": new})
+    ]
+    assert measured == ([("gap",)] if new else [])
+
+
+def test_an_empty_page_is_progress() -> None:
+    assert report(events.CaughtUp(lease())) == ([], [("progress", NOW)])
+
+
+def test_every_retry_is_counted_and_fewer_and_fewer_are_logged() -> None:
+    retries = [
+        events.RetryScheduled(Operation.COMMIT, FailureKind.THROTTLED, "busy", attempt, 0.1234, lease())
+        for attempt in range(1, 20)
+    ]
+    lines, measured = report(*retries)
+    assert [line[2]["attempt"] for line in lines] == [1, 2, 4, 8, 16]
+    assert lines[0] == (
+        "warning",
+        "call.retry_scheduled",
+        {**BOUND, "operation": "commit", "reason": "throttled", "detail": "busy", "attempt": 1, "delay_seconds": 0.123},
+    )
+    assert measured == [("retry", "commit", "throttled")] * 19
+
+
+def test_a_retry_of_no_shard_has_no_shard_id() -> None:
+    lines, _ = report(events.RetryScheduled(Operation.HEARTBEAT, FailureKind.NETWORK, "down", 1, 0.5))
+    assert "shard_id" not in lines[0][2]
+
+
+def test_the_status_is_exported_and_a_summary_is_logged_from_time_to_time() -> None:
+    log, meters = Log(), MeterLog()
+    event_log = EventLog(log, meters)
+    event_log.show_status(STATUS, 3, NOW)
+    assert meters.measured == [("snapshot", STATUS, 3, NOW)]
+    event_log.report([committed(game(1), game(2)), committed(game(3))], NOW)
+    log.lines.clear()
+    event_log.show_status(STATUS, None, NOW + SUMMARY_SECONDS - 1)
+    assert log.lines == []
+    event_log.show_status(STATUS, None, NOW + SUMMARY_SECONDS)
+    summary = ("info", "worker.summary", {"records": 3, "units": 2, "lag_seconds": 12.3, "leases_owned": 2})
+    assert log.lines == [summary]
+    event_log.show_status(STATUS, None, NOW + 3 * SUMMARY_SECONDS)
+    assert log.lines == [summary], "nothing was committed"
+
+
+def test_lines_hold_no_data_of_a_player() -> None:
+    lines, _ = report(committed(game(1, "secret-player"), poison(2)))
+    assert "secret-player" not in repr(lines)
+    assert "foo" not in repr(lines)
+
+
+def test_the_gap_before_a_successor_of_a_stream_is_an_error_and_counted() -> None:
+    lines, measured = report(events.StreamStarted(ARN, None, ("a",), "before"))
+    assert lines[1:] == [("error", "stream.gap", {"stream_arn": ARN, "predecessor": "before", "certain": False})]
+    assert measured == [("gap",)]
+
+
+@pytest.mark.parametrize("event", [events.StreamGone(ARN), events.LedgerChanged()])
+def test_an_event_for_the_machines_alone_is_no_line(event: events.Event) -> None:
+    assert report(event) == ([], [])

@@ -1,0 +1,84 @@
+"""The lag of the shards that other workers own, and of those that none owns."""
+
+from consumer.domain.leases import LeaseRow
+from consumer.domain.membership import HeartbeatReport
+from consumer.domain.replies import Ledger
+from consumer.worker.status import OthersLag
+from tests.support.builders import CREATED, ME, OTHER, finished, row, shard
+
+TTL = 4.0
+
+
+class Observed:
+    """OthersLag on a clock; unix time and monotonic time pass alike."""
+
+    def __init__(self, *rows: LeaseRow) -> None:
+        self.others_lag = OthersLag(TTL)
+        self.rows = rows
+        self.halted = frozenset[object]()
+        self.now = 0.0
+
+    def lag(self, seconds: float = 0.0, **reports: HeartbeatReport) -> float:
+        """The lag so many seconds later."""
+        self.now += seconds
+        by_owner = {owner.replace("_", "/"): report for owner, report in reports.items()}
+        ledger = Ledger(self.rows, ())
+        return self.others_lag.lag_seconds(ledger, by_owner, {shard(9)}, (), self.now, CREATED + self.now)
+
+
+def test_the_others_lag_is_what_they_report() -> None:
+    observed = Observed(row(0, OTHER, created=CREATED - 7200), row(9, ME), finished(5))
+    assert observed.lag(w2_b=HeartbeatReport(1, 1, 0, 0.0, CREATED)) == 0.0, "an idle shard is not behind"
+    assert observed.lag(w2_b=HeartbeatReport(2, 1, 1, 30.0, CREATED)) == 30.0
+
+
+def test_a_shard_between_two_owners_is_not_behind_at_once() -> None:
+    observed = Observed(row(0, created=CREATED - 7200))
+    assert observed.lag() == 0.0
+    assert observed.lag(3 * TTL - 0.1) == 0.0
+    assert observed.lag(0.1) == 7200 + 3 * TTL
+
+
+def test_a_shard_is_unowned_when_it_has_had_no_owner_for_longer_than_a_hand_over_takes() -> None:
+    observed = Observed(row(0), row(1, OTHER), row(2, OTHER), row(9, ME))
+    alive = HeartbeatReport(1, 2, 0, 0.0, CREATED)
+    observed.lag(w2_b=alive)
+    observed.lag(3 * TTL - 0.1, w2_b=alive)
+    assert observed.others_lag.unowned((), observed.now) == 0
+    observed.lag(0.1)
+    assert observed.others_lag.unowned((), observed.now) == 1, "the dead owner's shards have none since now"
+    observed.lag(3 * TTL)
+    assert observed.others_lag.unowned((), observed.now) == 3
+    assert observed.others_lag.unowned((shard(1),), observed.now) == 2, "a halted one counts as halted"
+    observed.lag(w2_b=alive)
+    assert observed.others_lag.unowned((), observed.now) == 1
+
+
+def test_a_shard_that_stays_unowned_is_behind_since_its_owners_last_report() -> None:
+    observed = Observed(row(0, OTHER, created=CREATED - 7200))
+    assert observed.lag(w2_b=HeartbeatReport(1, 1, 0, 10.0, CREATED)) == 10.0
+    assert observed.lag(1.0) == 0.0, "its owner is gone"
+    assert observed.lag(3 * TTL) == 10.0 + 1.0 + 3 * TTL
+
+
+def test_a_missing_row_counts_from_what_was_last_known() -> None:
+    observed = Observed(row(0, created=CREATED - 100))
+    observed.lag()
+    lag = 0.0
+    for _ in range(20):
+        observed.now += 1
+        lag = observed.others_lag.lag_seconds(Ledger((), ()), {}, (), {shard(0)}, observed.now, CREATED + observed.now)
+    assert lag == 120.0
+
+
+def test_a_shard_of_which_nothing_is_known_has_no_lag() -> None:
+    observed = Observed(row(0))
+    observed.lag()
+    assert observed.lag(100.0) == 0.0
+
+
+def test_a_shard_that_is_finished_or_owned_is_forgotten() -> None:
+    observed = Observed(row(0, created=CREATED - 100), row(9))
+    observed.lag()
+    observed.rows = (finished(0), row(9))
+    assert observed.lag(100.0) == 0.0

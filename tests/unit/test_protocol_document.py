@@ -1,0 +1,500 @@
+"""docs/protocol.md is the protocol of the code: states, calls, conditions, guards, and two machines row by row."""
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from itertools import chain
+from pathlib import Path
+from threading import Event
+from typing import Any, Final, cast, get_args
+
+import pytest
+
+from consumer.aws.commits import DynamoCommits
+from consumer.aws.items import lease_item
+from consumer.aws.leases import DynamoLeases, DynamoMembership
+from consumer.aws.operator_writes import DynamoCircuits, DynamoLeaseAdmin, DynamoTableBindings
+from consumer.aws.quarantine import DynamoQuarantine
+from consumer.aws.replay import DynamoReplays
+from consumer.domain.audit import AuditEntry
+from consumer.domain.breaker import Breaker, Circuit
+from consumer.domain.errors import CallFailed, DataTrimmed, FailureKind, IteratorExpired, UnsafeRefused
+from consumer.domain.fold import Delta, Unit
+from consumer.domain.leases import Adoption, BindingChange, Origin, StreamStart, TableBinding, TableNames
+from consumer.domain.membership import HeartbeatReport
+from consumer.domain.position import SHARD_END, TRIM_HORIZON
+from consumer.domain.quarantine import Application, OperatorAction, QuarantineEntry
+from consumer.domain.records import Rules
+from consumer.domain.replay import Batch, Mode, Progress, Range
+from consumer.domain.replies import Children, Committed, Done, ListedShard, Lost, Refused, StreamListing
+from consumer.worker import calls
+from consumer.worker.calls import Call, Commit, CoordinatorCall, Ports, Read, Release, Reply, ShardCall, SyncCall
+from consumer.worker.shard import ShardState
+from consumer.worker.stream_start import StartStep, StreamStarter
+from consumer.worker.tuning import Tuning
+from tests.simulation.guards import GUARDS
+from tests.simulation.unproven import EXPLAINED, NOT_FOUND_YET
+from tests.support.builders import ARN, CREATED, ME, OTHER, build_shards, finished, game, lease, page, poison, row
+from tests.support.drivers import ShardDriver, kinds, opened_shard
+from tests.support.fakes import FakeStreams
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docs" / "protocol.md").read_text()
+NOTHING = "—"
+NAMES = TableNames()
+Row = dict[str, str]
+
+
+def _section(heading: str) -> str:
+    return f"\n{TEXT}".split(f"\n{heading}\n", 1)[1].partition("\n#")[0]
+
+
+def _table(heading: str) -> list[Row]:
+    """The rows of the table under a heading, by the titles of its columns."""
+    lines = [line for line in _section(heading).splitlines() if line.startswith("|")]
+    titles, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return [dict(zip((title.strip("`") for title in titles), cells, strict=True)) for cells in rows]
+
+
+def _code(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def _column(title: str, *headings: str) -> list[str]:
+    """All names in backticks of a column, over the tables under these headings."""
+    return [name for heading in headings for cells in _table(heading) for name in _code(cells[title])]
+
+
+def _names(union: object) -> set[str]:
+    return {kind.__name__ for kind in get_args(union)}
+
+
+STATES: Final = tuple(state.value for state in ShardState)
+CALLS: Final = {kind.__name__: cast(type[ShardCall], kind) for kind in get_args(ShardCall)}
+REPLIES: Final = _table("### Replies")
+OTHER_EVENTS: Final = _table("### Other events")
+STEPS: Final = _table("## The start of a stream")
+WORKER_WRITES, OPERATOR_WRITES = "## Conditions of the worker's writes", "## Conditions of the operators' writes"
+RULES = "## Rules of order"
+
+
+# --- names ---
+
+
+def test_the_states_are_those_of_the_machines() -> None:
+    assert _column("state", "### States") == list(STATES)
+    for table in (REPLIES, OTHER_EVENTS):
+        assert [title for title in table[0] if title in STATES] == list(STATES)
+    assert set(_column("step", "## The start of a stream")) == {step.value for step in StartStep}
+
+
+def test_the_calls_are_those_of_the_machines() -> None:
+    assert _column("call", "### Calls") == list(dict.fromkeys(_column("call", "### Calls")))
+    assert set(_column("call", "### Calls")) == set(_column("call", "### Replies")) == _names(ShardCall)
+    assert set(_column("call", "## The coordinator")) == _names(CoordinatorCall)
+    assert set(_column("call", "### Shard sync")) == _names(SyncCall)
+
+
+def test_every_call_writes_under_conditions_or_reads() -> None:
+    reads = re.search(r"^Reads \((.*?)\)", _section("## Lost replies"), re.MULTILINE | re.DOTALL)
+    assert reads is not None
+    writes = set(_column("write", WORKER_WRITES))
+    assert writes == _names(Call) - set(_code(reads[1]))
+
+
+WRITE = re.compile(r"`[^`]+`(?:, progress row|, a batch)?")
+"""A write of a table; those of a replay with what they write."""
+
+
+def _written(heading: str) -> set[str]:
+    return {name for cells in _table(heading) for name in WRITE.findall(cells["write"])}
+
+
+def test_what_a_lost_reply_means_is_said_of_every_write() -> None:
+    assert _written("## Lost replies") == _written(WORKER_WRITES) | _written(OPERATOR_WRITES)
+    assert _written("## A lease row") | _written("## A member's entry") <= _written("## Lost replies")
+
+
+# --- guards and conditions ---
+
+
+def test_every_guard_is_named_and_every_named_guard_exists() -> None:
+    named = set(_column("proven by", WORKER_WRITES, OPERATOR_WRITES, RULES))
+    proven = {guard.name for guard in GUARDS}
+    unproven = {name for names in (*EXPLAINED, *NOT_FOUND_YET) for name in names.split(", ")}
+    assert sorted(proven - named) == [], "guards that the document does not name"
+    assert sorted(unproven - named) == [], "names of unproven.py that the document does not name"
+    assert sorted(named - proven - unproven) == [], "names that are no guards"
+
+
+def _defined(body: Sequence[ast.stmt], owner: str = "") -> Iterator[str]:
+    for node in body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            yield owner + node.name
+        if isinstance(node, ast.ClassDef):
+            yield from _defined(node.body, f"{node.name}.")
+
+
+def test_the_classes_and_functions_that_the_document_names_exist() -> None:
+    trees = [ast.parse(path.read_text()) for path in (ROOT / "consumer").rglob("*.py")]
+    defined = {name for tree in trees for name in _defined(tree.body)}
+    named = {*_column("where", RULES), *re.findall(r"`([A-Z][a-z]\w*(?:\.\w+)?)`", TEXT)}
+    assert sorted(named - defined) == []
+
+
+CLAUSE = re.compile(r"attribute_(?:not_)?exists\([#\w]+\)|[#\w.]+ <?= :\w+")
+READS = {"shardId = :shard", "shardId = :name"}
+"""Conditions of queries."""
+
+
+class Recorder:
+    """A client that keeps the conditions, and the changes, of what is written."""
+
+    def __init__(self) -> None:
+        self.conditions: set[str] = set()
+        self.changes = ""
+
+    def transact_write_items(self, **request: Any) -> None:
+        for action in request["TransactItems"]:
+            self._record(*action.values())
+
+    def update_item(self, **request: Any) -> dict[str, Any]:
+        self._record(request)
+        return {"Attributes": lease_item(row(owner=ME))}
+
+    def _record(self, write: dict[str, Any]) -> None:
+        self.conditions.update(CLAUSE.findall(write.get("ConditionExpression", "")))
+        self.changes += write.get("UpdateExpression", "")
+
+
+CHILD, UNLISTED = row(1), finished(0, unlisted_since=CREATED)
+UNIT = Unit("1", "2", "3", 1, {"foo": Delta(1, Decimal(9), "2026-01-31")}, (poison(2),), {}, CREATED, CREATED)
+COMPLETE = StreamStart(ARN, None, ("shard-0", "shard-1"), complete=True)
+WORKER_CALLS: Final[tuple[Call, ...]] = (
+    Commit(lease(), UNIT, frozenset(), fills_gap=True),
+    calls.EndShard(lease(), "3", ("shard-1",), (CHILD,)),
+    *(calls.Halt(lease(), "3", resumes, CREATED) for resumes in (0, 1)),
+    calls.RecordGap(lease(), "3", CREATED),
+    calls.RecordLoss(CHILD.shard, CREATED),
+    *(calls.Claim(row(owner=owner), lease()) for owner in (None, OTHER)),
+    Release(lease()),
+    *(calls.SendHeartbeat(ME, HeartbeatReport(1), joining, bump=True) for joining in (False, True)),
+    calls.EvictMember(OTHER, 1),
+    calls.Leave(ME),
+    calls.RecordStreamStart(COMPLETE, ARN, CREATED),
+    calls.CreateRootRows(ARN, (CHILD,)),
+    calls.CompleteStreamStart(ARN),
+    *(calls.Adopt(Adoption(into, (CHILD,))) for into in (finished(0), finished(0, 2), COMPLETE)),
+    calls.Mark(finished(0), CREATED),
+    calls.Mark(UNLISTED, None),
+    *(calls.Forget(UNLISTED, start) for start in (None, COMPLETE)),
+    calls.Forget(finished(0, 2, unlisted_since=CREATED), None),
+)
+ENTRY = AuditEntry("me", CREATED, "action", "target")
+ACTION = OperatorAction(QuarantineEntry("shard-0", "2", "reason", "pending", "foo", 1), "token", ENTRY)
+BINDING = TableBinding(ARN, NAMES.leases, NAMES.leaderboard)
+BINDING_CHANGES = (BindingChange(ARN, None, BINDING, True), BindingChange(ARN, BINDING, None, False))
+PROGRESS = Progress(CHILD.shard, "board", Mode.RECOUNT, Range("1", "9"), "9", "1", "id", "runner", "me", CREATED)
+
+
+def _execute(call: Call, client: Recorder) -> Reply:
+    streams, leases = FakeStreams(lambda: CREATED, ARN), DynamoLeases(client, NAMES)
+    return call.execute(Ports(streams, leases, DynamoMembership(client, NAMES), DynamoCommits(client, NAMES), Rules()))
+
+
+def _operate(client: Recorder) -> Iterator[tuple[str, object]]:
+    """Makes the operators' writes one after the other, each before it is yielded."""
+    stop = Event()
+    quarantine, replays = DynamoQuarantine(client, NAMES, stop), DynamoReplays(client, NAMES, stop)
+    yield "`quarantine redrive`", quarantine.apply(Application(ACTION, "foo", UNIT.deltas["foo"], {}))
+    yield "`quarantine discard`", quarantine.discard(ACTION, "why")
+    for resumes in (0, 1):
+        halted = replace(row(owner=ME), circuit=Circuit(halted_at=CREATED, resumes=resumes))
+        yield "`resume`", DynamoCircuits(client, NAMES).resume(halted, None, "token", ENTRY)
+    for before in (None, row(), row(owner=OTHER)):
+        yield "`checkpoint set`", DynamoLeaseAdmin(client, NAMES, stop).place(before, row(epoch=8), ENTRY)
+    for change in BINDING_CHANGES:
+        yield "`init --adopt`", DynamoTableBindings(client, NAMES, stop).change_binding(change, ENTRY)
+    for progress in (None, PROGRESS):
+        yield "`replay`, progress row", replays.put(progress, PROGRESS, ENTRY)
+    yield "`replay`, a batch", replays.count(PROGRESS, Batch(UNIT, {"2": "pending"}, {}), frozenset())
+
+
+def _sent() -> dict[str, tuple[set[str], str]]:
+    """By write: what its requests require and change, over all that may be sent."""
+    recorded: dict[str, tuple[set[str], str]] = defaultdict(lambda: (set(), ""))
+    client = Recorder()
+    worker_writes = ((f"`{type(call).__name__}`", _execute(call, client)) for call in WORKER_CALLS)
+    for write, _ in chain(worker_writes, _operate(client)):
+        conditions, changes = recorded[write]
+        recorded[write] = conditions | client.conditions, changes + client.changes
+        client.conditions, client.changes = set(), ""
+    return recorded
+
+
+@pytest.mark.parametrize("heading", [WORKER_WRITES, OPERATOR_WRITES])
+def test_the_conditions_of_a_write_are_those_that_it_sends(heading: str) -> None:
+    sent = _sent()
+    listed: dict[str, set[str]] = defaultdict(set)
+    for cells in _table(heading):
+        for write in WRITE.findall(cells["write"]):
+            listed[write].update(_code(cells["clause"]))
+    for write, clauses in listed.items():
+        conditions, changes = sent[write]
+        changing = {clause for clause in clauses if clause.startswith("if_not_exists")}
+        assert clauses - changing == conditions, write
+        assert all(change in changes for change in changing), write
+
+
+def _clauses(tree: ast.Module) -> Iterator[str]:
+    """The clauses of all conditions: what texts have that are no docstrings and change nothing."""
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            changes = node.value.lstrip().startswith(("SET ", "ADD ", "REMOVE ", ","))
+            yield from () if changes else CLAUSE.findall(node.value)
+
+
+def test_every_condition_of_the_code_is_in_the_document() -> None:
+    files = [path for path in (ROOT / "consumer" / "aws").glob("*.py") if path.name != "wire.py"]
+    written = {clause for path in files for clause in _clauses(ast.parse(path.read_text()))} - READS
+    assert len(written) > 20
+    assert sorted(written - set(_column("clause", WORKER_WRITES, OPERATOR_WRITES))) == []
+
+
+# --- the shard machine ---
+
+CONTESTED = row(owner=OTHER, epoch=8)
+ELSEWHERE = row(owner=ME, checkpoint=game(40).sequence_number)
+HALTED = Circuit(halted_at=CREATED)
+SHARD_REPLIES: Final[dict[str, Reply]] = {
+    "iterator": "second",
+    "no such shard": CallFailed(FailureKind.MISSING, "no such shard"),
+    "page": page(game(3)),
+    "late page": page(game(3)),
+    "empty page": page(),
+    "last page": page(game(3), then=None),
+    "expired iterator": IteratorExpired(),
+    "trimmed": DataTrimmed(),
+    "gap recorded": True,
+    "gap known": False,
+    "committed": Committed(),
+    "lost: ours": Lost(row(owner=ME, checkpoint=game(2).sequence_number)),
+    "lost: other owner": Lost(CONTESTED),
+    "lost: no row": Lost(None),
+    "lost: finished": Lost(row(owner=ME, checkpoint=SHARD_END)),
+    "lost: elsewhere": Lost(ELSEWHERE),
+    "lost: elsewhere, halted": Lost(replace(ELSEWHERE, circuit=HALTED)),
+    "refused: later date": Refused(later={"foo": "2026-12-31"}),
+    "refused: conflict": Refused(conflict=True),
+    "refused: invalid": Refused(invalid="no"),
+    "refused: invalid, alone": Refused(invalid="no"),
+    "refused: row exists": Refused(existing=frozenset({"shard-1"})),
+    "poison": poison(1),
+    "no reason": Done(),
+    "halted": Done(),
+    "halted, resumed since": Done(),
+    "children": Children(("shard-1",), leaf=False, served_at=CREATED),
+    "no children, leaf": Children((), leaf=True, served_at=CREATED),
+    "no children yet": Children((), leaf=False, served_at=CREATED),
+    "released": Done(),
+    "call failed": CallFailed(FailureKind.NETWORK, "no answer"),
+}
+RESUMED = replace(row(owner=ME), circuit=Circuit(resumes=1))
+
+
+def _with_records(records: int = 2) -> ShardDriver:
+    """A shard whose commit is in flight, and the read that follows."""
+    driver = opened_shard()
+    driver.answer(Read, page(*(game(number) for number in range(1, records + 1))))
+    driver.start_due()
+    driver.wait(1).start_due()
+    return driver
+
+
+def _ended() -> ShardDriver:
+    """A shard that is read to its end, and committed."""
+    driver = opened_shard()
+    driver.answer(Read, page(game(1), then=None))
+    driver.answer(Commit, Committed())
+    return driver
+
+
+def _with_call(call: str, reply: str) -> ShardDriver:
+    """A shard that has this call in flight."""
+    match call:
+        case "Open":
+            driver = _with_records()
+            driver.answer(Read, IteratorExpired())
+        case "Read" | "Commit":
+            driver = _with_records(1 if reply.endswith("alone") else 2)
+        case "RecordGap" | "Release":
+            driver = opened_shard()
+            driver.answer(Read, DataTrimmed())
+        case "Examine":
+            driver = _with_records(1)
+            driver.answer(Commit, Refused(invalid="no"))
+        case "Halt":
+            driver = ShardDriver(row(owner=ME), Tuning(wall_offset_seconds=CREATED, breaker=Breaker(1, 2)))
+            driver.answer(calls.Open, "first")
+            driver.answer(Read, page(poison(1)))
+        case _:
+            driver = _ended()
+            if call == "EndShard":
+                driver.answer(calls.FindChildren, SHARD_REPLIES["children"])
+    driver.start_due()
+    return driver
+
+
+def _bring(driver: ShardDriver, state: str, call: str) -> None:
+    """Brings the machine into this state while its call is in flight."""
+    if state == "draining" or call == "Release" or (state == "gone" and call == "RecordGap"):
+        driver.machine.drain()
+        driver.start_due()
+    if state in ("halted", "gone"):
+        other: type[ShardCall] = {"RecordGap": Release, "Release": calls.RecordGap}.get(call, Commit)
+        lost = Lost(None if state == "halted" else CONTESTED)
+        driver.answer(other, Done() if other is Release else lost)
+
+
+IN_FLIGHT: Final = {cells["call"].strip("`"): _code(cells["in flight in"]) for cells in _table("### Calls")}
+
+
+def _driven() -> Iterator[tuple[Row, str, str]]:
+    """Row, call and state of every cell that names a state."""
+    for cells in REPLIES:
+        for call in _code(cells["call"]):
+            yield from ((cells, call, state) for state in STATES if state in IN_FLIGHT[call])
+
+
+@pytest.mark.parametrize(
+    ("cells", "call", "state"),
+    [pytest.param(*case, id=f"{case[1]}, {case[0]['reply']}, {case[2]}") for case in _driven()],
+)
+def test_a_reply_leads_to_the_state_of_its_cell(cells: Row, call: str, state: str) -> None:
+    driver = _with_call(call, cells["reply"])
+    _bring(driver, state, call)
+    (sent,) = (sent for sent in driver.in_flight if type(sent) is CALLS[call])
+    assert driver.machine.state == state
+    if cells["reply"] == "late page":
+        sent = replace(cast(Read, sent), after="another position")
+    if cells["reply"] == "halted, resumed since":
+        driver.machine.resume(RESUMED)
+    reported = driver.deliver(sent, SHARD_REPLIES[cells["reply"]])
+    assert [driver.machine.state.value] == _code(cells[state])
+    assert kinds(reported) == ([] if state in ("halted", "gone") else _code(cells["reported"]))
+
+
+def test_every_case_has_its_row_and_a_row_names_states_where_its_calls_can_be_in_flight() -> None:
+    assert {cells["reply"] for cells in REPLIES} == SHARD_REPLIES.keys()
+    assert {cells["event"] for cells in OTHER_EVENTS} == EVENTS.keys()
+    assert {(_code(cells["call"])[0], cells["reply"]) for cells in STEPS} == START_REPLIES.keys()
+    for cells in REPLIES:
+        possible = {state for call in _code(cells["call"]) for state in IN_FLIGHT[call]}
+        assert {state for state in STATES if cells[state] != NOTHING} == possible, cells["reply"]
+
+
+def _in_state(state: str, *, row_missing: bool) -> ShardDriver:
+    if state == "halted" and not row_missing:
+        return ShardDriver(replace(row(owner=ME), circuit=HALTED))
+    driver = _with_call("FindChildren" if state == "ending" else "Commit", "")
+    _bring(driver, state, "Commit")
+    return driver
+
+
+def _commit_all(driver: ShardDriver) -> None:
+    driver.answer(Read, page(then=None))
+    driver.answer(Commit, Committed())
+    assert driver.has_call(calls.FindChildren)
+
+
+def _lose_heartbeat(driver: ShardDriver) -> None:
+    writes = (Commit, calls.Examine, calls.Halt, calls.FindChildren, calls.EndShard, Release)
+    before = [call for call in driver.in_flight if isinstance(call, writes)]
+    driver.may_commit = False
+    assert [call for call in driver.wait(1).start_due() if isinstance(call, writes)] == before
+
+
+def _wait_for_locks(driver: ShardDriver) -> None:
+    commit = driver.call(Commit)
+    assert driver.machine.grow(commit, {"another"}, driver.now).unit.previous == commit.unit.previous
+
+
+EVENTS: Final[dict[str, Callable[[ShardDriver], object]]] = {
+    "all committed, no more records": _commit_all,
+    "drain: hand-over or SIGTERM": lambda driver: driver.machine.drain(),
+    "drain, row missing": lambda driver: driver.machine.drain(),
+    "resume: a ledger read shows more resumes": lambda driver: driver.machine.resume(RESUMED),
+    "resume, row missing": lambda driver: driver.machine.resume(RESUMED),
+    "a listing shows children": lambda driver: driver.machine.on_listing(build_shards(2, {0: 1}), driver.now),
+    "a listing comes in, or the stream is gone": lambda driver: driver.machine.on_listing(None, driver.now),
+    "no heartbeat written for a TTL": _lose_heartbeat,
+    "a lock of the unit's players is held": _wait_for_locks,
+}
+
+
+@pytest.mark.parametrize(
+    ("event", "state", "then"),
+    [
+        pytest.param(cells["event"], state, cells[state].strip("`"), id=f"{cells['event']}, {state}")
+        for cells in OTHER_EVENTS
+        for state in STATES
+        if cells[state] != NOTHING
+    ],
+)
+def test_an_event_leads_to_the_state_of_its_cell(event: str, state: str, then: str) -> None:
+    driver = _in_state(state, row_missing=event.endswith("row missing"))
+    assert driver.machine.state == state
+    EVENTS[event](driver)
+    assert driver.machine.state == then
+
+
+# --- the start of a stream ---
+
+START = StreamStart(ARN, None, ("shard-0", "shard-1"), complete=False)
+UNKNOWN = Origin(None, None)
+LISTING = build_shards(2, {})
+ORPHANS = StreamListing(ARN, True, (ListedShard("shard-1", "shard-0"), ListedShard("shard-3", "shard-2")), CREATED)
+START_REPLIES: Final[dict[tuple[str, str], tuple[Reply, ...]]] = {
+    ("ReadOrigin", "nothing known, or incomplete"): (UNKNOWN,),
+    ("ReadOrigin", "complete"): (Origin(replace(START, complete=True), BINDING),),
+    ("ReadOrigin", "one without the other"): (Origin(None, BINDING),),
+    ("ListShards", "no row, parents unlisted"): (UNKNOWN, ORPHANS),
+    ("ListShards", "no row, all listed"): (UNKNOWN, LISTING),
+    ("ListShards", "row is there"): (Origin(START, BINDING), LISTING),
+    ("Probe", "more parents unlisted"): (UNKNOWN, ORPHANS, True),
+    ("Probe", "the last parent"): (UNKNOWN, ORPHANS, True, False),
+    ("RecordStreamStart", "done"): (UNKNOWN, LISTING, Done()),
+    ("RecordStreamStart", "lost"): (UNKNOWN, LISTING, Lost(None)),
+    ("CreateRootRows", "done"): (UNKNOWN, LISTING, Done(), Done()),
+    ("CreateRootRows", "refused: row exists"): (UNKNOWN, LISTING, Done(), Refused(existing=frozenset({"shard-0"}))),
+    ("CreateRootRows", "lost"): (UNKNOWN, LISTING, Done(), Lost(None)),
+    ("CompleteStreamStart", "done"): (UNKNOWN, LISTING, Done(), Done(), Done()),
+}
+"""By call and reply: the replies from the beginning, with this one at the end."""
+STEP_OF: Final = {_code(cells["call"])[0]: _code(cells["step"])[0] for cells in STEPS}
+
+
+def _now_at(starter: StreamStarter) -> str:
+    return "done" if starter.complete else STEP_OF[type(starter.next_call()).__name__]
+
+
+@pytest.mark.parametrize(
+    "cells", [pytest.param(cells, id=f"{cells['call'].strip('`')}, {cells['reply']}") for cells in STEPS]
+)
+def test_a_reply_leads_to_the_step_of_its_row(cells: Row) -> None:
+    (call,) = _code(cells["call"])
+    *before, reply = START_REPLIES[call, cells["reply"]]
+    starter = StreamStarter(ARN, TRIM_HORIZON, 1, NAMES)
+    for earlier in before:
+        starter.take(starter.next_call(), earlier)
+    assert (type(starter.next_call()).__name__, _now_at(starter)) == (call, cells["step"].strip("`"))
+    if cells["next step"] == "refused":
+        with pytest.raises(UnsafeRefused):
+            starter.take(starter.next_call(), reply)
+        return
+    starter.take(starter.next_call(), reply)
+    assert _now_at(starter) == cells["next step"].strip("`")

@@ -1,0 +1,113 @@
+"""How operators select quarantined records, on the fakes."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+import pytest
+
+from consumer.cli.quarantine_filter import make_filter, one_record
+from consumer.domain.errors import NotFound, UnsafeRefused, UsageFault
+from consumer.domain.fold import Limits, cut
+from consumer.domain.position import TRIM_HORIZON
+from consumer.domain.quarantine import EntryState, QuarantineEntry, QuarantineFilter, Resolution
+from consumer.domain.records import Reason
+from consumer.domain.replies import Committed
+from consumer.operations.quarantine import Call, QuarantineService, Reply, require_pending
+from tests.support.builders import ARN, CREATED, ME, lease, poison, row, sequence_number, shard
+from tests.support.fakes import FakeQuarantine, FakeTables
+
+DAY = 86_400.0
+
+
+def unwatched(entries: Iterator[QuarantineEntry], _: int) -> Iterable[QuarantineEntry]:
+    return entries
+
+
+@pytest.fixture
+def service() -> QuarantineService:
+    """Shard 0: records 999 (foo) and 1001 (bar); a day later shard 1: record 5; shard 2 has none."""
+    tables = FakeTables()
+    for number, at, entries in (
+        (0, CREATED, [poison(999), poison(1001, reason=Reason.TIMESTAMP_INVALID)._replace(player="bar")]),
+        (1, CREATED + DAY, [poison(5)._replace(player=None)]),
+    ):
+        tables.rows[shard(number)] = row(number, owner=ME)
+        unit = cut(entries, TRIM_HORIZON, Limits(), at)
+        assert tables.commit(lease(number), unit, frozenset(), fills_gap=False) == Committed()
+    tables.rows[shard(2)] = row(2)
+    tables.quarantine["shard-0", sequence_number(999)].state = EntryState.DISCARDED
+
+    def no_call(call: Call) -> Reply:
+        raise AssertionError(call)
+
+    return QuarantineService(
+        FakeQuarantine(tables), no_call, tables.rows.keys, lambda: "me", lambda: CREATED, lambda: "token"
+    )
+
+
+@pytest.mark.parametrize(
+    ("filter_", "positions"),
+    [
+        (QuarantineFilter(), [1001, 5]),
+        (QuarantineFilter(state=None), [999, 1001, 5]),
+        (QuarantineFilter(state=EntryState.DISCARDED), [999]),
+        (QuarantineFilter(shard="shard-1"), [5]),
+        (QuarantineFilter(shard=str(shard(1))), [5]),
+        (QuarantineFilter(shard="shard-2"), []),
+        (QuarantineFilter(player="bar"), [1001]),
+        (QuarantineFilter(reason="timestamp_invalid", state=None), [1001]),
+        (QuarantineFilter(since=CREATED, until=CREATED), [1001]),
+        (QuarantineFilter(since=CREATED + 0.001), [5]),
+        (QuarantineFilter(until=CREATED - 0.001), []),
+    ],
+)
+def test_selected_entries_come_by_shard_and_number(
+    service: QuarantineService, filter_: QuarantineFilter, positions: list[int]
+) -> None:
+    selected = service.select(filter_, unwatched)
+    assert [entry.sequence_number for entry in selected] == [sequence_number(position) for position in positions]
+
+
+def test_an_unknown_shard(service: QuarantineService) -> None:
+    with pytest.raises(NotFound, match="there is no shard 'shard-3': the nearest ones are shard-"):
+        service.select(QuarantineFilter(shard="shard-3"), unwatched)
+    with pytest.raises(NotFound, match="there is no shard 'other/shard-0'"):
+        service.select(QuarantineFilter(shard="other/shard-0"), unwatched)
+
+
+def test_one_record(service: QuarantineService) -> None:
+    for name in ("shard-0", str(shard())):
+        assert service.find(name, sequence_number(1001)).player == "bar"
+    with pytest.raises(NotFound, match=f"of the 2 that are, the nearest one is {sequence_number(999)}"):
+        service.find("shard-0", sequence_number(998))
+    with pytest.raises(NotFound, match="no record of shard 'shard-2' is in quarantine"):
+        service.find("shard-2", "1")
+    with pytest.raises(NotFound, match="there is no shard 'other/shard-0'"):
+        service.find("other/shard-0", sequence_number(1001))
+
+
+def test_only_pending_records_can_be_resolved() -> None:
+    entry = QuarantineEntry("shard-0", "1", "score_type", "pending", "foo", 1, stream_arn=ARN)
+    require_pending(entry, "no")
+    with pytest.raises(UnsafeRefused, match=r"is applied already by you at then: no$"):
+        require_pending(replace(entry, state="applied", resolution=Resolution("you", "then")), "no")
+    with pytest.raises(UnsafeRefused, match=r"is discarded already: no$"):
+        require_pending(replace(entry, state="discarded"), "no")
+    with pytest.raises(UnsafeRefused, match="no: its row is gone"):
+        require_pending(None, "no")
+
+
+def test_filters_are_checked_together() -> None:
+    with pytest.raises(UsageFault) as fault:
+        make_filter(shard=None, player=None, reason="x", since="2026-01-31", until="9999-12-31T23:59:59-23:59")
+    lines = str(fault.value).splitlines()
+    assert lines[0].startswith("there is no reason 'x': it is one of player_missing, ")
+    assert lines[1].startswith("--since is '2026-01-31': it must be an ISO time with a zone")
+
+
+def test_one_record_or_filters() -> None:
+    assert one_record(None, None, {"player": "a"}) is None
+    assert one_record("shard-0", "12", {"player": None}) == ("shard-0", "12")
+    for shard_name, number, filters in (("s", None, {}), ("s", "x", {}), ("s", "1", {"player": "a"})):
+        with pytest.raises(UsageFault):
+            one_record(shard_name, number, filters)
