@@ -1,10 +1,8 @@
 """What operators' commands write to leases and table bindings: each action one transaction with its audit entry."""
 
-from functools import partial
-from threading import Event
 from typing import Any, Final
 
-from consumer.aws.errors import call_with_retries
+from consumer.aws.errors import translated
 from consumer.aws.items import (
     MEMBERS_KEY,
     NEW_QUARANTINE_ROW,
@@ -49,12 +47,11 @@ def count_change(leases: str) -> Action:
 
 
 class DynamoTableBindings:
-    """The TableBindings port over a boto3 client. Retries wait on `stop`; they are the same request to DynamoDB."""
+    """The TableBindings port over a boto3 client."""
 
-    def __init__(self, client: Any, tables: TableNames, stop: Event) -> None:
+    def __init__(self, client: Any, tables: TableNames) -> None:
         self._client = client
         self._tables = tables
-        self._stop = stop
 
     def change_binding(self, change: BindingChange, audit_entry: AuditEntry) -> Done | Lost:
         """The binding, under the condition that the stream's row is as it was; see operator_ports.TableBindings."""
@@ -64,7 +61,7 @@ class DynamoTableBindings:
             check_stream_start(self._tables.leases, change.stream_arn, started=change.has_stream_start),
             put_audit_entry(self._tables.quarantine, audit_entry),
         ]
-        return call_with_retries(partial(transact_or_lose, self._client, actions), self._stop)
+        return transact_or_lose(self._client, actions)
 
     def _change(self, change: BindingChange) -> Action:
         condition: dict[str, Any] = {"ConditionExpression": NEW_QUARANTINE_ROW}
@@ -133,21 +130,17 @@ UNCHANGED: Final = "leaseEpoch = :epoch AND checkpoint = :previous"
 
 
 class DynamoLeaseAdmin:
-    """The LeaseAdmin port over a boto3 client. Retries wait on `stop`; they are the same request to DynamoDB."""
+    """The LeaseAdmin port over a boto3 client."""
 
-    def __init__(self, client: Any, tables: TableNames, stop: Event) -> None:
+    def __init__(self, client: Any, tables: TableNames) -> None:
         self._client = client
         self._tables = tables
-        self._stop = stop
 
     def read_members(self) -> tuple[Members, float]:
         """One consistent read; see operator_ports.LeaseAdmin."""
-
-        def read() -> tuple[Members, float]:
+        with translated():
             reply = read_members_item(self._client, self._tables.leases)
             return members_of(reply.get("Item", {})), date_of(reply)
-
-        return call_with_retries(read, self._stop)
 
     def place(self, before: LeaseRow | None, after: LeaseRow, audit_entry: AuditEntry) -> Done | Lost:
         """The lease row, the audit entry and the counter of changes; see operator_ports.LeaseAdmin."""
@@ -159,7 +152,7 @@ class DynamoLeaseAdmin:
         if before is None:
             # A late repetition must not write into a lease table that was emptied since: its row would be the only one.
             actions.append(check_stream_start(self._tables.leases, after.shard.stream_arn, started=True))
-        return call_with_retries(partial(transact_or_lose, self._client, actions), self._stop)
+        return transact_or_lose(self._client, actions)
 
     def _put(self, after: LeaseRow) -> Action:
         action = put_new(self._tables.leases, lease_item(after))

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -107,27 +108,40 @@ def confirm(question: str, sentences: Iterable[str] = (), *, yes: bool) -> None:
         raise UnsafeRefused(NOT_CONFIRMED)
 
 
-def with_count(items: Iterator[T], total: int, title: str) -> Iterator[T]:
-    """The items, and a bar that counts them on a terminal while they come. `total`: about how many; 0: not known."""
+@contextmanager
+def counting(total: int, title: str) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal, and what counts so many more. `total`: about how many there will be; 0: not known."""
     if not sys.stderr.isatty():
-        yield from items
+        yield lambda _: None
         return
     with _progress(counted=True) as progress:
-        yield from progress.track(items, total=total or None, description=title)
+        task = progress.add_task(title, total=total or None)
+        yield lambda more: progress.advance(task, more)
 
 
-def with_share(steps: Iterator[T], share: Callable[[], float | None], title: Callable[[], str]) -> Iterator[T]:
-    """The steps, and a bar that shows which `share` is done (0 to 1; None: not known) behind a changing title."""
+def with_count(items: Iterator[T], total: int, title: str) -> Iterator[T]:
+    """The items, and a bar that counts them on a terminal while they come."""
+    with counting(total, title) as count:
+        for item in items:
+            yield item
+            count(1)
+
+
+@contextmanager
+def sharing(share: Callable[[], float | None], title: Callable[[], str]) -> Iterator[Callable[[], None]]:
+    """A bar that shows which `share` is done (0 to 1; None: not known) behind a changing title; and what updates it."""
     if not sys.stderr.isatty():
-        yield from steps
+        yield lambda: None
         return
     with _progress(counted=False) as progress:
         task = progress.add_task(title(), total=None)
-        for step in steps:
+
+        def update() -> None:
             done = share()
             total = None if done is None else 1.0
             progress.update(task, description=title(), total=total, completed=done or 0.0)
-            yield step
+
+        yield update
 
 
 def _progress(*, counted: bool) -> "Progress":

@@ -53,6 +53,7 @@ from consumer.settings import Settings
 
 if TYPE_CHECKING:
     from consumer.operations.quarantine import QuarantineService, Repair, Result
+    from consumer.wiring.operators import Session
 
 quarantine = typer.Typer(
     name="quarantine",
@@ -97,8 +98,9 @@ def list_records(
     filter_ = make_filter(shard=shard, player=player, reason=reason, since=since, until=until, state=wanted)
     from consumer.wiring.operators import quarantine_service
 
-    with quarantine_service(settings, acting=False) as service:
-        entries = service.select(filter_, partial(with_count, title=f"reading {settings.quarantine_table}"))
+    with quarantine_service(settings, acting=False) as (service, session):
+        watch = partial(with_count, title=f"reading {settings.quarantine_table}")
+        entries = session.run(service.select(filter_, watch))
     shown = entries[:limit]
     if json:
         print_array([_fields(entry) for entry in shown])
@@ -143,9 +145,9 @@ def show(
     require_number(sequence_number)
     from consumer.wiring.operators import quarantine_service
 
-    with quarantine_service(settings, acting=False) as service:
-        entry = service.find(shard, sequence_number)
-        record = service.record(entry)
+    with quarantine_service(settings, acting=False) as (service, session):
+        entry = session.run(service.find(shard, sequence_number))
+        record = session.run(service.record(entry))
     if json:
         print(to_json({**_fields(entry), "record": record}))
         return 0
@@ -228,19 +230,25 @@ def redrive(
     from consumer.operations.quarantine import Repair
     from consumer.wiring.operators import quarantine_service
 
-    with quarantine_service(settings, acting=True) as service:
-        entries = selection.entries(service, settings, "redriven")
+    with quarantine_service(settings, acting=True) as (service, session):
+        entries = selection.entries(service, session, settings, "redriven")
         repair = Repair(values, only_wrong=selection.one is None)
         if dry_run:
-            return _dry_run(service, entries, repair, json=json)
+            return _dry_run(service, session, entries, repair, json=json)
         if entries:
             repairs = f", with {_assignments(values)}" if values else ""
             confirm(f"Count {_summary(entries)} in {settings.leaderboard_table}{repairs}?", yes=yes)
-        return _redrive(service, entries, repair, one=selection.one is not None, json=json)
+        return _redrive(service, session, entries, repair, one=selection.one is not None, json=json)
 
 
 def _redrive(
-    service: "QuarantineService", entries: list[QuarantineEntry], repair: "Repair", *, one: bool, json: bool
+    service: "QuarantineService",
+    session: "Session",
+    entries: list[QuarantineEntry],
+    repair: "Repair",
+    *,
+    one: bool,
+    json: bool,
 ) -> int:
     from consumer.operations.quarantine import Applied, ChangedConcurrently, StillPoison, require_pending
 
@@ -252,7 +260,9 @@ def _redrive(
         return f"{applied:,} counted, {left:,} of {many(len(entries), 'record')}"
 
     with _reporting_interruption(progress):
-        for last in with_count((service.redrive(entry, repair) for entry in entries), len(entries), "redriving"):
+        for last in with_count(
+            (session.run(service.redrive(entry, repair)) for entry in entries), len(entries), "redriving"
+        ):
             match last:
                 case Applied():
                     applied += 1
@@ -272,12 +282,14 @@ def _redrive(
     return 4 if still_poison or changed else 0
 
 
-def _dry_run(service: "QuarantineService", entries: list[QuarantineEntry], repair: "Repair", *, json: bool) -> int:
+def _dry_run(
+    service: "QuarantineService", session: "Session", entries: list[QuarantineEntry], repair: "Repair", *, json: bool
+) -> int:
     from consumer.operations.quarantine import StillPoison, folded
 
     games: list[Game] = []
     still_poison = Counter[str]()
-    results = (service.dry_run(entry, repair) for entry in entries)
+    results = (session.run(service.dry_run(entry, repair)) for entry in entries)
     for result in with_count(results, len(entries), "reading"):
         if isinstance(result, StillPoison):
             still_poison[result.reason] += 1
@@ -320,14 +332,16 @@ def discard(
         raise UsageFault(f"--reason has more than {MOST_REASON_CHARACTERS:,} characters: make it shorter")
     from consumer.wiring.operators import quarantine_service
 
-    with quarantine_service(settings, acting=False) as service:
-        entries = selection.entries(service, settings, "discarded")
+    with quarantine_service(settings, acting=False) as (service, session):
+        entries = selection.entries(service, session, settings, "discarded")
         if entries:
             confirm(f"Discard {_summary(entries)}? They will never count.", yes=yes)
-        return _discard(service, entries, why, one=selection.one is not None, json=json)
+        return _discard(service, session, entries, why, one=selection.one is not None, json=json)
 
 
-def _discard(service: "QuarantineService", entries: list[QuarantineEntry], why: str, *, one: bool, json: bool) -> int:
+def _discard(
+    service: "QuarantineService", session: "Session", entries: list[QuarantineEntry], why: str, *, one: bool, json: bool
+) -> int:
     from consumer.operations.quarantine import ChangedConcurrently, Discarded, require_pending
 
     discarded, changed = 0, 0
@@ -338,7 +352,9 @@ def _discard(service: "QuarantineService", entries: list[QuarantineEntry], why: 
         return f"{discarded:,} discarded, {left:,} of {many(len(entries), 'record')}"
 
     with _reporting_interruption(progress):
-        for last in with_count((service.discard(entry, why) for entry in entries), len(entries), "discarding"):
+        for last in with_count(
+            (session.run(service.discard(entry, why)) for entry in entries), len(entries), "discarding"
+        ):
             discarded += isinstance(last, Discarded)
             changed += isinstance(last, ChangedConcurrently)
     if one and isinstance(last, ChangedConcurrently):

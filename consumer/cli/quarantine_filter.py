@@ -18,6 +18,7 @@ from consumer.settings import Settings
 
 if TYPE_CHECKING:
     from consumer.operations.quarantine import QuarantineService
+    from consumer.wiring.operators import Session
 
 OptionalShard = Annotated[
     str | None, typer.Argument(metavar="SHARD", help="A shard's id, or LABEL/ID.", show_default=False)
@@ -52,14 +53,16 @@ class Selection:
     one: tuple[str, str] | None
     filter_: QuarantineFilter
 
-    def entries(self, service: "QuarantineService", settings: Settings, act: str) -> list[QuarantineEntry]:
+    def entries(
+        self, service: "QuarantineService", session: "Session", settings: Settings, act: str
+    ) -> list[QuarantineEntry]:
         """The records. Raises NotFound, and UnsafeRefused for one that cannot be `act` because it is not pending."""
         from consumer.operations.quarantine import require_pending
 
         if self.one is None:
             watch = partial(with_count, title=f"reading {settings.quarantine_table}")
-            return service.select(self.filter_, watch)
-        entry = service.find(*self.one)
+            return session.run(service.select(self.filter_, watch))
+        entry = session.run(service.find(*self.one))
         require_pending(entry, f"it cannot be {act}")
         return [entry]
 

@@ -11,7 +11,7 @@ from consumer.domain.errors import UsageFault
 from consumer.settings import TABLE, TABLE_PATTERN, Settings, flag, variable
 
 if TYPE_CHECKING:
-    from consumer.operations.replay.plan import ReplayRequest
+    from consumer.operations.replay_plan import ReplayRequest
 
 
 @with_settings(*TABLES, *RULES, *LOGS)
@@ -62,14 +62,14 @@ def replay(
     """
     # In one piece: its flags and their help are most of it.
     request = _request(settings, shard, first, last, recount=recount, into=into, children=children, again=again)
-    from consumer.cli.replay_run import Output, print_dry_run, run
+    from consumer.cli.replay_run import Output, print_dry_run, print_replay
     from consumer.wiring.operators import replay_service
 
     try:
-        with replay_service(settings, into) as service:
-            plans = service.plan(request, children=children, acting=not dry_run)
+        with replay_service(settings, into) as (service, session):
+            plans = session.run(service.plan(request, children=children, acting=not dry_run))
             output = Output(into or settings.leaderboard_table, yes=yes, json=json, children=children)
-            return (print_dry_run if dry_run else run)(service, plans, output)
+            return (print_dry_run if dry_run else print_replay)(service, session, plans, output)
     except KeyboardInterrupt:
         rest = "nothing was changed" if dry_run else "the same command goes on from here, and counts nothing twice"
         print(f"Stopped: {rest}.", file=sys.stderr)
@@ -89,7 +89,7 @@ def _request(
 ) -> "ReplayRequest":
     """Raises UsageFault with every fault."""
     from consumer.domain.replay import LATEST, Mode
-    from consumer.operations.replay.plan import ReplayRequest
+    from consumer.operations.replay_plan import ReplayRequest
 
     faults = []
     if into is not None and re.fullmatch(TABLE_PATTERN, into) is None:

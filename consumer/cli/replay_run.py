@@ -8,28 +8,32 @@ from typing import TYPE_CHECKING
 
 from consumer.cli.output import (
     confirm,
+    counting,
     print_all,
     print_array,
     print_deltas,
+    sharing,
     to_json,
     visible,
     with_count,
-    with_share,
 )
 from consumer.domain.fold import Delta
 from consumer.domain.position import SHARD_END, TRIM_HORIZON
-from consumer.domain.quarantine import QuarantineEntry
-from consumer.domain.replay import Mode, Progress
+from consumer.domain.replay import Batch, Mode, Progress
 from consumer.domain.text import breakdown, many
 from consumer.operations.quarantine import NO_REPAIR, ChangedConcurrently, Result, StillPoison, add_game
-from consumer.operations.replay.pending import PendingReplay
-from consumer.operations.replay.plan import refuse_overtaken
-from consumer.operations.replay.recount import Recount
+from consumer.operations.replay import PendingReplay, Recount
+from consumer.operations.replay_plan import refuse_overtaken
 
 if TYPE_CHECKING:
-    from consumer.operations.replay.reader import Reader
-    from consumer.operations.replay.recount import DryRun
-    from consumer.operations.replay.service import PlannedReplay, Plans, ReplayService
+    from consumer.operations.replay import ReplayService
+    from consumer.operations.replay_plan import PlannedReplay, Plans
+    from consumer.operations.replay_reader import Reader
+    from consumer.wiring.operators import Session
+
+
+Missed = Counter[str]
+"""How many records were not counted, by the reason."""
 
 
 def plan_notes(planned: "PlannedReplay") -> Iterator[str]:
@@ -71,7 +75,7 @@ def share_done(progress: Progress, first: str | None) -> float | None:
     return (int(progress.position) - int(first)) / whole if whole > 0 else 1.0
 
 
-def not_counted(missed: Counter[str]) -> str:
+def not_counted(missed: Missed) -> str:
     """How many were not counted, and why."""
     return f"; {missed.total():,} not counted ({breakdown(missed)})" if missed else ""
 
@@ -86,22 +90,22 @@ class Output:
     children: bool
 
 
-def run(service: "ReplayService", plans: "Plans", output: Output) -> int:
+def print_replay(service: "ReplayService", session: "Session", plans: "Plans", output: Output) -> int:
     """Replays the shards one after the other; the exit code."""
     _print_already_counted(plans)
-    machines = [_prepare(service, planned) for planned in plans.planned]
+    replays = [_prepare(service, session, planned) for planned in plans.planned]
     what = "Count it" if plans.planned[0].plan.request.mode is Mode.PENDING else "Count all of it again"
-    if any(isinstance(machine, Recount) or machine.waiting for machine in machines):
+    if any(isinstance(replay, Recount) or replay.entries for replay in replays):
         confirm(f"{what} in {output.target}?", yes=output.yes)
     if output.children:
-        for machine in machines:  # all of them: after an interruption the same command finds what is not finished
-            service.begin(machine)
+        for replay in replays:  # all of them: after an interruption the same command finds what is not finished
+            session.run(replay.begin())
     results = []
-    for machine in machines:
-        missed = _recount(service, machine) if isinstance(machine, Recount) else _count_pending(service, machine)
-        if machine.overtaken is not None:
-            refuse_overtaken(machine.overtaken)
-        results.append((machine.progress, missed))
+    for replay in replays:
+        missed = _recount(session, replay) if isinstance(replay, Recount) else _count_pending(session, replay)
+        if replay.overtaken is not None:
+            refuse_overtaken(replay.overtaken)
+        results.append((replay.progress, missed))
     _print_results(results, output)
     return 4 if any(progress.skipped or missed for progress, missed in results) else 0
 
@@ -110,85 +114,94 @@ def _print_already_counted(plans: "Plans") -> None:
     print_all(f"Shard {plan.shard} was replayed already: it is left alone." for plan in plans.already_counted)
 
 
-def _prepare(service: "ReplayService", planned: "PlannedReplay") -> Recount | PendingReplay:
-    """The machine of a replay, after the notes on it."""
+def _prepare(service: "ReplayService", session: "Session", planned: "PlannedReplay") -> Recount | PendingReplay:
+    """A replay before its first call, after the notes on it."""
     print_all(plan_notes(planned))
     if planned.plan.request.mode is Mode.PENDING:
-        entries = service.pending(planned)
+        entries = session.run(service.pending(planned))
         print(f"{many(len(entries), 'quarantined record')} of the range wait there.", file=sys.stderr)
-        return service.pending_replay(planned, entries)
-    reader = service.open_reader(planned)
+        return PendingReplay(service, planned, entries)
+    reader = session.run(service.open_reader(planned))
     print_all(stream_notes(planned, reader))
-    return service.recount(planned, reader)
+    return Recount(service, planned, reader)
 
 
-def _recount(service: "ReplayService", machine: Recount) -> Counter[str]:
-    missed = Counter[str]()
-    reader = machine.reader
+def _recount(session: "Session", replay: Recount) -> Missed:
+    missed = Missed()
+    reader = replay.reader
     first, trimmed = reader.first_found, reader.trimmed
     throttled = False
-    for batch in with_share(
-        service.steps(machine),
-        lambda: share_done(machine.progress, first),
-        lambda: f"{many(machine.progress.games, 'game')} counted",
-    ):
-        _print_skipped(batch.skipped, missed)
-        if reader.throttles and not throttled:
-            throttled = True
-            print("The stream is throttled by another reader: this one reads more slowly now.", file=sys.stderr)
+
+    with sharing(
+        lambda: share_done(replay.progress, first),
+        lambda: f"{many(replay.progress.games, 'game')} counted",
+    ) as update:
+
+        def report(batch: Batch) -> None:
+            nonlocal throttled
+            update()
+            _print_skipped(batch.skipped, missed)
+            if reader.throttles and not throttled:
+                throttled = True
+                print("The stream is throttled by another reader: this one reads more slowly now.", file=sys.stderr)
+
+        session.run(replay.run(report))
     if reader.trimmed and not trimmed:
         missed["trimmed meanwhile"] += 1
         print("A part of the range may have been trimmed while it ran: that part is not counted.", file=sys.stderr)
     return missed
 
 
-def _count_pending(service: "ReplayService", machine: PendingReplay) -> Counter[str]:
-    missed = Counter[str]()
-    results: Iterator[Result] = service.steps(machine)
-    for result in with_count(results, machine.waiting, "counting"):
-        match result:
-            case StillPoison():
-                _print_still_poison(result, missed)
-            case ChangedConcurrently(entry):
-                missed["taken by others"] += 1
-                print(f"not pending any more: {entry}", file=sys.stderr)
+def _count_pending(session: "Session", replay: PendingReplay) -> Missed:
+    missed = Missed()
+    with counting(len(replay.entries), "counting") as count:
+
+        def report(result: Result) -> None:
+            match result:
+                case StillPoison():
+                    _print_still_poison(result, missed)
+                case ChangedConcurrently(entry):
+                    missed["taken by others"] += 1
+                    print(f"not pending any more: {entry}", file=sys.stderr)
+            count(1)
+
+        session.run(replay.run(report))
     return missed
 
 
-def print_dry_run(service: "ReplayService", plans: "Plans", output: Output) -> int:
+def print_dry_run(service: "ReplayService", session: "Session", plans: "Plans", output: Output) -> int:
     """Prints what each player would get; the exit code."""
     _print_already_counted(plans)
     deltas: dict[str, Delta] = {}
-    missed = Counter[str]()
+    missed = Missed()
     games = 0
     for planned in plans.planned:
         print_all(plan_notes(planned))
         if planned.plan.request.mode is Mode.PENDING:
-            games += _dry_run_pending(service, planned, deltas, missed)
+            games += _dry_run_pending(service, session, planned, deltas, missed)
         else:
-            games += _dry_run_recount(service, planned, deltas, missed)
+            games += _dry_run_recount(service, session, planned, deltas, missed)
     print_deltas(dict(sorted(deltas.items())), json=output.json)
     print(f"{many(games, 'game')} would be counted in {output.target}{not_counted(missed)}", file=sys.stderr)
     return 4 if missed else 0
 
 
 def _dry_run_recount(
-    service: "ReplayService", planned: "PlannedReplay", deltas: dict[str, Delta], missed: Counter[str]
+    service: "ReplayService", session: "Session", planned: "PlannedReplay", deltas: dict[str, Delta], missed: Missed
 ) -> int:
-    reader = service.open_reader(planned)
+    reader = session.run(service.open_reader(planned))
     print_all(stream_notes(planned, reader))
-    machine: DryRun = service.dry_run(planned, reader, deltas)
-    for _ in with_count(service.steps(machine), 0, "reading"):
-        pass
-    _print_skipped(machine.skipped, missed)
-    return machine.games
+    with counting(0, "reading") as count:
+        games, skipped = session.run(service.dry_run(planned, reader, deltas, count))
+    _print_skipped(skipped, missed)
+    return games
 
 
 def _dry_run_pending(
-    service: "ReplayService", planned: "PlannedReplay", deltas: dict[str, Delta], missed: Counter[str]
+    service: "ReplayService", session: "Session", planned: "PlannedReplay", deltas: dict[str, Delta], missed: Missed
 ) -> int:
-    entries: list[QuarantineEntry] = service.pending(planned)
-    results = (service.quarantine_service.dry_run(entry, NO_REPAIR) for entry in entries)
+    entries = session.run(service.pending(planned))
+    results = (session.run(service.quarantine_service.dry_run(entry, NO_REPAIR)) for entry in entries)
     games = 0
     for result in with_count(results, len(entries), "reading"):
         if isinstance(result, StillPoison):
@@ -199,18 +212,18 @@ def _dry_run_pending(
     return games
 
 
-def _print_still_poison(result: StillPoison, missed: Counter[str]) -> None:
+def _print_still_poison(result: StillPoison, missed: Missed) -> None:
     missed[result.reason] += 1
     print(f"still poison: {result.entry}: {result.reason}: {visible(result.detail)}", file=sys.stderr)
 
 
-def _print_skipped(skipped: Mapping[str, str], missed: Counter[str]) -> None:
+def _print_skipped(skipped: Mapping[str, str], missed: Missed) -> None:
     for number, why in skipped.items():
         missed[why.partition(":")[0]] += 1
         print(f"not counted: {number}: {visible(why)}", file=sys.stderr)
 
 
-def _print_results(results: list[tuple[Progress, Counter[str]]], output: Output) -> None:
+def _print_results(results: list[tuple[Progress, Missed]], output: Output) -> None:
     if output.json:
         rows = [_row(progress, missed) for progress, missed in results]
         if output.children:
@@ -223,7 +236,7 @@ def _print_results(results: list[tuple[Progress, Counter[str]]], output: Output)
         print(f"{games} counted in {output.target}{not_counted(missed)}")
 
 
-def _row(progress: Progress, missed: Counter[str]) -> dict[str, object]:
+def _row(progress: Progress, missed: Missed) -> dict[str, object]:
     """Keys as in the progress row."""
     return {
         "shardId": progress.shard.shard_id,

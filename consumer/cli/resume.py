@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from consumer.cli.flags import LOGS, JsonObject, ShardArgument, Yes, with_settings
-from consumer.cli.output import confirm, to_json, with_count
+from consumer.cli.output import confirm, counting, to_json
 from consumer.domain.text import many
 from consumer.settings import Settings
 
@@ -42,8 +42,8 @@ def resume(
         what = "let everything that it holds now into quarantine or the board" if quarantine_all else "let it go on"
         confirm(f"Shard {row.shard} is halted behind {row.checkpoint}: {what}?", yes=yes)
 
-    watch = partial(with_count, title="looking for the newest record")
-    done = resume_shard(settings, shard, agree, watch, quarantine_all=quarantine_all)
+    progress = partial(counting, 0, "looking for the newest record")
+    done = resume_shard(settings, shard, agree, progress, quarantine_all=quarantine_all)
     if json:
         print(to_json({"shardId": done.shard.shard_id, "checkpoint": done.checkpoint, "freeTo": done.free_to}))
         return 0

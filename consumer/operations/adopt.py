@@ -1,13 +1,15 @@
 """`consumer init --adopt`: makes table bindings and lease table match, without which `run` refuses to start."""
 
 from collections.abc import Collection, Iterable
+from functools import partial
 from typing import Final
 
 from consumer.domain.audit import AuditEntry
 from consumer.domain.errors import UnsafeRefused
 from consumer.domain.leases import BindingChange, StreamStart, TableBinding, TableNames
 from consumer.domain.operator_ports import TableBindings
-from consumer.domain.replies import Done, Lost
+from consumer.domain.replies import Lost
+from consumer.operations.steps import Command, OperatorCall, ask
 
 ACTION: Final = "init --adopt"
 
@@ -53,27 +55,19 @@ def sentence(change: BindingChange, tables: TableNames) -> str:
     )
 
 
-def carry_out(bindings: TableBindings, changes: Iterable[BindingChange], who: str, at: float) -> None:
+def carry_out(bindings: TableBindings, changes: Iterable[BindingChange], who: str, at: float) -> Command[None]:
     """Makes the changes, one transaction each.
 
     Raises UnsafeRefused when something is not as it was read; the changes before it are made.
     """
     for change in changes:
-        require_done(change, bindings.change_binding(change, audit_entry(change, who, at)))
-
-
-def audit_entry(change: BindingChange, who: str, at: float) -> AuditEntry:
-    """The change in the audit trail."""
-    detail = {"birth": "removed" if change.after is None else "written"}
-    if change.before is not None:
-        detail |= {"leaseTable": change.before.lease_table, "leaderboardTable": change.before.leaderboard_table}
-    return AuditEntry(who, at, ACTION, change.stream_arn, detail)
-
-
-def require_done(change: BindingChange, reply: Done | Lost) -> None:
-    """Raises UnsafeRefused when something is not as it was read."""
-    if not isinstance(reply, Done):
-        raise UnsafeRefused(
-            f"changed concurrently: the tables of stream {change.stream_arn} are not as they were read. Next: "
-            "`consumer init --adopt` again, which shows what is left to adopt"
-        )
+        detail = {"birth": "removed" if change.after is None else "written"}
+        if change.before is not None:
+            detail |= {"leaseTable": change.before.lease_table, "leaderboardTable": change.before.leaderboard_table}
+        audit_entry = AuditEntry(who, at, ACTION, change.stream_arn, detail)
+        reply = yield from ask(OperatorCall.CHANGE_BINDING, partial(bindings.change_binding, change, audit_entry))
+        if isinstance(reply, Lost):
+            raise UnsafeRefused(
+                f"changed concurrently: the tables of stream {change.stream_arn} are not as they were read. Next: "
+                "`consumer init --adopt` again, which shows what is left to adopt"
+            )

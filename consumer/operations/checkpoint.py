@@ -1,7 +1,8 @@
 """`consumer checkpoint set`: changes how far a shard counts as committed, unless a living worker owns it."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from consumer.domain import lineage
@@ -9,11 +10,11 @@ from consumer.domain.audit import AuditEntry
 from consumer.domain.breaker import Circuit
 from consumer.domain.errors import UnsafeRefused, UsageFault
 from consumer.domain.leases import LeaseRow, Shard
-from consumer.domain.membership import Members
 from consumer.domain.operator_ports import LeaseAdmin
 from consumer.domain.position import SHARD_END, rank
-from consumer.domain.replies import Done, Ledger, Lost
+from consumer.domain.replies import Ledger, Lost
 from consumer.operations.shards import find_in_ledger
+from consumer.operations.steps import Command, OperatorCall, ask
 
 ACTION: Final = "checkpoint set"
 READS: Final = 4
@@ -110,72 +111,49 @@ def moved_row(row: LeaseRow, position: str, now: float) -> LeaseRow:
     )
 
 
-def refuse_alive(
-    change: CheckpointChange, lease_admin: LeaseAdmin, lease_ttl_seconds: float, wait: Callable[[float], object]
-) -> None:
-    """Raises UnsafeRefused when a living worker owns the shard."""
-    owner = change.before.owner if change.before is not None else None
-    if owner is not None and is_alive(owner, lambda: lease_admin.read_members()[0], lease_ttl_seconds, wait):
-        raise still_owned(change)
+def carry_out(
+    change: CheckpointChange,
+    lease_admin: LeaseAdmin,
+    lease_ttl_seconds: float,
+    agree: Callable[[tuple[str, ...]], object],
+    who: Callable[[], str],
+    now: Callable[[], float],
+) -> Command[None]:
+    """Writes the row, with its audit entry, once `agree` has not raised.
+
+    Raises UnsafeRefused when a living worker owns the shard, or when the row has changed since it was read.
+    """
+    before, after = change.before, change.after
+    owner = before.owner if before is not None else None
+    if owner is not None and (yield from watch_heartbeat(owner, lease_admin, lease_ttl_seconds)):
+        raise UnsafeRefused(
+            f"worker {owner} is alive and owns shard {after.shard}. Nothing was changed. If the circuit breaker halted "
+            f"the shard, next: `consumer resume {after.shard}`, which needs no stop. Else stop the worker first"
+        )
+    agree(change.sentences)
+    detail = {"to": after.checkpoint, "leaseEpoch": str(after.epoch)}
+    if before is not None:
+        detail["from"] = before.checkpoint
+    audit_entry = AuditEntry(who(), now(), ACTION, str(after.shard), detail)
+    reply = yield from ask(OperatorCall.SET_CHECKPOINT, partial(lease_admin.place, before, after, audit_entry))
+    if isinstance(reply, Lost) and reply.row != after:  # else an earlier attempt took effect
+        raise UnsafeRefused(
+            "changed concurrently: another operator or worker changed the row first. Nothing was changed by this "
+            f"command. Next: `consumer checkpoint show {after.shard}`"
+        )
 
 
-def still_owned(change: CheckpointChange) -> UnsafeRefused:
-    """Why the row of a shard that a living worker owns is not changed."""
-    shard, owner = change.after.shard, change.before.owner if change.before is not None else None
-    return UnsafeRefused(
-        f"worker {owner} is alive and owns shard {shard}. Nothing was changed. If the circuit breaker halted the "
-        f"shard, next: `consumer resume {shard}`, which needs no stop. Else stop the worker first"
-    )
-
-
-def is_alive(
-    owner: str, read_members: Callable[[], Members], lease_ttl_seconds: float, wait: Callable[[float], object]
-) -> bool:
+def watch_heartbeat(owner: str, lease_admin: LeaseAdmin, lease_ttl_seconds: float) -> Command[bool]:
     """Whether the owner's heartbeat number grows within a TTL. An owner who is not a member is dead at once."""
-    watch = watch_heartbeat(owner, lease_ttl_seconds)
-    pause = next(watch)
-    while True:
-        if pause:
-            wait(pause)
-        try:
-            pause = watch.send(read_members())
-        except StopIteration as end:
-            return bool(end.value)
-
-
-def watch_heartbeat(owner: str, lease_ttl_seconds: float) -> Generator[float, Members, bool]:
-    """The same, step by step: yields the seconds to wait before the members are read, and is sent the members."""
-    first = (yield 0.0).workers.get(owner)
+    members, _ = yield from ask(OperatorCall.READ_MEMBERS, lease_admin.read_members)
+    first = members.workers.get(owner)
     for _ in range(READS):
         if first is None:
             return False
-        now = (yield lease_ttl_seconds * PAUSE_TTLS).workers.get(owner)
+        members, _ = yield from ask(OperatorCall.READ_MEMBERS, lease_admin.read_members, lease_ttl_seconds * PAUSE_TTLS)
+        now = members.workers.get(owner)
         if now is None:
             return False
         if now.number != first.number:
             return True
     return False
-
-
-def carry_out(change: CheckpointChange, lease_admin: LeaseAdmin, who: str, at: float) -> None:
-    """Writes the row, with its audit entry. Raises UnsafeRefused when the row has changed since it was read."""
-    require_done(change, lease_admin.place(change.before, change.after, audit_entry(change, who, at)))
-
-
-def audit_entry(change: CheckpointChange, who: str, at: float) -> AuditEntry:
-    """The change in the audit trail."""
-    before, after = change.before, change.after
-    detail = {"to": after.checkpoint, "leaseEpoch": str(after.epoch)}
-    if before is not None:
-        detail["from"] = before.checkpoint
-    return AuditEntry(who, at, ACTION, str(after.shard), detail)
-
-
-def require_done(change: CheckpointChange, reply: Done | Lost) -> None:
-    """Raises UnsafeRefused when the row has changed since it was read."""
-    mine = isinstance(reply, Done) or reply.row == change.after  # an earlier attempt took effect
-    if not mine:
-        raise UnsafeRefused(
-            "changed concurrently: another operator or worker changed the row first. Nothing was changed by this "
-            f"command. Next: `consumer checkpoint show {change.after.shard}`"
-        )

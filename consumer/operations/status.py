@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
+from functools import partial
 from typing import Final
 
 from consumer.domain import lineage
@@ -14,6 +15,7 @@ from consumer.domain.membership import HeartbeatReport, Members
 from consumer.domain.operator_ports import Gap, LeaseTable, TableReader
 from consumer.domain.ports import Streams
 from consumer.domain.replies import Ledger, StreamListing
+from consumer.operations.steps import Command, OperatorCall, ask
 
 
 class ShardCondition(StrEnum):
@@ -144,6 +146,8 @@ FRESH_SECONDS: Final = 30.0
 FRESH_TTLS: Final = 3
 """A report older than both (seconds, TTLs) says nothing. A worker's clock may differ from the server's by less."""
 
+_GONE: Final = frozenset((FailureKind.MISSING,))
+
 
 def status(
     table: LeaseTable,
@@ -262,39 +266,31 @@ def _with_relatives(shards: Collection[ShardStatus], parents: Mapping[Shard, Sha
     ]
 
 
-class StatusCollector:
-    """Reads what `status` needs. `newest` finds the stream to read, and raises StartRefused when there is none."""
+def collect(
+    reader: TableReader, streams: Streams, newest: Callable[[], str], lease_ttl_seconds: float
+) -> Command[Status]:
+    """The status now. `newest` finds the stream to read, and raises StartRefused when there is none.
 
-    def __init__(
-        self, reader: TableReader, streams: Streams, newest: Callable[[], str], lease_ttl_seconds: float
-    ) -> None:
-        self._reader = reader
-        self._streams = streams
-        self._newest = newest
-        self._ttl = lease_ttl_seconds
-
-    def collect(self) -> Status:
-        """The status now. Raises CallFailed, and StartRefused when there is no stream and the tables know none.
-
-        If the stream is off by now, the status shows what the tables know of it.
-        """
-        table, bindings = self._reader.lease_table(), self._reader.bindings()
-        in_use = {row.shard.stream_arn for row in table.ledger.rows if not row.finished}
-        try:
-            in_use.add(self._newest())
-        except StartRefused:
-            if not table.ledger.stream_starts and not bindings:
-                raise
-        listings = [listing for arn in sorted(in_use) if (listing := self._listing(arn)) is not None]
-        now = max((listing.served_at for listing in listings), default=time.time())
-        gaps, pending = self._reader.gaps(), self._reader.pending()
-        return status(table, listings, gaps, pending, now, self._ttl, bindings)
-
-    def _listing(self, stream_arn: str) -> StreamListing | None:
-        """None for a stream that is gone, or that has no shards yet."""
-        try:
-            return self._streams.list_shards(stream_arn)
-        except CallFailed as failure:
-            if failure.kind is FailureKind.MISSING:
-                return None
+    Raises StartRefused when there is no stream and the tables know none. If the stream is off by now, the status shows
+    what the tables know of it.
+    """
+    table = yield from ask(OperatorCall.LOAD_LEDGER, reader.lease_table)
+    bindings = yield from ask(OperatorCall.READ_BINDINGS, reader.bindings)
+    in_use = {row.shard.stream_arn for row in table.ledger.rows if not row.finished}
+    try:
+        in_use.add((yield from ask(OperatorCall.FIND_STREAM, newest)))
+    except StartRefused:
+        if not table.ledger.stream_starts and not bindings:
             raise
+    listings = []
+    for stream_arn in sorted(in_use):
+        listing = partial(streams.list_shards, stream_arn)
+        try:
+            listings.append((yield from ask(OperatorCall.LIST_SHARDS, listing, answers=_GONE)))
+        except CallFailed as failure:
+            if failure.kind is not FailureKind.MISSING:  # the stream is gone, or has no shards yet
+                raise
+    now = max((listing.served_at for listing in listings), default=time.time())
+    gaps = yield from ask(OperatorCall.READ_GAPS, reader.gaps)
+    pending = yield from ask(OperatorCall.COUNT_PENDING, reader.pending)
+    return status(table, listings, gaps, pending, now, lease_ttl_seconds, bindings)

@@ -5,10 +5,10 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache, partial
 from itertools import islice
-from typing import Final, ParamSpec, TypeVar
+from typing import Final, TypeVar
 
 from consumer.aws.clients import caller, connect
 from consumer.aws.commits import DynamoCommits
@@ -21,17 +21,17 @@ from consumer.aws.replay import DynamoReplays
 from consumer.aws.streams import DESCRIBES_AT_ONCE, DESCRIBES_PER_SECOND, DynamoStreams, RateLimiter
 from consumer.aws.tables import LEADERBOARD_KEYS, LEASE_KEYS, QUARANTINE_KEYS, DynamoTables, Keys, TableReport
 from consumer.domain.errors import CallFailed
-from consumer.domain.leases import LeaseRow, TableNames
+from consumer.domain.leases import LeaseRow, TableBinding, TableNames
 from consumer.domain.operator_ports import BoardRow
 from consumer.domain.records import Rules
+from consumer.domain.replies import Ledger, Lost
 from consumer.operations import adopt as adoption
 from consumer.operations import checkpoint, resume, shards
-from consumer.operations import quarantine as redrives
 from consumer.operations import top as board
 from consumer.operations.quarantine import QuarantineService
-from consumer.operations.replay.calls import ReplayPorts, execute
-from consumer.operations.replay.service import ReplayService
-from consumer.operations.status import Status, StatusCollector
+from consumer.operations.replay import ReplayService
+from consumer.operations.status import Status, collect
+from consumer.operations.steps import Command, OperatorCall, Step, ask, run
 from consumer.retries import JitteredBackoff, persist
 from consumer.settings import Settings, variable
 
@@ -43,7 +43,6 @@ REPLAY_ANSWER_SECONDS: Final = 60.0
 KEYS: Final = {"leaderboard_table": LEADERBOARD_KEYS, "lease_table": LEASE_KEYS, "quarantine_table": QUARANTINE_KEYS}
 """The settings that name this program's own tables, each with its table's key."""
 
-P = ParamSpec("P")
 R = TypeVar("R")
 
 
@@ -70,6 +69,7 @@ class Session:
     def __init__(self, settings: Settings, *checked: str, stream_arn: str | None = None) -> None:
         """Checks the tables of the settings `checked` first. Raises StartRefused when one is missing or another one."""
         self.stop = threading.Event()
+        self.retry_seconds = RETRY_SECONDS
         clients = connect(settings.pool_size, stream_arn)
         self.dynamodb, self.streams_client = clients.dynamodb, clients.streams
         self.names = table_names(settings)
@@ -93,17 +93,24 @@ class Session:
 
         return stream
 
+    def ledger(self) -> Ledger:
+        """The lease table's rows."""
+        return self.run(ask(OperatorCall.LOAD_LEDGER, DynamoLeases(self.dynamodb, self.names).load))
+
     def caller(self) -> str:
         """The identity that the audit trail records."""
         return caller(self.dynamodb)
 
-    def retrying(self, call: Callable[P, R], seconds: float = RETRY_SECONDS) -> Callable[P, R]:
-        """The same call, retried for some seconds after failures that may pass."""
+    def run(self, command: Command[R]) -> R:
+        """Runs a command. A call that fails is made again for some seconds, where that may help."""
 
-        def call_until_answered(*args: P.args, **kwargs: P.kwargs) -> R:
-            return persist(partial(call, *args, **kwargs), seconds=seconds, stop=self.stop, retry_on=may_pass)
+        def make(step: Step) -> object:
+            def retry_on(error: BaseException) -> bool:
+                return may_pass(error) and not (isinstance(error, CallFailed) and error.kind in step.answers)
 
-        return call_until_answered
+            return persist(step.effect, seconds=self.retry_seconds, stop=self.stop, retry_on=retry_on)
+
+        return run(command, make, self.stop.wait)
 
 
 @contextmanager
@@ -125,19 +132,20 @@ def init(settings: Settings) -> list[TableReport]:
 def adopt(settings: Settings, agree: Callable[[tuple[str, ...]], None]) -> list[str]:
     """Makes table bindings match the lease table, once `agree` has not raised; the ARNs of their streams."""
     session = Session(settings, *KEYS)
-    bindings = DynamoTableBindings(session.dynamodb, session.names, session.stop)
+    bindings = DynamoTableBindings(session.dynamodb, session.names)
     reader = session.reader()
     stream_starts = reader.lease_table().ledger.stream_starts
     changes = adoption.binding_changes(reader.bindings(), stream_starts, session.names)
     if changes:
         agree(tuple(adoption.sentence(change, session.names) for change in changes))
-        adoption.carry_out(bindings, changes, session.caller(), time.time())
+        session.run(adoption.carry_out(bindings, changes, session.caller(), time.time()))
     return [change.stream_arn for change in changes]
 
 
 def status(settings: Settings) -> Callable[[], Status]:
     """A function that reads the status, as often as it is called. Both raise StartRefused."""
     session = Session(settings, "lease_table", "quarantine_table", stream_arn=settings.stream_arn)
+    session.retry_seconds = 0.0  # a listing that fails is shown at once; the tables' reads are retried all the same
     rate_limiter = RateLimiter(DESCRIBES_PER_SECOND, STATUS_DESCRIBES_AT_ONCE, session.stop)
     streams = DynamoStreams(
         session.streams_client, session.dynamodb, settings.source_table, settings.stream_arn, rate_limiter
@@ -146,8 +154,11 @@ def status(settings: Settings) -> Callable[[], Status]:
     def newest() -> str:
         return settings.stream_arn or session.tables.require_stream(str(settings.source_table))
 
-    collector = StatusCollector(session.reader(), streams, newest, settings.lease_ttl_seconds)
-    return refusing()(collector.collect)
+    @refusing()
+    def read() -> Status:
+        return session.run(collect(session.reader(), streams, newest, settings.lease_ttl_seconds))
+
+    return read
 
 
 @refusing()
@@ -163,46 +174,58 @@ def set_checkpoint(
 ) -> checkpoint.CheckpointChange:
     """Changes a shard's row, once `agree` has not raised. Raises ConsumerError."""
     session = Session(settings, "lease_table", "quarantine_table")
-    lease_admin = DynamoLeaseAdmin(session.dynamodb, session.names, session.stop)
-    _, now = lease_admin.read_members()
+    lease_admin = DynamoLeaseAdmin(session.dynamodb, session.names)
+    _, now = session.run(ask(OperatorCall.READ_MEMBERS, lease_admin.read_members))
     change = checkpoint.plan(session.reader().lease_table().ledger, name, position, now)
-    checkpoint.refuse_alive(change, lease_admin, settings.lease_ttl_seconds, session.stop.wait)
-    agree(change.sentences)
-    checkpoint.carry_out(change, lease_admin, session.caller(), time.time())
+    ttl_seconds = settings.lease_ttl_seconds
+    session.run(checkpoint.carry_out(change, lease_admin, ttl_seconds, agree, session.caller, time.time))
     return change
 
 
 @refusing()
 def resume_shard(
-    settings: Settings, name: str, agree: resume.Agree, watch: resume.Watch, *, quarantine_all: bool
-) -> resume.Resume:
-    """Closes the circuit of a halted shard, once `agree` has not raised. Raises ConsumerError."""
+    settings: Settings,
+    name: str,
+    agree: Callable[[LeaseRow], object],
+    progress: Callable[[], AbstractContextManager[Callable[[int], object]]],
+    *,
+    quarantine_all: bool,
+) -> resume.Resumed:
+    """Closes the circuit of a halted shard, once `agree` has not raised. Raises ConsumerError.
+
+    `progress` yields what counts the records that are read.
+    """
     session = Session(settings, "lease_table", "quarantine_table")
     circuits = DynamoCircuits(session.dynamodb, session.names)
-    ask = session.retrying(partial(resume.execute, circuits=circuits, streams=session.streams()))
-    row = resume.find_halted(session.retrying(DynamoLeases(session.dynamodb, session.names).load)(), name)
+    row = resume.find_halted(session.ledger(), name)
     agree(row)
-    machine = resume.Resume(row, session.caller(), time.time(), secrets.token_hex(16), quarantine_all=quarantine_all)
-    resume.drive(machine, ask, watch)
-    return machine
+    streams = session.streams()(row.shard.stream_arn)
+    who, now, token = session.caller(), time.time(), secrets.token_hex(16)
+    with progress() as report:
+        done = session.run(
+            resume.resume(row, circuits, streams, who, now, token, report, quarantine_all=quarantine_all)
+        )
+    if isinstance(done, Lost):
+        raise resume.changed_concurrently(row.shard, done)
+    return done
 
 
 @contextmanager
-def quarantine_service(settings: Settings, *, acting: bool) -> Iterator[QuarantineService]:
-    """The quarantine; `acting`: with all tables that a redrive writes. Failed calls leave as StartRefused."""
+def quarantine_service(settings: Settings, *, acting: bool) -> Iterator[tuple[QuarantineService, Session]]:
+    """The quarantine, and what runs its commands; `acting`: with all tables that a redrive writes.
+
+    Failed calls leave as StartRefused.
+    """
     session = Session(settings, *(KEYS if acting else ("quarantine_table",)))
     with refusing():
-        yield _quarantine_service(session, settings)
+        yield _quarantine_service(session, settings), session
 
 
 def _quarantine_service(session: Session, settings: Settings) -> QuarantineService:
-    quarantine = DynamoQuarantine(session.dynamodb, session.names, session.stop)
-    commits = DynamoCommits(session.dynamodb, session.names)
-    ledgers = DynamoLeases(session.dynamodb, session.names)
     return QuarantineService(
-        quarantine,
-        session.retrying(partial(redrives.execute, quarantine=quarantine, commits=commits)),
-        shards=lambda: [row.shard for row in ledgers.load().rows],
+        DynamoQuarantine(session.dynamodb, session.names, session.stop),
+        DynamoCommits(session.dynamodb, session.names),
+        shards=lambda: [row.shard for row in DynamoLeases(session.dynamodb, session.names).load().rows],
         who=cache(session.caller),
         now=time.time,
         token=partial(secrets.token_hex, 16),
@@ -211,29 +234,34 @@ def _quarantine_service(session: Session, settings: Settings) -> QuarantineServi
 
 
 @contextmanager
-def replay_service(settings: Settings, into: str | None) -> Iterator[ReplayService]:
-    """What a replay needs, into the configured leaderboard or table `into`. Failed calls leave as StartRefused."""
+def replay_service(settings: Settings, into: str | None) -> Iterator[tuple[ReplayService, Session]]:
+    """Replays into the configured leaderboard or table `into`, and what runs their commands.
+
+    Failed calls leave as StartRefused.
+    """
     session = Session(settings, *KEYS)
+    session.retry_seconds = REPLAY_ANSWER_SECONDS
     names = session.names
     if into is not None:
         session.tables.check(into, LEADERBOARD_KEYS, "--into", f"consumer init --leaderboard-table {into}")
         names = names._replace(leaderboard=into)
-    ledgers = DynamoLeases(session.dynamodb, names)
-    service = _quarantine_service(session, settings)
-    ports = ReplayPorts(
-        session.streams(),
-        DynamoReplays(session.dynamodb, names, session.stop),
-        service.quarantine,
-        DynamoCommits(session.dynamodb, names),
-    )
+    leases = DynamoLeases(session.dynamodb, names)
+
+    def binding(stream_arn: str) -> TableBinding | None:
+        return session.run(ask(OperatorCall.READ_BINDINGS, partial(leases.read_origin, stream_arn))).binding
+
     with refusing():
-        yield ReplayService(
-            service,
-            session.retrying(partial(execute, ports=ports), REPLAY_ANSWER_SECONDS),
-            session.stop.wait,
-            session.retrying(ledgers.load),
-            session.retrying(lambda stream_arn: ledgers.read_origin(stream_arn).binding),
-            JitteredBackoff(random.Random()),
+        yield (
+            ReplayService(
+                _quarantine_service(session, settings),
+                session.streams(),
+                DynamoReplays(session.dynamodb, names, session.stop),
+                DynamoCommits(session.dynamodb, names),
+                session.ledger,
+                binding,
+                JitteredBackoff(random.Random()),
+            ),
+            session,
         )
 
 

@@ -39,8 +39,8 @@ def operator_subject(subject: Subject) -> OperatorSubject:
         client, names, stop = subject.clients.dynamodb, subject.names, threading.Event()
         return OperatorSubject(
             DynamoTableReader(client, names, stop),
-            DynamoLeaseAdmin(client, names, stop),
-            DynamoTableBindings(client, names, stop),
+            DynamoLeaseAdmin(client, names),
+            DynamoTableBindings(client, names),
         )
     assert isinstance(subject, FakeSubject)
     tables = subject._tables

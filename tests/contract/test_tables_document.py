@@ -9,7 +9,8 @@ import re
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from functools import cache, partial
+from dataclasses import replace
+from functools import cache
 from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
@@ -26,17 +27,19 @@ from consumer.domain.membership import HeartbeatReport
 from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.records import Game, Poison, Reason, Rules, decode, poison
 from consumer.domain.replay import LATEST, Mode
-from consumer.domain.replies import Committed, Done
-from consumer.operations import adopt, checkpoint, quarantine, resume
+from consumer.domain.replies import Committed, Done, StreamListing
+from consumer.operations import adopt, checkpoint, resume
 from consumer.operations.quarantine import Applied, Discarded, QuarantineService, Repair
-from consumer.operations.replay import calls
-from consumer.operations.replay.plan import ReplayRequest
-from consumer.operations.replay.service import ReplayService
+from consumer.operations.replay import PendingReplay, Recount, ReplayService
+from consumer.operations.replay_plan import ReplayRequest
+from consumer.operations.resume import Resumed
+from consumer.operations.steps import Step
 from consumer.retries import JitteredBackoff
 from consumer.worker.calls import Operation
 from tests.contract.dynamo_subject import DynamoSubject, Item
 from tests.contract.operator_subject import operator_subject
 from tests.support.builders import CREATED, ME, OTHER, wire
+from tests.support.commands import finish
 
 ROOT = Path(__file__).parents[2]
 WRITERS = ("items", "commits", "leases", "operator_writes", "quarantine", "replay", "transact")
@@ -222,47 +225,53 @@ def worker_commits(subject: DynamoSubject, shard: Shard) -> Iterator[None]:
     yield
     assert subject.commits.halt(lease, unit.last, 0, CREATED) == Done()
     yield
-    machine = resume.Resume(known_row(subject, shard), WHO, CREATED, "token", quarantine_all=False)
-    machine.free_to = str(int(unit.last) + 1)
-    ask = partial(resume.execute, circuits=subject.circuits, streams=lambda _: subject.streams)
-    resume.drive(machine, ask, lambda steps, _: steps)
+    subject.write([{**ITEM, "gameId": {"S": "later"}, "score": {"N": "1"}}])
+    halted, circuits, streams = known_row(subject, shard), subject.circuits, subject.streams
+    done = finish(resume.resume(halted, circuits, streams, WHO, CREATED, "token", quarantine_all=True), at_the_end)
+    assert isinstance(done, Resumed)
+    assert done.free_to is not None
     yield
+
+
+def at_the_end(step: Step) -> object:
+    """Makes a call. The server's clock is late, so that each record was created before."""
+    reply = step.effect()
+    return replace(reply, served_at=reply.served_at + 60) if isinstance(reply, StreamListing) else reply
 
 
 def operators_resolve(subject: DynamoSubject, shard: Shard) -> Iterator[None]:
     """A redrive and a discard; then replays: of what is pending, and twice of everything."""
-    ask = partial(quarantine.execute, quarantine=subject.quarantine, commits=subject.commits)
     tokens = map(str, count())
     service = QuarantineService(
-        subject.quarantine, ask, tuple, lambda: WHO, lambda: CREATED, lambda: next(tokens), Rules()
+        subject.quarantine, subject.commits, tuple, lambda: WHO, lambda: CREATED, lambda: next(tokens), Rules()
     )
     yield
     first, second, _ = sorted(subject.quarantine.entries(), key=lambda entry: entry.order)
     repair = Repair({"player": "foo", "score": "12", "timestamp": "2026-01-31"}, only_wrong=False)
-    assert isinstance(service.redrive(first, repair), Applied)
-    assert isinstance(service.discard(second, "no game"), Discarded)
+    assert isinstance(finish(service.redrive(first, repair)), Applied)
+    assert isinstance(finish(service.discard(second, "no game")), Discarded)
     yield
     client, names, stop = subject.clients.dynamodb, subject.names, threading.Event()
     replays = DynamoReplays(client, names, stop)
-    ports = calls.ReplayPorts(lambda _: subject.streams, replays, subject.quarantine, subject.commits)
-    replay = ReplayService(
+    replays_of = ReplayService(
         service,
-        partial(calls.execute, ports=ports),
-        stop.wait,
+        lambda _: subject.streams,
+        replays,
+        subject.commits,
         subject.ledgers.load,
         lambda stream_arn: subject.ledgers.read_origin(stream_arn).binding,
         JitteredBackoff(random.Random(0)),
     )
     for mode in (Mode.PENDING, Mode.RECOUNT, Mode.RECOUNT):
         request = ReplayRequest(str(shard), TRIM_HORIZON, LATEST, mode, names.leaderboard, again=True)
-        ((planned,), _) = replay.plan(request)
-        machine = (
-            replay.pending_replay(planned, replay.pending(planned))
+        ((planned,), _) = finish(replays_of.plan(request))
+        replay = (
+            PendingReplay(replays_of, planned, finish(replays_of.pending(planned)))
             if mode is Mode.PENDING
-            else replay.recount(planned, replay.open_reader(planned))
+            else Recount(replays_of, planned, finish(replays_of.open_reader(planned)))
         )
-        assert list(replay.steps(machine))
-        assert machine.finished
+        finish(replay.run())
+        assert replay.finished
         yield
 
 
@@ -272,14 +281,15 @@ def operators_change_tables(subject: DynamoSubject, shard: Shard) -> Iterator[No
     subject.delete_row(lost)
     for name in (shard, lost):
         change = checkpoint.plan(subject.ledgers.load(), str(name), TRIM_HORIZON, CREATED)
-        checkpoint.carry_out(change, operator.lease_admin, WHO, CREATED)
+        lease_admin = operator.lease_admin
+        finish(checkpoint.carry_out(change, lease_admin, 5, lambda _: None, lambda: WHO, lambda: CREATED))
         yield
     subject.delete_binding(shard.stream_arn)
     subject.delete_stream_start(older_stream(shard))
     starts = subject.ledgers.load().stream_starts
     changes = adopt.binding_changes(operator.reader.bindings(), starts, subject.names)
     assert [change.after is None for change in changes] == [True, False]
-    adopt.carry_out(operator.bindings, changes, WHO, CREATED)
+    finish(adopt.carry_out(operator.bindings, changes, WHO, CREATED))
 
 
 def shard_ends(subject: DynamoSubject, shard: Shard) -> Iterator[None]:

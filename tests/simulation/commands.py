@@ -1,31 +1,23 @@
-"""What the operators' commands do, call by call, over the fakes: they drive the machines of `consumer.operations`."""
+"""What operators do: the commands of `consumer.operations` over the fakes, and how they are chosen."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from consumer.domain.leases import Shard
 from consumer.domain.position import TRIM_HORIZON, rank
-from consumer.domain.quarantine import EntryState, QuarantineEntry
-from consumer.domain.records import Rules
+from consumer.domain.quarantine import QuarantineEntry, QuarantineFilter
 from consumer.domain.replay import LATEST, Mode
 from consumer.domain.replies import Ledger
-from consumer.operations import adopt, checkpoint, quarantine, resume
-from consumer.operations.quarantine import NO_REPAIR, Discard, Redrive, Repair
-from consumer.operations.replay import calls as replay_calls
-from consumer.operations.replay import plan
-from consumer.operations.replay.calls import EntriesFound, ReadEntries, ReplayPorts
-from consumer.operations.replay.pending import PendingReplay, pending_of
-from consumer.operations.replay.plan import ReplayRequest
-from consumer.operations.replay.reader import Reader
-from consumer.operations.replay.recount import Recount
-from consumer.operations.replay.service import ActiveReplayCheck
+from consumer.operations import adopt, checkpoint, resume
+from consumer.operations.quarantine import NO_REPAIR, Repair
+from consumer.operations.replay import PendingReplay, Recount, ReplayService
+from consumer.operations.replay_plan import ReplayRequest
+from consumer.operations.steps import Command, OperatorCall, ask
 from consumer.retries import JitteredBackoff
-from tests.simulation.nemesis import OperatorCall
-from tests.simulation.scale import EPOCH_SECONDS, TTL_SECONDS
+from tests.simulation.scale import TTL_SECONDS
 from tests.support.fakes import FakeReplays, FakeTables
 
 if TYPE_CHECKING:
@@ -39,33 +31,9 @@ MOST_HALT_POLLS: Final = 6
 FULL_REPAIR: Final = Repair({"score": "12.5", "player": "p0", "timestamp": "2026-05-05"}, only_wrong=True)
 """It makes a game of every record that a flood writes."""
 OTHER_TABLE: Final = "Elsewhere"
-_CALLS: Final[Mapping[type, OperatorCall]] = {
-    quarantine.Fetch: OperatorCall.READ_RECORD,
-    quarantine.Examine: OperatorCall.EXAMINE,
-    quarantine.Apply: OperatorCall.APPLY,
-    quarantine.Drop: OperatorCall.DISCARD,
-    resume.ReadClock: OperatorCall.READ_CLOCK,
-    resume.Open: OperatorCall.GET_SHARD_ITERATOR,
-    resume.Read: OperatorCall.GET_RECORDS,
-    resume.Close: OperatorCall.RESUME,
-    replay_calls.ReadProgress: OperatorCall.READ_PROGRESS,
-    replay_calls.ReadEntries: OperatorCall.READ_ENTRIES,
-    replay_calls.OpenAt: OperatorCall.GET_ITERATOR_AT,
-    replay_calls.Put: OperatorCall.PUT_PROGRESS,
-    replay_calls.Count: OperatorCall.COUNT_BATCH,
-}
 
-
-class Step(NamedTuple):
-    """A call: its name, what it does when it takes effect, and how long the command waits before it."""
-
-    call: OperatorCall
-    effect: Callable[[], object]
-    pause_seconds: float = 0.0
-
-
-Script = Generator[Step, Any, None]
-"""A command: it yields its calls and is sent their replies."""
+Script = Command[None]
+"""What an operator does: commands of the product, and what they are chosen by."""
 
 
 class Commands:
@@ -81,17 +49,15 @@ class Commands:
         repair = random.choice((NO_REPAIR, FULL_REPAIR, FULL_REPAIR))
         for entry in (yield from self._some_pending(name)):
             token = f"{name} {entry.sequence_number}"
-            machine = Redrive(entry, repair, Rules(), name, self._now, token)
-            yield from self._drive(machine, self._execute)
-            self._operators.invariants.resolved(entry, machine.result, token)
+            result = yield from self._operators.service(name, partial(str, token)).redrive(entry, repair)
+            self._operators.invariants.resolved(entry, result, token)
 
     def discard(self, name: str) -> Script:
         """Discards some pending records."""
         for entry in (yield from self._some_pending(name)):
             token = f"{name} {entry.sequence_number}"
-            machine = Discard(entry, "of no use", name, self._now, token)
-            yield from self._drive(machine, self._execute)
-            self._operators.invariants.resolved(entry, machine.result, token)
+            result = yield from self._operators.service(name, partial(str, token)).discard(entry, "of no use")
+            self._operators.invariants.resolved(entry, result, token)
 
     def resume(self, name: str) -> Script:
         """Resumes a halted shard, in most runs with everything it holds now."""
@@ -105,12 +71,10 @@ class Commands:
             return
         row = resume.find_halted(ledger, random.choice(halted))
         everything = random.random() < 0.7
-        machine = resume.Resume(row, name, self._now, name, quarantine_all=everything)
-        streams = self._simulation.streams
-        yield from self._drive(
-            machine, lambda call: resume.execute(call, self._operators.quarantine, lambda _: streams)
-        )
-        self._operators.invariants.resumed(row.shard, machine.lost, name)
+        circuits, streams = self._operators.quarantine, self._simulation.streams
+        now = self._operators.now()
+        done = yield from resume.resume(row, circuits, streams, name, now, name, quarantine_all=everything)
+        self._operators.invariants.resumed(row.shard, done, name)
 
     def set_checkpoint(self, name: str) -> Script:
         """Moves a shard that has a row: back, forward, or to where it is."""
@@ -138,7 +102,7 @@ class Commands:
         if not deleted or self._simulation.interventions.ledger_lost:
             return
         shard = random.choice(deleted)
-        if self._operators.invariants.epoch_ahead_of_clock(shard, self._now):
+        if self._operators.invariants.epoch_ahead_of_clock(shard, self._operators.now()):
             return
         positions = [TRIM_HORIZON, *map(str, invariants.records.numbers(shard))]
         known = invariants.checkpoint(shard)
@@ -150,12 +114,10 @@ class Commands:
         for worker in list(self._simulation.workers):
             self._stop(worker.owner)
         ledger = yield from self._load(self._simulation.dice.source(name).uniform(0.1, 1))
-        found = yield Step(OperatorCall.READ_BINDINGS, lambda: tuple(tables.bindings.values()))
-        for change in adopt.binding_changes(found, ledger.stream_starts, tables.names):
-            entry = adopt.audit_entry(change, name, self._now)
-            effect: Callable[[], object] = partial(bindings.change_binding, change, entry)
-            adopt.require_done(change, (yield Step(OperatorCall.CHANGE_BINDING, effect)))
-            self._simulation.happened["a stream is adopted"] += 1
+        found = yield from ask(OperatorCall.READ_BINDINGS, lambda: tuple(tables.bindings.values()))
+        changes = adopt.binding_changes(found, ledger.stream_starts, tables.names)
+        yield from adopt.carry_out(bindings, changes, name, self._operators.now())
+        self._simulation.happened["a stream is adopted"] += len(changes)
         self._simulation.start_refused()
 
     def may_adopt(self) -> bool:
@@ -165,51 +127,25 @@ class Commands:
 
     def _set(self, ledger: Ledger, shard: Shard, position: str, name: str) -> Script:
         lease_admin = self._operators.lease_admin
-        change = checkpoint.plan(ledger, str(shard), position, EPOCH_SECONDS + self._simulation.now)
-        if change.before is not None and change.before.owner is not None:
-            heartbeat = checkpoint.watch_heartbeat(change.before.owner, TTL_SECONDS)
-            pause = next(heartbeat)
-            while True:
-                members, _ = yield Step(OperatorCall.READ_MEMBERS, lease_admin.read_members, pause)
-                try:
-                    pause = heartbeat.send(members)
-                except StopIteration as end:
-                    if end.value:
-                        raise checkpoint.still_owned(change) from None
-                    break
-        entry = checkpoint.audit_entry(change, name, self._now)
-        effect: Callable[[], object] = partial(lease_admin.place, change.before, change.after, entry)
-        checkpoint.require_done(change, (yield Step(OperatorCall.SET_CHECKPOINT, effect)))
+        change = checkpoint.plan(ledger, str(shard), position, self._operators.now())
+        yield from checkpoint.carry_out(
+            change, lease_admin, TTL_SECONDS, lambda _: None, lambda: name, self._operators.now
+        )
         self._simulation.happened["a shard is placed"] += 1
 
-    def _load(self, pause_seconds: float = 0.0) -> Generator[Step, Any, Ledger]:
-        ledger: Ledger = yield Step(OperatorCall.LOAD_LEDGER, self._simulation.tables.load, pause_seconds)
-        return ledger
+    def _load(self, pause_seconds: float = 0.0) -> Command[Ledger]:
+        return ask(OperatorCall.LOAD_LEDGER, self._simulation.tables.load, pause_seconds)
 
-    def _some_pending(self, name: str) -> Generator[Step, Any, list[QuarantineEntry]]:
-        entries: list[QuarantineEntry] = yield Step(OperatorCall.LIST_ENTRIES, self._pending)
+    def _some_pending(self, name: str) -> Command[list[QuarantineEntry]]:
+        service = self._operators.service(name, str)
+        entries = yield from service.select(QuarantineFilter(), lambda entries, _: entries)
         return entries[: self._simulation.dice.source(name).randrange(1, MOST_ENTRIES)]
-
-    def _pending(self) -> list[QuarantineEntry]:
-        entries = (entry for entry in self._operators.quarantine.entries() if entry.state == EntryState.PENDING)
-        return sorted(entries, key=lambda entry: entry.order)
-
-    def _drive(self, machine: Any, execute: Callable[[Any], object]) -> Script:
-        while (call := machine.due()) is not None:
-            machine.take((yield Step(_CALLS[type(call)], partial(execute, call))))
-
-    def _execute(self, call: quarantine.Call) -> quarantine.Reply:
-        return quarantine.execute(call, self._operators.quarantine, self._simulation.tables)
 
     def _stop(self, owner: str) -> None:
         for worker in self._simulation.workers:
             if worker.owner == owner and worker.alive:
                 worker.worker.drain()
                 worker.run_due()
-
-    @property
-    def _now(self) -> float:
-        return EPOCH_SECONDS + self._simulation.now
 
 
 class ReplayCommand:
@@ -222,41 +158,38 @@ class ReplayCommand:
         self._simulation = simulation
         self._operators = operators
         self._requests: dict[str, ReplayRequest] = {}
-        self._ports = {
-            target: ReplayPorts(lambda _: simulation.streams, self.rows, operators.quarantine, board)
-            for target, board in ((OTHER_TABLE, self.board), (tables.names.leaderboard, tables))
-        }
 
     def replay(self, name: str) -> Script:
         """Replays one shard: its pending records, or a range of it once more."""
-        ledger: Ledger = yield Step(OperatorCall.LOAD_LEDGER, self._simulation.tables.load)
+        ledger = yield from ask(OperatorCall.LOAD_LEDGER, self._simulation.tables.load)
         started = {start.stream_arn for start in ledger.stream_starts}
         counted = [row for row in ledger.rows if row.checkpoint != TRIM_HORIZON and row.shard.stream_arn in started]
         if not counted:
             return
         request = self._request(name, sorted(row.shard for row in counted))
-        planned = plan.plan_replay(ledger, request)
-        ports = self._ports[request.target]
-        active = ActiveReplayCheck(planned.shard, request.target)
-        yield from self._drive(ports, active)
-        active.refuse_busy()
-        progress = plan.progress_of(planned, active.found, f"{name} act", f"{name} runner", name, self._now())
-        self._operators.invariants.replays.begins(progress.replay_id, again=request.again)
-        backoff = JitteredBackoff(self._simulation.dice.source(name), first_seconds=0.05, most_seconds=1.0)
+        service = self._service(name, request.target, ledger)
+        (planned,) = (yield from service.plan(request)).planned
+        self._operators.invariants.replays.begins(planned.progress.replay_id, again=request.again)
         if request.mode is Mode.PENDING:
-            found: EntriesFound = yield self._step(ReadEntries(planned.shard), ports)
-            entries = pending_of(found.entries.values(), progress.range)
-            tokens = (f"{name} {number}" for number in count())
-            next_token = partial(next, tokens)
-            pending = PendingReplay(active.found, progress, entries, Rules(), name, self._now, next_token)
-            yield from self._drive(ports, pending)
+            entries = yield from service.pending(planned)
+            yield from PendingReplay(service, planned, entries).run()
             return
-        reader = Reader(progress.shard, progress.range, progress.position, backoff)
-        yield from self._drive(ports, reader)
-        if reader.refusal is None and (reader.wires or not reader.trimmed):
-            recount = Recount(active.found, progress, reader, Rules(), planned.start_time, backoff, name, self._now)
-            yield from self._drive(ports, recount)
-            self._simulation.happened["a replay is finished"] += recount.finished
+        recount = Recount(service, planned, (yield from service.open_reader(planned)))
+        yield from recount.run()
+        self._simulation.happened["a replay is finished"] += recount.finished
+
+    def _service(self, name: str, target: str, ledger: Ledger) -> ReplayService:
+        tokens = (f"{name} {number}" for number in count())
+        backoff = JitteredBackoff(self._simulation.dice.source(name), first_seconds=0.05, most_seconds=1.0)
+        return ReplayService(
+            self._operators.service(name, partial(next, tokens)),
+            lambda _: self._simulation.streams,
+            self.rows,
+            self.board if target == OTHER_TABLE else self._simulation.tables,
+            lambda: ledger,
+            lambda _: None,
+            backoff,
+        )
 
     def _request(self, name: str, shards: list[Shard]) -> ReplayRequest:
         shared_name = name.rstrip("'").partition(" ")[2]
@@ -274,14 +207,3 @@ class ReplayCommand:
             str(shard), first, last, mode, target, again=random.random() < 0.2, into_other_table=elsewhere
         )
         return request
-
-    def _drive(self, ports: ReplayPorts, machine: Any) -> Script:
-        while (due := machine.due()) is not None:
-            machine.take((yield self._step(due.call, ports, due.after_seconds)))
-
-    def _step(self, call: Any, ports: ReplayPorts, pause_seconds: float = 0.0) -> Step:
-        effect: Callable[[], object] = partial(replay_calls.execute, call, ports)
-        return Step(_CALLS[type(call)], effect, pause_seconds)
-
-    def _now(self) -> float:
-        return EPOCH_SECONDS + self._simulation.now

@@ -258,6 +258,14 @@ GUARDS: Final = (
         switches=(switches.claim_is_retried,),
     ),
     Guard(
+        "begins as claimed",
+        "worker/lease_assignment.py Claims.take: the row of the reply",
+        "a shard begins where its row is at the claim, not where the ledger had it before",
+        "what is committed is not read again",
+        300097,
+        switches=(switches.begins_as_claimed,),
+    ),
+    Guard(
         "own rows at drain",
         "worker/lease_assignment.py LeaseAssignment.claim_own_rows",
         "children created by an end whose reply was lost are released",
@@ -343,7 +351,7 @@ GUARDS: Final = (
         "aws/operator_writes.py DynamoLeaseAdmin.place: check_stream_start",
         "a late repetition does not begin a lease table that was emptied",
         "a row is created once",
-        7015435,
+        4056939,
         off=("place_if_started",),
     ),
     Guard(
@@ -420,7 +428,7 @@ GUARDS: Final = (
     ),
     Guard(
         "overlap is refused",
-        "operations/replay/plan.py progress_of: a part of the range was counted again before",
+        "operations/replay_plan.py progress_of: a part of the range was counted again before",
         "no range is counted a third time without --again",
         "a replay counts a record once",
         56,

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import Enum, StrEnum
+from enum import Enum
 from random import Random
 from typing import Final, NamedTuple
 
 from consumer.domain.errors import CallFailed, FailureKind, IteratorExpired
 from consumer.domain.replies import Refused
+from consumer.operations.steps import OperatorCall
 from consumer.worker.calls import Call, Commit, EndShard, Operation, Probe, Reply
 from tests.simulation.dice import Dice
 
@@ -28,30 +29,6 @@ class Fault(Enum):
     CRASH_BEFORE = "crash before"
     CRASH_AFTER = "crash after"
     PAUSE = "pause"
-
-
-class OperatorCall(StrEnum):
-    """The name of a call of an operator's command, as Operation is for workers."""
-
-    LOAD_LEDGER = "op load_ledger"
-    READ_MEMBERS = "op read_members"
-    READ_BINDINGS = "op read_bindings"
-    LIST_ENTRIES = "op list_entries"
-    READ_ENTRIES = "op read_entries"
-    READ_RECORD = "op read_record"
-    READ_CLOCK = "op read_clock"
-    READ_PROGRESS = "op read_progress"
-    GET_SHARD_ITERATOR = "op get_shard_iterator"
-    GET_ITERATOR_AT = "op get_iterator_at"
-    GET_RECORDS = "op get_records"
-    EXAMINE = "op examine"
-    APPLY = "op apply"
-    DISCARD = "op discard"
-    RESUME = "op resume"
-    SET_CHECKPOINT = "op set_checkpoint"
-    CHANGE_BINDING = "op change_binding"
-    PUT_PROGRESS = "op put_progress"
-    COUNT_BATCH = "op count_batch"
 
 
 FAULTS: Final = tuple(fault for fault in Fault if fault is not Fault.NONE)

@@ -64,9 +64,9 @@ class OperatorInvariants:
         if isinstance(result, ChangedConcurrently) and done == token:
             raise Violation("an action recognises itself", f"{entry} was resolved by this same action")
 
-    def resumed(self, shard: Shard, lost: Lost | None, token: str) -> None:
+    def resumed(self, shard: Shard, reply: object, token: str) -> None:
         """A command reports what became of a halted shard."""
-        if lost is not None and lost.row is not None and self._operators.resumed.get(shard) == token:
+        if isinstance(reply, Lost) and reply.row is not None and self._operators.resumed.get(shard) == token:
             raise Violation("an action recognises itself", f"{shard} was resumed by this same action")
 
     def epoch_ahead_of_clock(self, shard: Shard, now: float) -> bool:

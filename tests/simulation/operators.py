@@ -7,9 +7,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from consumer.domain.breaker import Breaker
-from consumer.domain.errors import CallFailed, ConsumerError, FailureKind
-from tests.simulation.commands import Commands, ReplayCommand, Script, Step
-from tests.simulation.nemesis import Fault, OperatorCall
+from consumer.domain.errors import CallFailed, ConsumerError, DataTrimmed, FailureKind, IteratorExpired
+from consumer.operations.quarantine import QuarantineService
+from consumer.operations.steps import OperatorCall, Step
+from tests.simulation.commands import Commands, ReplayCommand, Script
+from tests.simulation.nemesis import Fault
 from tests.simulation.operator_invariants import OperatorInvariants
 from tests.simulation.scale import (
     EPOCH_SECONDS,
@@ -54,7 +56,7 @@ class Operators:
         self._chance = random.choice((0.1, 0.4, 0.5, 0.7))
         self.breaker = EASILY_TRIPPED if self._floods else NEVER_TRIPPED
         self.quarantine = FakeQuarantine(simulation.tables)
-        self.lease_admin = FakeLeaseAdmin(simulation.tables, lambda: EPOCH_SECONDS + simulation.now)
+        self.lease_admin = FakeLeaseAdmin(simulation.tables, self.now)
         self.bindings = FakeTableBindings(simulation.tables)
         self.adopts = False
         """Whether `init --adopt` will mend the lost ledger; else workers refuse to start for ever."""
@@ -71,6 +73,15 @@ class Operators:
         )
         self._commands = Commands(simulation, self)
         self._healed = False
+
+    def service(self, name: str, token: Callable[[], str]) -> QuarantineService:
+        """The quarantine, as the operator who runs this command sees it."""
+        tables = self._simulation.tables
+        return QuarantineService(self.quarantine, tables, tables.rows.keys, lambda: name, self.now, token)
+
+    def now(self) -> float:
+        """Unix seconds."""
+        return EPOCH_SECONDS + self._simulation.now
 
     def plan(self) -> None:
         """Plans the commands of the time in which faults happen."""
@@ -198,19 +209,19 @@ class SimulatedCommand:
 
     def begin(self) -> None:
         """Runs up to the first call."""
-        self._proceed(None)
+        self._proceed(lambda: next(self._script))
 
-    def _proceed(self, reply: object) -> None:
+    def _proceed(self, go_on: Callable[[], Step]) -> None:
         if self._ended:
             return
         try:
-            step = self._script.send(reply)
+            step = go_on()
         except StopIteration:
             self._end("is done")
         except ConsumerError as refusal:
             self._end(f"is refused: {refusal}")
         else:
-            self._simulation.at(self._simulation.now + step.pause_seconds, lambda: self._send(step, 1))
+            self._simulation.at(self._simulation.now + step.after_seconds, lambda: self._send(step, 1))
 
     def _end(self, why: str) -> None:
         self._ended = True
@@ -260,15 +271,21 @@ class SimulatedCommand:
     def _take_effect(self, step: Step) -> object:
         try:
             reply = step.effect()
-        except CallFailed as failure:
-            reply = failure
+        except (CallFailed, IteratorExpired, DataTrimmed, ValueError) as error:
+            reply = error
         self._simulation.note("  =>", reply, step.call)
         return reply
 
     def _take(self, step: Step, attempt: int, reply: object) -> None:
-        if not isinstance(reply, CallFailed):
-            self._proceed(reply)
-        elif attempt == ATTEMPTS:
+        if isinstance(reply, CallFailed) and reply.kind not in step.answers:
+            self._retry(step, attempt)
+        elif isinstance(reply, Exception):
+            self._proceed(lambda: self._script.throw(reply))
+        else:
+            self._proceed(lambda: self._script.send(reply))
+
+    def _retry(self, step: Step, attempt: int) -> None:
+        if attempt == ATTEMPTS:
             self._end("gives up")
         else:
             self._simulation.at(self._simulation.now + 0.1 * attempt, lambda: self._send(step, attempt + 1))

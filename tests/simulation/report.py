@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from statistics import median
 
+from consumer.operations.steps import OperatorCall
 from consumer.worker.calls import Operation
-from tests.simulation.nemesis import FAULTS, Fault, OperatorCall, why_not
+from tests.simulation.nemesis import FAULTS, Fault, why_not
 from tests.simulation.runs import Totals
 
 ENOUGH_FAULTS = 50

@@ -10,9 +10,10 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from consumer.operations.steps import OperatorCall
 from consumer.worker.calls import Operation
 from tests.simulation.ledger_invariants import Violation
-from tests.simulation.nemesis import Fault, OperatorCall
+from tests.simulation.nemesis import Fault
 from tests.simulation.simulation import Simulation
 
 BATCH = 25

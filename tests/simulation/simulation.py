@@ -8,6 +8,7 @@ from itertools import count
 from consumer.domain.leases import Shard, TableNames
 from consumer.domain.records import Rules
 from consumer.domain.replies import Refused
+from consumer.operations.steps import OperatorCall
 from consumer.worker.calls import (
     Adopt,
     Call,
@@ -25,7 +26,7 @@ from consumer.worker.stream_start import StartPosition
 from tests.simulation.dice import Dice
 from tests.simulation.interventions import Interventions
 from tests.simulation.ledger_invariants import LedgerInvariants, Violation, WrittenRecords
-from tests.simulation.nemesis import NO_FAULTS, Fault, Nemesis, OperatorCall, failed_reply
+from tests.simulation.nemesis import NO_FAULTS, Fault, Nemesis, failed_reply
 from tests.simulation.operators import Operators
 from tests.simulation.scale import (
     EPOCH_SECONDS,

@@ -5,7 +5,7 @@ A switch replaces public functions of the product. Rules that are conditions of 
 """
 
 import sys
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from math import inf
@@ -18,11 +18,13 @@ from consumer.domain.fold import Unit
 from consumer.domain.leases import Adoption, Lease, LeaseRow, Shard
 from consumer.domain.lineage import GoneEvidence
 from consumer.domain.membership import FailureDetector, Members
+from consumer.domain.operator_ports import LeaseAdmin
 from consumer.domain.position import SHARD_END, TRIM_HORIZON
 from consumer.domain.records import Game
 from consumer.domain.replay import Range
 from consumer.domain.replies import Ledger, Refused, StreamListing
 from consumer.operations import checkpoint
+from consumer.operations.steps import Command, OperatorCall, ask
 from consumer.worker import shard, stream_start
 from consumer.worker.calls import Adopt, Claim, Commit, Open, RecordGap, Release, ShardCall
 from consumer.worker.commit_attempt import CommitAttempt
@@ -311,9 +313,9 @@ def start_time_in_every_shard(_original: Any, *_: Any) -> None:
 
 
 @switch(checkpoint.watch_heartbeat)
-def set_only_without_owner(_original: Any, *_: Any) -> Generator[float, Any, bool]:
+def set_only_without_owner(_original: Any, _owner: str, lease_admin: LeaseAdmin, _: float) -> Command[bool]:
     """`checkpoint set` takes every owner for dead."""
-    yield 0.0
+    yield from ask(OperatorCall.READ_MEMBERS, lease_admin.read_members)
     return False
 
 

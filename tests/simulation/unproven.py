@@ -92,7 +92,6 @@ NOT_FOUND_YET: Final[dict[str, str]] = {
     ),
     "plan_after_load": "a claim from a worker that has just joined needs two reads that cross within milliseconds",
     "probe_before_adoption": "needs a listing older than FORGET_SECONDS of a shard without known relatives",
-    "begins_as_claimed": "needs a commit between the load and the claim; then the previous checkpoint stops it",
 }
 """Believed to be needed; searches of some 500 seeds found none. `guards --find --unproven` searches on."""
 

@@ -1,28 +1,30 @@
-"""Replays over the fakes, for tests of their machines: a stream, a quarantine and a lease table with one shard."""
+"""Replays over the fakes: a stream, a quarantine and a lease table with one shard."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 
 from consumer.domain.fold import Delta
 from consumer.domain.leases import StreamStart
 from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.quarantine import EntryState, Resolution
 from consumer.domain.records import Poison, Rules, decode
-from consumer.domain.replay import LATEST, Mode
+from consumer.domain.replay import LATEST, Batch, Mode
 from consumer.operations.quarantine import QuarantineService
-from consumer.operations.quarantine import execute as execute_quarantine_call
-from consumer.operations.replay.calls import Call, Count, ReplayPorts, Reply, execute
-from consumer.operations.replay.plan import ReplayRequest
-from consumer.operations.replay.recount import Recount
-from consumer.operations.replay.service import PlannedReplay, ReplayService
+from consumer.operations.replay import PendingReplay, Recount, ReplayService
+from consumer.operations.replay_plan import PlannedReplay, ReplayRequest
+from consumer.operations.replay_reader import Reader
+from consumer.operations.steps import Command, OperatorCall, Step
 from tests.support.builders import ARN, CREATED, ME, row, shard
+from tests.support.commands import CommandDriver, finish
 from tests.support.drivers import LinearBackoff
 from tests.support.fakes import FakeQuarantine, FakeReplays, FakeStreams, FakeTables
 from tests.support.fakes.tables import Quarantined
 
+T = TypeVar("T")
 BOARD = "Leaderboards"
 ID = "shard-0"
 
@@ -38,9 +40,8 @@ class ReplayFixture:
         self.replays = FakeReplays(self.tables)
         self.quarantine = FakeQuarantine(self.tables)
         self.rules = Rules()
-        self.calls: list[Call] = []
+        self.calls: list[OperatorCall] = []
         self.waited: list[float] = []
-        self.ports = ReplayPorts(lambda _: self.streams, self.replays, self.quarantine, self.tables)
         self._tokens = count()
         self._now = count(int(CREATED))
 
@@ -59,17 +60,21 @@ class ReplayFixture:
         self.tables.quarantine[ID, number].state = state.value
         self.quarantine.actions[ID, number] = ("another", Resolution("me", "", repairs))
 
-    def ask(self, call: Call) -> Reply:
+    def run(self, command: Command[T]) -> T:
         """Makes every call at once."""
-        self.calls.append(call)
-        return execute(call, self.ports)
+
+        def make(step: Step) -> object:
+            self.calls.append(step.call)
+            return step.effect()
+
+        return finish(command, make, self.waited.append)
 
     @property
     def service(self) -> ReplayService:
         """The service that the command uses."""
         service = QuarantineService(
             self.quarantine,
-            lambda call: execute_quarantine_call(call, self.quarantine, self.tables),
+            self.tables,
             shards=lambda: [shard()],
             who=lambda: "me",
             now=lambda: float(next(self._now)),
@@ -77,24 +82,44 @@ class ReplayFixture:
             rules=self.rules,
         )
         return ReplayService(
-            service, self.ask, self.waited.append, self.tables.load, self.tables.bindings.get, LinearBackoff()
+            service,
+            lambda _: self.streams,
+            self.replays,
+            self.tables,
+            self.tables.load,
+            self.tables.bindings.get,
+            LinearBackoff(),
         )
 
     def plan(self, first: str = TRIM_HORIZON, last: str = LATEST, **more: Any) -> PlannedReplay:
         """The plan to count the shard again."""
-        return self.service.plan(request(first, last, **more)).planned[0]
+        return self.run(self.service.plan(request(first, last, **more))).planned[0]
+
+    def open_reader(self, planned: PlannedReplay) -> Reader:
+        """A reader that has found the first records."""
+        return self.run(self.service.open_reader(planned))
 
     def begin(self, first: str = TRIM_HORIZON, last: str = LATEST, **more: Any) -> Recount:
-        """The machine, before its first call."""
+        """A recount, before its first call."""
         planned = self.plan(first, last, **more)
-        return self.service.recount(planned, self.service.open_reader(planned))
+        return Recount(self.service, planned, self.open_reader(planned))
 
     def recount(self, first: str = TRIM_HORIZON, last: str = LATEST, **more: Any) -> Recount:
-        """The machine, run to its end."""
-        machine = self.begin(first, last, **more)
-        for _ in self.service.steps(machine):
-            pass
-        return machine
+        """A recount, run to its end."""
+        recount = self.begin(first, last, **more)
+        self.run(recount.run())
+        return recount
+
+    def batches(self, recount: Recount) -> list[Batch]:
+        """Runs a recount to its end; the batches that it counts."""
+        batches: list[Batch] = []
+        self.run(recount.run(batches.append))
+        return batches
+
+    def begin_pending(self, first: str = TRIM_HORIZON, last: str = LATEST) -> PendingReplay:
+        """A replay of the pending entries, before its first call."""
+        planned = self.plan(first, last, mode=Mode.PENDING)
+        return PendingReplay(self.service, planned, self.run(self.service.pending(planned)))
 
     @property
     def board(self) -> dict[str, Delta]:
@@ -128,10 +153,16 @@ def delta(games: int, total: str, day: str = "2026-01-31") -> Delta:
     return Delta(games, Decimal(total), day)
 
 
-def due_count(fixture: ReplayFixture, machine: Recount) -> Count:
-    """Makes all calls up to the next Count, and returns that."""
-    while (due := machine.due()) is not None and not isinstance(due.call, Count):
-        machine.take(fixture.ask(due.call))
-    assert due is not None
-    assert isinstance(due.call, Count)
-    return due.call
+def before_count(recount: Recount) -> CommandDriver[None]:
+    """A recount that stands before its first count."""
+    return CommandDriver(recount.run()).answer_until(OperatorCall.COUNT_BATCH)
+
+
+def due_batch(driver: CommandDriver[None]) -> Batch:
+    """The batch that is to be counted next."""
+    driver.answer_until(OperatorCall.COUNT_BATCH)
+    assert driver.step is not None
+    assert isinstance(driver.step.effect, partial)
+    batch = driver.step.effect.args[1]
+    assert isinstance(batch, Batch)
+    return batch

@@ -8,6 +8,7 @@ from consumer.domain.errors import UnsafeRefused
 from consumer.domain.leases import BindingChange, StreamStart, TableBinding, TableNames
 from consumer.operations import adopt
 from tests.support.builders import ARN
+from tests.support.commands import finish
 from tests.support.fakes import FakeTables
 from tests.support.fakes.operators import FakeTableBindings
 
@@ -66,9 +67,8 @@ def test_each_change_is_made_and_audited_and_none_is_left() -> None:
     tables.bindings = {ARN: ELSEWHERE, OLDER: replace(RIGHT, stream_arn=OLDER)}
     tables.stream_starts = {ARN: STREAM_START}
     bindings = FakeTableBindings(tables)
-    adopt.carry_out(
-        bindings, adopt.binding_changes(list(tables.bindings.values()), [STREAM_START], TABLES), "foo@host", 5.0
-    )
+    changes = adopt.binding_changes(list(tables.bindings.values()), [STREAM_START], TABLES)
+    finish(adopt.carry_out(bindings, changes, "foo@host", 5.0))
     assert tables.bindings == {ARN: RIGHT}
     assert [(entry.target, entry.detail["birth"]) for entry in bindings.trail] == [
         (OLDER, "removed"),
@@ -85,5 +85,5 @@ def test_a_worker_that_started_meanwhile_keeps_its_binding() -> None:
     planned = adopt.binding_changes(list(tables.bindings.values()), [], TABLES)
     tables.stream_starts = {ARN: STREAM_START}
     with pytest.raises(UnsafeRefused, match="changed concurrently"):
-        adopt.carry_out(bindings, planned, "foo@host", 5.0)
+        finish(adopt.carry_out(bindings, planned, "foo@host", 5.0))
     assert tables.bindings == {ARN: RIGHT}

@@ -12,9 +12,11 @@ from consumer.domain.membership import HeartbeatReport, Members
 from consumer.domain.position import SHARD_END, TRIM_HORIZON
 from consumer.domain.replies import Ledger
 from consumer.operations import checkpoint
-from consumer.operations.checkpoint import is_alive
+from consumer.operations.checkpoint import CheckpointChange, watch_heartbeat
 from consumer.operations.shards import find_row
+from consumer.operations.steps import Command
 from tests.support.builders import ARN, CREATED, ME, OTHER, finished, row, sequence_number, shard
+from tests.support.commands import finish, make_twice
 from tests.support.fakes import FakeTables
 from tests.support.fakes.operators import FakeLeaseAdmin
 
@@ -108,16 +110,16 @@ def test_a_row_is_not_written_in_a_table_that_does_not_know_the_stream() -> None
         checkpoint.plan(Ledger((finished(0, 1),), ()), "shard-1", AT, NOW)
 
 
-class Heartbeats:
-    """Reads of the members in which a worker has these numbers (None: it is no member). Waits are only recorded."""
+class Heartbeats(FakeLeaseAdmin):
+    """Reads of the members in which a worker has these numbers (None: it is no member)."""
 
-    def __init__(self, *numbers: int | None) -> None:
+    def __init__(self, *numbers: int | None, tables: FakeTables | None = None) -> None:
+        super().__init__(tables or FakeTables(), lambda: NOW)
         self.numbers = list(numbers)
-        self.waited: list[float] = []
 
-    def read_members(self) -> Members:
+    def read_members(self) -> tuple[Members, float]:
         number = self.numbers.pop(0) if len(self.numbers) > 1 else self.numbers[0]
-        return Members(0, {} if number is None else {ME: HeartbeatReport(number)})
+        return Members(0, {} if number is None else {ME: HeartbeatReport(number)}), NOW
 
 
 @pytest.mark.parametrize(
@@ -133,49 +135,63 @@ class Heartbeats:
     ids=["no member", "alive", "slow", "dead", "left", "came back"],
 )
 def test_a_worker_whose_number_changes_is_alive(numbers: tuple[int | None, ...], alive: bool, waits: int) -> None:
-    heartbeats = Heartbeats(*numbers)
-    assert is_alive(ME, heartbeats.read_members, 5, heartbeats.waited.append) is alive
-    assert len(heartbeats.waited) == waits
-    assert all(seconds > 5 / 4 for seconds in heartbeats.waited)
+    waited: list[float] = []
+    assert finish(watch_heartbeat(ME, Heartbeats(*numbers), 5), wait=waited.append) is alive
+    assert len(waited) == waits
+    assert all(seconds > 5 / 4 for seconds in waited)
     if waits == 4:
-        assert sum(heartbeats.waited) > 5, "a TTL"
+        assert sum(waited) > 5, "a TTL"
 
 
-def service(*numbers: int) -> tuple[FakeTables, FakeLeaseAdmin]:
+def owned_shard(*numbers: int) -> tuple[FakeTables, Heartbeats]:
     tables = FakeTables()
     tables.stream_starts[ARN] = STREAM_START
     tables.rows[shard()] = row(owner=ME, checkpoint=AT, created=CREATED)
-    lease_admin = FakeLeaseAdmin(tables, lambda: NOW)
-    heartbeats = Heartbeats(*numbers or (None,))
-    lease_admin.read_members = lambda: (heartbeats.read_members(), NOW)  # type: ignore[method-assign]
-    return tables, lease_admin
+    return tables, Heartbeats(*numbers or (None,), tables=tables)
+
+
+def carry_out(change: CheckpointChange, lease_admin: FakeLeaseAdmin, *asked: list[str]) -> Command[None]:
+    def agree(sentences: tuple[str, ...]) -> None:
+        for seen in asked:
+            seen += sentences
+
+    return checkpoint.carry_out(change, lease_admin, 5, agree, lambda: "foo@host", lambda: NOW)
 
 
 def test_a_living_owner_keeps_its_shard() -> None:
-    tables, lease_admin = service(1, 2)
+    tables, lease_admin = owned_shard(1, 2)
     planned = checkpoint.plan(tables.load(), "shard-0", AT, NOW)
+    asked: list[str] = []
     with pytest.raises(UnsafeRefused, match=f"worker {ME} is alive"):
-        checkpoint.refuse_alive(planned, lease_admin, 5, lambda _: None)
+        finish(carry_out(planned, lease_admin, asked))
+    assert (asked, lease_admin.trail) == ([], [])
 
 
 def test_a_dead_owners_row_is_changed_and_audited() -> None:
-    tables, lease_admin = service(1)
+    tables, lease_admin = owned_shard(1)
     planned = checkpoint.plan(tables.load(), "shard-0", sequence_number(3), NOW)
-    checkpoint.refuse_alive(planned, lease_admin, 5, lambda _: None)
-    checkpoint.carry_out(planned, lease_admin, "foo@host", NOW)
+    asked: list[str] = []
+    finish(carry_out(planned, lease_admin, asked))
+    assert asked == list(planned.sentences)
     assert tables.rows[shard()] == planned.after
     (audit_entry,) = lease_admin.trail
     assert (audit_entry.who, audit_entry.action, audit_entry.target) == ("foo@host", "checkpoint set", str(shard()))
     assert audit_entry.detail == {"from": AT, "to": sequence_number(3), "leaseEpoch": str(int(NOW))}
-    checkpoint.carry_out(planned, lease_admin, "foo@host", NOW)  # its reply was lost: the row is there already
+
+
+def test_after_a_lost_reply_the_row_is_there_already() -> None:
+    tables, lease_admin = owned_shard()
+    planned = checkpoint.plan(tables.load(), "shard-0", sequence_number(3), NOW)
+    finish(carry_out(planned, lease_admin), make_twice)
+    assert tables.rows[shard()] == planned.after
     assert len(lease_admin.trail) == 1
 
 
 def test_a_concurrent_change_is_not_overwritten() -> None:
-    tables, lease_admin = service()
+    tables, lease_admin = owned_shard()
     planned = checkpoint.plan(tables.load(), "shard-0", sequence_number(3), NOW)
     tables.rows[shard()] = claimed = replace(tables.rows[shard()], owner=OTHER, epoch=8)
     with pytest.raises(UnsafeRefused, match="changed concurrently"):
-        checkpoint.carry_out(planned, lease_admin, "foo@host", NOW)
+        finish(carry_out(planned, lease_admin))
     assert tables.rows[shard()] == claimed
     assert lease_admin.trail == []

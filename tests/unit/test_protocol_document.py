@@ -215,9 +215,9 @@ def _operate(client: Recorder) -> Iterator[tuple[str, object]]:
         halted = replace(row(owner=ME), circuit=Circuit(halted_at=CREATED, resumes=resumes))
         yield "`resume`", DynamoCircuits(client, NAMES).resume(halted, None, "token", ENTRY)
     for before in (None, row(), row(owner=OTHER)):
-        yield "`checkpoint set`", DynamoLeaseAdmin(client, NAMES, stop).place(before, row(epoch=8), ENTRY)
+        yield "`checkpoint set`", DynamoLeaseAdmin(client, NAMES).place(before, row(epoch=8), ENTRY)
     for change in BINDING_CHANGES:
-        yield "`init --adopt`", DynamoTableBindings(client, NAMES, stop).change_binding(change, ENTRY)
+        yield "`init --adopt`", DynamoTableBindings(client, NAMES).change_binding(change, ENTRY)
     for progress in (None, PROGRESS):
         yield "`replay`, progress row", replays.put(progress, PROGRESS, ENTRY)
     yield "`replay`, a batch", replays.count(PROGRESS, Batch(UNIT, {"2": "pending"}, {}), frozenset())

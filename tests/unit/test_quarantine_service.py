@@ -12,8 +12,9 @@ from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.quarantine import EntryState, QuarantineEntry, QuarantineFilter, Resolution
 from consumer.domain.records import Reason
 from consumer.domain.replies import Committed
-from consumer.operations.quarantine import Call, QuarantineService, Reply, require_pending
+from consumer.operations.quarantine import QuarantineService, require_pending
 from tests.support.builders import ARN, CREATED, ME, lease, poison, row, sequence_number, shard
+from tests.support.commands import finish
 from tests.support.fakes import FakeQuarantine, FakeTables
 
 DAY = 86_400.0
@@ -36,12 +37,8 @@ def service() -> QuarantineService:
         assert tables.commit(lease(number), unit, frozenset(), fills_gap=False) == Committed()
     tables.rows[shard(2)] = row(2)
     tables.quarantine["shard-0", sequence_number(999)].state = EntryState.DISCARDED
-
-    def no_call(call: Call) -> Reply:
-        raise AssertionError(call)
-
     return QuarantineService(
-        FakeQuarantine(tables), no_call, tables.rows.keys, lambda: "me", lambda: CREATED, lambda: "token"
+        FakeQuarantine(tables), tables, tables.rows.keys, lambda: "me", lambda: CREATED, lambda: "token"
     )
 
 
@@ -64,26 +61,26 @@ def service() -> QuarantineService:
 def test_selected_entries_come_by_shard_and_number(
     service: QuarantineService, filter_: QuarantineFilter, positions: list[int]
 ) -> None:
-    selected = service.select(filter_, unwatched)
+    selected = finish(service.select(filter_, unwatched))
     assert [entry.sequence_number for entry in selected] == [sequence_number(position) for position in positions]
 
 
 def test_an_unknown_shard(service: QuarantineService) -> None:
     with pytest.raises(NotFound, match="there is no shard 'shard-3': the nearest ones are shard-"):
-        service.select(QuarantineFilter(shard="shard-3"), unwatched)
+        finish(service.select(QuarantineFilter(shard="shard-3"), unwatched))
     with pytest.raises(NotFound, match="there is no shard 'other/shard-0'"):
-        service.select(QuarantineFilter(shard="other/shard-0"), unwatched)
+        finish(service.select(QuarantineFilter(shard="other/shard-0"), unwatched))
 
 
 def test_one_record(service: QuarantineService) -> None:
     for name in ("shard-0", str(shard())):
-        assert service.find(name, sequence_number(1001)).player == "bar"
+        assert finish(service.find(name, sequence_number(1001))).player == "bar"
     with pytest.raises(NotFound, match=f"of the 2 that are, the nearest one is {sequence_number(999)}"):
-        service.find("shard-0", sequence_number(998))
+        finish(service.find("shard-0", sequence_number(998)))
     with pytest.raises(NotFound, match="no record of shard 'shard-2' is in quarantine"):
-        service.find("shard-2", "1")
+        finish(service.find("shard-2", "1"))
     with pytest.raises(NotFound, match="there is no shard 'other/shard-0'"):
-        service.find("other/shard-0", sequence_number(1001))
+        finish(service.find("other/shard-0", sequence_number(1001)))
 
 
 def test_only_pending_records_can_be_resolved() -> None:

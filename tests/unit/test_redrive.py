@@ -1,8 +1,9 @@
-"""The redrive and discard machines: their calls, what each reply leads to, and that a retry sends the same call."""
+"""Redrive and discard: their calls, what each reply leads to, and that a repeated call counts nothing twice."""
 
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 
 import pytest
 
@@ -10,38 +11,47 @@ from consumer.domain.audit import AuditEntry
 from consumer.domain.fold import Delta, Limits, cut
 from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.quarantine import AlreadyResolved, Application, OperatorAction, QuarantineEntry, Resolution
-from consumer.domain.records import Entry, Poison, Reason, Rules, decode
+from consumer.domain.records import Entry, Game, Poison, Reason, Rules, decode
 from consumer.domain.replies import Committed, Done, Refused
 from consumer.operations.quarantine import (
     NO_REPAIR,
     Applied,
-    Apply,
-    Call,
     ChangedConcurrently,
-    Discard,
     Discarded,
-    Drop,
-    Examine,
-    Examined,
-    Fetch,
-    Fetched,
-    Redrive,
+    QuarantineService,
     Repair,
-    Reply,
+    Result,
     StillPoison,
-    drive,
-    execute,
     folded,
 )
+from consumer.operations.steps import OperatorCall, Step
 from tests.support.builders import ARN, CREATED, ME, game, lease, row, sequence_number, wire
+from tests.support.commands import CommandDriver, finish, make, make_twice
 from tests.support.fakes import FakeQuarantine, FakeTables
 
 ENTRY = QuarantineEntry("shard-0", sequence_number(1), "score_type", "pending", "foo", 1, stream_arn=ARN)
 NOW = CREATED + 60
 
 
-def machine(repair: Repair = NO_REPAIR) -> Redrive:
-    return Redrive(ENTRY, repair, Rules(), "me", NOW, "mine")
+def service_of(
+    tables: FakeTables, quarantine: FakeQuarantine, who: str = "me", token: str = "mine"
+) -> QuarantineService:
+    return QuarantineService(quarantine, tables, tables.rows.keys, lambda: who, lambda: NOW, lambda: token)
+
+
+def redrive(repair: Repair = NO_REPAIR) -> CommandDriver[Result]:
+    tables = FakeTables()
+    return CommandDriver(service_of(tables, FakeQuarantine(tables)).redrive(ENTRY, repair))
+
+
+def application_of(driver: CommandDriver[Result]) -> Application:
+    """What is to be applied now."""
+    assert driver.due is OperatorCall.APPLY
+    assert driver.step is not None
+    assert isinstance(driver.step.effect, partial)
+    application = driver.step.effect.args[0]
+    assert isinstance(application, Application)
+    return application
 
 
 def counted(date: str = "2026-01-31", **details: str) -> Application:
@@ -52,81 +62,87 @@ def counted(date: str = "2026-01-31", **details: str) -> Application:
 
 
 def test_it_fetches_and_applies() -> None:
-    redrive = machine()
-    assert redrive.due() == redrive.due() == Fetch(ENTRY)
-    redrive.take(Fetched(wire(1)))
-    apply = redrive.due()
-    assert apply == Apply(counted(reason="score_type"))
-    assert redrive.due() == apply, "a retry is the same call"
-    redrive.take(Done())
-    assert redrive.due() is None
-    assert isinstance(redrive.result, Applied)
-    assert redrive.result.game == decode(wire(1), Rules(), None)
+    driver = redrive()
+    assert driver.due is OperatorCall.READ_RECORD
+    driver.answer(wire(1))
+    assert application_of(driver) == counted(reason="score_type")
+    driver.answer(Done())
+    assert isinstance(driver.result, Applied)
+    assert driver.result.game == decode(wire(1), Rules(), None)
 
 
 def test_a_repair_is_written_and_audited() -> None:
-    redrive = machine(Repair({"score": "12"}, only_wrong=True))
-    redrive.take(Fetched(wire(1, score={"S": "12"})))
-    assert redrive.due() == Apply(counted(reason="score_type", repairs="score=12"))
+    driver = redrive(Repair({"score": "12"}, only_wrong=True)).answer(wire(1, score={"S": "12"}))
+    assert application_of(driver) == counted(reason="score_type", repairs="score=12")
 
 
 @pytest.mark.parametrize(
-    ("fetched", "reason"),
+    ("reply", "reason"),
     [
-        (Fetched(wire(1, score={"S": "12"})), "score_type"),
-        (Fetched(wire(1, event="REMOVE")), "ignored"),
-        (Fetched(None, "part 1 is missing"), "damaged"),
+        (wire(1, score={"S": "12"}), "score_type"),
+        (wire(1, event="REMOVE"), "ignored"),
+        (ValueError("part 1 is missing"), "damaged"),
     ],
 )
-def test_a_record_that_cannot_count_stays(fetched: Fetched, reason: str) -> None:
-    redrive = machine()
-    redrive.take(fetched)
-    assert redrive.due() is None
-    assert isinstance(redrive.result, StillPoison)
-    assert redrive.result.reason == reason
+def test_a_record_that_cannot_count_stays(reply: object, reason: str) -> None:
+    result = redrive().answer(reply).result
+    assert isinstance(result, StillPoison)
+    assert result.reason == reason
 
 
 def test_a_later_date_is_left_alone() -> None:
-    redrive = machine()
-    redrive.take(Fetched(wire(1)))
-    redrive.take(Refused(later={"foo": "2026-02-01"}))
-    assert redrive.due() == Apply(replace(counted(reason="score_type"), dated=False))
+    driver = redrive().answer(wire(1)).answer(Refused(later={"foo": "2026-02-01"}))
+    assert application_of(driver) == replace(counted(reason="score_type"), dated=False)
 
 
 @pytest.mark.parametrize(
     ("verdict", "reason"), [((Reason.TOTAL_TYPE, "it is a string"), "total_type"), (None, "refused")]
 )
 def test_a_game_that_dynamodb_refuses_is_examined(verdict: tuple[Reason, str] | None, reason: str) -> None:
-    redrive = machine()
-    redrive.take(Fetched(wire(1)))
-    redrive.take(Refused(invalid="wrong type"))
-    assert isinstance(redrive.due(), Examine)
-    redrive.take(Examined(verdict))
-    assert isinstance(redrive.result, StillPoison)
-    assert redrive.result.reason == reason
+    driver = redrive().answer(wire(1)).answer(Refused(invalid="wrong type"))
+    assert driver.due is OperatorCall.EXAMINE
+    result = driver.answer(verdict).result
+    assert isinstance(result, StillPoison)
+    assert result.reason == reason
 
 
 def test_a_record_that_another_operator_resolved_first() -> None:
-    redrive = machine()
-    redrive.take(Fetched(wire(1)))
     now = replace(ENTRY, state="applied", resolution=Resolution("you", "then"))
-    redrive.take(AlreadyResolved(now))
-    assert redrive.result == ChangedConcurrently(ENTRY, now)
+    assert redrive().answer(wire(1)).answer(AlreadyResolved(now)).result == ChangedConcurrently(ENTRY, now)
+
+
+@pytest.mark.parametrize(
+    ("reason", "verdict", "calls"),
+    [("score_type", None, 1), ("total_type", None, 2), ("total_type", (Reason.TOTAL_TYPE, "it is a string"), 2)],
+)
+def test_a_dry_run_asks_dynamodb_only_what_decoding_does_not_find(
+    reason: str, verdict: tuple[Reason, str] | None, calls: int
+) -> None:
+    tables = FakeTables()
+    driver = CommandDriver(
+        service_of(tables, FakeQuarantine(tables)).dry_run(replace(ENTRY, reason=reason), NO_REPAIR)
+    ).answer(wire(1))
+    if calls == 2:
+        assert driver.due is OperatorCall.EXAMINE
+        driver.answer(verdict)
+    assert isinstance(driver.result, StillPoison if verdict else Game)
 
 
 def test_a_discard_is_one_call() -> None:
-    discard = Discard(ENTRY, "no game", "me", NOW, "mine")
-    call = discard.due()
-    assert isinstance(call, Drop)
-    assert call.action.audit_entry.detail == {
+    tables = FakeTables()
+    driver = CommandDriver(service_of(tables, FakeQuarantine(tables)).discard(ENTRY, "no game"))
+    assert driver.due is OperatorCall.DISCARD
+    assert driver.step is not None
+    assert isinstance(driver.step.effect, partial)
+    action, why = driver.step.effect.args
+    assert action.audit_entry.detail == {
         "outcome": "discarded",
         "why": "no game",
         "reason": "score_type",
         "player": "foo",
     }
-    assert discard.due() is call
-    discard.take(Done())
-    assert (discard.due(), discard.result) == (None, Discarded(ENTRY))
+    assert why == "no game"
+    assert driver.answer(Done()).result == Discarded(ENTRY)
 
 
 def test_sums_of_games_are_exact() -> None:
@@ -137,7 +153,7 @@ def test_sums_of_games_are_exact() -> None:
     assert f"{rows['b'].total:f}" == "1" + "0" * 125 + "." + "0" * 129 + "1"
 
 
-# --- on the fakes: lost replies, two quarantine, and what a guard is for ---
+# --- on the fakes: lost replies, two operators, and what a guard is for ---
 
 
 def with_poison(*off: str) -> tuple[FakeTables, FakeQuarantine]:
@@ -150,30 +166,20 @@ def with_poison(*off: str) -> tuple[FakeTables, FakeQuarantine]:
     return tables, FakeQuarantine(tables)
 
 
-def redrive_all(quarantine: FakeQuarantine, who: str, ask: Callable[[Call], Reply]) -> list[object]:
+def redrive_all(
+    tables: FakeTables, quarantine: FakeQuarantine, make: Callable[[Step], object], who: str = "me"
+) -> list[object]:
+    repair = Repair({"score": "12"}, only_wrong=True)
     entries = sorted(quarantine.entries(), key=lambda entry: entry.order)
-    machines = [
-        Redrive(entry, Repair({"score": "12"}, only_wrong=True), Rules(), who, NOW, f"{who}-{entry.sequence_number}")
+    return [
+        type(finish(service_of(tables, quarantine, who, f"{who}-{entry}").redrive(entry, repair), make))
         for entry in entries
     ]
-    for machine in machines:
-        drive(machine, ask)
-    return [type(machine.result) for machine in machines]
-
-
-def twice(tables: FakeTables, quarantine: FakeQuarantine) -> Callable[[Call], Reply]:
-    """Every call takes effect, its reply is lost, and it is retried."""
-
-    def ask(call: Call) -> Reply:
-        execute(call, quarantine, tables)
-        return execute(call, quarantine, tables)
-
-    return ask
 
 
 def test_lost_replies_count_nothing_twice() -> None:
     tables, quarantine = with_poison()
-    assert redrive_all(quarantine, "me", twice(tables, quarantine)) == [Applied] * 8
+    assert redrive_all(tables, quarantine, make_twice) == [Applied] * 8
     assert (tables.board["foo"].games, tables.board["foo"].total) == (8, Decimal(96))
     assert len(quarantine.audit) == 8
 
@@ -181,16 +187,16 @@ def test_lost_replies_count_nothing_twice() -> None:
 def test_two_operators_at_once_count_once() -> None:
     tables, quarantine = with_poison()
 
-    def ask(call: Call) -> Reply:
-        if isinstance(call, Apply):
-            redrive_all(quarantine, "you", lambda call: execute(call, quarantine, tables))
-        return execute(call, quarantine, tables)
+    def overtaken(step: Step) -> object:
+        if step.call is OperatorCall.APPLY:
+            redrive_all(tables, quarantine, make, who="you")
+        return step.effect()
 
-    assert redrive_all(quarantine, "me", ask) == [ChangedConcurrently] * 8
+    assert redrive_all(tables, quarantine, overtaken) == [ChangedConcurrently] * 8
     assert (tables.board["foo"].games, tables.board["foo"].total) == (8, Decimal(96))
 
 
 def test_without_the_guard_of_the_pending_state_it_would_count_twice() -> None:
     tables, quarantine = with_poison("apply_pending")
-    redrive_all(quarantine, "me", twice(tables, quarantine))
+    redrive_all(tables, quarantine, make_twice)
     assert tables.board["foo"].games == 16

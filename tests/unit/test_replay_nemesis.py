@@ -4,26 +4,22 @@ A small nemesis over the fakes decides, from a seed, whose call comes next and w
 """
 
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from decimal import Decimal
-from functools import partial
 from random import Random
-from typing import Any
+from typing import Final
 
 import pytest
 
-from consumer.domain.errors import ConsumerError
+from consumer.domain.errors import CallFailed, ConsumerError, FailureKind
 from consumer.domain.position import TRIM_HORIZON, rank
 from consumer.domain.quarantine import EntryState
 from consumer.domain.replay import Batch, Progress
 from consumer.domain.replies import Refused
-from consumer.operations.replay.calls import Call, Count, Machine, Reply, Throttled
-from consumer.operations.replay.plan import plan_replay, progress_of
-from consumer.operations.replay.reader import Reader
-from consumer.operations.replay.service import ActiveReplayCheck, PlannedReplay
-from consumer.operations.resume import Read
+from consumer.operations.replay import Recount
+from consumer.operations.steps import Command, OperatorCall, Step
 from tests.support.builders import shard
-from tests.support.drivers import LinearBackoff
+from tests.support.commands import CommandDriver
 from tests.support.fakes import FakeTables
 from tests.support.replay_fixture import BOARD, ID, ReplayFixture, image, request
 
@@ -31,7 +27,7 @@ RECORDS = 40
 COMMANDS = 3
 STEPS = 400
 SEEDS = 90
-Calls = Generator[Call, Reply, None]
+LOST: Final = object()
 
 
 class Wrong(AssertionError):
@@ -68,40 +64,31 @@ class Nemesis:
             state = self.random.choice((EntryState.APPLIED, EntryState.APPLIED, EntryState.DISCARDED))
             self.fixture.resolve(number, state, score=str(score))
 
-    def command(self) -> Calls:
+    def command(self) -> Command[None]:
         """As the real command does it; now and then with another range, and --again."""
         first = self.random.choice((TRIM_HORIZON, TRIM_HORIZON, self.numbers[RECORDS // 3]))
-        requested = request(first, again=self.random.random() < 0.4)
-        service, fixture = self.fixture.service, self.fixture
-        plan = plan_replay(fixture.tables.load(), requested)
-        check = ActiveReplayCheck(shard(), BOARD)
-        yield from drive(check)
-        check.refuse_busy()
-        token, who = service.quarantine_service.token, "me"
-        progress = progress_of(plan, check.found, token(), token(), who, 0.0)
-        reader = Reader(shard(), progress.range, progress.position, LinearBackoff())
-        yield from drive(reader)
-        yield from drive(service.recount(PlannedReplay(plan, check.found, progress), reader))
+        service = self.fixture.service
+        planned = (yield from service.plan(request(first, again=self.random.random() < 0.4))).planned[0]
+        yield from Recount(service, planned, (yield from service.open_reader(planned))).run()
 
-    def strike(self, call: Call) -> Reply | None:
-        """What happens to a call. None: its reply is lost, and it is retried."""
-        effect = partial(self.fixture.ask, call)
+    def strike(self, step: Step) -> object:
+        """What happens to a call. LOST: its reply is lost, and it is retried."""
         match self.random.randrange(12):
             case 0:
-                return None
+                return LOST
             case 1:
-                effect()
-                return None
+                step.effect()
+                return LOST
             case 2:
-                self.late.append(effect)
-                return None
+                self.late.append(step.effect)
+                return LOST
             case 3:
-                self.late.append(effect)
-            case 4 if isinstance(call, Count):
+                self.late.append(step.effect)
+            case 4 if step.call is OperatorCall.COUNT_BATCH:
                 return Refused(conflict=True)
-            case 4 if isinstance(call, Read):
-                return Throttled()
-        return effect()
+            case 4 if step.call is OperatorCall.GET_RECORDS:
+                return CallFailed(FailureKind.THROTTLED, "slow down")
+        return step.effect()
 
     def check(self, action: str, progress: Progress) -> None:
         """A finished replay has counted each record of its range once, and no other."""
@@ -127,35 +114,28 @@ class Nemesis:
         return self._repairs[number] if applied else 0
 
 
-def drive(machine: Machine[Any]) -> Calls:
-    while (due := machine.due()) is not None:
-        machine.take((yield due.call))
-
-
 class Runner:
     """A command that is run again when it crashes, or is refused."""
 
     def __init__(self, nemesis: Nemesis) -> None:
         self._nemesis = nemesis
-        self._calls = nemesis.command()
-        self._call: Call | None = None
-        self.ended = False
+        self._driver: CommandDriver[None] | None = None
 
     def step(self) -> None:
         """Makes the next call, or the same one again."""
         nemesis = self._nemesis
         try:
-            if self._call is None:
-                self._call = next(self._calls)
+            if self._driver is None:
+                self._driver = CommandDriver(nemesis.command())
+            if self._driver.step is None:
+                return
             if nemesis.random.random() < 0.02:
                 raise ConsumerError("it is killed")
-            reply = nemesis.strike(self._call)
-            if reply is not None:
-                self._call = self._calls.send(reply)
-        except StopIteration:
-            self.ended = True
+            reply = nemesis.strike(self._driver.step)
+            if reply is not LOST:
+                self._driver.answer(reply)
         except ConsumerError:
-            self._calls, self._call = nemesis.command(), None
+            self._driver = None
 
 
 def run(seed: int, off: frozenset[str] = frozenset()) -> Nemesis:
@@ -175,21 +155,13 @@ def run(seed: int, off: frozenset[str] = frozenset()) -> Nemesis:
         effect()
     row = nemesis.fixture.replays.rows[shard(), BOARD]
     if row.running:
-        for _ in nemesis.fixture.service.steps(finish(nemesis, row)):
-            pass
+        nemesis.fixture.recount(row.range.first)
         row = nemesis.fixture.replays.rows[shard(), BOARD]
     nemesis.check(row.replay_id, row)
     most = max(times for counts in nemesis.counts.values() for times in counts.values())
     if most > 1:
         raise Wrong("a replay has counted a record twice")
     return nemesis
-
-
-def finish(nemesis: Nemesis, row: Progress) -> Machine[Batch]:
-    """The interrupted replay, which goes on undisturbed."""
-    service = nemesis.fixture.service
-    planned = service.plan(request(row.range.first)).planned[0]
-    return service.recount(planned, service.open_reader(planned))
 
 
 @pytest.mark.parametrize("base", range(3))

@@ -6,10 +6,12 @@ from consumer.domain.errors import NotFound, UnsafeRefused, UsageFault
 from consumer.domain.leases import StreamStart, TableBinding
 from consumer.domain.position import SHARD_END, TRIM_HORIZON
 from consumer.domain.replay import LATEST, Mode, Range, merged
-from consumer.operations.replay.plan import CountedAlready
-from consumer.operations.replay.service import ActiveReplayCheck
+from consumer.operations.replay import PendingReplay, Recount
+from consumer.operations.replay_plan import CountedAlready, Plans, read_progress
+from consumer.operations.steps import OperatorCall
 from tests.support.builders import ARN, finished, row, sequence_number, shard
-from tests.support.replay_fixture import ID, ReplayFixture, images, request
+from tests.support.commands import CommandDriver
+from tests.support.replay_fixture import BOARD, ID, ReplayFixture, before_count, images, request
 
 
 def fixture_of(players: str = "abcdefgh") -> tuple[ReplayFixture, list[str]]:
@@ -19,12 +21,11 @@ def fixture_of(players: str = "abcdefgh") -> tuple[ReplayFixture, list[str]]:
 
 def interrupted(fixture: ReplayFixture, first: str, last: str, mode: Mode = Mode.RECOUNT) -> None:
     """A replay that was killed behind its first batch."""
+    planned = fixture.plan(first, last, mode=mode)
     if mode is Mode.PENDING:
-        planned = fixture.plan(first, last, mode=mode)
-        fixture.service.begin(fixture.service.pending_replay(planned, []))
-        return
-    machine = fixture.begin(first, last)
-    next(fixture.service.steps(machine))
+        fixture.run(PendingReplay(fixture.service, planned, []).begin())
+    else:
+        before_count(Recount(fixture.service, planned, fixture.open_reader(planned))).answer()
 
 
 @pytest.mark.parametrize(
@@ -155,8 +156,7 @@ def test_with_again_the_same_request_goes_on_too() -> None:
     fixture, numbers = fixture_of()
     fixture.recount()
     fixture.tables.board.clear()
-    machine = fixture.begin(again=True)
-    next(fixture.service.steps(machine))
+    before_count(fixture.begin(again=True)).answer()
     assert fixture.plan(again=True).resumes
     fixture.recount(again=True)
     assert {player: games for player, (games, _, _) in fixture.board.items()} == dict.fromkeys("abcdefgh", 1)
@@ -172,19 +172,14 @@ def test_an_interrupted_pending_replay_blocks_no_other() -> None:
 
 def test_a_running_replay_is_not_disturbed() -> None:
     fixture, _ = fixture_of()
-    machine = fixture.begin()
-    steps = fixture.service.steps(machine)
-    next(steps)
-    check = ActiveReplayCheck(shard(), "Leaderboards")
-    reads = 0
-    while (due := check.due()) is not None:
-        check.take(fixture.ask(due.call))
-        reads += 1
-        if reads == 2:
-            next(steps)
-    assert (check.busy, reads) == (True, 3)
+    running = before_count(fixture.begin()).answer()
+    check = CommandDriver(read_progress(fixture.replays, shard(), BOARD, acting=True))
+    check.answer().answer()
+    assert check.step is not None
+    assert check.step.after_seconds == 1.0
+    running.answer_until(OperatorCall.COUNT_BATCH).answer()
     with pytest.raises(UnsafeRefused, match="is running: me started it"):
-        check.refuse_busy()
+        check.answer()
 
 
 def test_a_replay_that_does_not_move_is_taken_over_after_some_seconds() -> None:
@@ -194,7 +189,7 @@ def test_a_replay_that_does_not_move_is_taken_over_after_some_seconds() -> None:
     assert fixture.plan(numbers[0]).resumes
     assert sum(fixture.waited) == 3.0
     fixture.waited.clear()
-    fixture.service.plan(request(numbers[0]), acting=False)
+    fixture.run(fixture.service.plan(request(numbers[0]), acting=False))
     assert not fixture.waited, "a dry run does not wait"
 
 
@@ -208,7 +203,7 @@ def test_descendants_from_their_start() -> None:
         shard(2): row(2, checkpoint=TRIM_HORIZON, parent=0),
         shard(3): row(3, checkpoint=sequence_number(5), parent=1),
     }
-    plans = fixture.service.plan(request(numbers[1]), children=True)
+    plans = fixture.run(fixture.service.plan(request(numbers[1]), children=True))
     assert [(planned.plan.shard, planned.progress.range) for planned in plans.planned] == [
         (shard(0), Range(numbers[1], SHARD_END)),
         (shard(1), Range(TRIM_HORIZON, SHARD_END)),
@@ -226,21 +221,21 @@ def test_children_after_an_interruption() -> None:
     last = fixture.streams.write("shard-1", next(images("c")))
     fixture.tables.rows |= {shard(0): finished(0, 1), shard(1): row(1, checkpoint=last, parent=0)}
 
-    def machines(plans: object) -> list[object]:
-        return [fixture.service.recount(each, fixture.service.open_reader(each)) for each in plans.planned]  # type: ignore[attr-defined]
+    def recounts(plans: Plans) -> list[Recount]:
+        return [Recount(fixture.service, planned, fixture.open_reader(planned)) for planned in plans.planned]
 
     for round_ in (1, 2):
-        first = machines(fixture.service.plan(request(again=round_ == 2), children=True))
-        for machine in first:
-            fixture.service.begin(machine)  # type: ignore[arg-type]
-        list(fixture.service.steps(first[0]))  # type: ignore[arg-type]
-        plans = fixture.service.plan(request(again=True), children=True)
+        first = recounts(fixture.run(fixture.service.plan(request(again=round_ == 2), children=True)))
+        for recount in first:
+            fixture.run(recount.begin())
+        fixture.run(first[0].run())
+        plans = fixture.run(fixture.service.plan(request(again=True), children=True))
         assert [plan.shard for plan in plans.already_counted] == [shard(0)]
-        for machine in machines(plans):
-            list(fixture.service.steps(machine))  # type: ignore[arg-type]
+        for recount in recounts(plans):
+            fixture.run(recount.run())
         assert {player: games for player, (games, _, _) in fixture.board.items()} == dict.fromkeys("abc", round_)
     with pytest.raises(CountedAlready):
-        fixture.service.plan(request(), children=True)
+        fixture.run(fixture.service.plan(request(), children=True))
 
 
 @pytest.mark.parametrize(

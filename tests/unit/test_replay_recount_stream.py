@@ -5,7 +5,7 @@ from dataclasses import replace
 from consumer.domain.position import SHARD_END, TRIM_HORIZON
 from consumer.domain.replay import Range
 from tests.support.builders import ARN, shard
-from tests.support.replay_fixture import ID, ReplayFixture, delta, due_count, images
+from tests.support.replay_fixture import ID, ReplayFixture, before_count, delta, images
 
 
 def test_a_shard_that_has_ended() -> None:
@@ -13,9 +13,9 @@ def test_a_shard_that_has_ended() -> None:
     fixture.write(*images("abc"))
     fixture.streams.close(ID)
     fixture.tables.rows[shard()] = replace(fixture.tables.rows[shard()], checkpoint=SHARD_END)
-    machine = fixture.recount()
-    assert machine.finished
-    assert machine.progress.range == Range(TRIM_HORIZON, SHARD_END)
+    recount = fixture.recount()
+    assert recount.finished
+    assert recount.progress.range == Range(TRIM_HORIZON, SHARD_END)
     assert fixture.board.keys() == set("abc")
 
 
@@ -24,7 +24,7 @@ def test_a_part_that_is_trimmed() -> None:
     numbers = fixture.write(*images("abcde"))
     fixture.streams.trim(ID, 2)
     planned = fixture.plan(numbers[0])
-    reader = fixture.service.open_reader(planned)
+    reader = fixture.open_reader(planned)
     assert reader.trimmed
     assert reader.first_found == numbers[2]
     fixture.recount(numbers[0])
@@ -34,12 +34,12 @@ def test_a_part_that_is_trimmed() -> None:
 def test_a_part_that_is_trimmed_while_it_runs() -> None:
     fixture = ReplayFixture(page_records=2)
     fixture.write(*images("abcdef"))
-    machine = fixture.begin()
-    machine.take(fixture.ask(due_count(fixture, machine)))
+    recount = fixture.begin()
+    driver = before_count(recount).answer()
     fixture.streams.trim(ID, 4)
-    assert list(fixture.service.steps(machine))
-    assert machine.finished
-    assert machine.reader.trimmed
+    driver.finish()
+    assert recount.finished
+    assert recount.reader.trimmed
     assert fixture.replays.trail[-1].detail["outcome"] == "finished, a part was trimmed"
     assert fixture.board.keys() == set("abef")
 
@@ -48,10 +48,10 @@ def test_iterators_that_expire_and_empty_pages() -> None:
     fixture = ReplayFixture(page_records=2)
     fixture.streams.empty_pages = 2
     fixture.write(*images("abcde"))
-    machine = fixture.begin()
-    machine.take(fixture.ask(due_count(fixture, machine)))
+    recount = fixture.begin()
+    driver = before_count(recount).answer()
     fixture.streams.expire_iterators()
-    assert list(fixture.service.steps(machine))
+    driver.finish()
     assert fixture.board == {player: delta(1, "1") for player in "abcde"}
     assert max(fixture.waited) > 0, "empty pages are not read at full speed"
 
@@ -78,9 +78,9 @@ def test_a_range_with_nothing_in_it() -> None:
     fixture = ReplayFixture()
     fixture.streams.newest.numbers = iter(range(10**21, 10**22, 10))
     fixture.write(*images("abc"))
-    machine = fixture.recount(str(10**21 + 1), str(10**21 + 9))
-    assert machine.finished
-    assert (fixture.board, machine.progress.games) == ({}, 0)
+    recount = fixture.recount(str(10**21 + 1), str(10**21 + 9))
+    assert recount.finished
+    assert (fixture.board, recount.progress.games) == ({}, 0)
 
 
 def test_another_target() -> None:
@@ -88,10 +88,10 @@ def test_another_target() -> None:
     fixture.write(*images("ab"))
     other = type(fixture.tables)()
     fixture.replays.boards["Other"] = other
-    machine = fixture.recount(target="Other")
-    assert machine.finished
+    recount = fixture.recount(target="Other")
+    assert recount.finished
     assert fixture.board == {}
     assert other.board.keys() == {"a", "b"}
-    assert ARN in str(machine.progress.shard.stream_arn)
+    assert ARN in str(recount.progress.shard.stream_arn)
     fixture.recount()
     assert fixture.board.keys() == {"a", "b"}, "another target's history does not count here"

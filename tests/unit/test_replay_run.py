@@ -7,7 +7,7 @@ from consumer.cli.replay_run import not_counted, plan_notes, share_done, stream_
 from consumer.domain.position import SHARD_END, TRIM_HORIZON
 from consumer.domain.replay import Mode, Range
 from tests.support.builders import shard
-from tests.support.replay_fixture import ID, ReplayFixture, images
+from tests.support.replay_fixture import ID, ReplayFixture, before_count, images
 
 
 def fixture_of() -> tuple[ReplayFixture, list[str]]:
@@ -26,7 +26,7 @@ def test_what_will_be_done() -> None:
         f"--to {beyond} lies past the checkpoint: it ends with {numbers[-1]}.",
         "What the worker has counted is left alone; --recount would count it again.",
     ]
-    next(fixture.service.steps(fixture.begin()))
+    before_count(fixture.begin()).answer()
     assert list(plan_notes(fixture.plan())) == [
         f"Shard {shard()}, from its oldest record to {numbers[-1]}.",
         f"It continues what me began, behind {numbers[1]}.",
@@ -36,12 +36,12 @@ def test_what_will_be_done() -> None:
 def test_what_the_stream_has() -> None:
     fixture, numbers = fixture_of()
     planned = fixture.plan()
-    assert next(stream_notes(planned, fixture.service.open_reader(planned))) == (
+    assert next(stream_notes(planned, fixture.open_reader(planned))) == (
         f"{numbers[0]} is the oldest record that the stream still has."
     )
     fixture.streams.trim(ID, 2)
     planned = fixture.plan(numbers[0])
-    first, second, third = stream_notes(planned, fixture.service.open_reader(planned))
+    first, second, third = stream_notes(planned, fixture.open_reader(planned))
     assert first.startswith(f"Part of the range is trimmed: {numbers[2]} is the oldest record")
     assert "one more reader" in second
     assert "reset to zero, restored from a backup taken with all workers stopped, or new" in third

@@ -1,17 +1,19 @@
-"""The resume machine: how it finds the newest record, and which shards it is for."""
+"""Resume: how it finds the newest record, and which shards it is for."""
 
-from collections.abc import Iterable, Iterator
+import re
 from dataclasses import replace
 
 import pytest
 
 from consumer.domain.breaker import Circuit
-from consumer.domain.errors import NotFound, UnsafeRefused
+from consumer.domain.errors import IteratorExpired, NotFound, UnsafeRefused
 from consumer.domain.leases import LeaseRow, Shard, StreamStart
 from consumer.domain.position import TRIM_HORIZON
-from consumer.domain.replies import Done, Ledger, Lost
-from consumer.operations.resume import Call, Close, Expired, Read, Reply, Resume, drive, execute, find_halted
-from tests.support.builders import ARN, CREATED, finished, row
+from consumer.domain.replies import Ledger, Lost
+from consumer.operations.resume import Resumed, changed_concurrently, find_halted, resume
+from consumer.operations.steps import Command, OperatorCall, Step
+from tests.support.builders import ARN, CREATED, finished, row, shard
+from tests.support.commands import finish, make_twice
 from tests.support.fakes import FakeQuarantine, FakeStreams, FakeTables
 
 IMAGE = {"score": {"S": "12"}}
@@ -26,29 +28,28 @@ class HaltedShard:
         self.streams.add_shard("shard-0")
         self.tables = FakeTables(off=off)
         self.quarantine = FakeQuarantine(self.tables)
-        self.calls: list[Call] = []
+        self.calls: list[OperatorCall] = []
 
     def halt(self, checkpoint: str) -> LeaseRow:
         self.row = replace(row(checkpoint=checkpoint), circuit=Circuit(recent=7, halted_at=CREATED))
         self.tables.rows[self.row.shard] = self.row
         return self.row
 
-    def ask(self, call: Call) -> Reply:
-        self.calls.append(call)
-        return execute(call, self.quarantine, lambda _: self.streams)
+    def resume(self, *, quarantine_all: bool = True) -> Command[Resumed | Lost]:
+        return resume(self.row, self.quarantine, self.streams, "me", CREATED, "mine", quarantine_all=quarantine_all)
 
-    def resume(self) -> Resume:
-        machine = Resume(self.row, "me", CREATED, "mine", quarantine_all=True)
-        drive(machine, self.ask, straight)
-        return machine
+    def make(self, step: Step) -> object:
+        self.calls.append(step.call)
+        return step.effect()
+
+    def run(self) -> Resumed:
+        done = finish(self.resume(), self.make)
+        assert isinstance(done, Resumed)
+        return done
 
     @property
     def circuit(self) -> Circuit:
         return self.tables.rows[self.row.shard].circuit
-
-
-def straight(steps: Iterator[int], _: int) -> Iterable[int]:
-    return steps
 
 
 @pytest.fixture
@@ -59,8 +60,7 @@ def halted() -> HaltedShard:
 def test_everything_that_the_shard_holds_passes(halted: HaltedShard) -> None:
     numbers = [halted.streams.write("shard-0", IMAGE) for _ in range(8)]
     halted.halt(numbers[1])
-    machine = halted.resume()
-    assert (machine.free_to, machine.read) == (numbers[-1], 6)
+    assert halted.run() == Resumed(halted.row.shard, numbers[1], 6, numbers[-1])
     assert halted.circuit == Circuit(free_to=numbers[-1], resumes=1)
     (audit_entry,) = halted.quarantine.audit
     assert audit_entry.detail == {"outcome": "resumed", "checkpoint": numbers[1], "freeTo": numbers[-1]}
@@ -71,33 +71,40 @@ def test_records_created_later_do_not_pass(halted: HaltedShard) -> None:
     numbers = [halted.streams.write("shard-0", IMAGE) for _ in range(4)]
     halted.halt(TRIM_HORIZON)
 
-    def ask(call: Call) -> Reply:
-        reply = halted.ask(call)
+    def make(step: Step) -> object:
+        reply = halted.make(step)
         if len(halted.calls) == 1:
             halted.now += 2
         halted.streams.write("shard-0", IMAGE)
         return reply
 
-    machine = Resume(halted.row, "me", CREATED, "mine", quarantine_all=True)
-    drive(machine, ask, straight)
-    assert machine.free_to is not None
-    assert int(numbers[-1]) <= int(machine.free_to) <= int(numbers[-1]) + 1
+    done = finish(halted.resume(), make)
+    assert isinstance(done, Resumed)
+    assert done.free_to is not None
+    assert int(numbers[-1]) <= int(done.free_to) <= int(numbers[-1]) + 1
 
 
 def test_it_reads_to_the_end_of_a_closed_shard(halted: HaltedShard) -> None:
     numbers = [halted.streams.write("shard-0", IMAGE) for _ in range(3)]
     halted.streams.close("shard-0")
     halted.halt(TRIM_HORIZON)
-    assert halted.resume().free_to == numbers[-1]
-    assert sum(isinstance(call, Read) for call in halted.calls) == 1
+    assert halted.run().free_to == numbers[-1]
+    assert halted.calls.count(OperatorCall.GET_RECORDS) == 1
 
 
 def test_a_shard_without_new_records(halted: HaltedShard) -> None:
     last = halted.streams.write("shard-0", IMAGE)
     halted.halt(last)
-    machine = halted.resume()
-    assert (machine.free_to, machine.read) == (None, 0)
+    assert halted.run() == Resumed(halted.row.shard, last)
     assert halted.circuit == Circuit(resumes=1)
+
+
+def test_without_quarantine_all_nothing_is_read(halted: HaltedShard) -> None:
+    halted.streams.write("shard-0", IMAGE)
+    halted.halt(TRIM_HORIZON)
+    done = finish(halted.resume(quarantine_all=False), halted.make)
+    assert done == Resumed(halted.row.shard, TRIM_HORIZON)
+    assert halted.calls == [OperatorCall.RESUME]
 
 
 def test_a_trimmed_checkpoint_and_an_old_iterator(halted: HaltedShard) -> None:
@@ -105,44 +112,40 @@ def test_a_trimmed_checkpoint_and_an_old_iterator(halted: HaltedShard) -> None:
     halted.streams.trim("shard-0", 4)
     halted.halt(numbers[0])
 
-    def ask(call: Call) -> Reply:
-        reply = halted.ask(call)
-        if sum(isinstance(call, Read) for call in halted.calls) == 1 and isinstance(call, Read):
-            return Expired()
+    def make(step: Step) -> object:
+        reply = halted.make(step)
+        if step.call is OperatorCall.GET_RECORDS and halted.calls.count(OperatorCall.GET_RECORDS) == 1:
+            raise IteratorExpired
         return reply
 
-    machine = Resume(halted.row, "me", CREATED, "mine", quarantine_all=True)
-    drive(machine, ask, straight)
-    assert (machine.free_to, machine.read) == (numbers[-1], 5)
+    done = finish(halted.resume(), make)
+    assert isinstance(done, Resumed)
+    assert (done.free_to, done.read) == (numbers[-1], 5)
+    assert halted.calls.count(OperatorCall.GET_SHARD_ITERATOR) == 3, "at the checkpoint, the horizon, and again"
 
 
 def test_after_an_unknown_outcome_the_same_call_is_made(halted: HaltedShard) -> None:
     halted.halt(TRIM_HORIZON)
-    machine = Resume(halted.row, "me", CREATED, "mine", quarantine_all=False)
-    call = machine.due()
-    assert call == machine.due()
-    assert isinstance(call, Close)
-    assert halted.ask(call) == halted.ask(call) == Done()
+    done = finish(halted.resume(quarantine_all=False), make_twice)
+    assert isinstance(done, Resumed)
     assert halted.circuit.resumes == 1
 
 
 def test_a_later_halt_stays(halted: HaltedShard) -> None:
     halted.halt(TRIM_HORIZON)
-    machine = Resume(halted.row, "me", CREATED, "mine", quarantine_all=False)
     again = Circuit(halted_at=CREATED + 9, resumes=1)
     halted.tables.rows[halted.row.shard] = replace(halted.row, circuit=again)
-    with pytest.raises(UnsafeRefused, match=r"changed concurrently: .* it was resumed 1 times by now"):
-        drive(machine, halted.ask, straight)
-    assert isinstance(machine.lost, Lost)
+    lost = finish(halted.resume(quarantine_all=False))
+    assert isinstance(lost, Lost)
+    assert re.search("changed concurrently: .* it was resumed 1 times by now", str(changed_concurrently(shard(), lost)))
     assert halted.circuit == again
 
 
 def test_without_the_guard_of_resumes_it_would_be_closed() -> None:
     halted = HaltedShard("resume_unresumed", "resume_halted")
     halted.halt(TRIM_HORIZON)
-    machine = Resume(halted.row, "me", CREATED, "mine", quarantine_all=False)
     halted.tables.rows[halted.row.shard] = replace(halted.row, circuit=Circuit(halted_at=CREATED + 9, resumes=1))
-    drive(machine, halted.ask, straight)
+    finish(halted.resume(quarantine_all=False))
     assert halted.circuit.halted_at is None
 
 

@@ -1,4 +1,4 @@
-"""The status, from rows, members and listings alone."""
+"""The status: from rows, members and listings, and how they are read."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -6,13 +6,17 @@ from dataclasses import replace
 import pytest
 
 from consumer.domain.breaker import Circuit
+from consumer.domain.errors import CallFailed, FailureKind, StartRefused
 from consumer.domain.leases import LeaseRow, StreamStart, TableBinding
 from consumer.domain.lineage import RETENTION_SECONDS
 from consumer.domain.membership import HeartbeatReport, Members
 from consumer.domain.operator_ports import LeaseTable
 from consumer.domain.replies import Ledger, StreamListing
-from consumer.operations.status import Limits, ShardCondition, ShardStatus, Status, Verdict, status
+from consumer.operations.status import Limits, ShardCondition, ShardStatus, Status, Verdict, collect, status
 from tests.support.builders import ARN, ME, OTHER, build_shards, finished, row, sequence_number, shard
+from tests.support.commands import finish
+from tests.support.fakes import FakeStreams, FakeTables
+from tests.support.fakes.operators import FakeTableReader
 
 NOW = 1_769_900_000.0
 HOUR = 3600.0
@@ -192,3 +196,36 @@ def test_a_lost_lease_table_is_not_a_stream_that_was_never_started() -> None:
     assert (found.lag_seconds, found.headroom_seconds) == (None, 0.0)
     known = status_of(row(owner=ME, created=NOW - 20), workers={ME: CAUGHT_UP}, bindings=(binding,))
     assert (known.unknown_streams, known.verdict(Limits())) == ((), Verdict.HEALTHY)
+
+
+# --- reading ---
+
+
+class UnlistedStreams(FakeStreams):
+    """Their listing fails with this kind of failure."""
+
+    kind = FailureKind.MISSING
+
+    def list_shards(self, stream_arn: str) -> StreamListing:
+        raise CallFailed(self.kind, f"no listing of {stream_arn}")
+
+
+def no_stream() -> str:
+    raise StartRefused("the table has no stream")
+
+
+def test_a_stream_that_is_gone_is_shown_as_the_tables_know_it() -> None:
+    tables = FakeTables()
+    tables.rows[shard()] = row(owner=ME, created=NOW)
+    tables.stream_starts[ARN] = StreamStart(ARN, None, ("shard-0",), complete=True)
+    streams = UnlistedStreams(lambda: NOW, ARN)
+    found = finish(collect(FakeTableReader(tables), streams, no_stream, 5))
+    assert [shard.shard for shard in found.shards] == [shard()]
+    streams.kind = FailureKind.DENIED
+    with pytest.raises(CallFailed):
+        finish(collect(FakeTableReader(tables), streams, no_stream, 5))
+
+
+def test_without_a_stream_and_without_rows_there_is_no_status() -> None:
+    with pytest.raises(StartRefused, match="has no stream"):
+        finish(collect(FakeTableReader(FakeTables()), FakeStreams(lambda: NOW, ARN), no_stream, 5))

@@ -17,9 +17,10 @@ from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.quarantine import OperatorAction, QuarantineEntry
 from consumer.domain.records import Entry, Rules, decode
 from consumer.domain.replies import Committed, Done, Refused
-from consumer.operations.quarantine import Applied, Redrive, Repair, drive, execute
+from consumer.operations.quarantine import Applied, QuarantineService, Repair
 from tests.support import builders
 from tests.support.builders import CREATED
+from tests.support.commands import finish
 from tests.support.engines import TableEngine
 from tests.support.processes.expected import Expected
 from tests.support.processes.game import Game, Item
@@ -91,10 +92,11 @@ class CommittedShard:
 
     def redrive(self, number: str, **values: str) -> None:
         """Counts a quarantined record, with these fields set."""
-        quarantine, commits = self._quarantine(), self._commits()
-        machine = Redrive(self._entry(number), Repair(values, only_wrong=False), Rules(), "me", CREATED, number)
-        drive(machine, lambda call: execute(call, quarantine, commits))
-        assert isinstance(machine.result, Applied)
+        service = QuarantineService(
+            self._quarantine(), self._commits(), lambda: (), lambda: "me", lambda: CREATED, lambda: number
+        )
+        repair = Repair(values, only_wrong=False)
+        assert isinstance(finish(service.redrive(self._entry(number), repair)), Applied)
 
     def discard(self, number: str) -> None:
         """Discards a quarantined record."""

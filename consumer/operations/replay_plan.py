@@ -1,19 +1,26 @@
 """What a replay has to do, from the operator's request and the tables. Refusals are sentences."""
 
 from dataclasses import dataclass, replace
-from typing import Final
+from functools import partial
+from typing import Final, NamedTuple
 
 from consumer.domain.audit import AuditEntry
 from consumer.domain.errors import UnsafeRefused, UsageFault
 from consumer.domain.leases import LeaseRow, Shard, TableBinding
+from consumer.domain.operator_ports import Replays
 from consumer.domain.position import TRIM_HORIZON, is_sequence_number, rank
 from consumer.domain.replay import LATEST, Mode, Overtaken, Progress, Range, merged
 from consumer.domain.replies import Ledger
 from consumer.operations.shards import find_row
+from consumer.operations.steps import Command, OperatorCall, ask
 
 ACTION: Final = "replay"
 FEWEST_DIGITS: Final = 21
 """Of a sequence number. Source: API reference of DynamoDB Streams, StreamRecord."""
+READS: Final = 3
+"""Reads of the progress row after the first one."""
+PAUSE_SECONDS: Final = 1.0
+"""A running replay moves its row several times per second. One wrongly taken for dead is fenced: it counts no more."""
 
 
 class CountedAlready(UnsafeRefused):
@@ -78,6 +85,27 @@ class ReplayPlan:
         return found.running and found.mode is self.request.mode and same_range
 
 
+@dataclass(frozen=True, slots=True)
+class PlannedReplay:
+    """A replay that can start: its plan, and the progress row as it was found and as it is to be."""
+
+    plan: ReplayPlan
+    before: Progress | None
+    progress: Progress
+
+    @property
+    def resumes(self) -> bool:
+        """Whether it goes on with a replay that was interrupted."""
+        return self.before is not None and self.before.replay_id == self.progress.replay_id
+
+
+class Plans(NamedTuple):
+    """The replays to run, and the plans that are left out because their range was counted already."""
+
+    planned: list[PlannedReplay]
+    already_counted: list[ReplayPlan]
+
+
 def plan_replay(ledger: Ledger, request: ReplayRequest) -> ReplayPlan:
     """The plan of a request.
 
@@ -130,6 +158,23 @@ def descendants(ledger: Ledger, request: ReplayRequest) -> list[ReplayRequest]:
         generation = [rows[child] for child in children if child in rows]
         counted = (row for row in generation if row.checkpoint != TRIM_HORIZON)
         found += [replace(request, shard=str(row.shard), first=TRIM_HORIZON, last=LATEST) for row in counted]
+    return found
+
+
+def read_progress(replays: Replays, shard: Shard, target: str, *, acting: bool) -> Command[Progress | None]:
+    """The progress row. `acting`: raises UnsafeRefused when another command runs the replay; then its row moves."""
+    read = partial(replays.progress, shard, target)
+    found = yield from ask(OperatorCall.READ_PROGRESS, read)
+    for _ in range(READS if acting else 0):
+        if found is None or not found.running:
+            break
+        before, found = found, (yield from ask(OperatorCall.READ_PROGRESS, read, PAUSE_SECONDS))
+        if found is not None and found.running and found != before:
+            raise UnsafeRefused(
+                f"a replay of shard {found.shard} into {found.target} is running: {found.who} started it, and it has "
+                f"counted up to {found.position} of {found.range.first} to {found.range.last}. Nothing was changed. "
+                "Next: wait until it ends, see `consumer status`"
+            )
     return found
 
 
