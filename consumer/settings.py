@@ -2,13 +2,11 @@
 
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
-from difflib import get_close_matches
-from typing import Annotated, Any, Final, Literal
-
-from pydantic import Field, PlainValidator, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from functools import partial
+from typing import Any, Final, Literal, NamedTuple
 
 from consumer.domain.errors import UsageFault
 
@@ -28,6 +26,12 @@ ATTRIBUTE: Final = "it must be the name of an attribute, not empty"
 HOST: Final = "it must be an address or a host name, without blanks"
 START: Final = "it must be TRIM_HORIZON, LATEST or a past time with a zone, like 2026-01-31T12:00:00Z"
 
+INJECTED: Final = re.compile(
+    r".+_(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_[0-9]+_[A-Z]+(?:_(?:ADDR|PORT|PROTO))?)=.*|.+_PORT=[a-z]+://.*",
+    re.DOTALL,
+)
+"""`NAME=value` as service discovery injects it: Kubernetes for each service, Docker for links. It is no setting."""
+
 StartPosition = Literal["TRIM_HORIZON", "LATEST"] | datetime
 """Where the first stream is read from; a time is in UTC and not in the future."""
 
@@ -40,11 +44,62 @@ class SettingsError(UsageFault):
         super().__init__("\n".join(self.faults))
 
 
-def _start_position(value: object) -> StartPosition:
-    if value == "TRIM_HORIZON" or value == "LATEST":
-        return value
+class Option(NamedTuple):
+    """A setting as `Settings` declares it.
+
+    `convert` takes a text and raises ValueError with what would be right. `kind` says that in one word; None: text.
+    """
+
+    convert: Callable[[str], object]
+    default: object
+    meaning: str
+    kind: str | None = None
+
+
+def _option(convert: Callable[[str], object], default: object, meaning: str, kind: str | None = None) -> Any:
+    return field(default=default, metadata={"option": Option(convert, default, meaning, kind)})
+
+
+def _text(default: str | None, meaning: str, right: str, pattern: str = "^.+$") -> Any:
+    def convert(text: str) -> str:
+        if re.fullmatch(pattern.removesuffix("$"), text, re.DOTALL) is None:
+            raise ValueError(right)
+        return text
+
+    return _option(convert, default, meaning)
+
+
+def _number(type_: type[int | float], default: float, meaning: str, low: float, high: float, right: str) -> Any:
+    def convert(text: str) -> float:
+        try:
+            if low <= (number := type_(text)) <= high:
+                return number
+        except ValueError:  # no number
+            pass
+        raise ValueError(f"it must be {right} from {low:.15g} to {high:.15g}")
+
+    return _option(convert, default, meaning, f"{low:.15g}..{high:.15g}")
+
+
+def _choice(default: str, meaning: str, *choices: str) -> Any:
+    def convert(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"it must be one of {', '.join(choices)}")
+        return text
+
+    return _option(convert, default, meaning, "|".join(choices))
+
+
+_whole = partial(_number, int, right="a whole number")
+_seconds = partial(_number, float, right="a number of seconds")
+_share = partial(_number, float, low=0.001, high=1.0, right="a number")
+
+
+def _start_position(text: str) -> object:
+    if text == "TRIM_HORIZON" or text == "LATEST":
+        return text
     try:
-        moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+        moment = datetime.fromisoformat(text)
     except ValueError:
         raise ValueError(START) from None
     if moment.utcoffset() is None:
@@ -57,34 +112,9 @@ def _start_position(value: object) -> StartPosition:
         raise ValueError(f"it leaves the years 1 to 9999; {START}") from None
 
 
-def _text(default: str | None, meaning: str, right: str, pattern: str | None = None) -> Any:
-    return Field(default, description=meaning, pattern=pattern, json_schema_extra={"right": right})
-
-
-def _whole(default: int, meaning: str, low: int, high: int) -> Any:
-    extra = {"right": f"it must be a whole number from {low} to {high}", "kind": f"{low}..{high}"}
-    return Field(default, description=meaning, ge=low, le=high, json_schema_extra={**extra})
-
-
-def _seconds(default: float, meaning: str, low: float, high: float) -> Any:
-    extra = {"right": f"it must be a number of seconds from {low:g} to {high:g}", "kind": f"{low:g}..{high:g}"}
-    return Field(default, description=meaning, ge=low, le=high, allow_inf_nan=False, json_schema_extra={**extra})
-
-
-def _share(default: float, meaning: str) -> Any:
-    extra = {"right": "it must be a number above 0 and up to 1", "kind": "0..1"}
-    return Field(default, description=meaning, gt=0, le=1, allow_inf_nan=False, json_schema_extra={**extra})
-
-
-def _choice(default: str, meaning: str, *choices: str) -> Any:
-    extra = {"right": f"it must be one of {', '.join(choices)}", "kind": "|".join(choices)}
-    return Field(default, description=meaning, json_schema_extra={**extra})
-
-
-class Settings(BaseSettings):
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Settings:
     """What an operator can configure. Made by `load`, which also checks that the values fit together."""
-
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True)
 
     source_table: str | None = _text(None, "Table whose stream is read: its newest stream.", TABLE, TABLE_PATTERN)
     stream_arn: str | None = _text(None, "The stream itself, instead of the table's newest one.", ARN, ARN_PATTERN)
@@ -92,12 +122,14 @@ class Settings(BaseSettings):
     lease_table: str = _text("consumer-leases", "Table of leases and checkpoints.", TABLE, TABLE_PATTERN)
     quarantine_table: str = _text("consumer-quarantine", "Table of poison records and gaps.", TABLE, TABLE_PATTERN)
     worker_id: str | None = _text(None, "Name of this worker; none: generated at start.", WORKER, WORKER_PATTERN)
-    start_position: Annotated[StartPosition, PlainValidator(_start_position)] = _text(
-        "TRIM_HORIZON", "Where the first stream is read from: TRIM_HORIZON, LATEST or an ISO time with a zone.", START
+    start_position: StartPosition = _option(  # noqa: RUF009 - a field
+        _start_position,
+        "TRIM_HORIZON",
+        "Where the first stream is read from: TRIM_HORIZON, LATEST or an ISO time with a zone.",
     )
-    player_attribute: str = _text("playerId", "Attribute that names the player.", ATTRIBUTE, "(?s)^.+$")
-    score_attribute: str = _text("score", "Attribute that holds the score.", ATTRIBUTE, "(?s)^.+$")
-    timestamp_attribute: str = _text("timestamp", "Attribute that says when it was played.", ATTRIBUTE, "(?s)^.+$")
+    player_attribute: str = _text("playerId", "Attribute that names the player.", ATTRIBUTE)
+    score_attribute: str = _text("score", "Attribute that holds the score.", ATTRIBUTE)
+    timestamp_attribute: str = _text("timestamp", "Attribute that says when it was played.", ATTRIBUTE)
     max_future_seconds: int = _whole(86_400, "A game later than its record by more is poison.", 0, 315_360_000)
     poll_interval_seconds: float = _seconds(0.2, "A shard is read at most once in this time.", 0.05, 60)
     idle_poll_interval_seconds: float = _seconds(1.0, "The same for a shard that is idle.", 0.05, 60)
@@ -117,6 +149,10 @@ class Settings(BaseSettings):
     )
 
 
+OPTIONS: Final[Mapping[str, Option]] = {declared.name: declared.metadata["option"] for declared in fields(Settings)}
+"""Every setting, by its name."""
+
+
 def variable(name: str) -> str:
     """The environment variable of a setting."""
     return PREFIX + name.upper()
@@ -127,14 +163,7 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def hint(name: str, key: Literal["right", "kind"]) -> str:
-    """What a value must be ("it must be ..."), or the setting's range, choices or kind in one word."""
-    extra = Settings.model_fields[name].json_schema_extra
-    assert isinstance(extra, dict)
-    return str(extra.get(key) or name.rpartition("_")[2].upper())
-
-
-def load(overrides: Mapping[str, object], *, needs: Collection[str], uses: Collection[str] | None = None) -> Settings:
+def load(overrides: Mapping[str, str], *, needs: Collection[str], uses: Collection[str] | None = None) -> Settings:
     """The settings: `overrides` (flags, by the setting's name), else the environment, else the defaults.
 
     `uses` names the settings that the command uses; None: all, but those of the stream only when `needs` says "stream".
@@ -142,30 +171,26 @@ def load(overrides: Mapping[str, object], *, needs: Collection[str], uses: Colle
     every fault.
     """
     if uses is None:
-        uses = [name for name in Settings.model_fields if "stream" in needs or name not in STREAM_SETTINGS]
-    given: dict[str, Any] = {}
-    for name, field in Settings.model_fields.items():
-        if name not in uses:
-            given[name] = field.default
-        elif name in overrides:
-            given[name] = overrides[name]
-        elif variable(name) in os.environ:
-            given[name] = os.environ[variable(name)]
+        uses = [name for name in OPTIONS if "stream" in needs or name not in STREAM_SETTINGS]
+    chosen = {name: option.default for name, option in OPTIONS.items()}
     wrong: dict[str, str] = {}
-    try:
-        settings: Settings | None = Settings(**given)
-    except ValidationError as error:
-        settings = None
-        for fault in error.errors(include_url=False):
-            name = str(fault["loc"][0])
-            cause = fault.get("ctx", {}).get("error")
-            wrong[name] = f"{_shown(name, fault['input'])}: {cause or hint(name, 'right')}"
-    sound = [name for name in uses if name not in wrong]
-    chosen = {name: given.get(name, Settings.model_fields[name].default) for name in sound}
-    faults = [*wrong.values(), *_missing(chosen, needs), *_contradictions(chosen), *_unknown()]
-    if settings is None or faults:
+    environment = {name: text for name, text in os.environ.items() if not _injected(name, text)}
+    for name in (name for name in OPTIONS if name in uses):
+        given = overrides.get(name, environment.get(variable(name)))
+        try:
+            chosen[name] = OPTIONS[name].default if given is None else OPTIONS[name].convert(given)
+        except ValueError as error:
+            wrong[name] = f"{_shown(name, given)}: {error}"
+    sound = {name: value for name, value in chosen.items() if name in uses and name not in wrong}
+    faults = [*wrong.values(), *_missing(sound, needs), *_contradictions(sound), *_unknown(environment)]
+    if faults:
         raise SettingsError(faults)
-    return settings
+    made: Any = chosen  # each value is of its field's type
+    return Settings(**made)
+
+
+def _injected(name: str, value: str) -> bool:
+    return INJECTED.fullmatch(f"{name}={value}") is not None
 
 
 def _shown(name: str, value: object) -> str:
@@ -201,10 +226,12 @@ def _shared(chosen: Mapping[str, object], values: Mapping[str, object], sentence
             yield f"{' and '.join(_shown(name, chosen[name]) for name in names)}: {sentence}"
 
 
-def _unknown() -> Iterator[str]:
+def _unknown(environment: Iterable[str]) -> Iterator[str]:
     """Variables with our prefix that are no setting. Their values are not shown: they may be secret."""
-    known = [variable(name) for name in Settings.model_fields]
-    for name in sorted(os.environ):
+    known = [variable(name) for name in OPTIONS]
+    for name in sorted(environment):
         if name.upper().startswith(PREFIX) and not name.startswith(DEMO_PREFIX) and name not in known:
+            from difflib import get_close_matches  # an import only where something is wrong
+
             nearest = get_close_matches(name.upper(), known, n=1, cutoff=0.0)[0]
             yield f"{name[:120]!r} is no setting: the nearest one is {nearest}"

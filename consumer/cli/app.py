@@ -1,20 +1,162 @@
-"""The command line's app: all commands, and those that are too small for a file of their own."""
+"""The command line: what all commands share, and those that are too small for a module of their own."""
 
-import typer
+import os
+import sys
+from collections.abc import Callable, Collection, Sequence
+from functools import partial, wraps
+from importlib import import_module
+from textwrap import wrap
+from typing import Any, Final, NoReturn
 
-from consumer.cli.audit_log import audit_log
-from consumer.cli.checkpoint import checkpoint
-from consumer.cli.flags import with_settings
-from consumer.cli.healthcheck import print_health
-from consumer.cli.init import init
-from consumer.cli.quarantine import quarantine
-from consumer.cli.replay import replay
-from consumer.cli.resume import resume
-from consumer.cli.status import status
-from consumer.cli.top import top
-from consumer.settings import Settings
+import click
+
+from consumer.cli.healthcheck import SETTINGS, print_health
+from consumer.domain.errors import ConsumerError
+from consumer.settings import OPTIONS, Settings, flag, load, variable
+
+COMMANDS: Final = (
+    "run",
+    "init",
+    "status",
+    "top",
+    "quarantine",
+    "replay",
+    "resume",
+    "checkpoint",
+    "audit-log",
+    "healthcheck",
+    "demo",
+)
+TABLES: Final = ("leaderboard_table", "lease_table", "quarantine_table")
+RULES: Final = ("player_attribute", "score_attribute", "timestamp_attribute", "max_future_seconds")
+LOGS: Final = ("log_level", "log_format")
+
+HELP_COLUMNS: Final = 46
+"""Width of the help beside the flags on a terminal of 80 columns."""
 
 
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Runs one command and ends the process with its exit code; errors go to stderr."""
+    try:
+        sys.exit(app.main(arguments, prog_name="consumer", standalone_mode=False))
+    except click.ClickException as fault:
+        fault.show()
+        sys.exit(fault.exit_code)
+    except ConsumerError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except Exception as error:  # noqa: BLE001 - the outermost frame: nothing is swallowed, the process ends here
+        _report_unexpected(error)
+        sys.exit(1)
+
+
+def _report_unexpected(error: Exception) -> None:
+    """One clear line; the traceback only at the log level DEBUG."""
+    import structlog
+
+    if structlog.is_configured():
+        log = structlog.get_logger()
+        log.error("consumer.unexpected", kind=type(error).__name__, error=str(error))
+        log.debug("consumer.traceback", exc_info=error)
+        return
+    print(f"consumer: unexpected {type(error).__name__}: {error}", file=sys.stderr)
+    if os.environ.get("CONSUMER_LOG_LEVEL") == "DEBUG":
+        import traceback
+
+        traceback.print_exception(error)
+
+
+class Commands(click.Group):
+    """Imports a command's module, which has the command's name, when the command is needed: so starting is quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """See click.Group."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """See click.Group."""
+        if cmd_name in self.commands or cmd_name not in COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(import_module(f"consumer.cli.{name}"), name)
+        return command
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from consumer import __version__
+
+        print(f"consumer {__version__}")
+        ctx.exit()
+
+
+@click.group(cls=Commands, context_settings={"show_default": True})
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show the version."
+)
+def app() -> None:
+    """An exactly-once leaderboard consumer for DynamoDB Streams."""
+
+
+def with_settings(*names: str, needs: Collection[str] = ()) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Gives a command, which takes `settings` first and returns its exit code, the flags of the settings `names`.
+
+    Without names: of all settings. A flag's value is text here, so that `load` can check all of them at once, together
+    with the environment; other settings are not read. Logs are configured before the command begins, when their
+    settings are among `names`.
+    """
+    shown = names or tuple(OPTIONS)
+
+    def decorate(command: Callable[..., int]) -> Callable[..., int]:
+        @wraps(command)
+        def run(**values: Any) -> int:
+            flags = {name: values.pop(name) for name in shown}
+            given = {name: text for name, text in flags.items() if text is not None}
+            settings = load(given, needs=needs, uses=shown)
+            if "log_level" in shown:
+                from consumer.telemetry.logs import configure
+
+                configure(settings.log_level, settings.log_format)
+            return command(settings, **values)
+
+        return decorated(run, *map(_setting, shown))
+
+    return decorate
+
+
+def decorated(command: Callable[..., int], *options: Callable[..., Any]) -> Callable[..., int]:
+    """The command with these options, in this order."""
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _setting(name: str) -> Callable[..., Any]:
+    option = OPTIONS[name]
+    default = f"{option.default:g}" if isinstance(option.default, float) else option.default
+    lines = [*wrap(option.meaning, HELP_COLUMNS), variable(name) + ("" if default is None else f"={default}")]
+    kind = option.kind or name.rpartition("_")[2].upper()
+    return click.option(flag(name), name, metavar=kind, help="\b\n" + "\n".join(lines))
+
+
+switch = partial(click.option, is_flag=True)
+"""An option without a value."""
+positive = partial(click.option, type=click.IntRange(min=1), metavar="NUMBER")
+"""An option whose value is a whole number above 0."""
+
+_ONLY: Final = "on stdout and nothing else."
+json_array = switch("--json", help=f"One JSON array {_ONLY}")
+json_object = switch("--json", help=f"One JSON object {_ONLY}")
+json_document = switch("--json", help=f"One JSON document {_ONLY}")
+yes = switch("--yes", help="Do not ask: for scripts.")
+dry_run = switch("--dry-run", help="Print what each player would get, and change nothing.")
+limit = positive("--limit", help="How many are shown at most.")
+shard_argument = click.argument("shard", metavar="SHARD", help="A shard's id, or LABEL/ID.")
+
+
+@app.command()
 @with_settings(needs={"stream"})
 def run(settings: Settings) -> int:
     """Keeps the leaderboard up to date from the table's stream, until SIGTERM.
@@ -39,7 +181,8 @@ def run(settings: Settings) -> int:
     return run_worker(settings)
 
 
-@with_settings("http_host", "http_port")
+@app.command()
+@with_settings(*SETTINGS)
 def healthcheck(settings: Settings) -> int:
     """Asks the worker in this container whether it is alive: 0 when it is, 1 when not.
 
@@ -51,13 +194,13 @@ def healthcheck(settings: Settings) -> int:
     Example:
       consumer healthcheck --http-port 9464
     """
-    return print_health(settings.http_host, settings.http_port)
+    return print_health(settings)
 
 
-def demo(
-    games: int = typer.Option(20_000, min=1, metavar="NUMBER", help="How many games are played."),
-    players: int = typer.Option(500, min=1, metavar="NUMBER", help="How many players play them."),
-) -> None:
+@app.command()
+@positive("--games", default=20_000, help="How many games are played.")
+@positive("--players", default=500, help="How many players play them.")
+def demo(games: int, players: int) -> int:
     """Plays games on an embedded engine, kills the worker half-way, and compares the board digit by digit.
 
     \b
@@ -66,28 +209,4 @@ def demo(
     """
     from consumer.demo import play
 
-    raise typer.Exit(play(games=games, players=players))
-
-
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        from consumer import __version__
-
-        print(f"consumer {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: bool = typer.Option(False, "--version", is_eager=True, callback=_print_version, help="Show the version."),
-) -> None:
-    """An exactly-once leaderboard consumer for DynamoDB Streams."""
-
-
-for command in (run, init, status, top, replay, resume, audit_log, healthcheck, demo):
-    app.command()(command)
-app.add_typer(quarantine)
-app.add_typer(checkpoint, name="checkpoint")
+    return play(games=games, players=players)

@@ -2,15 +2,20 @@
 
 import sys
 
-from consumer.cli.flags import LOGS, JsonArray, Limit, with_settings
+import click
+
+from consumer.cli.app import LOGS, json_array, limit, with_settings
 from consumer.cli.output import print_array, print_columns
 from consumer.settings import Settings
 
 FIXED = ("at", "who", "act", "target")
 
 
+@click.command()
+@limit
+@json_array
 @with_settings("quarantine_table", *LOGS)
-def audit_log(settings: Settings, limit: Limit = None, json: JsonArray = False) -> int:
+def audit_log(settings: Settings, limit: int | None, json: bool) -> int:
     """Lists what operators did to the data, the newest first: who, when, what, and the outcome.
 
     \b

@@ -1,32 +1,25 @@
 """`consumer checkpoint show` and `set`: a shard's row in the lease table."""
 
 from functools import partial
-from typing import Annotated
 
-import typer
+import click
 
-from consumer.cli.flags import LOGS, JsonObject, ShardArgument, Yes, with_settings
+from consumer.cli.app import LOGS, json_object, shard_argument, with_settings, yes
 from consumer.cli.output import confirm, to_json
 from consumer.domain.leases import LeaseRow
 from consumer.settings import Settings
 
-checkpoint = typer.Typer(
-    help="Shows or sets a shard's row in the lease table.", no_args_is_help=True, rich_markup_mode=None
-)
 
-Position = Annotated[
-    str,
-    typer.Argument(
-        metavar="POSITION",
-        help="What counts as done: a sequence number, TRIM_HORIZON (nothing) or, for a missing row, SHARD_END.",
-        show_default=False,
-    ),
-]
+@click.group()
+def checkpoint() -> None:
+    """Shows or sets a shard's row in the lease table."""
 
 
 @checkpoint.command()
+@shard_argument
+@json_object
 @with_settings("lease_table", *LOGS)
-def show(settings: Settings, shard: ShardArgument, json: JsonObject = False) -> int:
+def show(settings: Settings, shard: str, json: bool) -> int:
     """Shows a shard's row: how far it is committed, who owns it, and its lineage.
 
     \b
@@ -46,8 +39,15 @@ def show(settings: Settings, shard: ShardArgument, json: JsonObject = False) -> 
 
 
 @checkpoint.command("set")
+@shard_argument
+@click.argument(
+    "position",
+    metavar="POSITION",
+    help="What counts as done: a sequence number, TRIM_HORIZON (nothing) or, for a missing row, SHARD_END.",
+)
+@yes
 @with_settings("lease_table", "quarantine_table", "lease_ttl_seconds", *LOGS)
-def set_(settings: Settings, shard: ShardArgument, position: Position, yes: Yes = False) -> int:
+def set_(settings: Settings, shard: str, position: str, yes: bool) -> int:
     """Sets how far a shard counts as done, for a row that is halted or was lost; a worker then claims it.
 
     Asks first. Refuses while a living worker owns the shard. Moving back counts games a second time, moving forward

@@ -1,21 +1,19 @@
 """`consumer init`: the tables; with `--adopt`: tables that `run` refuses, because they do not belong together."""
 
 from functools import partial
-from typing import Annotated
 
-import typer
+import click
 
-from consumer.cli.flags import LOGS, TABLES, Yes, with_settings
+from consumer.cli.app import LOGS, TABLES, switch, with_settings, yes
 from consumer.cli.output import confirm
 from consumer.settings import Settings
 
-Adopt = Annotated[
-    bool, typer.Option("--adopt", help="Make tables belong together that `run` refuses; asks first, creates no table.")
-]
 
-
+@click.command()
+@switch("--adopt", help="Make tables belong together that `run` refuses; asks first, creates no table.")
+@yes
 @with_settings(*TABLES, *LOGS)
-def init(settings: Settings, adopt: Adopt = False, yes: Yes = False) -> int:
+def init(settings: Settings, adopt: bool, yes: bool) -> int:
     """Creates the leaderboard, lease and quarantine tables that do not exist yet, and waits until they are active.
 
     Run it as often as you like. A table of that name with another key is refused. With --adopt: when `run` refuses

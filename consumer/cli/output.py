@@ -8,7 +8,7 @@ from decimal import Decimal
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Final, TypeVar
 
-import typer
+import click
 
 from consumer.domain.errors import UnsafeRefused
 
@@ -100,8 +100,8 @@ def confirm(question: str, sentences: Iterable[str] = (), *, yes: bool) -> None:
     if not sys.stdin.isatty():
         raise UnsafeRefused(f"{question}\nStandard input is no terminal, so this cannot be asked: add --yes to do it")
     try:
-        agreed = typer.confirm(question, err=True)
-    except typer.Abort:  # Ctrl-C, or end of input; the cursor stands behind the question
+        agreed = click.confirm(question, err=True)
+    except click.Abort:  # Ctrl-C, or end of input; the cursor stands behind the question
         print(file=sys.stderr)
         agreed = False
     if not agreed:

@@ -6,24 +6,23 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
-from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Final
 
-import typer
+import click
 
-from consumer.cli.flags import (
+from consumer.cli.app import (
     LOGS,
     RULES,
     TABLES,
-    DryRun,
-    JsonArray,
-    JsonDocument,
-    JsonObject,
-    Limit,
-    ShardArgument,
-    Yes,
+    dry_run,
+    json_array,
+    json_document,
+    json_object,
+    limit,
+    shard_argument,
     with_settings,
+    yes,
 )
 from consumer.cli.output import (
     confirm,
@@ -34,17 +33,7 @@ from consumer.cli.output import (
     visible,
     with_count,
 )
-from consumer.cli.quarantine_filter import (
-    PlayerFilter,
-    ReasonFilter,
-    Selection,
-    ShardFilter,
-    SinceFilter,
-    UntilFilter,
-    make_filter,
-    require_number,
-    with_selection,
-)
+from consumer.cli.quarantine_filter import filters, make_filter, one_record, require_number, select
 from consumer.domain.errors import UnsafeRefused, UsageFault
 from consumer.domain.quarantine import EntryState, QuarantineEntry, parse_repairs
 from consumer.domain.records import Game
@@ -55,47 +44,37 @@ if TYPE_CHECKING:
     from consumer.operations.quarantine import QuarantineService, Repair, Result
     from consumer.wiring.operators import Session
 
-quarantine = typer.Typer(
-    name="quarantine",
-    help="Records that could not be counted: list, show, redrive or discard them.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
-
 CHANGED_FIRST: Final = "another operator or worker changed it first"
 MOST_REASON_CHARACTERS: Final = 1000
 
 
-class ShownState(StrEnum):
-    """The states that can be listed."""
+ALL: Final = "all"
 
-    PENDING = "pending"
-    APPLIED = "applied"
-    DISCARDED = "discarded"
-    ALL = "all"
+
+@click.group()
+def quarantine() -> None:
+    """Records that could not be counted: list, show, redrive or discard them."""
 
 
 @quarantine.command("list")
+@filters("reason")
+@click.option(
+    "--state",
+    type=click.Choice([*(state.value for state in EntryState), ALL]),
+    default=EntryState.PENDING.value,
+    help="In this state.",
+)
+@limit
+@json_array
 @with_settings("quarantine_table", "lease_table", *LOGS)
-def list_records(
-    settings: Settings,
-    shard: ShardFilter = None,
-    player: PlayerFilter = None,
-    reason: ReasonFilter = None,
-    state: Annotated[ShownState, typer.Option("--state", help="In this state.")] = ShownState.PENDING,
-    since: SinceFilter = None,
-    until: UntilFilter = None,
-    limit: Limit = None,
-    json: JsonArray = False,
-) -> int:
+def list_records(settings: Settings, *, state: str, limit: int | None, json: bool, **flags: str | None) -> int:
     """Lists quarantined records by shard and sequence number.
 
     \b
     Example:
       consumer quarantine list --reason score_type --since 2026-01-31T12:00:00Z --limit 20
     """
-    wanted = None if state is ShownState.ALL else EntryState(state.value)
-    filter_ = make_filter(shard=shard, player=player, reason=reason, since=since, until=until, state=wanted)
+    filter_ = make_filter(flags, None if state == ALL else EntryState(state))
     from consumer.wiring.operators import quarantine_service
 
     with quarantine_service(settings, acting=False) as (service, session):
@@ -129,13 +108,11 @@ def list_records(
 
 
 @quarantine.command()
+@shard_argument
+@click.argument("sequence_number", metavar="SEQ", help="The record's sequence number.")
+@json_object
 @with_settings("quarantine_table", "lease_table", *LOGS)
-def show(
-    settings: Settings,
-    shard: ShardArgument,
-    sequence_number: Annotated[str, typer.Argument(metavar="SEQ", help="The record's sequence number.")],
-    json: JsonObject = False,
-) -> int:
+def show(settings: Settings, shard: str, sequence_number: str, json: bool) -> int:
     """Shows why a record is in quarantine, and the whole of it, as DynamoDB JSON.
 
     \b
@@ -198,18 +175,17 @@ def _state(entry: QuarantineEntry) -> str:
 
 
 @quarantine.command()
+@one_record
+@filters("reason")
+@click.option(
+    "--set", "repairs", multiple=True, metavar="FIELD=VALUE", help="Repair player, score or timestamp; can be repeated."
+)
+@dry_run
+@yes
+@json_document
 @with_settings(*TABLES, *RULES, *LOGS)
-@with_selection("reason")
 def redrive(
-    settings: Settings,
-    selection: Selection,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="FIELD=VALUE", help="Repair player, score or timestamp; can be repeated."),
-    ] = None,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-    json: JsonDocument = False,
+    settings: Settings, *, repairs: tuple[str, ...], dry_run: bool, yes: bool, json: bool, **selected: str | None
 ) -> int:
     """Counts pending records, each once: one by SHARD SEQ, or all that match the filters.
 
@@ -226,7 +202,8 @@ def redrive(
     Exit codes:
       0  all were counted       4  some stayed pending, or were not pending any more
     """
-    values = parse_repairs(set_ or [])
+    values = parse_repairs(repairs)
+    selection = select(selected, "reason")
     from consumer.operations.quarantine import Repair
     from consumer.wiring.operators import quarantine_service
 
@@ -236,8 +213,8 @@ def redrive(
         if dry_run:
             return _dry_run(service, session, entries, repair, json=json)
         if entries:
-            repairs = f", with {_assignments(values)}" if values else ""
-            confirm(f"Count {_summary(entries)} in {settings.leaderboard_table}{repairs}?", yes=yes)
+            repaired = f", with {_assignments(values)}" if values else ""
+            confirm(f"Count {_summary(entries)} in {settings.leaderboard_table}{repaired}?", yes=yes)
         return _redrive(service, session, entries, repair, one=selection.one is not None, json=json)
 
 
@@ -303,17 +280,13 @@ def _dry_run(
 
 
 @quarantine.command()
+@one_record
+@filters("reason-code")
+@click.option("--reason", "why", metavar="TEXT", help="Why they shall never count; it is kept. Required.")
+@yes
+@json_object
 @with_settings("quarantine_table", "lease_table", *LOGS)
-@with_selection("reason-code")
-def discard(
-    settings: Settings,
-    selection: Selection,
-    why: Annotated[
-        str | None, typer.Option("--reason", metavar="TEXT", help="Why they shall never count; it is kept. Required.")
-    ] = None,
-    yes: Yes = False,
-    json: JsonObject = False,
-) -> int:
+def discard(settings: Settings, *, why: str | None, yes: bool, json: bool, **selected: str | None) -> int:
     """Marks pending records as discarded: one by SHARD SEQ, or all that match the filters. They will never count.
 
     Rows and records stay, with who discarded them, when and why; an audit row records it too.
@@ -330,6 +303,7 @@ def discard(
         raise UsageFault("--reason is missing: say why these records shall never count; it is kept with them")
     if len(why) > MOST_REASON_CHARACTERS:
         raise UsageFault(f"--reason has more than {MOST_REASON_CHARACTERS:,} characters: make it shorter")
+    selection = select(selected, "reason-code")
     from consumer.wiring.operators import quarantine_service
 
     with quarantine_service(settings, acting=False) as (service, session):
@@ -374,7 +348,7 @@ def _reporting_interruption(progress: Callable[[], str]) -> Iterator[None]:
         yield
         finished = True
     except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+        raise click.exceptions.Exit(130) from None
     finally:
         if not finished:
             print(f"Stopped: {progress()} not tried; run it again for the rest.", file=sys.stderr)

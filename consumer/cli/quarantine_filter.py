@@ -1,14 +1,14 @@
 """Which quarantined records a command is about: `SHARD SEQ`, or filters."""
 
-import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial, wraps
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
+from consumer.cli.app import decorated
 from consumer.cli.output import with_count
 from consumer.domain.errors import UsageFault
 from consumer.domain.position import is_sequence_number
@@ -20,30 +20,27 @@ if TYPE_CHECKING:
     from consumer.operations.quarantine import QuarantineService
     from consumer.wiring.operators import Session
 
-OptionalShard = Annotated[
-    str | None, typer.Argument(metavar="SHARD", help="A shard's id, or LABEL/ID.", show_default=False)
-]
-OptionalNumber = Annotated[
-    str | None, typer.Argument(metavar="SEQ", help="The record's sequence number.", show_default=False)
-]
-ShardFilter = Annotated[
-    str | None, typer.Option("--shard", metavar="SHARD", help="Of this shard: its id, or LABEL/ID.")
-]
-PlayerFilter = Annotated[str | None, typer.Option("--player", metavar="ID", help="Of this player.")]
-ReasonFilter = Annotated[
-    str | None, typer.Option("--reason", "--reason-code", metavar="CODE", help="With this reason, like score_type.")
-]
-CodeFilter = Annotated[
-    str | None, typer.Option("--reason-code", metavar="CODE", help="Quarantined for this reason, like score_type.")
-]
-SinceFilter = Annotated[
-    str | None, typer.Option("--since", metavar="TIME", help="Quarantined at this ISO time, with a zone, or later.")
-]
-UntilFilter = Annotated[
-    str | None, typer.Option("--until", metavar="TIME", help="Quarantined at this ISO time, with a zone, or before.")
-]
 
-FILTERS: Final = ("shard", "player", "reason", "since", "until")
+def one_record(command: Callable[..., int]) -> Callable[..., int]:
+    """Gives a command the arguments that name one record."""
+    return decorated(
+        command,
+        click.argument("name", metavar="[SHARD]", required=False, help="A shard's id, or LABEL/ID."),
+        click.argument("number", metavar="[SEQ]", required=False, help="The record's sequence number."),
+    )
+
+
+def filters(reason_flag: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Gives a command the flags of `make_filter`. `reason_flag` is "reason", or "reason-code" if that means another."""
+    reasons = [f"--{flag}" for flag in dict.fromkeys((reason_flag, "reason-code"))]
+    options = (
+        click.option("--shard", metavar="SHARD", help="Of this shard: its id, or LABEL/ID."),
+        click.option("--player", metavar="ID", help="Of this player."),
+        click.option(*reasons, "reason", metavar="CODE", help="Quarantined for this reason, like score_type."),
+        click.option("--since", metavar="TIME", help="Quarantined at this ISO time, with a zone, or later."),
+        click.option("--until", metavar="TIME", help="Quarantined at this ISO time, with a zone, or before."),
+    )
+    return lambda command: decorated(command, *options)
 
 
 @dataclass(frozen=True)
@@ -67,49 +64,22 @@ class Selection:
         return [entry]
 
 
-def with_selection(reason_flag: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
-    """Gives a command, which takes settings and a Selection first, the arguments and filters that make one.
+def select(values: Mapping[str, str | None], reason_flag: str) -> Selection:
+    """What the arguments and flags of `one_record` and `filters` select.
 
-    `reason_flag`: the flag of the filter by reason, "reason" or "reason-code".
+    Raises UsageFault for half of a record's name, for a name beside filters, and for filters that are wrong.
     """
-    types = {
-        "shard_name": OptionalShard,
-        "sequence_number": OptionalNumber,
-        "shard": ShardFilter,
-        "player": PlayerFilter,
-        "reason": ReasonFilter if reason_flag == "reason" else CodeFilter,
-        "since": SinceFilter,
-        "until": UntilFilter,
-    }
-
-    def decorate(command: Callable[..., int]) -> Callable[..., int]:
-        @wraps(command)
-        def run(settings: Settings, **values: Any) -> int:
-            name, number = values.pop("shard_name"), values.pop("sequence_number")
-            filters = {filter_: values.pop(filter_) for filter_ in FILTERS}
-            flags = {reason_flag if filter_ == "reason" else filter_: value for filter_, value in filters.items()}
-            return command(settings, Selection(one_record(name, number, flags), make_filter(**filters)), **values)
-
-        first, _, *own = inspect.signature(command).parameters.values()
-        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-        added = [inspect.Parameter(name, kind, default=None, annotation=type_) for name, type_ in types.items()]
-        run.__signature__ = inspect.Signature([first, *added, *own])  # type: ignore[attr-defined]
-        return run
-
-    return decorate
-
-
-def one_record(shard: str | None, sequence_number: str | None, filters: dict[str, Any]) -> tuple[str, str] | None:
-    """The one record that is named; None: the filters select. Raises UsageFault for half of a name, or for both."""
+    shard, number = values["name"], values["number"]
+    given = {name: value for name, value in values.items() if name not in ("name", "number")}
     if shard is None:
-        return None
-    if sequence_number is None:
+        return Selection(None, make_filter(given))
+    if number is None:
         raise UsageFault(f"SHARD {shard!r} without SEQ: name both, or all records of the shard with --shard")
-    given = [f"--{name}" for name, value in filters.items() if value is not None]
-    if given:
-        raise UsageFault(f"SHARD SEQ names one record, and {', '.join(given)} selects several: use one of the two")
-    require_number(sequence_number)
-    return shard, sequence_number
+    flags = [f"--{reason_flag if name == 'reason' else name}" for name, value in given.items() if value is not None]
+    if flags:
+        raise UsageFault(f"SHARD SEQ names one record, and {', '.join(flags)} selects several: use one of the two")
+    require_number(number)
+    return Selection((shard, number), QuarantineFilter())
 
 
 def require_number(text: str) -> None:
@@ -118,16 +88,9 @@ def require_number(text: str) -> None:
         raise UsageFault(f"{text[:80]!r} is no sequence number: it has up to 40 decimal digits and nothing else")
 
 
-def make_filter(
-    *,
-    shard: str | None,
-    player: str | None,
-    reason: str | None,
-    since: str | None,
-    until: str | None,
-    state: EntryState | None = EntryState.PENDING,
-) -> QuarantineFilter:
-    """The filters together. Raises UsageFault with every fault."""
+def make_filter(flags: Mapping[str, str | None], state: EntryState | None = EntryState.PENDING) -> QuarantineFilter:
+    """The filter of these flags, by `filters`. Raises UsageFault with every fault."""
+    shard, player, reason, since, until = (flags[name] for name in ("shard", "player", "reason", "since", "until"))
     faults: list[str] = []
     if reason is not None and reason not in list(Reason):
         faults.append(f"there is no reason {reason!r}: it is one of {', '.join(Reason)}")

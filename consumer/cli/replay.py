@@ -2,41 +2,82 @@
 
 import re
 import sys
-from typing import TYPE_CHECKING, Annotated
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
-from consumer.cli.flags import LOGS, RULES, TABLES, DryRun, JsonDocument, ShardArgument, Yes, with_settings
+from consumer.cli.app import (
+    LOGS,
+    RULES,
+    TABLES,
+    dry_run,
+    json_document,
+    shard_argument,
+    switch,
+    with_settings,
+    yes,
+)
+from consumer.cli.output import (
+    confirm,
+    counting,
+    print_all,
+    print_array,
+    print_deltas,
+    sharing,
+    to_json,
+    visible,
+    with_count,
+)
 from consumer.domain.errors import UsageFault
+from consumer.domain.fold import Delta
+from consumer.domain.position import SHARD_END, TRIM_HORIZON
+from consumer.domain.replay import LATEST, Batch, Mode, Progress
+from consumer.domain.text import breakdown, many
+from consumer.operations.quarantine import NO_REPAIR, ChangedConcurrently, Result, StillPoison, add_game
+from consumer.operations.replay import PendingReplay, Recount
+from consumer.operations.replay_plan import ReplayRequest, refuse_overtaken
 from consumer.settings import TABLE, TABLE_PATTERN, Settings, flag, variable
 
 if TYPE_CHECKING:
-    from consumer.operations.replay_plan import ReplayRequest
+    from consumer.operations.replay import ReplayService
+    from consumer.operations.replay_plan import PlannedReplay, Plans
+    from consumer.operations.replay_reader import Reader
+    from consumer.wiring.operators import Session
+
+Missed = Counter[str]
+"""How many records were not counted, by the reason."""
 
 
+@click.command()
+@shard_argument
+@click.option("--from", "first", required=True, metavar="SEQ|TRIM_HORIZON", help="The first record.")
+@click.option(
+    "--to", "last", default=LATEST, metavar="SEQ|LATEST", help="The last one; LATEST: the shard's current checkpoint."
+)
+@switch("--recount", help="Count again all of the range that counts.")
+@click.option("--into", metavar="TABLE", help="Count all of it into another leaderboard table.")
+@dry_run
+@switch("--children", help="The shard to its end, then its children and theirs.")
+@switch("--again", help="Also what was counted again before; gives up an interrupted replay.")
+@yes
+@json_document
 @with_settings(*TABLES, *RULES, *LOGS)
 def replay(
     settings: Settings,
-    shard: ShardArgument,
-    first: Annotated[
-        str, typer.Option("--from", metavar="SEQ|TRIM_HORIZON", help="The first record.", show_default=False)
-    ],
-    last: Annotated[
-        str, typer.Option("--to", metavar="SEQ|LATEST", help="The last one; LATEST: the shard's current checkpoint.")
-    ] = "LATEST",
-    recount: Annotated[bool, typer.Option("--recount", help="Count again all of the range that counts.")] = False,
-    into: Annotated[
-        str | None, typer.Option("--into", metavar="TABLE", help="Count all of it into another leaderboard table.")
-    ] = None,
-    dry_run: DryRun = False,
-    children: Annotated[
-        bool, typer.Option("--children", help="The shard to its end, then its children and theirs.")
-    ] = False,
-    again: Annotated[
-        bool, typer.Option("--again", help="Also what was counted again before; gives up an interrupted replay.")
-    ] = False,
-    yes: Yes = False,
-    json: JsonDocument = False,
+    shard: str,
+    first: str,
+    last: str,
+    *,
+    recount: bool,
+    into: str | None,
+    dry_run: bool,
+    children: bool,
+    again: bool,
+    yes: bool,
+    json: bool,
 ) -> int:
     """Replays a range of a shard, up to its checkpoint at most.
 
@@ -61,14 +102,15 @@ def replay(
       5  no such shard, or nothing of the range is left in the stream
     """
     # In one piece: its flags and their help are most of it.
-    request = _request(settings, shard, first, last, recount=recount, into=into, children=children, again=again)
-    from consumer.cli.replay_run import Output, print_dry_run, print_replay
+    mode, target = Mode.RECOUNT if recount or into is not None else Mode.PENDING, into or settings.leaderboard_table
+    request = ReplayRequest(shard, first, last, mode, target, again, into is not None)
+    _check(request, settings, children=children)
     from consumer.wiring.operators import replay_service
 
     try:
         with replay_service(settings, into) as (service, session):
             plans = session.run(service.plan(request, children=children, acting=not dry_run))
-            output = Output(into or settings.leaderboard_table, yes=yes, json=json, children=children)
+            output = Output(target, yes=yes, json=json, children=children)
             return (print_dry_run if dry_run else print_replay)(service, session, plans, output)
     except KeyboardInterrupt:
         rest = "nothing was changed" if dry_run else "the same command goes on from here, and counts nothing twice"
@@ -76,35 +118,238 @@ def replay(
         return 130
 
 
-def _request(
-    settings: Settings,
-    shard: str,
-    first: str,
-    last: str,
-    *,
-    recount: bool,
-    into: str | None,
-    children: bool,
-    again: bool,
-) -> "ReplayRequest":
+def _check(request: ReplayRequest, settings: Settings, *, children: bool) -> None:
     """Raises UsageFault with every fault."""
-    from consumer.domain.replay import LATEST, Mode
-    from consumer.operations.replay_plan import ReplayRequest
-
     faults = []
-    if into is not None and re.fullmatch(TABLE_PATTERN, into) is None:
-        faults.append(f"--into is {into[:80]!r}: {TABLE}")
-    if into == settings.leaderboard_table:
+    if request.into_other_table and re.fullmatch(TABLE_PATTERN, request.target) is None:
+        faults.append(f"--into is {request.target[:80]!r}: {TABLE}")
+    if request.into_other_table and request.target == settings.leaderboard_table:
         ways = f"{variable('leaderboard_table')}, {flag('leaderboard_table')}"
-        faults.append(f"--into {into} is the configured leaderboard ({ways}): to count into it again, use --recount")
-    if children and last != LATEST:
-        faults.append(f"--children begin where the shard ends, and --to {last[:80]} ends before: leave out one of them")
-    mode = Mode.RECOUNT if recount or into is not None else Mode.PENDING
-    request = ReplayRequest(shard, first, last, mode, into or settings.leaderboard_table, again, into is not None)
+        faults.append(
+            f"--into {request.target} is the configured leaderboard ({ways}): to count into it again, use --recount"
+        )
+    if children and request.last != LATEST:
+        faults.append(
+            f"--children begin where the shard ends, and --to {request.last[:80]} ends before: leave out one of them"
+        )
     try:
         request.check()
     except UsageFault as fault:
         faults.append(str(fault))
     if faults:
         raise UsageFault("\n".join(faults))
-    return request
+
+
+def plan_notes(planned: "PlannedReplay") -> Iterator[str]:
+    """What the replay will do."""
+    progress, plan = planned.progress, planned.plan
+    end = "its end" if progress.range.last == SHARD_END else progress.range.last
+    start = "its oldest record" if progress.range.first == TRIM_HORIZON else progress.range.first
+    yield f"Shard {progress.shard}, from {start} to {end}."
+    if plan.capped:
+        yield f"--to {plan.request.last} lies past the checkpoint: it ends with {plan.row.checkpoint}."
+    if planned.resumes:
+        yield f"It continues what {progress.who} began, behind {progress.position}."
+    if progress.mode is Mode.PENDING:
+        yield "What the worker has counted is left alone; --recount would count it again."
+
+
+def stream_notes(planned: "PlannedReplay", reader: "Reader") -> Iterator[str]:
+    """What the stream still has, and what reading it costs."""
+    if reader.trimmed:
+        yield (
+            f"Part of the range is trimmed: {reader.first_found} is the oldest record that the stream still has, and "
+            "what came before is not counted."
+        )
+    elif planned.progress.range.first == TRIM_HORIZON and reader.first_found is not None:
+        yield f"{reader.first_found} is the oldest record that the stream still has."
+    yield "It is one more reader of the shard, and DynamoDB Streams serves two: it slows down when it is throttled."
+    if planned.progress.mode is Mode.RECOUNT:
+        yield (
+            f"All that counts is counted once more in {planned.progress.target}: that must be reset to zero, restored "
+            "from a backup taken with all workers stopped, or new."
+        )
+
+
+def share_done(progress: Progress, first: str | None) -> float | None:
+    """How much of the range is done, by sequence numbers, 0 to 1; None: not known."""
+    if first is None or progress.position == TRIM_HORIZON or SHARD_END in (progress.range.last, progress.position):
+        return None
+    whole = int(progress.range.last) - int(first)
+    return (int(progress.position) - int(first)) / whole if whole > 0 else 1.0
+
+
+def not_counted(missed: Missed) -> str:
+    """How many were not counted, and why."""
+    return f"; {missed.total():,} not counted ({breakdown(missed)})" if missed else ""
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where games are counted, and how it is printed. `children`: several shards, so that --json is an array."""
+
+    target: str
+    yes: bool
+    json: bool
+    children: bool
+
+
+def print_replay(service: "ReplayService", session: "Session", plans: "Plans", output: Output) -> int:
+    """Replays the shards one after the other; the exit code."""
+    _print_already_counted(plans)
+    replays = [_prepare(service, session, planned) for planned in plans.planned]
+    what = "Count it" if plans.planned[0].plan.request.mode is Mode.PENDING else "Count all of it again"
+    if any(isinstance(replay, Recount) or replay.entries for replay in replays):
+        confirm(f"{what} in {output.target}?", yes=output.yes)
+    if output.children:
+        for replay in replays:  # all of them: after an interruption the same command finds what is not finished
+            session.run(replay.begin())
+    results = []
+    for replay in replays:
+        missed = _recount(session, replay) if isinstance(replay, Recount) else _count_pending(session, replay)
+        if replay.overtaken is not None:
+            refuse_overtaken(replay.overtaken)
+        results.append((replay.progress, missed))
+    _print_results(results, output)
+    return 4 if any(progress.skipped or missed for progress, missed in results) else 0
+
+
+def _print_already_counted(plans: "Plans") -> None:
+    print_all(f"Shard {plan.shard} was replayed already: it is left alone." for plan in plans.already_counted)
+
+
+def _prepare(service: "ReplayService", session: "Session", planned: "PlannedReplay") -> Recount | PendingReplay:
+    """A replay before its first call, after the notes on it."""
+    print_all(plan_notes(planned))
+    if planned.plan.request.mode is Mode.PENDING:
+        entries = session.run(service.pending(planned))
+        print(f"{many(len(entries), 'quarantined record')} of the range wait there.", file=sys.stderr)
+        return PendingReplay(service, planned, entries)
+    reader = session.run(service.open_reader(planned))
+    print_all(stream_notes(planned, reader))
+    return Recount(service, planned, reader)
+
+
+def _recount(session: "Session", replay: Recount) -> Missed:
+    missed = Missed()
+    reader = replay.reader
+    first, trimmed = reader.first_found, reader.trimmed
+    throttled = False
+
+    with sharing(
+        lambda: share_done(replay.progress, first),
+        lambda: f"{many(replay.progress.games, 'game')} counted",
+    ) as update:
+
+        def report(batch: Batch) -> None:
+            nonlocal throttled
+            update()
+            _print_skipped(batch.skipped, missed)
+            if reader.throttles and not throttled:
+                throttled = True
+                print("The stream is throttled by another reader: this one reads more slowly now.", file=sys.stderr)
+
+        session.run(replay.run(report))
+    if reader.trimmed and not trimmed:
+        missed["trimmed meanwhile"] += 1
+        print("A part of the range may have been trimmed while it ran: that part is not counted.", file=sys.stderr)
+    return missed
+
+
+def _count_pending(session: "Session", replay: PendingReplay) -> Missed:
+    missed = Missed()
+    with counting(len(replay.entries), "counting") as count:
+
+        def report(result: Result) -> None:
+            match result:
+                case StillPoison():
+                    _print_still_poison(result, missed)
+                case ChangedConcurrently(entry):
+                    missed["taken by others"] += 1
+                    print(f"not pending any more: {entry}", file=sys.stderr)
+            count(1)
+
+        session.run(replay.run(report))
+    return missed
+
+
+def print_dry_run(service: "ReplayService", session: "Session", plans: "Plans", output: Output) -> int:
+    """Prints what each player would get; the exit code."""
+    _print_already_counted(plans)
+    deltas: dict[str, Delta] = {}
+    missed = Missed()
+    games = 0
+    for planned in plans.planned:
+        print_all(plan_notes(planned))
+        if planned.plan.request.mode is Mode.PENDING:
+            games += _dry_run_pending(service, session, planned, deltas, missed)
+        else:
+            games += _dry_run_recount(service, session, planned, deltas, missed)
+    print_deltas(dict(sorted(deltas.items())), json=output.json)
+    print(f"{many(games, 'game')} would be counted in {output.target}{not_counted(missed)}", file=sys.stderr)
+    return 4 if missed else 0
+
+
+def _dry_run_recount(
+    service: "ReplayService", session: "Session", planned: "PlannedReplay", deltas: dict[str, Delta], missed: Missed
+) -> int:
+    reader = session.run(service.open_reader(planned))
+    print_all(stream_notes(planned, reader))
+    with counting(0, "reading") as count:
+        games, skipped = session.run(service.dry_run(planned, reader, deltas, count))
+    _print_skipped(skipped, missed)
+    return games
+
+
+def _dry_run_pending(
+    service: "ReplayService", session: "Session", planned: "PlannedReplay", deltas: dict[str, Delta], missed: Missed
+) -> int:
+    entries = session.run(service.pending(planned))
+    results = (session.run(service.quarantine_service.dry_run(entry, NO_REPAIR)) for entry in entries)
+    games = 0
+    for result in with_count(results, len(entries), "reading"):
+        if isinstance(result, StillPoison):
+            _print_still_poison(result, missed)
+        else:
+            games += 1
+            add_game(deltas, result)
+    return games
+
+
+def _print_still_poison(result: StillPoison, missed: Missed) -> None:
+    missed[result.reason] += 1
+    print(f"still poison: {result.entry}: {result.reason}: {visible(result.detail)}", file=sys.stderr)
+
+
+def _print_skipped(skipped: Mapping[str, str], missed: Missed) -> None:
+    for number, why in skipped.items():
+        missed[why.partition(":")[0]] += 1
+        print(f"not counted: {number}: {visible(why)}", file=sys.stderr)
+
+
+def _print_results(results: list[tuple[Progress, Missed]], output: Output) -> None:
+    if output.json:
+        rows = [_row(progress, missed) for progress, missed in results]
+        if output.children:
+            print_array(rows)
+        else:
+            print(to_json(rows[0]))
+        return
+    for progress, missed in results:
+        games = f"{many(progress.games, 'game')} of shard {progress.shard}"
+        print(f"{games} counted in {output.target}{not_counted(missed)}")
+
+
+def _row(progress: Progress, missed: Missed) -> dict[str, object]:
+    """Keys as in the progress row."""
+    return {
+        "shardId": progress.shard.shard_id,
+        "streamArn": progress.shard.stream_arn,
+        "leaderboardTable": progress.target,
+        "mode": progress.mode.value,
+        "from": progress.range.first,
+        "to": progress.range.last,
+        "games": progress.games,
+        "skipped": progress.skipped,
+        "notCounted": dict(sorted(missed.items())),
+    }

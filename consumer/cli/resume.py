@@ -1,11 +1,11 @@
 """`consumer resume`: closes a halted shard's circuit."""
 
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
-from consumer.cli.flags import LOGS, JsonObject, ShardArgument, Yes, with_settings
+from consumer.cli.app import LOGS, json_object, shard_argument, switch, with_settings, yes
 from consumer.cli.output import confirm, counting, to_json
 from consumer.domain.text import many
 from consumer.settings import Settings
@@ -13,19 +13,14 @@ from consumer.settings import Settings
 if TYPE_CHECKING:
     from consumer.domain.leases import LeaseRow
 
-QuarantineAll = Annotated[
-    bool, typer.Option("--quarantine-all", help="Let everything up to the shard's current newest record pass.")
-]
 
-
+@click.command()
+@shard_argument
+@switch("--quarantine-all", help="Let everything up to the shard's current newest record pass.")
+@yes
+@json_object
 @with_settings("lease_table", "quarantine_table", *LOGS)
-def resume(
-    settings: Settings,
-    shard: ShardArgument,
-    quarantine_all: QuarantineAll = False,
-    yes: Yes = False,
-    json: JsonObject = False,
-) -> int:
+def resume(settings: Settings, shard: str, quarantine_all: bool, yes: bool, json: bool) -> int:
     """Lets a shard go on that halted because most of its last records were poison.
 
     The breaker counts from zero again: if the poison goes on, the shard halts again. With --quarantine-all everything

@@ -4,24 +4,27 @@ import sys
 from collections.abc import Sequence
 from decimal import Decimal
 from functools import partial
-from typing import Annotated
 
-import typer
+import click
 
-from consumer.cli.flags import LOGS, JsonArray, with_settings
+from consumer.cli.app import LOGS, json_array, positive, with_settings
 from consumer.cli.output import BOARD_COLUMNS, print_array, print_columns, with_count
 from consumer.domain.operator_ports import BoardRow
 from consumer.operations.top import By
 from consumer.settings import Settings
 
 
+@click.command()
+@positive("--limit", default=10, help="How many players are shown.")
+@click.option(
+    "--by",
+    type=click.Choice([by.value for by in By]),
+    default=By.TOTAL_SCORE.value,
+    help="What they are ranked by; ties by playerId.",
+)
+@json_array
 @with_settings("leaderboard_table", *LOGS)
-def top(
-    settings: Settings,
-    limit: Annotated[int, typer.Option(min=1, metavar="NUMBER", help="How many players are shown.")] = 10,
-    by: Annotated[By, typer.Option(help="What they are ranked by; ties by playerId.")] = By.TOTAL_SCORE,
-    json: JsonArray = False,
-) -> int:
+def top(settings: Settings, limit: int, by: str, json: bool) -> int:
     """Shows the best of the leaderboard.
 
     Reads the whole table, page by page, with consistent reads: whatever was committed before it began is in it. An
@@ -33,7 +36,7 @@ def top(
     """
     from consumer.wiring.operators import top as read_top
 
-    rows = read_top(settings, by, limit, partial(with_count, title=f"reading {settings.leaderboard_table}"))
+    rows = read_top(settings, By(by), limit, partial(with_count, title=f"reading {settings.leaderboard_table}"))
     if json:
         print_array([dict(zip(BOARD_COLUMNS, row, strict=True)) for row in rows])
     elif rows:

@@ -15,12 +15,11 @@ from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
-import typer.main
 
 from consumer.aws.replay import DynamoReplays
 from consumer.aws.tables import LEADERBOARD_KEYS, LEASE_KEYS, QUARANTINE_KEYS
-from consumer.cli.app import app
 from consumer.domain.fold import Limits, cut
 from consumer.domain.leases import Adoption, Lease, LeaseRow, Shard, StreamStart, TableNames
 from consumer.domain.membership import HeartbeatReport
@@ -39,6 +38,7 @@ from consumer.worker.calls import Operation
 from tests.contract.dynamo_subject import DynamoSubject, Item
 from tests.contract.operator_subject import operator_subject
 from tests.support.builders import CREATED, ME, OTHER, wire
+from tests.support.command_line import subcommands
 from tests.support.commands import finish
 
 ROOT = Path(__file__).parents[2]
@@ -392,10 +392,12 @@ def test_what_writes_and_removes_an_attribute_exists() -> None:
 
 
 def is_command(line: str) -> bool:
-    command: Any = typer.main.get_command(app)
+    group = subcommands()
+    command: click.Command | None = None
     program, *words = line.split()
     for word in words:
         if word.startswith("--"):
-            return any(word in parameter.opts for parameter in command.params)
-        command = getattr(command, "commands", {}).get(word)
+            return command is not None and any(word in parameter.opts for parameter in command.params)
+        command = group.get(word)
+        group = subcommands(command) if command is not None else {}
     return program == "consumer" and command is not None

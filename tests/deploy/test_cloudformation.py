@@ -6,16 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer.main
 
 from consumer.aws.tables import LEADERBOARD_KEYS, LEASE_KEYS, QUARANTINE_KEYS, Keys, keys_of
 from consumer.cli import healthcheck
-from consumer.cli.app import app
-from consumer.settings import PREFIX, TABLE_PATTERN, Settings, load
+from consumer.settings import OPTIONS, PREFIX, TABLE_PATTERN, load
 from consumer.worker.daemon import DRAIN_SECONDS
 from tests.deploy.checkers import read_yaml
 from tests.deploy.cloudformation import FOLDER, NAMES, ROOT, lint, parts, plain, policy_statements, properties, template
 from tests.deploy.iam import statements
+from tests.support.command_line import subcommands
 
 pytestmark = pytest.mark.deploy
 
@@ -96,7 +95,7 @@ def test_the_variables_are_settings_and_their_values_are_taken(monkeypatch: pyte
         monkeypatch.setenv(name, value)
     settings = load({}, needs=("stream",))
     for name in ("leaderboard_table", "lease_table", "quarantine_table", "start_position", "lease_ttl_seconds"):
-        assert getattr(settings, name) == Settings.model_fields[name].default, f"another default than {name} has"
+        assert getattr(settings, name) == OPTIONS[name].default, f"another default than {name} has"
     assert settings.log_format == "json", "the alarms read it"
 
 
@@ -106,8 +105,7 @@ def test_the_health_check_is_a_command_that_the_image_has() -> None:
     assert kind == "CMD", "the image has no shell at hand"
     dockerfile = (ROOT / "Dockerfile").read_text()
     assert f'ENTRYPOINT ["{program}"]' in dockerfile
-    command: Any = typer.main.get_command(app)
-    command.commands[entries[0]].make_context(entries[0], entries[1:], resilient_parsing=False).close()
+    subcommands()[entries[0]].make_context(entries[0], entries[1:], resilient_parsing=False).close()
     assert check["Timeout"] > healthcheck.TIMEOUT_SECONDS
     (image,) = re.findall(r"^HEALTHCHECK (.+) CMD", dockerfile, re.MULTILINE)
     ecs = {"interval": "Interval", "timeout": "Timeout", "start-period": "StartPeriod", "retries": "Retries"}

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer.main
 
-from consumer.cli.app import app
-from consumer.settings import Settings, variable
+from consumer.settings import OPTIONS, variable
 from tests.deploy.checkers import ROOT, promtool, read_yaml, schema_faults
+from tests.support.command_line import subcommands
 from tests.support.engines import TableEngine
 from tests.support.processes import WorkerProcess, read_board, until
 
@@ -45,8 +44,8 @@ def test_it_follows_the_schema() -> None:
 
 
 def test_its_files_settings_and_commands_exist() -> None:
-    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    known = {variable(name) for name in Settings.model_fields} | set(TableEngine("", "").variables())
+    commands = subcommands()
+    known = {variable(name) for name in OPTIONS} | set(TableEngine("", "").variables())
     for service in SERVICES.values():
         assert [path for path in mounts(service).values() if not path.is_file()] == []
         assert set(service.get("depends_on", [])) <= set(SERVICES)
@@ -90,8 +89,8 @@ def test_its_services_keep_a_board(dynamodb_local_url: str) -> None:
         left.callback(client.close)
 
         def counted() -> int:
-            board = read_board(client, Settings.model_fields["leaderboard_table"].default)
-            pages = client.get_paginator("scan").paginate(TableName=Settings.model_fields["quarantine_table"].default)
+            board = read_board(client, str(OPTIONS["leaderboard_table"].default))
+            pages = client.get_paginator("scan").paginate(TableName=OPTIONS["quarantine_table"].default)
             quarantined = [item for page in pages for item in page["Items"] if "state" in item]
             return sum(row.games for row in board.values()) + len(quarantined)
 

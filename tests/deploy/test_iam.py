@@ -5,14 +5,12 @@ import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer.main
 
-from consumer.cli.app import app
 from tests.deploy.iam import FOLDER, Grant, Need, denied, grants_of, statements, unused
 from tests.deploy.rehearsal import Rehearsal, rehearse
+from tests.support.command_line import commands
 
 pytestmark = [pytest.mark.deploy, pytest.mark.timeout(600)]
 
@@ -49,13 +47,6 @@ def needed(rehearsal: Rehearsal, *commands: str) -> set[Need]:
     return {need for need in called if need.action not in OPEN_TO_ALL}
 
 
-def commands_of(group: Any, before: str = "") -> set[str]:
-    found: set[str] = set()
-    for name, command in group.commands.items():
-        found |= commands_of(command, f"{before}{name} ") if hasattr(command, "commands") else {f"{before}{name}"}
-    return found
-
-
 @pytest.mark.parametrize("name", ROLES)
 def test_every_call_is_allowed(rehearsal: Rehearsal, name: str) -> None:
     grants = [*granted(rehearsal, name), *(granted(rehearsal, WITH[name]) if name in WITH else ())]
@@ -73,9 +64,7 @@ def test_every_command_was_rehearsed(rehearsal: Rehearsal) -> None:
     assert {path.name for path in FOLDER.glob("*.json")} == set(ROLES)
     assert set(rehearsal.needs) == {command for commands in ROLES.values() for command in commands} | {"healthcheck"}
     assert rehearsal.needs["healthcheck"] == set()
-    assert commands_of(typer.main.get_command(app)) - {"demo"} == {
-        command.split(" --")[0] for command in rehearsal.needs
-    }
+    assert commands().keys() - {"demo"} == {command.split(" --")[0] for command in rehearsal.needs}
 
 
 def test_every_operation_of_the_code_was_rehearsed(rehearsal: Rehearsal) -> None:

@@ -5,14 +5,13 @@ import re
 import shlex
 
 import pytest
-import typer.main
 from ruamel.yaml import YAML
 
-from consumer.cli.app import app
-from consumer.settings import Settings, variable
+from consumer.settings import OPTIONS, variable
 from consumer.telemetry.health import HealthServer
 from tests.deploy.checkers import ROOT
 from tests.deploy.test_image import LARGEST_MEGABYTES
+from tests.support.command_line import subcommands
 from tests.support.engines import TableEngine
 
 pytestmark = pytest.mark.deploy
@@ -32,9 +31,9 @@ def command_lines() -> list[list[str]]:
 def test_it_runs_what_the_image_is() -> None:
     (entries,) = [entries for entries in command_lines() if entries[:2] == ["docker", "run"]]
     given = {entries[at + 1].partition("=")[0] for at, word in enumerate(entries) if word == "-e"}
-    assert given <= {variable(name) for name in Settings.model_fields} | set(TableEngine("", "").variables())
+    assert given <= {variable(name) for name in OPTIONS} | set(TableEngine("", "").variables())
     assert variable("source_table") in given
-    port = Settings.model_fields["http_port"].default
+    port = OPTIONS["http_port"].default
     assert f"127.0.0.1:{port}:{port}" in entries
     assert f"EXPOSE {port}" in DOCKERFILE
     assert re.findall(r"CONSUMER_\w+=\S+", DOCKERFILE) == ["CONSUMER_HTTP_HOST=0.0.0.0"]
@@ -43,7 +42,7 @@ def test_it_runs_what_the_image_is() -> None:
 
 
 def test_its_commands_are_there() -> None:
-    known = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    known = subcommands()
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     ours = [entries[entries.index("consumer", 1) :] for entries in command_lines() if entries[:2] == ["docker", "exec"]]
     ours = [entries[1:] if entries[0] == entries[1] else entries for entries in ours]  # the container has our name

@@ -3,14 +3,14 @@
 import re
 import shlex
 from collections.abc import Iterator
-from typing import Any
 
+import click
 import pytest
-import typer.main
 
 from consumer.cli.app import app
 from consumer.telemetry.metrics import PREFIX, PrometheusMeters
 from tests.deploy.checkers import ROOT
+from tests.support.command_line import subcommands
 
 pytestmark = pytest.mark.deploy
 
@@ -26,12 +26,12 @@ def command_lines() -> Iterator[list[str]]:
 
 def check(entries: list[str]) -> None:
     """Fails when there is no such command or option, or when there are too many arguments."""
-    command: Any = typer.main.get_command(app)
+    command: click.Command = app
     rest = entries[1:]
-    while hasattr(command, "commands"):
+    while group := subcommands(command):
         assert rest, f"{entries}: no subcommand"
-        assert rest[0] in command.commands, f"{entries}: no command {rest[0]}"
-        command = command.commands[rest.pop(0)]
+        assert rest[0] in group, f"{entries}: no command {rest[0]}"
+        command = group[rest.pop(0)]
     command.make_context(command.name, list(rest), resilient_parsing=False).close()
 
 

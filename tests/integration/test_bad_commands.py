@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from consumer.aws.items import shard_key
-from consumer.cli import main
+from consumer.cli.app import main
 from consumer.demo.child_process import spawn
 from consumer.domain.leases import Shard
 from tests.support.builders import ARN, sequence_number, shard, wire

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer.main
 
 from consumer.aws.commits import DynamoCommits
-from consumer.cli.app import app
 from consumer.domain.leases import Shard, TableNames
+from tests.support.command_line import commands
 from tests.support.engines import TableEngine
 from tests.support.processes import Game, consumer, until
 
@@ -72,16 +71,11 @@ def faults(shape: Shape, value: Any, path: str = "") -> Iterator[str]:
                 yield from faults(shape, inner, f"{path}{name}[].")
 
 
-def _json_commands(group: Any, before: str = "") -> Iterator[str]:
-    for name, command in group.commands.items():
-        if hasattr(command, "commands"):
-            yield from _json_commands(command, f"{before}{name} ")
-        elif any("--json" in option.opts for option in command.params):
-            yield before + name
-
-
 def test_every_command_that_has_it_is_documented() -> None:
-    assert set(_json_commands(typer.main.get_command(app))) == {name for name in documented() if "--" not in name}
+    has_json = {
+        name for name, command in commands().items() if any("--json" in option.opts for option in command.params)
+    }
+    assert has_json == {name for name in documented() if "--" not in name}
 
 
 def test_a_wrong_shape_is_detected() -> None:

@@ -11,7 +11,7 @@ from itertools import pairwise
 import pytest
 import structlog
 
-from consumer.cli import main
+from consumer.cli.app import main
 from consumer.demo.child_process import spawn
 from tests.support.engines import TableEngine
 from tests.support.processes import Call, Proxy, consumer

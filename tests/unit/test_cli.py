@@ -14,9 +14,9 @@ import pytest
 import structlog
 
 from consumer import __version__
-from consumer.cli import main
+from consumer.cli.app import main
 from consumer.domain.errors import UnsafeRefused
-from consumer.settings import Settings, flag, variable
+from consumer.settings import OPTIONS, Settings, flag, variable
 from consumer.telemetry.logs import configure
 
 
@@ -127,10 +127,10 @@ def test_ctrl_c(wiring: FakeWiring) -> None:
 
 
 def test_ctrl_c_before_the_command_begins(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(**_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("consumer.cli.app.app", interrupted)
+    monkeypatch.setattr("consumer.cli.app.app.main", interrupted)
     assert end("run") == 130
 
 
@@ -188,7 +188,7 @@ def test_a_flag_without_its_value(capsys: pytest.CaptureFixture[str]) -> None:
 def test_help_of_run_lists_every_setting_with_its_variable_and_default(capsys: pytest.CaptureFixture[str]) -> None:
     assert end("run", "--help") == 0
     text = capsys.readouterr().out
-    for name, field in Settings.model_fields.items():
+    for name, field in OPTIONS.items():
         default = f"{field.default:g}" if isinstance(field.default, float) else field.default
         assert f"{flag(name)} " in text
         assert (variable(name) if default is None else f"{variable(name)}={default}\n") in text

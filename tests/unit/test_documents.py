@@ -5,16 +5,14 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer.main
 
-from consumer.cli.app import app
 from consumer.domain.errors import ConsumerError, FailureKind
-from consumer.settings import Settings, variable
+from consumer.settings import OPTIONS, variable
 from consumer.telemetry.metrics import PREFIX, PrometheusMeters
 from consumer.worker.calls import Operation
+from tests.support.command_line import commands
 
 ROOT = Path(__file__).parents[2]
 LEVELS = {"exception": "error"} | {name: name for name in ("debug", "info", "warning", "error", "critical")}
@@ -48,12 +46,12 @@ def _code(cell: str) -> set[str]:
 def test_every_setting_is_in_the_reference_with_its_default() -> None:
     rows = _rows(_read("docs/reference.md"), "## Settings")
     listed = {name for row in rows for name in _code(row[0])} | (_code(rows[0][2]) & {variable("stream_arn")})
-    assert listed == {variable(name) for name in Settings.model_fields}
+    assert listed == {variable(name) for name in OPTIONS}
     for names, default, _ in rows:
         variables = re.findall(r"`([^`]+)`", names)
         defaults = [text.strip("` ") for text in default.split(",")]
         for name, value in zip(variables, defaults, strict=True):
-            actual = Settings.model_fields[name.removeprefix("CONSUMER_").lower()].default
+            actual = OPTIONS[name.removeprefix("CONSUMER_").lower()].default
             shown = f"{actual:g}" if isinstance(actual, float) else str(actual)
             assert value in (("—", "made up") if actual is None else (shown,)), name
 
@@ -76,21 +74,13 @@ def test_every_label_of_a_retry_is_in_the_reference() -> None:
     assert _code(reasons) - {"reason"} == {kind.value for kind in FailureKind}
 
 
-def _commands(group: Any, before: str = "") -> Iterator[str]:
-    for name, command in group.commands.items():
-        if hasattr(command, "commands"):
-            yield from _commands(command, f"{before}{name} ")
-        else:
-            yield before + name
-
-
 def test_every_command_is_in_the_readme() -> None:
     listed = set()
     for row in _rows(_read("README.md"), "## Run it"):
         first, *others = re.findall(r"`([^`]+)`", row[0])
         parts = re.sub(r" [A-Z-].*", "", first.removeprefix("consumer ")).split()
         listed |= {" ".join(parts)} | {" ".join([*parts[:-1], other]) for other in others}
-    assert listed == set(_commands(typer.main.get_command(app)))
+    assert listed == set(commands())
 
 
 def test_every_exit_code_is_in_the_readme() -> None:

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from consumer.cli import main
+from consumer.cli.app import main
 
 COMMANDS = [
     "quarantine list",

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from consumer.cli.quarantine_filter import make_filter, one_record
+from consumer.cli.quarantine_filter import Selection, make_filter, select
 from consumer.domain.errors import NotFound, UnsafeRefused, UsageFault
 from consumer.domain.fold import Limits, cut
 from consumer.domain.position import TRIM_HORIZON
@@ -94,17 +94,23 @@ def test_only_pending_records_can_be_resolved() -> None:
         require_pending(None, "no")
 
 
+NO_FILTERS: dict[str, str | None] = dict.fromkeys(("shard", "player", "reason", "since", "until"))
+
+
 def test_filters_are_checked_together() -> None:
     with pytest.raises(UsageFault) as fault:
-        make_filter(shard=None, player=None, reason="x", since="2026-01-31", until="9999-12-31T23:59:59-23:59")
+        make_filter({**NO_FILTERS, "reason": "x", "since": "2026-01-31", "until": "9999-12-31T23:59:59-23:59"})
     lines = str(fault.value).splitlines()
     assert lines[0].startswith("there is no reason 'x': it is one of player_missing, ")
     assert lines[1].startswith("--since is '2026-01-31': it must be an ISO time with a zone")
 
 
 def test_one_record_or_filters() -> None:
-    assert one_record(None, None, {"player": "a"}) is None
-    assert one_record("shard-0", "12", {"player": None}) == ("shard-0", "12")
-    for shard_name, number, filters in (("s", None, {}), ("s", "x", {}), ("s", "1", {"player": "a"})):
+    def selected(name: str | None, number: str | None, **filters: str) -> Selection:
+        return select({**NO_FILTERS, "name": name, "number": number, **filters}, "reason")
+
+    assert selected(None, None, player="a") == Selection(None, QuarantineFilter(player="a"))
+    assert selected("shard-0", "12").one == ("shard-0", "12")
+    for name, number, filters in (("s", None, {}), ("s", "x", {}), ("s", "1", {"player": "a"})):
         with pytest.raises(UsageFault):
-            one_record(shard_name, number, filters)
+            selected(name, number, **filters)

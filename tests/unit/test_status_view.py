@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from consumer.cli.output import to_json
-from consumer.cli.status_view import duration, print_status, status_fields
+from consumer.cli.status import duration, print_status, status_fields
 from consumer.domain.breaker import Circuit
 from consumer.domain.leases import StreamStart, TableBinding
 from consumer.domain.membership import HeartbeatReport, Members

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.cli import main
+from consumer.cli.app import main
 from consumer.cli.output import to_json, with_count
 from consumer.domain.operator_ports import BoardRow
 from consumer.operations.top import By, best, top

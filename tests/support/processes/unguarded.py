@@ -4,7 +4,7 @@ import secrets
 import sys
 
 from consumer.aws import commits, quarantine, replay, transact
-from consumer.cli import main
+from consumer.cli.app import main
 
 if __name__ == "__main__":
     guards = set(sys.argv.pop(1).split(",")) - {"none"}
