@@ -109,9 +109,7 @@ def test_no_such_host(host: str) -> None:
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", False, "does not answer within"),
     ],
 )
-def test_another_program_there(
-    response: bytes, closes: bool, sentence: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_program_there(response: bytes, closes: bool, sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(healthcheck, "TIMEOUT_SECONDS", 0.2)
     done = threading.Event()
 

@@ -1,0 +1,195 @@
+"""docs/protocol.md: each line of the tables of a lease row and of a member's entry, written on the fakes.
+
+The contract tests hold the fakes to the real tables.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from consumer.domain.audit import AuditEntry
+from consumer.domain.breaker import Circuit
+from consumer.domain.fold import Delta, Unit
+from consumer.domain.leases import Adoption, LeaseRow, StreamStart, TableNames
+from consumer.domain.lineage import late_row
+from consumer.domain.membership import HeartbeatReport
+from consumer.domain.position import TRIM_HORIZON
+from consumer.domain.records import Rules
+from consumer.domain.replies import Done, HeartbeatRemoved
+from consumer.operations.checkpoint import plan
+from consumer.worker import calls
+from consumer.worker.calls import Call, Ports, Reply
+from consumer.worker.shard import child_row
+from consumer.worker.stream_start import StreamStarter
+from tests.support.builders import ARN, CREATED, ME, OTHER, finished, lease, row, shard
+from tests.support.fakes import FakeQuarantine, FakeStreams, FakeTables
+from tests.support.fakes.operators import FakeLeaseAdmin
+
+ROOT: Final = Path(__file__).parents[2]
+HALTED: Final = Circuit(halted_at=CREATED)
+ENTRY: Final = AuditEntry("me", CREATED, "action", "target")
+UNIT: Final = Unit("1", TRIM_HORIZON, "1", 1, {"foo": Delta(1, Decimal(9), "2026-01-31")}, (), {}, CREATED, CREATED)
+STARTED: Final = StreamStart(ARN, None, ("shard-0",), complete=True)
+
+
+def lines(heading: str) -> list[list[str]]:
+    """The cells of a table, without its title."""
+    text = (ROOT / "docs" / "protocol.md").read_text().split(f"\n{heading}\n", 1)[1].partition("\n#")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
+    return rows[2:]
+
+
+def names(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+class Written:
+    """Tables with one lease row (None: absent), or none, and the writes of the worker and of operators."""
+
+    def __init__(self, stored: LeaseRow | None) -> None:
+        self.stored = stored
+        self.tables = FakeTables()
+        self.tables.stream_starts[ARN] = STARTED
+        if stored is not None:
+            self.tables.rows[stored.shard] = stored
+
+    def execute(self, call: Call) -> Reply:
+        streams = FakeStreams(lambda: CREATED, ARN)
+        streams.add_shard("shard-0")
+        return call.execute(Ports(streams, self.tables, self.tables, self.tables, Rules()))
+
+    @property
+    def before(self) -> LeaseRow:
+        assert self.stored is not None
+        return self.stored
+
+    def start(self) -> None:
+        self.tables.stream_starts.clear()
+        starter = StreamStarter(ARN, TRIM_HORIZON, 1, TableNames())
+        while not starter.complete:
+            call = starter.next_call()
+            starter.take(call, self.execute(call))
+
+    def adopt(self) -> None:
+        self.tables.rows[shard(9)] = parent = finished(9)
+        self.execute(calls.Adopt(Adoption(parent, (late_row(shard(), "shard-9", CREATED),))))
+
+    def end_parent(self) -> None:
+        self.tables.rows[shard(9)] = row(9, owner=ME)
+        child = child_row(lease(9), "shard-0", CREATED, None)
+        self.execute(calls.EndShard(lease(9), TRIM_HORIZON, ("shard-0",), (child,)))
+
+    def resume(self) -> None:
+        FakeQuarantine(self.tables).resume(self.before, None, "token", ENTRY)
+
+    def set_checkpoint(self) -> None:
+        change = plan(self.tables.load(), "shard-0", TRIM_HORIZON, CREATED)
+        assert FakeLeaseAdmin(self.tables, lambda: CREATED).place(change.before, change.after, ENTRY) == Done()
+
+
+WRITES: Final[dict[str, Callable[[Written], object]]] = {
+    "CreateRootRows": Written.start,
+    "Adopt": Written.adopt,
+    "EndShard, a child's row": Written.end_parent,
+    "Claim": lambda it: it.execute(calls.Claim(it.before, lease(owner=OTHER, epoch=it.before.epoch + 1))),
+    "Commit": lambda it: it.execute(calls.Commit(lease(), UNIT, frozenset(), fills_gap=False)),
+    "Halt": lambda it: it.execute(calls.Halt(lease(), TRIM_HORIZON, 0, CREATED)),
+    "Release": lambda it: it.execute(calls.Release(lease())),
+    "EndShard, the shard's own row": lambda it: it.execute(calls.EndShard(lease(), TRIM_HORIZON, (), ())),
+    "Mark": lambda it: it.execute(calls.Mark(it.before, None if it.before.unlisted_since else CREATED)),
+    "Forget": lambda it: it.execute(calls.Forget(it.before, STARTED)),
+    "resume": Written.resume,
+    "checkpoint set": Written.set_checkpoint,
+}
+STORED: Final[dict[str, tuple[LeaseRow | None, ...]]] = {
+    "absent": (None,),
+    "released": (row(),),
+    "owned": (row(owner=ME),),
+    "halted": (replace(row(), circuit=HALTED), replace(row(owner=ME), circuit=HALTED)),
+    "finished": (finished(0, unlisted_since=CREATED),),
+}
+
+
+def state_of(found: LeaseRow | None) -> str:
+    if found is None:
+        return "absent"
+    if found.finished:
+        return "finished"
+    if found.circuit.halted_at is not None:
+        return "halted"
+    return "released" if found.owner is None else "owned"
+
+
+def epoch_of(before: LeaseRow | None, after: LeaseRow | None) -> str:
+    if after is None or (before is not None and after.epoch == before.epoch):
+        return "stays"
+    if before is not None and after.epoch == before.epoch + 1:
+        return "raised by one"
+    assert after.epoch == int(CREATED)
+    return "seconds since 1970"
+
+
+def changes() -> Iterator[tuple[str, str, str, str]]:
+    """Write, state before, states after and epoch of each line."""
+    for write, before, after, epoch in lines("## A lease row"):
+        writes = [write.replace("`", "")] if write.replace("`", "") in WRITES else names(write)
+        yield from ((each, state, after, epoch) for each in writes for state in names(before))
+
+
+@pytest.mark.parametrize(("write", "state", "after", "epoch"), list(changes()))
+def test_a_write_leads_a_lease_row_to_the_state_of_its_line(write: str, state: str, after: str, epoch: str) -> None:
+    reached = set()
+    for stored in STORED[state]:
+        needs_owner = write in ("Halt", "Release") and stored is not None and stored.owner is None
+        if needs_owner:
+            continue
+        written = Written(stored)
+        WRITES[write](written)
+        found = written.tables.rows.get(shard())
+        reached.add(state_of(found))
+        assert epoch_of(stored, found) == (epoch.partition(";")[0].partition(",")[0] or "stays")
+    assert reached == set(names(after))
+
+
+def test_every_write_of_a_lease_row_has_a_line() -> None:
+    assert {write for write, *_ in changes()} == WRITES.keys()
+
+
+REPORT: Final = HeartbeatReport(3)
+MEMBER_WRITES: Final[dict[str, Callable[[Written], Reply]]] = {
+    "SendHeartbeat, joining": lambda it: it.execute(
+        calls.SendHeartbeat(ME, HeartbeatReport(4), joining=True, bump=True)
+    ),
+    "SendHeartbeat, not joining": lambda it: it.execute(
+        calls.SendHeartbeat(ME, HeartbeatReport(4), joining=False, bump=False)
+    ),
+    "EvictMember": lambda it: it.execute(calls.EvictMember(ME, REPORT.number)),
+    "Leave": lambda it: it.execute(calls.Leave(ME)),
+}
+
+
+def member_changes() -> Iterator[tuple[str, str, bool, str]]:
+    """Write, state before, whether another number is stored than the one that was read, and the rest of the line."""
+    for write, before, after in lines("## A member's entry"):
+        yield from ((write.replace("`", ""), state, "another" in before, after) for state in names(before))
+
+
+@pytest.mark.parametrize(("write", "state", "grown", "after"), list(member_changes()))
+def test_a_write_leads_a_members_entry_to_the_state_of_its_line(
+    write: str, state: str, grown: bool, after: str
+) -> None:
+    written = Written(None)
+    if state != "absent":  # the entry of a silent worker differs in what one reader has seen, not in the table
+        written.tables.workers[ME] = HeartbeatReport(REPORT.number + grown)
+    reply = MEMBER_WRITES[write](written)
+    assert ("listed" if ME in written.tables.workers else "absent") == names(after)[0]
+    assert isinstance(reply, HeartbeatRemoved) is ("HeartbeatRemoved" in after)
+
+
+def test_every_write_of_a_members_entry_has_a_line() -> None:
+    assert {write for write, *_ in member_changes()} == MEMBER_WRITES.keys()
