@@ -89,7 +89,7 @@ measure: $(DEV) $(ENGINE) ## speed and cost of workers beside their limits; NAME
 bench: $(DEV) $(ENGINE) dynamodb-local ## the worker beside a per-record handler, as Markdown; NAMES='hot idle' and ENGINES=ministack for some
 	@$(BIN)/python -m tests.performance.bench $(NAMES) $(if $(ENGINES),--engines $(ENGINES)) $(if $(NAMES)$(ENGINES),,--write)
 
-walk: $(DEV) $(ENGINE) ## the files that run between the reply of a page and the log line of its commit
+walk: $(DEV) $(ENGINE) ## the files that run from a page of records to its commit, and in `replay` and `status`
 	@$(BIN)/python -m tests.walk
 
 lock: ## write the requirements files with the newest versions (needs uv)

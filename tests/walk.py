@@ -1,8 +1,9 @@
-"""The files of `consumer/` that one record walks through: `python -m tests.walk`.
+"""The files of `consumer/` that one record walks through, and those of two commands: `python -m tests.walk`.
 
-It runs the real worker in this process on the embedded engine, under a profiler. A walk begins when GetRecords has
-answered with records, and ends with the log line of their commit. The list shows what ran in each of WALKS walks: what
-runs beside them by chance (a heartbeat, the status of each second) is in some of them only.
+It runs the real worker, and the commands, in this process on the embedded engine, under a profiler. A record's walk
+begins when GetRecords has answered with records, and ends with the log line of their commit. The list shows what ran in
+each of WALKS walks: what runs beside them by chance (a heartbeat, the status of each second) is in some of them only. A
+command's list shows every file of which a function ran, from its arguments to its exit code.
 """
 
 import os
@@ -10,7 +11,8 @@ import signal
 import sys
 import threading
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
 from io import StringIO
 from pathlib import Path
@@ -20,12 +22,15 @@ from typing import Any
 import botocore.client
 
 import consumer
+from consumer.cli import app
 from consumer.demo.engine import Engine
+from consumer.operations.status import Verdict
 from consumer.settings import load
 from consumer.telemetry import logs
 from consumer.wiring import worker
 from tests.support.engines import TableEngine
 from tests.support.processes import Game, until
+from tests.support.processes.committed_shard import committed_shard
 
 WALKS = 5
 GAMES = 8
@@ -152,13 +157,47 @@ def in_each(walks: list[Functions]) -> Functions:
     return {file: frozenset.intersection(*(walk[file] for walk in walks)) for file in files}
 
 
-def main() -> None:
+def command_walks() -> Iterator[tuple[str, Functions]]:
+    """A replay that counts a shard again, and the status; the modules of both are imported before."""
+    with Engine() as engine, committed_shard(TableEngine("ministack", engine.url)) as committed:
+        committed.write(*(committed.game.make(f"player-{number % PLAYERS}") for number in range(GAMES)))
+        os.environ.update(committed.game.environment(log_level="ERROR"))
+        shard = committed.shard.shard_id
+        for arguments in (["replay", shard, "--from", "TRIM_HORIZON", "--recount", "--yes"], ["status"]):
+            _end(arguments[0], "--help")
+            profiler = Profiler()
+            profiler.install()
+            try:
+                profiler.start(None)
+                code = _end(*arguments)
+            finally:
+                profiler.remove()
+            assert code in (0, Verdict.BEHIND), f"{arguments}: exit code {code}"
+            yield " ".join(arguments), profiler.finish()
+
+
+def _end(*arguments: str) -> object:
+    """Runs a command, whose output is not shown; its exit code."""
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+        try:
+            app.main(arguments)
+        except SystemExit as ended:
+            return ended.code
+
+
+def show(title: str, found: Functions) -> None:
     """Prints a line per file: how many of its functions ran, and its name."""
-    found = in_each(record_walks())
-    print(f"Between a page's reply and the log line of its commit, in each of {WALKS} walks:")
+    print(title)
     for file in sorted(found):
         print(f"{len(found[file]):4} functions  {file}")
-    print(f"{sum(map(len, found.values())):4} functions in {len(found)} files")
+    print(f"{sum(map(len, found.values())):4} functions in {len(found)} files\n")
+
+
+def main() -> None:
+    """Prints each walk."""
+    show(f"Between a page's reply and the log line of its commit, in each of {WALKS} walks:", in_each(record_walks()))
+    for command, found in command_walks():
+        show(f"consumer {command}:", found)
 
 
 if __name__ == "__main__":
