@@ -123,6 +123,12 @@ def test_a_wrong_flag_is_reported_like_a_wrong_variable(game: Game) -> None:
     result.assert_says(2, "CONSUMER_HTTP_PORT (--http-port) is '-1': it must be a whole number from 0 to 65535")
 
 
+def test_what_service_discovery_injects_is_no_fault(game: Game) -> None:
+    injected = {"CONSUMER_PORT": "tcp://10.0.0.1:80", "CONSUMER_SERVICE_HOST": "10.0.0.1"}
+    injected |= {"CONSUMER_HTTP_PORT": "tcp://10.0.0.2:80", "CONSUMER_PORT_9464_TCP_ADDR": "10.0.0.1"}
+    ended("audit-log", environment=game.environment() | injected).assert_says(0, "No operator has changed anything yet")
+
+
 def test_stream_and_source_table_that_contradict_each_other(game: Game) -> None:
     result = run(game, stream_arn=ARN)
     result.assert_says(2, "CONSUMER_STREAM_ARN", "CONSUMER_SOURCE_TABLE", "of another table ('GameEvents'); set one of")
