@@ -83,6 +83,13 @@ class Commands(click.Group):
         command: click.Command = getattr(import_module(f"consumer.cli.{name}"), name)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """See click.Group. Ctrl-C ends a command without a word: click would print an empty line."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            ctx.exit(130)
+
 
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted:

@@ -223,7 +223,7 @@ def test_discard(game: Game) -> None:
         (2, ["list", "--since", "2026-02-01T00:00:00Z", "--until", "2026-01-01T00:00:00Z"], "nothing can match"),
         (2, ["list", "--since", "2026-02-01"], "it must be an ISO time with a zone"),
         (2, ["list", "--state", "lost"], "'lost' is not one of"),
-        (2, ["list", "--limit", "0"], "greater than or equal to 1"),
+        (2, ["list", "--limit", "0"], "0 is not in the range x>=1"),
         (2, ["discard", "--yes"], "--reason is missing"),
         (2, ["discard", "--reason", " ", "--yes"], "--reason is missing"),
         (4, ["redrive"], "add --yes to do it"),
