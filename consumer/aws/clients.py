@@ -5,17 +5,21 @@ import os
 import re
 import socket
 from dataclasses import dataclass
+from threading import Event
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, NoRegionError, ProfileNotFound
-from botocore.parsers import ResponseParserError
+from botocore.exceptions import BotoCoreError, NoRegionError, ProfileNotFound
+from botocore.session import get_session
 
 from consumer import __version__
-from consumer.aws.wire import reject_malformed_replies, write_transaction_bodies
-from consumer.domain.errors import StartRefused
+from consumer.aws.credentials import Credentials
+from consumer.aws.errors import refusal_of, translated
+from consumer.aws.wire import check_replies, write_transaction_bodies
+from consumer.domain.errors import CallFailed, StartRefused
+from consumer.domain.ports import CredentialObserver
 
 CONNECT_SECONDS: Final = 1
 READ_SECONDS: Final = 5
@@ -32,18 +36,29 @@ _REGION: Final = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d+")
 
 @dataclass(frozen=True, slots=True)
 class Clients:
-    """`dynamodb` is for the consumer's own tables; `streams` may be of another region, the source's."""
+    """`dynamodb` is for the consumer's own tables; `streams` may be of another region, the source's.
+
+    `session` makes clients of other services, with the same credentials.
+    """
 
     dynamodb: Any
     streams: Any
+    session: Any
 
 
-def connect(threads: int, stream_arn: str | None = None) -> Clients:
+def connect(
+    threads: int,
+    stream_arn: str | None = None,
+    *,
+    stop: Event | None = None,
+    observer: CredentialObserver | None = None,
+) -> Clients:
     """Clients with one pooled connection per thread. The streams' region is the ARN's, where that is a real one.
 
     The user agent is botocore's own, built once: botocore builds it for every request, a tenth of the call's time.
-    Raises StartRefused when the SDK cannot be configured.
+    Raises StartRefused when the SDK cannot be configured, or when there are no credentials; it waits on `stop`.
     """
+    credentials = Credentials(observer)
     config = Config(
         retries={"total_max_attempts": 1},
         connect_timeout=CONNECT_SECONDS,
@@ -53,12 +68,13 @@ def connect(threads: int, stream_arn: str | None = None) -> Clients:
         user_agent_extra=f"leaderboard-consumer/{__version__}",
     )
     try:
-        session = boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
+        session = _session(credentials)
         spare = session.client("dynamodb", config=config, **_NO_CREDENTIALS)
         config = config.merge(Config(user_agent=spare.meta.config.user_agent, user_agent_extra=""))
         clients = Clients(
             session.client("dynamodb", config=config),
             session.client("dynamodbstreams", config=config, region_name=_region_of(stream_arn)),
+            session,
         )
     except NoRegionError:
         raise StartRefused(
@@ -72,9 +88,21 @@ def connect(threads: int, stream_arn: str | None = None) -> Clients:
             "and the other AWS_ variables, and the files that AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE name"
         ) from None
     write_transaction_bodies(clients.dynamodb, spare)
-    reject_malformed_replies(clients.dynamodb)
-    reject_malformed_replies(clients.streams)
+    for client in (clients.dynamodb, clients.streams):
+        check_replies(client)
+        client.meta.events.register("after-call", credentials.heed)
+    try:
+        credentials.require(stop or Event())
+    except CallFailed as failure:
+        raise refusal_of(failure) from failure
     return clients
+
+
+def _session(credentials: Credentials) -> boto3.Session:
+    """A session whose clients sign with these credentials."""
+    core = get_session()
+    core.register_component("credential_provider", credentials)
+    return boto3.Session(region_name=os.environ.get("AWS_REGION") or None, botocore_session=core)
 
 
 def _region_of(stream_arn: str | None) -> str | None:
@@ -90,16 +118,18 @@ def resolution_seconds(stream_arn: str) -> int:
     return 60 if ":ddblocal:" in stream_arn else 1
 
 
-def caller(dynamodb: Any) -> str:
+def caller(clients: Clients) -> str:
     """The caller's ARN; `user@host` where STS does not reply in time, or where the endpoint is not AWS."""
-    host = urlsplit(str(dynamodb.meta.endpoint_url)).hostname or ""
+    meta = clients.dynamodb.meta
+    host = urlsplit(str(meta.endpoint_url)).hostname or ""
     aws = host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))
     if aws or os.environ.get("AWS_ENDPOINT_URL_STS"):
         config = Config(retries={"total_max_attempts": 1}, connect_timeout=1, read_timeout=2)
         try:
-            client = boto3.client("sts", region_name=dynamodb.meta.region_name, config=config)
-            return str(client.get_caller_identity()["Arn"])
-        except (BotoCoreError, ClientError, ResponseParserError, LookupError, ValueError):
+            with translated():
+                client = clients.session.client("sts", region_name=meta.region_name, config=config)
+                return str(client.get_caller_identity()["Arn"])
+        except CallFailed:
             pass
     try:
         return f"{getpass.getuser()}@{socket.gethostname()}"

@@ -17,7 +17,7 @@ from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.parsers import ResponseParserError
 
 from consumer import retries
-from consumer.domain.errors import CallFailed, DataTrimmed, FailureKind, IteratorExpired, StartRefused
+from consumer.domain.errors import CallFailed, ConsumerError, DataTrimmed, FailureKind, IteratorExpired, StartRefused
 
 _KINDS: Final = {
     FailureKind.THROTTLED: (
@@ -39,6 +39,11 @@ _KINDS: Final = {
     FailureKind.DENIED: (
         "AccessDenied",
         "AccessDeniedException",
+        "NotAuthorized",
+        "OptInRequired",
+        "UnauthorizedException",
+    ),
+    FailureKind.CREDENTIALS: (
         "ExpiredToken",
         "ExpiredTokenException",
         "IncompleteSignature",
@@ -46,10 +51,7 @@ _KINDS: Final = {
         "InvalidSignatureException",
         "MissingAuthenticationToken",
         "MissingAuthenticationTokenException",
-        "NotAuthorized",
-        "OptInRequired",
         "SignatureDoesNotMatch",
-        "UnauthorizedException",
         "UnrecognizedClientException",
     ),
     FailureKind.MISSING: ("ResourceNotFoundException", "TableNotFoundException"),
@@ -62,12 +64,18 @@ KIND_OF_CODE: Final = {code: kind for kind, codes in _KINDS.items() for code in 
 RETRY_SECONDS: Final = 10.0
 """For how long an operator's call that fails is retried, where the failure may pass."""
 
+UNREADABLE: Final = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""So botocore's parser, and our reading, fail on a reply of another shape than documented."""
+
 T = TypeVar("T")
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Inside it botocore's exceptions leave as the domain's. Put only a call and the reading of its reply into it."""
+    """Whatever a call raises, from botocore or from below it, leaves as the domain's: the call failed.
+
+    Put only a call and the reading of its reply into it.
+    """
     try:
         yield
     except ClientError as error:
@@ -77,11 +85,10 @@ def translated() -> Iterator[None]:
             case "TrimmedDataAccessException":
                 raise DataTrimmed from error
         raise call_failed_of(error) from error
-    except (BotoCoreError, ResponseParserError) as error:
+    except (CallFailed, ConsumerError, DataTrimmed, IteratorExpired, MemoryError):
+        raise
+    except Exception as error:
         raise call_failed_of(error) from error
-    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
-        # botocore's parser, and our reading, fail so on a reply of another shape than documented.
-        raise CallFailed(FailureKind.MALFORMED, f"the reply could not be read: {error!r}") from error
 
 
 def call_with_retries(call: Callable[[], T], stop: Event) -> T:
@@ -104,6 +111,7 @@ def may_pass(error: BaseException) -> bool:
         FailureKind.NETWORK,
         FailureKind.SERVER,
         FailureKind.CONFLICT,
+        FailureKind.CORRUPTED,
     )
 
 
@@ -114,6 +122,8 @@ def refusal_of(failure: CallFailed) -> StartRefused:
         FailureKind.CONFLICT: "other transactions keep writing to the same rows: try again",
         FailureKind.MISSING: "a table or stream that was there is gone: check whether it was deleted",
         FailureKind.DENIED: "AWS denies access: check the credentials and the permissions of this role",
+        FailureKind.CREDENTIALS: "there are no AWS credentials that work: check their source, and whether they expired",
+        FailureKind.CORRUPTED: "replies arrive damaged: check what is between this machine and AWS",
         FailureKind.NETWORK: "AWS cannot be reached: check the region, the network and the AWS_ENDPOINT_URL variables",
         FailureKind.MALFORMED: "the reply does not come from DynamoDB: check the AWS_ENDPOINT_URL variables",
     }.get(failure.kind, "AWS rejects the request")
@@ -130,8 +140,8 @@ def reasons_of(error: ClientError) -> list[str]:
     return [str((reason or {}).get("Code", "None")) for reason in error.response.get("CancellationReasons", ())]
 
 
-def call_failed_of(error: ClientError | BotoCoreError | ResponseParserError) -> CallFailed:
-    """The domain's error for what botocore raised."""
+def call_failed_of(error: Exception) -> CallFailed:
+    """The domain's error for what a call, or a provider of credentials, raised."""
     if isinstance(error, ClientError):
         code = code_of(error)
         kind = _kind_of_cancellation(reasons_of(error)) or KIND_OF_CODE.get(code)
@@ -141,17 +151,18 @@ def call_failed_of(error: ClientError | BotoCoreError | ResponseParserError) -> 
         return CallFailed(kind, f"{error.operation_name}: {code}: {message}")
     if isinstance(error, NoCredentialsError):
         return CallFailed(
-            FailureKind.DENIED,
+            FailureKind.CREDENTIALS,
             "no AWS credentials were found: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give "
             "the task a role",
         )
     if isinstance(error, PartialCredentialsError | CredentialRetrievalError):
-        return CallFailed(FailureKind.DENIED, str(error))
-    if isinstance(error, ResponseParserError):
-        return CallFailed(FailureKind.MALFORMED, f"the reply could not be read: {type(error).__name__}")
-    if isinstance(error, HTTPClientError | BotoConnectionError):
-        return CallFailed(FailureKind.NETWORK, str(error))
-    return CallFailed(FailureKind.SERVER, f"{type(error).__name__}: {error}")
+        return CallFailed(FailureKind.CREDENTIALS, str(error))
+    named = f"{type(error).__name__}: {error}"
+    if isinstance(error, HTTPClientError | BotoConnectionError | OSError):
+        return CallFailed(FailureKind.NETWORK, named)
+    if isinstance(error, (ResponseParserError, *UNREADABLE)) and not isinstance(error, BotoCoreError):
+        return CallFailed(FailureKind.MALFORMED, f"the reply could not be read: {named}")
+    return CallFailed(FailureKind.SERVER, named)
 
 
 def _kind_of_cancellation(reasons: list[str]) -> FailureKind | None:

@@ -1,6 +1,6 @@
 """JSON on the wire, and the three handlers of botocore's events.
 
-They keep a reply's body as it came, reject replies that are no JSON, and write the bodies of transactions.
+They keep a reply's body as it came, reject damaged replies, and write the bodies of transactions.
 """
 
 import base64
@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
+from zlib import crc32
 
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
@@ -66,9 +67,9 @@ def body_of_reply(reply: Mapping[str, Any]) -> bytes:
     return encode_json_plainly({name: value for name, value in reply.items() if name != "ResponseMetadata"})
 
 
-def reject_malformed_replies(client: Any) -> None:
-    """A reply that is no JSON object raises CallFailed, whatever its status says."""
-    client.meta.events.register(f"before-parse.{_service(client)}", _reject_malformed)
+def check_replies(client: Any) -> None:
+    """A reply whose checksum does not fit, or that is no JSON object, raises CallFailed, whatever its status says."""
+    client.meta.events.register(f"before-parse.{_service(client)}", _check_reply)
 
 
 def _service(client: Any) -> str:
@@ -81,13 +82,17 @@ def _keep_body(response_dict: dict[str, Any], customized_response_dict: dict[str
         response_dict["body"] = b"{}"
 
 
-def _reject_malformed(response_dict: dict[str, Any], **_: object) -> None:
+def _check_reply(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object) -> None:
+    """`x-amz-crc32` is of the body as sent. botocore compares it in its own retries alone, and engines may omit it."""
+    body, status = response_dict["body"], response_dict["status_code"]
+    sent = response_dict["headers"].get("x-amz-crc32")
+    if sent is not None and sent != str(crc32(customized_response_dict.get("Body", body))):
+        raise CallFailed(FailureKind.CORRUPTED, f"the body of an HTTP {status} reply does not fit its checksum")
     try:
-        is_object = isinstance(decode_json(response_dict["body"]), dict)
+        is_object = isinstance(decode_json(body), dict)
     except (ValueError, RecursionError):
         is_object = False
     if not is_object:
-        status = response_dict["status_code"]
         raise CallFailed(FailureKind.MALFORMED, f"the body of an HTTP {status} reply is no JSON object")
 
 

@@ -44,12 +44,14 @@ class FailureKind(StrEnum):
 
     THROTTLED = "throttled"
     DENIED = "denied"
+    CREDENTIALS = "credentials"
     MISSING = "missing"
     NETWORK = "network"
     SERVER = "server"
     CONFLICT = "conflict"
     REJECTED = "rejected"
     MALFORMED = "malformed"
+    CORRUPTED = "corrupted"
 
 
 class CallFailed(Exception):

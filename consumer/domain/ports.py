@@ -210,10 +210,26 @@ class Meters(Protocol):
         """Data may have been lost to the 24-hour trim."""
         ...
 
+    def credential_failure(self) -> None:
+        """New credentials were needed and could not be had."""
+        ...
+
     def progress(self, at: float) -> None:
         """The worker made progress: a commit, or an empty page of a shard that is caught up."""
         ...
 
     def snapshot(self, status: WorkerStatus, pending: int | None, at: float) -> None:
         """The worker's status now. `pending` counts pending quarantine rows; None: not counted."""
+        ...
+
+
+class CredentialObserver(Protocol):
+    """Learns how the credentials fare, on any thread."""
+
+    def credentials_renewed(self) -> None:
+        """Calls are signed with other credentials from now on."""
+        ...
+
+    def credentials_failed(self, detail: str, *, usable: bool) -> None:
+        """New credentials could not be had. `usable`: the present ones have not expired."""
         ...

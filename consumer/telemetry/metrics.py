@@ -50,6 +50,9 @@ class PrometheusMeters:
         self._records = self._counter("records", "Records of the stream, by outcome.", "outcome")
         self._retries = self._counter("retries", "Calls that were retried.", "operation", "reason")
         self._gaps = self._counter("gaps", "Times that data may have been lost to the 24-hour trim.")
+        self._credential_failures = self._counter(
+            "credential_failures", "Times that new credentials were needed and could not be had."
+        )
         self._commits = Histogram(
             f"{PREFIX}_commit_duration_seconds",
             "From a unit's first attempt to its known outcome.",
@@ -102,6 +105,10 @@ class PrometheusMeters:
     def gap(self) -> None:
         """Data may have been lost to the 24-hour trim."""
         self._gaps.inc()
+
+    def credential_failure(self) -> None:
+        """New credentials were needed and could not be had."""
+        self._credential_failures.inc()
 
     def progress(self, at: float) -> None:
         """The worker made progress, at unix seconds."""

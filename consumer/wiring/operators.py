@@ -70,7 +70,7 @@ class Session:
         """Checks the tables of the settings `checked` first. Raises StartRefused when one is missing or another one."""
         self.stop = threading.Event()
         self.retry_seconds = RETRY_SECONDS
-        clients = connect(settings.pool_size, stream_arn)
+        clients = self._clients = connect(settings.pool_size, stream_arn, stop=self.stop)
         self.dynamodb, self.streams_client = clients.dynamodb, clients.streams
         self.names = table_names(settings)
         self.tables = DynamoTables(clients.dynamodb, clients.streams, self.stop)
@@ -99,7 +99,7 @@ class Session:
 
     def caller(self) -> str:
         """The identity that the audit trail records."""
-        return caller(self.dynamodb)
+        return caller(self._clients)
 
     def run(self, command: Command[R]) -> R:
         """Runs a command. A call that fails is made again for some seconds, where that may help."""

@@ -58,8 +58,9 @@ def run(settings: Settings) -> int:
     meters = PrometheusMeters(
         version=__version__, worker_id=identity.worker_id, states=[*ShardState, UNOWNED], operations=RETRIED_OPERATIONS
     )
-    clients = connect(settings.pool_size, settings.stream_arn)
+    event_log = EventLog(log, meters)
     try:
+        clients = connect(settings.pool_size, settings.stream_arn, stop=stop.event, observer=event_log)
         stream_arn = _find_stream(settings, clients, stop)
     except StartRefused:
         if stop.event.is_set():
@@ -71,7 +72,7 @@ def run(settings: Settings) -> int:
     daemon = Daemon(
         _make_worker(settings, identity, stream_arn),
         partial(execute, ports=ports),
-        EventLog(log, meters),
+        event_log,
         ports.commits,
         log,
         stop,

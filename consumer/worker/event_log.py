@@ -38,6 +38,15 @@ class EventLog:
             self.log_summary(status)
             self._summary_at = unix_now + SUMMARY_SECONDS
 
+    def credentials_renewed(self) -> None:
+        """See CredentialObserver."""
+        self._log.info("credentials.renewed")
+
+    def credentials_failed(self, detail: str, *, usable: bool) -> None:
+        """See CredentialObserver."""
+        self._meters.credential_failure()
+        self._log.warning("credentials.failed", detail=detail, usable=usable)
+
     def log_summary(self, status: WorkerStatus) -> None:
         """One line on what was committed since the last summary."""
         self._log.info(

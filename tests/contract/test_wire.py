@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-from consumer.aws.clients import Clients
 from consumer.aws.streams import DynamoStreams
 from consumer.domain.fold import Unit
 from consumer.domain.position import TRIM_HORIZON
@@ -22,7 +21,7 @@ NO_PLAYERS: frozenset[str] = frozenset()
 def plain(dynamo: DynamoSubject) -> Iterator[DynamoSubject]:
     """The same engine, with its own tables, and clients without our handlers."""
     engine = TableEngine(dynamo.name, dynamo.clients.dynamodb.meta.endpoint_url)
-    clients = Clients(engine.client("dynamodb"), engine.client("dynamodbstreams"))
+    clients = replace(dynamo.clients, dynamodb=engine.client("dynamodb"), streams=engine.client("dynamodbstreams"))
     yield DynamoSubject(dynamo.name, clients)
     clients.dynamodb.close()
     clients.streams.close()

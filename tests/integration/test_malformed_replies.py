@@ -1,28 +1,37 @@
 """Whatever an engine, a proxy or a captive portal replies: a failed call, never a crash, never a commit."""
 
+import http.client
 import json
+import ssl
+import subprocess
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from zlib import crc32
 
 import pytest
+import urllib3
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from consumer.aws.clients import connect
+from consumer.aws.clients import Clients, connect
 from consumer.aws.commits import DynamoCommits
 from consumer.aws.leases import DynamoLeases, DynamoMembership
 from consumer.aws.streams import DynamoStreams, RateLimiter
-from consumer.domain.errors import CallFailed, DataTrimmed, IteratorExpired
+from consumer.domain.errors import CallFailed, DataTrimmed, FailureKind, IteratorExpired
 from consumer.domain.fold import Limits, cut
 from consumer.domain.leases import Adoption, Lease, LeaseRow, Shard, StreamStart, TableNames
 from consumer.domain.membership import HeartbeatReport
-from consumer.domain.replies import Committed
+from consumer.domain.records import Rules
+from consumer.domain.replies import Committed, RawPage
 from tests.support.builders import game
 
-SHARD = Shard("arn:aws:dynamodb:eu-west-1:123456789012:table/T/stream/2026-01-01T00:00:00.000", "shardId-1")
+SHARD = Shard(
+    "arn:aws:dynamodb:eu-west-1:123456789012:table/T/stream/2026-01-01T00:00:00.000", "shardId-00000000000000000001"
+)
 LEASE = Lease(SHARD, "w/1", 5)
 ROW = LeaseRow(SHARD, None, 4, "TRIM_HORIZON")
 UNIT = cut([game(1)], "TRIM_HORIZON", Limits(), 0.0)
@@ -68,6 +77,7 @@ class Portal(ThreadingHTTPServer):
     daemon_threads = True
     status = 200
     body = b""
+    checksum: str | None = None
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -82,6 +92,8 @@ class Handler(BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers.get("Content-Length", "0")))
         self.send_response(self.server.status)
         self.send_header("Content-Length", str(len(self.server.body)))
+        if self.server.checksum is not None:
+            self.send_header("x-amz-crc32", self.server.checksum)
         self.end_headers()
         self.wfile.write(self.server.body)
 
@@ -100,7 +112,7 @@ def portal() -> Iterator[Portal]:
 
 
 @pytest.fixture(scope="module")
-def calls(portal: Portal) -> Iterator[dict[str, Callable[[], object]]]:
+def clients(portal: Portal) -> Iterator[Clients]:
     with pytest.MonkeyPatch.context() as patch:
         url = f"http://127.0.0.1:{portal.server_address[1]}"
         for name, value in {
@@ -111,36 +123,49 @@ def calls(portal: Portal) -> Iterator[dict[str, Callable[[], object]]]:
             "AWS_REGION": "eu-west-1",
         }.items():
             patch.setenv(name, value)
-        clients = connect(1)
-        streams = DynamoStreams(clients.streams, clients.dynamodb, "GameEvents", rate_limiter=RateLimiter(1e9))
-        leases, members = (
-            DynamoLeases(clients.dynamodb, TableNames(*NAMES)),
-            DynamoMembership(clients.dynamodb, TableNames(*NAMES)),
-        )
-        commits = DynamoCommits(clients.dynamodb, TableNames(*NAMES))
-        yield {
-            "find_stream": streams.find_stream,
-            "list_shards": lambda: streams.list_shards(SHARD.stream_arn),
-            "open": lambda: streams.open(SHARD, "TRIM_HORIZON"),
-            "read": lambda: streams.read("iterator", 10),
-            "find_children": lambda: streams.find_children(SHARD),
-            "read_origin": lambda: leases.read_origin(SHARD.stream_arn),
-            "record_stream_start": lambda: leases.record_stream_start(
-                StreamStart(SHARD.stream_arn, None, ("a",), complete=False), None, 0.0
-            ),
-            "adopt": lambda: leases.adopt(Adoption(ROW, (ROW,))),
-            "mark_unlisted": lambda: leases.mark_unlisted(ROW, 1.0),
-            "forget": lambda: leases.forget(replace(ROW, unlisted_since=1.0), None),
-            "create_root_rows": lambda: leases.create_root_rows(SHARD.stream_arn, (ROW,)),
-            "load": leases.load,
-            "claim": lambda: leases.claim(ROW, LEASE),
-            "send_heartbeat": lambda: members.send_heartbeat("w/1", HeartbeatReport(1), joining=True, bump=True),
-            "read_members": members.read_members,
-            "commit": lambda: commits.commit(LEASE, UNIT, frozenset(), fills_gap=False),
-            "end": lambda: commits.end(LEASE, "1", ("a",), (ROW,)),
-            "record_gap": lambda: commits.record_gap(SHARD, "1", 0.0, LEASE),
-            "pending": commits.pending,
-        }
+        yield connect(1)
+
+
+@pytest.fixture(scope="module")
+def calls(clients: Clients) -> dict[str, Callable[[], object]]:
+    """Every call of a worker."""
+    streams = DynamoStreams(clients.streams, clients.dynamodb, "GameEvents", rate_limiter=RateLimiter(1e9))
+    leases, members = (
+        DynamoLeases(clients.dynamodb, TableNames(*NAMES)),
+        DynamoMembership(clients.dynamodb, TableNames(*NAMES)),
+    )
+    commits = DynamoCommits(clients.dynamodb, TableNames(*NAMES))
+    return {
+        "find_stream": streams.find_stream,
+        "list_shards": lambda: streams.list_shards(SHARD.stream_arn),
+        "open": lambda: streams.open(SHARD, "TRIM_HORIZON"),
+        "read": lambda: streams.read("iterator", 10),
+        "poll": lambda: streams.poll("iterator", 10, Rules(), None),
+        "open_at": lambda: streams.open_at(SHARD, "1" * 21),
+        "find_children": lambda: streams.find_children(SHARD),
+        "read_origin": lambda: leases.read_origin(SHARD.stream_arn),
+        "record_stream_start": lambda: leases.record_stream_start(
+            StreamStart(SHARD.stream_arn, None, ("a",), complete=False), None, 0.0
+        ),
+        "adopt": lambda: leases.adopt(Adoption(ROW, (ROW,))),
+        "mark_unlisted": lambda: leases.mark_unlisted(ROW, 1.0),
+        "forget": lambda: leases.forget(replace(ROW, unlisted_since=1.0), None),
+        "create_root_rows": lambda: leases.create_root_rows(SHARD.stream_arn, (ROW,)),
+        "load": leases.load,
+        "claim": lambda: leases.claim(ROW, LEASE),
+        "send_heartbeat": lambda: members.send_heartbeat("w/1", HeartbeatReport(1), joining=True, bump=True),
+        "read_members": members.read_members,
+        "evict": lambda: members.evict("w/1", 1),
+        "leave": lambda: members.leave("w/1"),
+        "complete_stream_start": lambda: leases.complete_stream_start(SHARD.stream_arn),
+        "release": lambda: leases.release(LEASE),
+        "commit": lambda: commits.commit(LEASE, UNIT, frozenset(), fills_gap=False),
+        "end": lambda: commits.end(LEASE, "1", ("a",), (ROW,)),
+        "record_gap": lambda: commits.record_gap(SHARD, "1", 0.0, LEASE),
+        "halt": lambda: commits.halt(LEASE, "1", 0, 0.0),
+        "examine": lambda: commits.examine(game(1)),
+        "pending": commits.pending,
+    }
 
 
 @pytest.mark.parametrize("status", [200, 400, 500])
@@ -166,3 +191,71 @@ def test_what_is_no_json_object_is_no_commit(
         calls["commit"]()
     portal.body = b"{}"
     assert calls["commit"]() == Committed()
+
+
+@pytest.mark.parametrize("status", [200, 400, 500])
+def test_a_reply_that_does_not_fit_its_checksum_is_not_believed(
+    portal: Portal, calls: dict[str, Callable[[], object]], status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No call takes anything from it, whatever it says."""
+    body = b'{"__type": "ResourceNotFoundException", "message": "no", "Records": [], "Item": {}, "Count": 0}'
+    monkeypatch.setattr(portal, "status", status)
+    monkeypatch.setattr(portal, "body", body)
+    for checksum in (str(crc32(body) ^ 1), "", "none"):
+        monkeypatch.setattr(portal, "checksum", checksum)
+        for name, call in calls.items():
+            with pytest.raises(CallFailed) as raised:
+                call()
+            assert raised.value.kind is FailureKind.CORRUPTED, name
+
+
+def test_a_reply_that_fits_its_checksum_is_believed(
+    portal: Portal, calls: dict[str, Callable[[], object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(portal, "status", 200)
+    monkeypatch.setattr(portal, "body", b'{"Records": []}')
+    monkeypatch.setattr(portal, "checksum", str(crc32(portal.body)))
+    assert calls["commit"]() == Committed()
+    assert calls["read"]() == RawPage([], None, len(portal.body))
+
+
+RAISED = [
+    FileNotFoundError("no such file"),
+    PermissionError("not executable"),
+    OSError(24, "too many open files"),
+    TimeoutError("timed out"),
+    ssl.SSLError("bad record"),
+    subprocess.TimeoutExpired("credentials", 1.0),
+    RuntimeError("can't start new thread"),
+    http.client.IncompleteRead(b""),
+    EOFError("compressed body ended"),
+    zlib.error("incorrect header"),
+    urllib3.exceptions.ProtocolError("connection broken"),
+    json.JSONDecodeError("no value", "", 0),
+    KeyError("AccessKeyId"),
+    AssertionError("a defect"),
+    ZeroDivisionError("a defect"),
+]
+
+
+@pytest.mark.parametrize("event", ["request-created", "before-send", "before-parse"])
+@pytest.mark.parametrize("error", RAISED, ids=lambda error: type(error).__name__)
+def test_whatever_is_raised_below_a_call_is_a_failed_call(
+    portal: Portal, clients: Clients, calls: dict[str, Callable[[], object]], event: str, error: Exception
+) -> None:
+    """By a signer, a connection or a parser."""
+    portal.status, portal.body = 200, b"{}"
+
+    def fail(**_: object) -> None:
+        raise error
+
+    both = (clients.dynamodb.meta.events, clients.streams.meta.events)
+    for events in both:
+        events.register_first(event, fail)
+    try:
+        for call in calls.values():
+            with pytest.raises(CallFailed):
+                call()
+    finally:
+        for events in both:
+            events.unregister(event, fail)

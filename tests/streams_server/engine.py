@@ -15,10 +15,11 @@ _PASSED_ON = ("x-amz-target", "content-type", "authorization", "x-amz-date", "x-
 
 
 class Response(NamedTuple):
-    """The status and body that are sent to the client."""
+    """The status and body that are sent to the client. `checksum` None: that of the body."""
 
     status: int
     body: bytes
+    checksum: int | None = None
 
 
 class _Wire(NamedTuple):

@@ -27,6 +27,8 @@ class Fault(StrEnum):
     """It takes effect; then the connection is closed without a reply."""
     FAIL_AFTER = "fail_after"
     """It takes effect; the reply is a 500."""
+    CORRUPT = "corrupt"
+    """It takes effect; a digit of the reply is another one, and the checksum is that of the right reply."""
     SLOW = "slow"
     """It takes a while, before or after its effect."""
     LATE = "late"
@@ -60,6 +62,7 @@ FITS: dict[Fault, tuple[str, ...]] = {
     Fault.CUT: EVERYTHING,
     Fault.LOSE_REPLY: EVERYTHING,
     Fault.FAIL_AFTER: EVERYTHING,
+    Fault.CORRUPT: EVERYTHING,
     Fault.SLOW: EVERYTHING,
     Fault.LATE: WRITES,
     Fault.DUPLICATE: WRITES,

@@ -11,6 +11,7 @@ from email.utils import formatdate
 from itertools import count
 from pathlib import Path
 from typing import Any, Self
+from zlib import crc32
 
 from consumer.demo.server import Server
 from tests.streams_server.engine import Response
@@ -106,10 +107,11 @@ _date = (0, "")
 
 
 def _head(response: Response) -> bytes:
+    checksum = crc32(response.body) if response.checksum is None else response.checksum
     return (
         f"HTTP/1.1 {response.status} -\r\nDate: {_date_of(int(time.time()))}\r\n"
         f"Content-Type: application/x-amz-json-1.0\r\nContent-Length: {len(response.body)}\r\n"
-        f"x-amzn-RequestId: {next(_numbers):026d}\r\n\r\n"
+        f"x-amzn-RequestId: {next(_numbers):026d}\r\nx-amz-crc32: {checksum}\r\n\r\n"
     ).encode()
 
 

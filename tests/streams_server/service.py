@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
 from random import Random
 from typing import Any, NamedTuple
+from zlib import crc32
 
 from tests.streams_server.control import Control
 from tests.streams_server.counts import Counts, tables_of
@@ -18,6 +19,7 @@ from tests.streams_server.refusal import Refusal, failure
 from tests.streams_server.stream import Streams
 from tests.streams_server.tables import TableRequest, Tables
 from tests.streams_server.transactions import conflict, write_conflict
+from tests.support.damage import damaged
 
 FAULTLESS = "/faultless"
 """Calls to this path have no faults and are not counted: for what a test itself writes and reads."""
@@ -131,6 +133,9 @@ class Service:
             case Fault.FAIL_AFTER:
                 await do()
                 return _refused(failure())
+            case Fault.CORRUPT:
+                response = await do()
+                return response and Response(response.status, damaged(response.body), crc32(response.body))
             case Fault.DUPLICATE:
                 response = await do()
                 self._do_later(drawn.seconds, do)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any
+from zlib import crc32
 
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError, HTTPClientError
@@ -85,6 +86,24 @@ def test_failures_before_and_after_the_effect(
     add()
     assert total() == done + 1
     assert remote.counts().faults == {f"UpdateItem/{fault}": 1}
+
+
+def test_a_damaged_reply_has_the_checksum_of_the_right_one(remote: Remote, add: Add, tables: Any, table: str) -> None:
+    add()
+    seen: list[tuple[bytes, str]] = []
+
+    def see(response_dict: dict[str, Any], **_: object) -> None:
+        seen.append((response_dict["body"], response_dict["headers"]["x-amz-crc32"]))
+
+    tables.meta.events.register("before-parse.dynamodb", see)
+    for _ in range(2):
+        tables.get_item(TableName=table, Key={"leaseKey": {"S": "row"}})
+        remote.set_faults(Rule(Fault.CORRUPT))
+    tables.meta.events.unregister("before-parse.dynamodb", see)
+    remote.set_faults()
+    (right, checksum), (wrong, same) = seen
+    assert checksum == same == str(crc32(right))
+    assert wrong == right.replace(b'"1"', b'"8"') != right
 
 
 @pytest.mark.parametrize("fault", [Fault.CUT, Fault.FAIL, Fault.LOSE_REPLY, Fault.FAIL_AFTER])

@@ -1,12 +1,12 @@
 import pytest
 from botocore.exceptions import (
-    BotoCoreError,
     ClientError,
     ConnectionClosedError,
     ConnectTimeoutError,
     CredentialRetrievalError,
     EndpointConnectionError,
     HTTPClientError,
+    InvalidRegionError,
     NoCredentialsError,
     ParamValidationError,
     PartialCredentialsError,
@@ -15,11 +15,12 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 
 from consumer.aws.errors import call_failed_of, code_of, may_pass, refusal_of, translated
-from consumer.domain.errors import CallFailed, DataTrimmed, FailureKind, IteratorExpired
+from consumer.domain.errors import CallFailed, DataTrimmed, FailureKind, IteratorExpired, StartRefused
 
 THROTTLED, CONFLICT, DENIED = FailureKind.THROTTLED, FailureKind.CONFLICT, FailureKind.DENIED
 MISSING, REJECTED, SERVER = FailureKind.MISSING, FailureKind.REJECTED, FailureKind.SERVER
 NETWORK, MALFORMED = FailureKind.NETWORK, FailureKind.MALFORMED
+CREDENTIALS, CORRUPTED = FailureKind.CREDENTIALS, FailureKind.CORRUPTED
 URL = "http://127.0.0.1:1"
 
 
@@ -38,9 +39,9 @@ def refusal(code: str, status: int = 400) -> ClientError:
         ("TransactionConflictException", 400, CONFLICT),
         ("TransactionInProgressException", 400, CONFLICT),
         ("AccessDeniedException", 400, DENIED),
-        ("ExpiredTokenException", 400, DENIED),
-        ("UnrecognizedClientException", 400, DENIED),
-        ("InvalidSignatureException", 400, DENIED),
+        ("ExpiredTokenException", 400, CREDENTIALS),
+        ("UnrecognizedClientException", 400, CREDENTIALS),
+        ("InvalidSignatureException", 400, CREDENTIALS),
         ("ResourceNotFoundException", 400, MISSING),
         ("ValidationException", 400, REJECTED),
         ("IdempotentParameterMismatchException", 400, REJECTED),
@@ -85,9 +86,9 @@ def test_a_cancelled_read_without_reasons() -> None:
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        (NoCredentialsError(), DENIED),
-        (PartialCredentialsError(provider="env", cred_var="secret"), DENIED),
-        (CredentialRetrievalError(provider="process", error_msg="no"), DENIED),
+        (NoCredentialsError(), CREDENTIALS),
+        (PartialCredentialsError(provider="env", cred_var="secret"), CREDENTIALS),
+        (CredentialRetrievalError(provider="process", error_msg="no"), CREDENTIALS),
         (ResponseParserError("truncated"), MALFORMED),
         (EndpointConnectionError(endpoint_url=URL), NETWORK),
         (ConnectionClosedError(endpoint_url=URL), NETWORK),
@@ -95,9 +96,15 @@ def test_a_cancelled_read_without_reasons() -> None:
         (ReadTimeoutError(endpoint_url=URL), NETWORK),
         (HTTPClientError(error="reset"), NETWORK),
         (ParamValidationError(report="no"), SERVER),
+        (InvalidRegionError(region_name="no"), SERVER),
+        (FileNotFoundError("credentials"), NETWORK),
+        (TimeoutError(), NETWORK),
+        (ValueError("no JSON"), MALFORMED),
+        (RuntimeError("can't start new thread"), SERVER),
+        (ZeroDivisionError(), SERVER),
     ],
 )
-def test_a_call_without_a_reply_has_its_kind(error: BotoCoreError | ResponseParserError, kind: FailureKind) -> None:
+def test_a_call_without_a_reply_has_its_kind(error: Exception, kind: FailureKind) -> None:
     assert call_failed_of(error).kind is kind
     with pytest.raises(CallFailed) as raised, translated():
         raise error
@@ -127,9 +134,20 @@ def test_a_reply_of_another_shape_is_a_failed_call() -> None:
         raise KeyError("StreamDescription")
 
 
-def test_a_defect_is_no_failed_call() -> None:
-    with pytest.raises(ZeroDivisionError), translated():
-        raise ZeroDivisionError
+@pytest.mark.parametrize(
+    "error", [MemoryError(), CallFailed(NETWORK, ""), IteratorExpired(), DataTrimmed(), StartRefused("no")], ids=repr
+)
+def test_what_the_domain_knows_stays_as_it_is(error: Exception) -> None:
+    with pytest.raises(type(error)) as raised, translated():
+        raise error
+    assert raised.value is error
+
+
+def test_a_detail_holds_nothing_of_the_reply() -> None:
+    """It may hold credentials, or a player."""
+    failure = call_failed_of(UnicodeDecodeError("utf-8", b"secret\xff", 6, 7, "invalid start byte"))
+    assert failure.kind is MALFORMED
+    assert "secret" not in failure.detail
 
 
 @pytest.mark.parametrize(
@@ -139,7 +157,9 @@ def test_a_defect_is_no_failed_call() -> None:
         (CallFailed(NETWORK, ""), True),
         (CallFailed(SERVER, ""), True),
         (CallFailed(CONFLICT, ""), True),
+        (CallFailed(CORRUPTED, ""), True),
         (CallFailed(DENIED, ""), False),
+        (CallFailed(CREDENTIALS, ""), False),
         (CallFailed(MISSING, ""), False),
         (KeyError(), False),
     ],

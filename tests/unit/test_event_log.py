@@ -70,6 +70,9 @@ class MeterLog:
     def gap(self) -> None:
         self.measured.append(("gap",))
 
+    def credential_failure(self) -> None:
+        self.measured.append(("credential_failure",))
+
     def progress(self, at: float) -> None:
         self.measured.append(("progress", at))
 

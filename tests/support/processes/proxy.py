@@ -10,14 +10,20 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
 from urllib.parse import urlsplit
+from zlib import crc32
 
+from tests.support.damage import damaged
 from tests.support.processes.traffic import Call, Fate, Hold
 
 _KEPT_HEADERS = ("content-type", "date", "x-amzn-requestid", "x-amz-crc32")
 _UPSTREAM_SECONDS = 30
 _JSON = [("Content-Type", "application/x-amz-json-1.0")]
 _DENIAL = b'{"__type":"com.amazon.coral.service#AccessDeniedException","Message":"User is not authorized"}'
+_UNKNOWN_KEY = (
+    b'{"__type":"com.amazon.coral.service#UnrecognizedClientException","message":"The security token is invalid"}'
+)
 _FAILURE = b'{"__type":"com.amazonaws.dynamodb.v20120810#InternalServerError","message":"a test\'s fault"}'
+_REFUSALS = {Fate.DENY: _DENIAL, Fate.UNKNOWN_KEY: _UNKNOWN_KEY}
 
 
 class Proxy:
@@ -79,10 +85,10 @@ class Proxy:
         """How many of the calls had which fate."""
         return Counter(call.fate.value for call in calls)
 
-    def _enter(self, operation: str, body: bytes) -> Call:
+    def _enter(self, operation: str, body: bytes, authorization: str) -> Call:
         """A new call and its fate."""
         with self._lock:
-            call = Call(len(self.calls), operation, body)
+            call = Call(len(self.calls), operation, body, authorization)
             call.fate = self.decide(call)
             self.calls.append(call)
             return call
@@ -142,12 +148,12 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         operation = self.headers.get("X-Amz-Target", "").rpartition(".")[2]
-        self._serve(self.server.proxy._enter(operation, body))
+        self._serve(self.server.proxy._enter(operation, body, self.headers.get("Authorization", "")))
 
     def _serve(self, call: Call) -> None:
         with self._held(call, applied=False):
-            if call.fate is Fate.DENY:
-                self._respond(400, _JSON, _DENIAL)
+            if refusal := _REFUSALS.get(call.fate):
+                self._respond(400, _JSON, refusal)
                 return
             if call.fate is Fate.DROP_CALL or not (headers := self._forward(call)):
                 self.close_connection = True
@@ -175,6 +181,11 @@ class _Handler(BaseHTTPRequestHandler):
                 self._respond(call.status, headers, call.answer)
             case Fate.FAIL_AFTER:
                 self._respond(500, _JSON, _FAILURE)
+            case Fate.CORRUPT:
+                assert call.status is not None
+                named = [(name, value) for name, value in headers if name.lower() != "x-amz-crc32"]
+                checksum = ("x-amz-crc32", str(crc32(call.answer)))  # of AWS: engines leave it out of some replies
+                self._respond(call.status, [*named, checksum], damaged(call.answer))
             case _:
                 self.close_connection = True
 

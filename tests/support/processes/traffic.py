@@ -9,6 +9,7 @@ from enum import Enum
 from functools import cached_property
 from typing import Any
 
+_ACCESS_KEY = re.compile(r"Credential=([^/]*)/")
 _SEQUENCE_NUMBER = re.compile(rb'"SequenceNumber"\s*:\s*"(\d+)"')
 
 
@@ -25,6 +26,10 @@ class Fate(Enum):
     """Never forwarded; the connection is closed."""
     DENY = "access denied"
     """Never forwarded; answered as AWS does when a permission is missing."""
+    UNKNOWN_KEY = "unknown access key"
+    """Never forwarded; answered as AWS does when the access key does not exist any more."""
+    CORRUPT = "damage the reply"
+    """Forwarded; one digit of a number in the reply is another one, and the checksum is that of the engine's reply."""
 
 
 class Call:
@@ -33,15 +38,22 @@ class Call:
     `entered_at` and `answered_at` are when the proxy had the request and the engine's reply, in unix seconds.
     """
 
-    def __init__(self, number: int, operation: str, body: bytes) -> None:
+    def __init__(self, number: int, operation: str, body: bytes, authorization: str = "") -> None:
         self.number = number
         self.operation = operation
         self.body = body
+        self.authorization = authorization
         self.fate = Fate.PASS
         self.status: int | None = None
         self.answer = b""
         self.entered_at = time.time()
         self.answered_at: float | None = None
+
+    @property
+    def access_key(self) -> str:
+        """The access key that signed it."""
+        found = _ACCESS_KEY.search(self.authorization)
+        return found[1] if found else ""
 
     @cached_property
     def request(self) -> dict[str, Any]:
