@@ -9,6 +9,7 @@ from consumer.domain.audit import AuditEntry
 from consumer.domain.breaker import Circuit
 from consumer.domain.leases import Lease, LeaseRow, Shard, StreamStart, TableBinding, label_of
 from consumer.domain.membership import HeartbeatReport, Members
+from consumer.domain.operator_ports import Acknowledgement, Gap
 from consumer.domain.replay import Mode, Progress, Range
 from consumer.domain.replies import Ledger
 
@@ -352,6 +353,21 @@ def stream_gap(stream_arn: str, predecessor: str, found_at: float) -> dict[str, 
         "loss": {"S": "possible"},
         "foundAt": {"S": iso(found_at)},
     }
+
+
+def gap_row(item: Item) -> Gap:
+    """A gap of either kind from its item."""
+    acknowledged = text(item, "acknowledgedAt")
+    by, why = text(item, "acknowledgedBy") or "", text(item, "acknowledgeReason") or ""
+    return Gap(
+        item["streamArn"]["S"],
+        text(item, "shard"),
+        item["from"]["S"],
+        text(item, "to"),
+        text(item, "loss") or "possible",
+        text(item, "foundAt") or "",
+        Acknowledgement(by, acknowledged, why) if acknowledged is not None else None,
+    )
 
 
 _AUDIT_NAMES: Final = ("shardId", "sequenceNumber", "who", "at", "act", "target")

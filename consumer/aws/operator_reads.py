@@ -20,6 +20,7 @@ from consumer.aws.items import (
     Item,
     audit_row,
     binding_row,
+    gap_row,
     ledger_of,
     members_of,
     partition_of,
@@ -71,17 +72,7 @@ class DynamoTableReader:
     @translated()
     def gaps(self) -> tuple[Gap, ...]:
         """One partition; see operator_ports.TableReader."""
-        return tuple(
-            Gap(
-                item["streamArn"]["S"],
-                text(item, "shard"),
-                item["from"]["S"],
-                text(item, "to"),
-                text(item, "loss") or "possible",
-                text(item, "foundAt") or "",
-            )
-            for item in self._partition(GAP)
-        )
+        return tuple(map(gap_row, self._partition(GAP)))
 
     @translated()
     def bindings(self) -> tuple[TableBinding, ...]:

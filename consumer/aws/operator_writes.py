@@ -4,17 +4,21 @@ from typing import Any, Final
 
 from consumer.aws.errors import translated
 from consumer.aws.items import (
+    GAP,
     MEMBERS_KEY,
     NEW_QUARANTINE_ROW,
     Action,
     audit_item,
     binding_item,
     binding_key,
+    gap_row,
+    iso,
     lease_item,
     lease_key,
     members_of,
     number,
     owned_by,
+    quarantine_key,
     resumed_times,
     seconds,
     shard_key,
@@ -26,6 +30,7 @@ from consumer.aws.transact import check_stream_start, put_new, transact, transac
 from consumer.domain.audit import AuditEntry
 from consumer.domain.leases import BindingChange, LeaseRow, TableNames
 from consumer.domain.membership import Members
+from consumer.domain.operator_ports import Gap, GapChanged
 from consumer.domain.replies import Done, Lost
 
 
@@ -77,6 +82,42 @@ class DynamoTableBindings:
         if change.after is None:
             return {"Delete": {**table, "Key": binding_key(change.stream_arn)}}
         return {"Put": {**table, "Item": binding_item(change.after)}}
+
+
+UNACKNOWLEDGED: Final = "attribute_exists(shardId) AND attribute_not_exists(acknowledgedAt)"
+"""Of two operators one acknowledges a gap, and a row that is gone is not made again."""
+
+
+class DynamoGaps:
+    """The Gaps port over a boto3 client."""
+
+    def __init__(self, client: Any, tables: TableNames) -> None:
+        self._client = client
+        self._quarantine = tables.quarantine
+
+    def acknowledge(self, gap: Gap, why: str, token: str, audit_entry: AuditEntry) -> Done | GapChanged:
+        """The gap's row and the audit entry; see operator_ports.Gaps."""
+        update = {
+            "TableName": self._quarantine,
+            "Key": quarantine_key(GAP, gap.name),
+            "UpdateExpression": "SET acknowledgedAt = :at, acknowledgedBy = :by, acknowledgeReason = :why, act = :act",
+            "ConditionExpression": UNACKNOWLEDGED,
+            "ExpressionAttributeValues": {
+                ":at": {"S": iso(audit_entry.at)},
+                ":by": {"S": audit_entry.who},
+                ":why": {"S": why},
+                ":act": {"S": token},
+            },
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+        cancelled = transact(self._client, [{"Update": update}, put_audit_entry(self._quarantine, audit_entry)])
+        if cancelled is None:
+            return Done()
+        cancelled.require_failed_condition()
+        row = cancelled.failed.get(0)
+        if row and text(row, "act") == token:
+            return Done()  # this very action, whose reply was lost
+        return GapChanged(gap_row(row) if row else None)
 
 
 SAME_HALT: Final = "haltedAt = :halted"

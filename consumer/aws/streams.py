@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from math import inf
 from threading import Event, Lock
@@ -13,7 +13,7 @@ from consumer.aws.get_records import decoded_page, raw_page
 from consumer.aws.tables import stream_of
 from consumer.aws.wire import body_of_reply, keep_bodies
 from consumer.domain.errors import CallFailed, FailureKind
-from consumer.domain.leases import Shard, label_of
+from consumer.domain.leases import Shard, label_of, table_of
 from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.records import Rules
 from consumer.domain.replies import Children, ListedShard, Page, RawPage, StreamListing
@@ -65,6 +65,7 @@ class _PartialListing:
     began_at: float
     enabled: bool = True
     served_at: float = 0.0
+    view: str | None = None
     pages: int = 0
     shards: list[ListedShard] = field(default_factory=list)
     last: str | None = None
@@ -99,7 +100,7 @@ class Listings:
             if may_pass(failure):
                 self._broken_off[stream_arn] = partial
             raise
-        return StreamListing(stream_arn, partial.enabled, tuple(partial.shards), partial.served_at)
+        return StreamListing(stream_arn, partial.enabled, tuple(partial.shards), partial.served_at, partial.view)
 
     def read_recent(self, stream_arn: str, seconds: float) -> StreamListing:
         """A listing at most so old, which all shards of the stream share."""
@@ -117,6 +118,7 @@ class Listings:
         description, date = self.describe(stream_arn, **start)
         if partial.pages == 0:
             partial.enabled, partial.served_at = _is_enabled(description), date
+            partial.view = description.get("StreamViewType")
         partial.pages += 1
         partial.shards += _shards_of(description)
         partial.last = description.get("LastEvaluatedShardId") or None
@@ -186,6 +188,8 @@ class DynamoStreams:
         listing = self._listings.read(stream_arn)
         if listing.enabled and not listing.shards:  # it is being enabled; started without roots it would never be read
             raise CallFailed(FailureKind.MISSING, f"stream {stream_arn} lists no shards yet")
+        if not listing.enabled and stream_arn == self._stream_arn:
+            return replace(listing, successor=self._successor_of(stream_arn))
         return listing
 
     @translated()
@@ -251,6 +255,15 @@ class DynamoStreams:
     def _describe_source(self) -> tuple[Mapping[str, Any], float]:
         reply = self._dynamodb.describe_table(TableName=self._source_table)
         return reply["Table"], date_of(reply)
+
+    def _successor_of(self, stream_arn: str) -> str | None:
+        """The newer stream of a stream's table; None also where the table cannot be described."""
+        try:
+            with translated():
+                latest = self._dynamodb.describe_table(TableName=table_of(stream_arn))["Table"].get("LatestStreamArn")
+        except CallFailed:
+            return None
+        return latest if isinstance(latest, str) and _succeeds(latest, stream_arn) else None
 
     def _succeeded_at(self, stream_arn: str) -> float | None:
         """The Date of a reply that shows a newer stream of the source table; None: there is none, or it is not known.

@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 from consumer import retries
 from consumer.aws.errors import call_with_retries, code_of, refusal_of
 from consumer.domain.errors import CallFailed, FailureKind, StartRefused, UnsafeRefused
+from consumer.domain.stream_halt import StreamHaltReason, StreamUnusable, require_images
 
 Keys = tuple[tuple[str, str], ...]
 """A table's key as (name, type) pairs, partition key first."""
@@ -18,7 +19,6 @@ LEADERBOARD_KEYS: Final[Keys] = (("playerId", "S"),)
 LEASE_KEYS: Final[Keys] = (("leaseKey", "S"),)
 QUARANTINE_KEYS: Final[Keys] = (("shardId", "S"), ("sequenceNumber", "S"))
 
-READABLE_VIEWS: Final = ("NEW_IMAGE", "NEW_AND_OLD_IMAGES")
 USABLE: Final = ("ACTIVE", "UPDATING")
 """Statuses of a table that can be read and written."""
 ACTIVE_SECONDS: Final = 120.0
@@ -74,20 +74,24 @@ class DynamoTables:
             raise StartRefused(f"table {name} ({variable}) is {table.status}: wait until it is ACTIVE")
 
     def require_stream(self, source_table: str) -> str:
-        """The ARN of the table's stream. Raises StartRefused when no stream with new images is on."""
+        """The ARN of the table's stream. Raises StreamUnusable when no stream with new images is on."""
         table = self._describe(source_table)
         if table is None:
-            raise StartRefused(f"source table {source_table} (CONSUMER_SOURCE_TABLE) does not exist")
-        if table.stream_arn is None:
-            raise StartRefused(
-                f"the stream of table {source_table} is off: switch it on with the view type NEW_IMAGE "
-                "(or name an older stream with CONSUMER_STREAM_ARN)"
+            raise StreamUnusable(
+                StreamHaltReason.OFF, None, f"source table {source_table} (CONSUMER_SOURCE_TABLE) does not exist"
             )
-        _require_view(table.view, source_table)
+        if table.stream_arn is None:
+            raise StreamUnusable(
+                StreamHaltReason.OFF,
+                None,
+                f"the stream of table {source_table} is off: switch it on with the view type NEW_IMAGE "
+                "(or name an older stream with CONSUMER_STREAM_ARN)",
+            )
+        require_images(table.view, table.stream_arn, source_table)
         return table.stream_arn
 
     def check_stream(self, stream_arn: str) -> None:
-        """Raises StartRefused unless the stream exists and carries new images."""
+        """Raises StreamUnusable unless the stream exists and carries new images."""
 
         def view() -> str:
             description = self._streams.describe_stream(StreamArn=stream_arn)["StreamDescription"]
@@ -95,8 +99,12 @@ class DynamoTables:
 
         found = self._find(view)
         if found is None:
-            raise StartRefused(f"stream {stream_arn} (CONSUMER_STREAM_ARN) does not exist, or is older than 24 hours")
-        _require_view(found, stream_arn)
+            raise StreamUnusable(
+                StreamHaltReason.OFF,
+                stream_arn,
+                f"stream {stream_arn} (CONSUMER_STREAM_ARN) does not exist, or is older than 24 hours",
+            )
+        require_images(found, stream_arn)
 
     def _create(self, name: str, keys: Keys) -> bool:
         """False when the table was created elsewhere in the meantime."""
@@ -202,14 +210,6 @@ def stream_of(description: Mapping[str, Any]) -> str | None:
     stream_arn = description.get("LatestStreamArn")
     is_on = description.get("StreamSpecification", {}).get("StreamEnabled")
     return stream_arn if is_on and isinstance(stream_arn, str) else None
-
-
-def _require_view(view: str | None, where: str) -> None:
-    if view not in READABLE_VIEWS:
-        raise StartRefused(
-            f"the stream of {where} has the view type {view}, which does not carry new images; NEW_IMAGE or "
-            "NEW_AND_OLD_IMAGES is needed. A view type cannot be changed: switch the stream off and on again with it."
-        )
 
 
 def _show(keys: Keys) -> str:

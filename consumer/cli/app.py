@@ -23,6 +23,7 @@ COMMANDS: Final = (
     "replay",
     "resume",
     "checkpoint",
+    "gaps",
     "audit-log",
     "healthcheck",
     "demo",

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import click
 
 from consumer.cli.app import LOGS, json_object, switch, with_settings
+from consumer.cli.gaps import gap_fields
 from consumer.cli.output import stdout_console, to_json
 from consumer.domain.errors import StartRefused, UsageFault
 from consumer.domain.leases import Shard, label_of
-from consumer.domain.operator_ports import Gap
 from consumer.operations.status import Limits, MemberStatus, ShardCondition, ShardStatus, Status
 from consumer.settings import Settings
 
@@ -110,11 +110,13 @@ def status_fields(status: Status, limits: Limits) -> dict[str, object]:
         "retentionHeadroomSeconds": _whole(status.headroom_seconds),
         "quarantinePending": status.pending,
         "halted": [str(shard.shard) for shard in status.halted],
+        "haltedStreams": [halt.detail for halt in status.stream_halts],
         "unreadStreams": list(status.unread),
         "strangeStreams": [binding.stream_arn for binding in status.unknown_streams],
         "workers": [_worker_fields(worker) for worker in status.workers],
         "shards": [_shard_fields(shard) for shard in status.shards],
-        "gaps": [_gap_fields(gap) for gap in status.gaps],
+        "openGaps": len(status.open_gaps),
+        "gaps": [gap_fields(gap) for gap in status.gaps],
         "replays": [dict(replay) for replay in status.replays],
     }
 
@@ -148,17 +150,6 @@ def _worker_fields(worker: MemberStatus) -> dict[str, object]:
     }
 
 
-def _gap_fields(gap: Gap) -> dict[str, object]:
-    return {
-        "streamArn": gap.stream_arn,
-        "shardId": gap.shard_id,
-        "from": gap.start,
-        "to": gap.end,
-        "loss": gap.loss,
-        "foundAt": gap.found_at,
-    }
-
-
 def _whole(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 3)
 
@@ -183,8 +174,9 @@ def _summary(status: Status, limits: Limits) -> Iterable[str]:
     yield f"lag         {at_most if status.lag_seconds is None else duration(status.lag_seconds)}"
     yield f"data loss   in {duration(status.headroom_seconds)} at the earliest"
     yield f"quarantine  {status.pending} pending"
-    yield f"gaps        {len(status.gaps)}"
-    for gap in status.gaps[-SHOWN_GAPS:]:
+    acknowledged = len(status.gaps) - len(status.open_gaps)
+    yield f"gaps        {len(status.open_gaps)}" + (f", and {acknowledged} acknowledged" if acknowledged else "")
+    for gap in status.open_gaps[-SHOWN_GAPS:]:
         where = f"shard {Shard(gap.stream_arn, gap.shard_id)}" if gap.shard_id else f"stream {label_of(gap.stream_arn)}"
         yield f"  {where}: from {gap.start} to {gap.end or 'not known yet'}, loss {gap.loss}, found {gap.found_at}"
     for stream_arn in status.unread:
@@ -192,6 +184,8 @@ def _summary(status: Status, limits: Limits) -> Iterable[str]:
     for binding in status.unknown_streams:
         why = f"lease table {binding.lease_table} started it, this one does not know it"
         yield f"halted      stream {label_of(binding.stream_arn)}: {why}; next: `consumer init --adopt`"
+    for halt in status.stream_halts:
+        yield f"halted      {halt.detail}"
     for shard in status.halted:
         if shard.state is ShardCondition.MISSING:
             yield f"halted      {shard.shard}: its row is missing; next: `consumer checkpoint set`"

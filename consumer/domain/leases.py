@@ -1,6 +1,7 @@
 """Rows of the lease table: shards, their leases and checkpoints, and where each stream started."""
 
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from consumer.domain.breaker import CLOSED, Circuit
@@ -33,6 +34,19 @@ class Shard(NamedTuple):
 def label_of(stream_arn: str) -> str:
     """The stream's label: its creation time as AWS writes it, the last part of the ARN."""
     return stream_arn.rpartition("/")[2]
+
+
+def table_of(stream_arn: str) -> str:
+    """The name of a stream's table."""
+    return stream_arn.rpartition("/stream/")[0].rpartition("/")[2]
+
+
+def enabled_at(stream_arn: str) -> float | None:
+    """When a stream was switched on (unix seconds): its label is that time in UTC. None: the label is no time."""
+    try:
+        return datetime.fromisoformat(label_of(stream_arn)).replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return None
 
 
 class Lease(NamedTuple):

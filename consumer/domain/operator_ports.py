@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple, Protocol
 
 from consumer.domain.audit import AuditEntry
-from consumer.domain.leases import BindingChange, LeaseRow, Shard, TableBinding
+from consumer.domain.leases import BindingChange, LeaseRow, Shard, TableBinding, label_of
 from consumer.domain.membership import Members
 from consumer.domain.quarantine import AlreadyResolved, Application, OperatorAction, QuarantineEntry
 from consumer.domain.replay import Batch, Changed, Overtaken, Progress
@@ -38,6 +38,14 @@ class LeaseTable:
     replays: tuple[Mapping[str, str], ...] = ()
 
 
+class Acknowledgement(NamedTuple):
+    """An operator has looked into a gap: who, when (an ISO time), and what came of it."""
+
+    by: str
+    at: str
+    why: str
+
+
 @dataclass(frozen=True, slots=True)
 class Gap:
     """Where data may be lost: of a shard after its checkpoint `start`, or between two streams.
@@ -52,6 +60,20 @@ class Gap:
     end: str | None
     loss: str
     found_at: str
+    acknowledged: Acknowledgement | None = None
+
+    @property
+    def name(self) -> str:
+        """How operators name it: its key in the quarantine table."""
+        where = label_of(self.stream_arn) if self.shard_id is None else Shard(self.stream_arn, self.shard_id)
+        return f"{where}/{self.start}"
+
+
+@dataclass(frozen=True, slots=True)
+class GapChanged:
+    """A gap is not as it was read: it is acknowledged already, or (None) its row is gone."""
+
+    now: Gap | None
 
 
 class Boards(Protocol):
@@ -135,6 +157,14 @@ class LeaseAdmin(Protocol):
         Lost when owner, epoch or checkpoint are not those of `before` any more. Without `before`: Lost when the shard
         has a row, or the lease table does not have its stream's row.
         """
+        ...
+
+
+class Gaps(Protocol):
+    """`gaps acknowledge`: an operator says what came of a gap."""
+
+    def acknowledge(self, gap: Gap, why: str, token: str, audit_entry: AuditEntry) -> Done | GapChanged:
+        """Marks the gap as acknowledged, once. Done also when this very action (`token`) did so before."""
         ...
 
 

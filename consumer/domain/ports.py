@@ -24,13 +24,15 @@ from consumer.domain.replies import (
     Refused,
     StreamListing,
 )
+from consumer.domain.stream_halt import StreamHalt
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerStatus:
     """The worker as metrics and readiness show it.
 
-    `shards` counts them by state. `not_ready` has one sentence per reason why the worker is not ready.
+    `shards` counts them by state. `not_ready` has one sentence per reason why the worker is not ready, those of
+    `stream_halts` included.
     """
 
     lag_seconds: float
@@ -38,6 +40,7 @@ class WorkerStatus:
     shards: Mapping[str, int]
     leases_owned: int
     not_ready: tuple[str, ...]
+    stream_halts: tuple[StreamHalt, ...] = ()
 
 
 class Streams(Protocol):

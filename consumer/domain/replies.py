@@ -19,13 +19,16 @@ class ListedShard(NamedTuple):
 class StreamListing:
     """A stream's shards, over all pages of DescribeStream. `served_at` is the server's Date, in unix seconds.
 
-    It is the Date of the first page. A listing never proves that a shard is gone.
+    It is the Date of the first page. A listing never proves that a shard is gone. `view`: the view type; None: not
+    known. `successor`: of a configured stream that is off, the ARN of the table's newer stream, as far as it is known.
     """
 
     stream_arn: str
     enabled: bool
     shards: tuple[ListedShard, ...]
     served_at: float
+    view: str | None = None
+    successor: str | None = None
 
 
 class RawPage(NamedTuple):
@@ -101,6 +104,11 @@ class Ledger:
 
     rows: tuple[LeaseRow, ...]
     stream_starts: tuple[StreamStart, ...]
+
+    @property
+    def read_to_the_end(self) -> bool:
+        """Whether streams were started and nothing of them is left to read."""
+        return bool(self.stream_starts) and all(row.finished for row in self.rows)
 
     def row(self, shard: Shard) -> LeaseRow | None:
         """The shard's row, if it has one."""

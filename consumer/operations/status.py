@@ -7,7 +7,7 @@ from enum import IntEnum, StrEnum
 from functools import partial
 from typing import Final
 
-from consumer.domain import lineage
+from consumer.domain import lineage, stream_halt
 from consumer.domain.errors import CallFailed, FailureKind, StartRefused
 from consumer.domain.leases import LeaseRow, Shard, TableBinding
 from consumer.domain.lineage import RETENTION_SECONDS
@@ -15,6 +15,7 @@ from consumer.domain.membership import HeartbeatReport, Members
 from consumer.domain.operator_ports import Gap, LeaseTable, TableReader
 from consumer.domain.ports import Streams
 from consumer.domain.replies import Ledger, StreamListing
+from consumer.domain.stream_halt import StreamHalt, StreamHaltReason, StreamUnusable
 from consumer.operations.steps import Command, OperatorCall, ask
 
 
@@ -93,7 +94,8 @@ class Status:
     """The status of the whole deployment. `now` is the server's, in unix seconds.
 
     `unread` are the ARNs of streams that no worker has started. `unknown_streams` were started, but the lease table
-    does not know them: it was emptied, or it is the wrong table.
+    does not know them: it was emptied, or it is the wrong table. `stream_halts` says why nothing of the stream to read
+    is read.
     """
 
     now: float
@@ -104,11 +106,17 @@ class Status:
     replays: tuple[Mapping[str, str], ...]
     unread: tuple[str, ...] = ()
     unknown_streams: tuple[TableBinding, ...] = ()
+    stream_halts: tuple[StreamHalt, ...] = ()
 
     @property
     def halted(self) -> tuple[ShardStatus, ...]:
         """Shards that go on only when an operator acts."""
         return tuple(shard for shard in self.shards if shard.state in (ShardCondition.HALTED, ShardCondition.MISSING))
+
+    @property
+    def open_gaps(self) -> tuple[Gap, ...]:
+        """The gaps that no operator has acknowledged."""
+        return tuple(gap for gap in self.gaps if gap.acknowledged is None)
 
     @property
     def at_most_seconds(self) -> float:
@@ -133,7 +141,7 @@ class Status:
 
     def verdict(self, limits: Limits) -> Verdict:
         """The worst verdict that holds."""
-        if self.halted or self.unknown_streams:
+        if self.halted or self.unknown_streams or self.stream_halts:
             return Verdict.HALTED
         if self.headroom_seconds < limits.headroom_seconds:
             return Verdict.DATA_LOSS_NEAR
@@ -269,28 +277,41 @@ def _with_relatives(shards: Collection[ShardStatus], parents: Mapping[Shard, Sha
 def collect(
     reader: TableReader, streams: Streams, newest: Callable[[], str], lease_ttl_seconds: float
 ) -> Command[Status]:
-    """The status now. `newest` finds the stream to read, and raises StartRefused when there is none.
+    """The status now. `newest` finds the stream to read, and raises StreamUnusable when there is none.
 
     Raises StartRefused when there is no stream and the tables know none. If the stream is off by now, the status shows
     what the tables know of it.
     """
+    halt: StreamHalt | None = None
+    chosen: str | None = None
     table = yield from ask(OperatorCall.LOAD_LEDGER, reader.lease_table)
     bindings = yield from ask(OperatorCall.READ_BINDINGS, reader.bindings)
     in_use = {row.shard.stream_arn for row in table.ledger.rows if not row.finished}
     try:
-        in_use.add((yield from ask(OperatorCall.FIND_STREAM, newest)))
-    except StartRefused:
+        chosen = yield from ask(OperatorCall.FIND_STREAM, newest)
+        in_use.add(chosen)
+    except StartRefused as refusal:
         if not table.ledger.stream_starts and not bindings:
             raise
+        if isinstance(refusal, StreamUnusable):
+            halt = refusal.halt if refusal.halt.reason is StreamHaltReason.VIEW_TYPE else stream_halt.off(str(refusal))
     listings = []
     for stream_arn in sorted(in_use):
-        listing = partial(streams.list_shards, stream_arn)
+        ask_listing = partial(streams.list_shards, stream_arn)
         try:
-            listings.append((yield from ask(OperatorCall.LIST_SHARDS, listing, answers=_GONE)))
+            listing = yield from ask(OperatorCall.LIST_SHARDS, ask_listing, answers=_GONE)
         except CallFailed as failure:
             if failure.kind is not FailureKind.MISSING:  # the stream is gone, or has no shards yet
                 raise
+            halt = stream_halt.off(failure.detail) if stream_arn == chosen else halt
+        else:
+            listings.append(listing)
+            if stream_arn == chosen and not listing.enabled:
+                halt = stream_halt.off_for_good(chosen, listing.successor)
+    if halt is not None and halt.reason is StreamHaltReason.OFF and not table.ledger.read_to_the_end:
+        halt = None
     now = max((listing.served_at for listing in listings), default=time.time())
     gaps = yield from ask(OperatorCall.READ_GAPS, reader.gaps)
     pending = yield from ask(OperatorCall.COUNT_PENDING, reader.pending)
-    return status(table, listings, gaps, pending, now, lease_ttl_seconds, bindings)
+    found = status(table, listings, gaps, pending, now, lease_ttl_seconds, bindings)
+    return replace(found, stream_halts=(halt,) if halt is not None else ())

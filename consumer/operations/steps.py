@@ -37,6 +37,7 @@ class OperatorCall(StrEnum):
     DISCARD = "op discard"
     RESUME = "op resume"
     SET_CHECKPOINT = "op set_checkpoint"
+    ACKNOWLEDGE = "op acknowledge"
     CHANGE_BINDING = "op change_binding"
     PUT_PROGRESS = "op put_progress"
     COUNT_BATCH = "op count_batch"

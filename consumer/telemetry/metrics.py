@@ -18,6 +18,7 @@ from prometheus_client import (
 from consumer.domain.errors import FailureKind
 from consumer.domain.ports import WorkerStatus
 from consumer.domain.records import Outcome
+from consumer.domain.stream_halt import StreamHaltReason
 
 PREFIX: Final = "leaderboard_consumer"
 COMMIT_BUCKETS: Final = (0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -67,6 +68,7 @@ class PrometheusMeters:
         )
         self._leases = self._gauge("leases_owned", "Shards that this worker owns.")
         self._shards = self._gauge("shards", "Shards of the stream, by state.", "state")
+        self._halted = self._gauge("stream_halted", "1: a stream is not read until an operator acts.", "reason")
         self._states = set(states)
         self._has_progress = False
         for gauge in (self._lag, self._headroom, self._pending, self._progress):
@@ -78,6 +80,8 @@ class PrometheusMeters:
                 self._retries.labels(operation, reason.value)
         for state in self._states:
             self._shards.labels(state)
+        for halt_reason in StreamHaltReason:
+            self._halted.labels(halt_reason.value)
 
     def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
         return Counter(f"{PREFIX}_{name}", meaning, labels, registry=self.registry)
@@ -125,6 +129,9 @@ class PrometheusMeters:
         self._lag.set(status.lag_seconds)
         self._headroom.set(status.headroom_seconds)
         self._leases.set(status.leases_owned)
+        halted = {halt.reason for halt in status.stream_halts}
+        for reason in StreamHaltReason:
+            self._halted.labels(reason.value).set(reason in halted)
         if pending is not None:
             self._pending.set(pending)
         self._states.update(status.shards)

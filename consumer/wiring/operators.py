@@ -4,7 +4,7 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache, partial
 from itertools import islice
@@ -15,18 +15,18 @@ from consumer.aws.commits import DynamoCommits
 from consumer.aws.errors import RETRY_SECONDS, may_pass, refusal_of
 from consumer.aws.leases import DynamoLeases
 from consumer.aws.operator_reads import DynamoBoard, DynamoTableReader
-from consumer.aws.operator_writes import DynamoCircuits, DynamoLeaseAdmin, DynamoTableBindings
+from consumer.aws.operator_writes import DynamoCircuits, DynamoGaps, DynamoLeaseAdmin, DynamoTableBindings
 from consumer.aws.quarantine import DynamoQuarantine
 from consumer.aws.replay import DynamoReplays
 from consumer.aws.streams import DESCRIBES_AT_ONCE, DESCRIBES_PER_SECOND, DynamoStreams, RateLimiter
 from consumer.aws.tables import LEADERBOARD_KEYS, LEASE_KEYS, QUARANTINE_KEYS, DynamoTables, Keys, TableReport
 from consumer.domain.errors import CallFailed
 from consumer.domain.leases import LeaseRow, TableBinding, TableNames
-from consumer.domain.operator_ports import BoardRow
+from consumer.domain.operator_ports import BoardRow, Gap
 from consumer.domain.records import Rules
 from consumer.domain.replies import Ledger, Lost
 from consumer.operations import adopt as adoption
-from consumer.operations import checkpoint, resume, shards
+from consumer.operations import checkpoint, gaps, resume, shards
 from consumer.operations import top as board
 from consumer.operations.quarantine import QuarantineService
 from consumer.operations.replay import ReplayService
@@ -208,6 +208,26 @@ def resume_shard(
     if isinstance(done, Lost):
         raise resume.changed_concurrently(row.shard, done)
     return done
+
+
+@refusing()
+def list_gaps(settings: Settings) -> tuple[Gap, ...]:
+    """Every gap, in the order of the table. Raises StartRefused."""
+    return Session(settings, "quarantine_table").reader().gaps()
+
+
+@refusing()
+def acknowledge_gaps(
+    settings: Settings, names: Collection[str], why: str, agree: Callable[[tuple[str, ...]], object]
+) -> None:
+    """Marks gaps as acknowledged, one transaction each, once `agree` has not raised. Raises ConsumerError."""
+    session = Session(settings, "quarantine_table")
+    known = session.reader().gaps()
+    chosen = [gaps.find(known, name) for name in dict.fromkeys(names)]
+    agree(tuple(f"Gap {gap.name}: from now on it counts as acknowledged. Its row stays." for gap in chosen))
+    port, who, token = DynamoGaps(session.dynamodb, session.names), session.caller(), secrets.token_hex(16)
+    for gap in chosen:
+        session.run(gaps.acknowledge(gap, port, why, who, time.time(), token))
 
 
 @contextmanager

@@ -15,12 +15,15 @@ import structlog
 from consumer import __version__
 from consumer.aws.clients import Clients, connect, resolution_seconds
 from consumer.aws.commits import DynamoCommits
+from consumer.aws.errors import call_with_retries, refusal_of
 from consumer.aws.leases import DynamoLeases, DynamoMembership
 from consumer.aws.streams import DESCRIBES_AT_ONCE, DESCRIBES_PER_SECOND, DynamoStreams, RateLimiter
 from consumer.aws.tables import DynamoTables
 from consumer.domain.breaker import Breaker
-from consumer.domain.errors import StartRefused
+from consumer.domain.errors import CallFailed, StartRefused
+from consumer.domain.leases import label_of, table_of
 from consumer.domain.membership import Identity
+from consumer.domain.stream_halt import StreamHaltReason, StreamUnusable
 from consumer.retries import JitteredBackoff
 from consumer.settings import Settings
 from consumer.telemetry.health import HealthServer
@@ -112,15 +115,39 @@ def _identity(settings: Settings) -> Identity:
 def _find_stream(settings: Settings, clients: Clients, stop: Stop) -> str:
     """The stream's ARN, after a check of everything that a run needs. Raises StartRefused."""
     tables = DynamoTables(clients.dynamodb, clients.streams, stop.event)
-    if settings.stream_arn is not None:
-        stream_arn = settings.stream_arn
-        tables.check_stream(stream_arn)
-    else:
-        assert settings.source_table is not None
-        stream_arn = tables.require_stream(settings.source_table)
+    found: str | StreamUnusable
+    try:
+        if settings.stream_arn is not None:
+            found = settings.stream_arn
+            tables.check_stream(found)
+        else:
+            found = tables.require_stream(str(settings.source_table))
+    except StreamUnusable as unusable:
+        found = unusable
     for table in own_tables(settings):
         tables.check(*table)
-    return stream_arn
+    return found if isinstance(found, str) else _known_stream(settings, clients, stop, found)
+
+
+def _known_stream(settings: Settings, clients: Clients, stop: Stop, unusable: StreamUnusable) -> str:
+    """The newest stream that the ledger knows: it is read to its end, and the worker waits for the next one.
+
+    Raises `unusable`, why there is no other stream to read, where the ledger knows none of this source.
+    """
+    ledger = DynamoLeases(clients.dynamodb, table_names(settings))
+    try:
+        known = [start.stream_arn for start in call_with_retries(ledger.load, stop.event).stream_starts]
+    except CallFailed as failure:
+        raise refusal_of(failure) from failure
+    if settings.stream_arn is not None:
+        arns = [arn for arn in known if arn == settings.stream_arn]
+    else:
+        arns = [arn for arn in known if table_of(arn) == settings.source_table]
+    if unusable.halt.reason is StreamHaltReason.VIEW_TYPE and unusable.stream_arn in arns:
+        raise unusable  # it was started by an older version: its records would be quarantined one by one
+    if not arns:
+        raise unusable
+    return max(arns, key=label_of)
 
 
 def _make_ports(settings: Settings, clients: Clients, stop: Stop) -> Ports:

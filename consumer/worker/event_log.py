@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from consumer.domain.leases import Lease
 from consumer.domain.ports import Meters, WorkerStatus
+from consumer.domain.stream_halt import StreamHaltReason
 from consumer.worker import events
 
 SUMMARY_SECONDS: Final = 60.0
@@ -23,6 +24,7 @@ class EventLog:
         self._records = 0
         self._units = 0
         self._summary_at: float | None = None
+        self._halts: set[StreamHaltReason] = set()
 
     def report(self, reported: list[events.Event], unix_now: float) -> None:
         """Logs and counts events that happened at `unix_now`."""
@@ -32,6 +34,7 @@ class EventLog:
     def show_status(self, status: WorkerStatus, pending: int | None, unix_now: float) -> None:
         """Exports the status of the worker, and logs a summary from time to time."""
         self._meters.snapshot(status, pending, unix_now)
+        self._log_halts(status)
         if self._summary_at is None:
             self._summary_at = unix_now + SUMMARY_SECONDS
         elif unix_now >= self._summary_at and self._units:
@@ -46,6 +49,15 @@ class EventLog:
         """See CredentialObserver."""
         self._meters.credential_failure()
         self._log.warning("credentials.failed", detail=detail, usable=usable)
+
+    def _log_halts(self, status: WorkerStatus) -> None:
+        """A line when a stream halts, and one when it does not any more."""
+        halts = dict(status.stream_halts)
+        for reason in self._halts - halts.keys():
+            self._log.info("stream.resumed", reason=reason.value)
+        for reason in halts.keys() - self._halts:
+            self._log.error("stream.halted", reason=reason.value, detail=halts[reason])
+        self._halts = set(halts)
 
     def log_summary(self, status: WorkerStatus) -> None:
         """One line on what was committed since the last summary."""

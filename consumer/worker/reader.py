@@ -8,7 +8,7 @@ from typing import Final
 
 from consumer.domain.errors import DataTrimmed, FailureKind, IteratorExpired
 from consumer.domain.fold import Unit
-from consumer.domain.leases import Lease, LeaseRow
+from consumer.domain.leases import Lease, LeaseRow, enabled_at
 from consumer.domain.lineage import GoneEvidence
 from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.records import Entry, Ignored, Poison
@@ -171,6 +171,7 @@ class Reader:
         self._found_gap = False
         self._empty_asked_at: deque[float] = deque(maxlen=SURE_PAGES)
         self._idle_since: float | None = None
+        self._enabled_at = enabled_at(row.shard.stream_arn)
 
     @property
     def waits_for_commits(self) -> bool:
@@ -232,7 +233,9 @@ class Reader:
                 self.gone_evidence.found()
             case ((Open() | Read()), DataTrimmed()):
                 self._iterator = None
-                self._trimmed = True
+                self._trimmed = not self.nothing_trimmed(now + self._tuning.wall_offset_seconds)
+                self.timer.succeed(now if self._trimmed else now + self._tuning.poll_interval_seconds)
+                return []
             case RecordGap(), bool():
                 self.read_on_after_gap(call.checkpoint)
                 self.timer.succeed(now)
@@ -265,6 +268,20 @@ class Reader:
             return False
         return self.created_after is not None and unix_now - self.created_after >= self._tuning.stale_after_seconds
 
+    def nothing_trimmed(self, unix_now: float) -> bool:
+        """Whether no record of the shard can have been trimmed, whatever AWS replies: then it is opened again.
+
+        Only while none was ever read: every record there may be is then younger than the stream, or than the moment at
+        which the shard was surely empty. DynamoDB Local calls the iterator of an empty shard trimmed at the first
+        record.
+        """
+        if self._buffer.tail != TRIM_HORIZON or self.gap is not None:
+            return False
+        empty_at = self._surely_empty_at
+        proofs = [self._enabled_at, None if empty_at is None else empty_at + self._tuning.wall_offset_seconds]
+        younger_than = max((proof for proof in proofs if proof is not None), default=None)
+        return younger_than is not None and unix_now - younger_than < self._tuning.stale_after_seconds
+
     def read_on_after_gap(self, checkpoint: str) -> None:
         """The gap after `checkpoint` is recorded: reads on from the oldest record there is, if the shard is there."""
         self._trimmed = False
@@ -282,6 +299,11 @@ class Reader:
         self.ended = self._trimmed = False
         self._empty_asked_at.clear()
         self.timer.at = now
+
+    @property
+    def _surely_empty_at(self) -> float | None:
+        """When a page was requested at which nothing was there to read (monotonic seconds)."""
+        return self._empty_asked_at[0] if len(self._empty_asked_at) == SURE_PAGES else None
 
     @property
     def _full(self) -> bool:
@@ -310,7 +332,7 @@ class Reader:
             self._open_at = self._buffer.tail
             return []
         self._empty_asked_at.append(asked_at)
-        sure = idle and len(self._empty_asked_at) == SURE_PAGES
-        if sure and not self.ended and not self._buffer and not self._found_gap:
-            self.created_after = max(self.created_after or 0.0, self._empty_asked_at[0] + tuning.wall_offset_seconds)
+        empty_at = self._surely_empty_at if idle else None
+        if empty_at is not None and not self.ended and not self._buffer and not self._found_gap:
+            self.created_after = max(self.created_after or 0.0, empty_at + tuning.wall_offset_seconds)
         return [events.CaughtUp(call.lease)]

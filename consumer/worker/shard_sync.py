@@ -7,13 +7,14 @@ from itertools import count
 from math import inf
 from typing import Final
 
-from consumer.domain import lineage
+from consumer.domain import lineage, stream_halt
 from consumer.domain.errors import CallFailed, FailureKind
 from consumer.domain.leases import Adoption, LeaseRow, Shard, StreamStart
 from consumer.domain.lineage import GoneEvidence
 from consumer.domain.ports import Backoff
 from consumer.domain.position import SHARD_END, TRIM_HORIZON
 from consumer.domain.replies import Children, Done, Ledger, Lost, StreamListing
+from consumer.domain.stream_halt import StreamHalt, StreamUnusable
 from consumer.worker import events
 from consumer.worker.call_timer import CallTimer
 from consumer.worker.calls import (
@@ -69,6 +70,8 @@ class ShardSync:
         self._stream_starts: dict[str, StreamStart] = {}
         self._workers = 1
         self._newest: str | None = None
+        self._off: StreamHalt | None = None
+        self._without_images: dict[str, StreamHalt] = {}
         self._gone_streams: set[str] = set()
         self._diff = ListingDiff()
 
@@ -137,6 +140,13 @@ class ShardSync:
         """The failure of a step that has failed for a while."""
         return {self._timer.failure} if self._timer.failure else set()
 
+    def halts(self, ledger: Ledger) -> tuple[StreamHalt, ...]:
+        """Why nothing of the stream to read is read now. One that is off halts when all rows are finished."""
+        halts = [halt for arn, halt in self._without_images.items() if arn == self._newest]
+        if self._off is not None and ledger.read_to_the_end:
+            halts.append(self._off)
+        return tuple(halts)
+
     def take(self, call: SyncCall, reply: Reply, now: float) -> list[events.Event]:
         """Takes the reply to a call. Raises UnsafeRefused when the tables do not belong together."""
         self._timer.answered()
@@ -160,14 +170,24 @@ class ShardSync:
 
     def _take_step(self, call: SyncCall, reply: Reply, now: float) -> list[events.Event]:
         match call, reply:
-            case FindStream(), _:
-                self._list_streams(reply if isinstance(reply, str) else None)
+            case FindStream(), str():
+                if reply != self._newest:
+                    self._off = None
+                self._list_streams(reply)
+            case FindStream(), CallFailed():
+                self._list_streams(None)
+                if reply.kind is FailureKind.MISSING:
+                    self._off = stream_halt.off(reply.detail)
             case FindLate(parent), Children():
                 self._take_children(parent, reply, now)
-            case ListShards(), StreamListing():
+            case ListShards(arn), StreamListing():
+                if arn == self._newest:
+                    self._off = None if reply.enabled else stream_halt.off_for_good(arn, reply.successor)
                 self._steps.extend(self._diff.compare(reply, self._ledger, now))
                 return [events.StreamListed(reply)]
-            case ListShards(arn), CallFailed(kind=FailureKind.MISSING) if self._newest not in (None, arn):
+            case ListShards(arn), CallFailed(kind=FailureKind.MISSING, detail=detail) if arn == self._newest:
+                self._off = stream_halt.off(detail)
+            case ListShards(arn), CallFailed(kind=FailureKind.MISSING) if self._newest is not None:
                 self._gone_streams.add(arn)
                 return [events.StreamGone(arn)]
             case Probe(shard), bool():
@@ -196,6 +216,7 @@ class ShardSync:
         to_start = [arn for arn, start in sorted(started.items()) if not start.complete]
         if newest is not None and all(arn.rpartition("/")[2] < newest.rpartition("/")[2] for arn in started):
             to_start.append(newest)  # a stale reply may name an older stream
+        to_start = [arn for arn in to_start if arn not in self._without_images]
         if to_start:
             self._starter = self._new_starter(to_start[0])
         self._newest = newest
@@ -235,7 +256,12 @@ class ShardSync:
             self.sync_soon(now)
             return []
         assert isinstance(call, StreamStartCall)
-        reported = starter.take(call, reply)
+        try:
+            reported = starter.take(call, reply)
+        except StreamUnusable as unusable:  # the streams that are started are read on
+            self._starter = None
+            self._without_images[starter.stream_arn] = unusable.halt
+            return []
         if starter.complete:
             self._starter = None
             reported.append(events.LedgerChanged())

@@ -5,15 +5,16 @@ Each step is idempotent and conditional, so a crash anywhere, or two workers at 
 
 from collections.abc import Collection
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import Enum
 from typing import Final, Literal
 
 from consumer.domain import lineage
 from consumer.domain.errors import UnsafeRefused
-from consumer.domain.leases import LeaseRow, Origin, Shard, StreamStart, TableNames, label_of
+from consumer.domain.leases import LeaseRow, Origin, Shard, StreamStart, TableNames, enabled_at
 from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.replies import Done, Lost, Refused, StreamListing
+from consumer.domain.stream_halt import require_images
 from consumer.worker import events
 from consumer.worker.calls import (
     CompleteStreamStart,
@@ -43,13 +44,13 @@ class StartStep(Enum):
 
 
 class StreamStarter:
-    """Names the calls that start a stream, one at a time. `stream_start` is the stream's row once it is known."""
+    """Names the calls that start stream `stream_arn`, one at a time. `stream_start` is its row once it is known."""
 
     def __init__(
         self, stream_arn: str, start_position: StartPosition, resolution_seconds: int, tables: TableNames
     ) -> None:
         self.stream_start: StreamStart | None = None
-        self._stream_arn = stream_arn
+        self.stream_arn = stream_arn
         self._start_position = start_position
         self._resolution_seconds = resolution_seconds
         self._tables = tables
@@ -77,9 +78,9 @@ class StreamStarter:
         """The next call; only while not complete."""
         match self._step:
             case StartStep.ORIGIN:
-                return ReadOrigin(self._stream_arn)
+                return ReadOrigin(self.stream_arn)
             case StartStep.LISTING:
-                return ListShards(self._stream_arn)
+                return ListShards(self.stream_arn)
             case StartStep.PROBING:
                 return Probe(self._unprobed[0])
             case StartStep.RECORDING:
@@ -87,22 +88,28 @@ class StreamStarter:
                 before = self._predecessor
                 return RecordStreamStart(self._draft, before.stream_arn if before else None, self._listed_at)
             case StartStep.CREATING_ROOTS if self._missing_roots:
-                return CreateRootRows(self._stream_arn, tuple(map(self.root_row, self._missing_roots[:ROOTS_AT_ONCE])))
+                return CreateRootRows(self.stream_arn, tuple(map(self.root_row, self._missing_roots[:ROOTS_AT_ONCE])))
             case StartStep.CREATING_ROOTS:
-                return CompleteStreamStart(self._stream_arn)
+                return CompleteStreamStart(self.stream_arn)
 
     def take(self, call: StreamStartCall, reply: Reply) -> list[events.Event]:
-        """Takes the reply to the call. Raises UnsafeRefused when the tables do not belong together."""
+        """Takes the reply to the call.
+
+        Raises UnsafeRefused when the tables do not belong together, StreamUnusable for a stream without new images:
+        nothing of it is recorded.
+        """
         match call, reply:
             case ReadOrigin(), Origin():
-                refuse_foreign_tables(reply, self._stream_arn, self._tables)
+                refuse_foreign_tables(reply, self.stream_arn, self._tables)
                 self._tables_checked = True
                 self.stream_start = reply.stream_start
-                self._predecessor = _latest_before(self._stream_arn, reply)
+                self._predecessor = _latest_before(self.stream_arn, reply)
                 self._step = StartStep.LISTING
             case ListShards(), StreamListing():
                 self._listed_at = reply.served_at
                 if self.stream_start is None:
+                    if reply.view is not None:
+                        require_images(reply.view, self.stream_arn)
                     self._take_first_listing(reply)
                 else:
                     self._create_roots_of(self.stream_start)
@@ -132,7 +139,7 @@ class StreamStarter:
         self._listing = listing
         self._hidden.clear()
         unlisted = lineage.unlisted_parents(listing) if self._start_position != "LATEST" or self._predecessor else ()
-        self._unprobed = [Shard(self._stream_arn, parent) for parent in unlisted]
+        self._unprobed = [Shard(self.stream_arn, parent) for parent in unlisted]
         self._probe_or_record()
 
     def _probe_or_record(self) -> None:
@@ -145,7 +152,7 @@ class StreamStarter:
         self._step = StartStep.RECORDING
         roots = lineage.roots(listing, self._hidden)
         start_time = self._start_time(listing)
-        self._draft = StreamStart(self._stream_arn, start_time, roots, complete=False, started_at=listing.served_at)
+        self._draft = StreamStart(self.stream_arn, start_time, roots, complete=False, started_at=listing.served_at)
 
     def _create_roots_of(self, start: StreamStart) -> None:
         self.stream_start = start
@@ -164,10 +171,10 @@ class StreamStarter:
         assert self.stream_start is not None
         created = self.stream_start.started_at if self.stream_start.started_at is not None else self._listed_at
         if self._predecessor is not None:
-            created = min(created, _enabled_at(self._stream_arn) or created)
+            created = min(created, enabled_at(self.stream_arn) or created)
         elif self.stream_start.start_time is not None:
             created = min(created, self.stream_start.start_time)
-        return LeaseRow(Shard(self._stream_arn, root), None, int(self._listed_at), TRIM_HORIZON, created=created)
+        return LeaseRow(Shard(self.stream_arn, root), None, int(self._listed_at), TRIM_HORIZON, created=created)
 
     def _start_time(self, listing: StreamListing) -> float | None:
         """The start position in unix seconds, rounded down to the resolution of the engine's creation times.
@@ -220,11 +227,3 @@ def _latest_before(stream_arn: str, origin: Origin) -> StreamStart | None:
     table = stream_arn.rpartition("/")[0]
     starts = [start for _, start in origin.others if start is not None and start.stream_arn.rpartition("/")[0] == table]
     return max(starts, key=lambda start: (start.stream_arn < stream_arn, start.stream_arn), default=None)
-
-
-def _enabled_at(stream_arn: str) -> float | None:
-    """When a stream was switched on (unix seconds): its label is that time in UTC. None: the label is no time."""
-    try:
-        return datetime.fromisoformat(label_of(stream_arn)).replace(tzinfo=UTC).timestamp()
-    except ValueError:
-        return None

@@ -8,6 +8,7 @@ from consumer.domain.lineage import RETENTION_SECONDS
 from consumer.domain.membership import Identity
 from consumer.domain.ports import Backoff, WorkerStatus
 from consumer.domain.replies import StreamListing
+from consumer.domain.stream_halt import StreamHalt
 from consumer.worker import events
 from consumer.worker.call_timer import TimerQueue
 from consumer.worker.calls import Call, Commit, CoordinatorCall, Reply, ShardCall, SyncCall
@@ -248,15 +249,17 @@ class Worker:
             coordinator.ledger, coordinator.reports, self.shards.keys(), coordinator.halted, now, unix_now
         )
         states = count_by_state(self.shards, coordinator.halted, self._others_lag.unowned(coordinator.halted, now))
-        return WorkerStatus(
-            lag := max(mine, others), RETENTION_SECONDS - lag, states, len(self.shards), tuple(self._not_ready(now))
-        )
+        halts = self._shard_sync.halts(coordinator.ledger)
+        not_ready = tuple(self._not_ready(now, halts))
+        lag = max(mine, others)
+        return WorkerStatus(lag, RETENTION_SECONDS - lag, states, len(self.shards), not_ready, halts)
 
-    def _not_ready(self, now: float) -> list[str]:
+    def _not_ready(self, now: float, halts: tuple[StreamHalt, ...]) -> list[str]:
         coordinator = self.coordinator
         may_commit = self.may_commit(now)
         reasons = reasons_to_wait(draining=self._draining, planned=coordinator.planned, may_commit=may_commit)
         reasons += halted_shards(self.shards, coordinator.halted)
+        reasons += [halt.detail for halt in halts]
         failures = coordinator.lasting_failures() | self._shard_sync.lasting_failures()
         failures.update(*(machine.lasting_failures() for machine in self.shards.values()))
         return reasons + sorted(failures)[:SHOWN_FAILURES]

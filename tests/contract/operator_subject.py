@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from consumer.aws.items import iso
 from consumer.aws.operator_reads import DynamoTableReader
-from consumer.aws.operator_writes import DynamoLeaseAdmin, DynamoTableBindings
+from consumer.aws.operator_writes import DynamoGaps, DynamoLeaseAdmin, DynamoTableBindings
 from consumer.domain.audit import AuditEntry
-from consumer.domain.operator_ports import LeaseAdmin, TableBindings, TableReader
+from consumer.domain.operator_ports import Gaps, LeaseAdmin, TableBindings, TableReader
 from tests.contract.dynamo_subject import DynamoSubject
 from tests.contract.fake_subject import FakeSubject
 from tests.contract.subject import Subject
-from tests.support.fakes.operators import FakeLeaseAdmin, FakeTableBindings, FakeTableReader
+from tests.support.fakes.operators import FakeGaps, FakeLeaseAdmin, FakeTableBindings, FakeTableReader
 
 
 @dataclass
@@ -23,6 +23,7 @@ class OperatorSubject:
     reader: TableReader
     lease_admin: LeaseAdmin
     bindings: TableBindings
+    gaps: Gaps
 
     def trail(self) -> list[Mapping[str, str]]:
         """The audit rows."""
@@ -30,7 +31,8 @@ class OperatorSubject:
             return list(self.reader.audit_rows())
         assert isinstance(self.lease_admin, FakeLeaseAdmin)
         assert isinstance(self.bindings, FakeTableBindings)
-        return [_row(entry) for entry in self.lease_admin.trail + self.bindings.trail]
+        assert isinstance(self.gaps, FakeGaps)
+        return [_row(entry) for entry in self.lease_admin.trail + self.bindings.trail + self.gaps.trail]
 
 
 def operator_subject(subject: Subject) -> OperatorSubject:
@@ -41,10 +43,13 @@ def operator_subject(subject: Subject) -> OperatorSubject:
             DynamoTableReader(client, names, stop),
             DynamoLeaseAdmin(client, names),
             DynamoTableBindings(client, names),
+            DynamoGaps(client, names),
         )
     assert isinstance(subject, FakeSubject)
     tables = subject._tables
-    return OperatorSubject(FakeTableReader(tables), FakeLeaseAdmin(tables, time.time), FakeTableBindings(tables))
+    return OperatorSubject(
+        FakeTableReader(tables), FakeLeaseAdmin(tables, time.time), FakeTableBindings(tables), FakeGaps(tables)
+    )
 
 
 def _row(entry: AuditEntry) -> Mapping[str, str]:

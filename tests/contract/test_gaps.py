@@ -1,12 +1,18 @@
-"""A gap has one row; the first unit that is committed after it says where it ends."""
+"""A gap has one row; the first unit that is committed after it says where it ends; operators acknowledge it once."""
+
+from dataclasses import replace
 
 import pytest
 
-from consumer.domain.leases import LeaseRow
+from consumer.domain.audit import AuditEntry
+from consumer.domain.leases import LeaseRow, StreamStart, label_of
+from consumer.domain.operator_ports import Acknowledgement, Gap, GapChanged
 from consumer.domain.position import TRIM_HORIZON
-from consumer.domain.replies import Committed, Lost
+from consumer.domain.replies import Committed, Done, Lost
+from tests.contract.dynamo_subject import DynamoSubject
+from tests.contract.operator_subject import OperatorSubject, operator_subject
 from tests.contract.subject import Subject, unit
-from tests.support.builders import CREATED, ME, OTHER, game, ignored, lease, row, sequence_number, shard
+from tests.support.builders import ARN, CREATED, ME, OTHER, game, ignored, lease, row, sequence_number, shard
 
 NO_PLAYERS: frozenset[str] = frozenset()
 
@@ -87,3 +93,64 @@ def test_the_owner_records_a_gap_once(subject: Subject) -> None:
     assert subject.commits.record_gap(shard(), TRIM_HORIZON, CREATED, lease()) is True
     assert subject.commits.record_gap(shard(), TRIM_HORIZON, CREATED + 1, lease()) is False
     assert subject.gaps() == {(shard(), TRIM_HORIZON): None}
+
+
+# --- acknowledged ---
+
+
+def recorded(subject: Subject) -> tuple[OperatorSubject, Gap]:
+    assert subject.commits.record_gap(shard(), sequence_number(5), CREATED) is True
+    operator = operator_subject(subject)
+    (gap,) = operator.reader.gaps()
+    assert gap.acknowledged is None
+    return operator, gap
+
+
+def audit_entry(gap: Gap, who: str = "me") -> AuditEntry:
+    return AuditEntry(who, CREATED, "gaps acknowledge", gap.name, {"why": "nothing was written"})
+
+
+def test_a_gap_is_acknowledged_once_with_its_operator_and_the_reason(subject: Subject) -> None:
+    operator, gap = recorded(subject)
+    assert operator.gaps.acknowledge(gap, "nothing was written", "mine", audit_entry(gap)) == Done()
+    acknowledged = replace(gap, acknowledged=Acknowledgement("me", "2026-01-31T12:00:00.000Z", "nothing was written"))
+    assert operator.reader.gaps() == (acknowledged,)
+    before = subject.everything()
+    assert operator.gaps.acknowledge(gap, "nothing was written", "mine", audit_entry(gap)) == Done(), "a lost reply"
+    assert operator.gaps.acknowledge(gap, "I too", "other", audit_entry(gap, "you")) == GapChanged(acknowledged)
+    assert subject.everything() == before
+    assert [(row["who"], row["act"], row["target"]) for row in operator.trail()] == [
+        ("me", "gaps acknowledge", gap.name)
+    ]
+
+
+def test_a_gap_stays_acknowledged_when_it_is_found_again_and_filled(subject: Subject) -> None:
+    subject.create_root_rows(row(owner=ME, checkpoint=sequence_number(5)))
+    operator, gap = recorded(subject)
+    operator.gaps.acknowledge(gap, "why", "mine", audit_entry(gap))
+    assert subject.commits.record_gap(shard(), sequence_number(5), CREATED + 9) is False
+    games = unit(game(7), previous=sequence_number(5))
+    assert subject.commits.commit(lease(), games, NO_PLAYERS, fills_gap=True) == Committed()
+    (now,) = operator.reader.gaps()
+    assert now.end == sequence_number(7)
+    assert now.acknowledged == Acknowledgement("me", "2026-01-31T12:00:00.000Z", "why")
+
+
+def test_a_gap_whose_row_is_gone_is_not_made_again(subject: Subject) -> None:
+    operator, gap = recorded(subject)
+    subject.delete_gap(shard(), sequence_number(5))
+    before = subject.everything()
+    assert operator.gaps.acknowledge(gap, "why", "mine", audit_entry(gap)) == GapChanged(None)
+    assert subject.everything() == before
+    assert operator.trail() == []
+
+
+def test_the_gap_between_two_streams_is_acknowledged_by_its_name(dynamo: DynamoSubject) -> None:
+    older = ARN.replace("2026-01-01", "2025-12-31")
+    dynamo.ledgers.record_stream_start(StreamStart(ARN, None, (), complete=False), older, CREATED)
+    operator = operator_subject(dynamo)
+    (gap,) = operator.reader.gaps()
+    assert gap.name == f"{label_of(ARN)}/{label_of(older)}"
+    assert operator.gaps.acknowledge(gap, "why", "mine", audit_entry(gap)) == Done()
+    (now,) = operator.reader.gaps()
+    assert now.acknowledged is not None

@@ -27,7 +27,7 @@ from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.records import Game, Poison, Reason, Rules, decode, poison
 from consumer.domain.replay import LATEST, Mode
 from consumer.domain.replies import Committed, Done, StreamListing
-from consumer.operations import adopt, checkpoint, resume
+from consumer.operations import adopt, checkpoint, gaps, resume
 from consumer.operations.quarantine import Applied, Discarded, QuarantineService, Repair
 from consumer.operations.replay import PendingReplay, Recount, ReplayService
 from consumer.operations.replay_plan import ReplayRequest
@@ -222,6 +222,9 @@ def worker_commits(subject: DynamoSubject, shard: Shard) -> Iterator[None]:
     entries[3] = poison(wires[3], Reason.TOTAL_OVERFLOW, "no cause is left", Rules())
     unit = cut(entries, TRIM_HORIZON, Limits(), CREATED)
     assert subject.commits.commit(lease, unit, frozenset(), fills_gap=True) == Committed()
+    operator = operator_subject(subject)
+    for gap in operator.reader.gaps():
+        finish(gaps.acknowledge(gap, operator.gaps, "no game then", WHO, CREATED, "token"))
     yield
     assert subject.commits.halt(lease, unit.last, 0, CREATED) == Done()
     yield

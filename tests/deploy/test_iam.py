@@ -14,8 +14,16 @@ from tests.support.command_line import commands
 
 pytestmark = [pytest.mark.deploy, pytest.mark.timeout(600)]
 
-VIEWS = ("status", "top", "quarantine list", "quarantine show", "checkpoint show", "audit-log")
-ACTIONS = ("resume", "checkpoint set", "quarantine redrive", "quarantine discard", "init --adopt", "replay")
+VIEWS = ("status", "top", "quarantine list", "quarantine show", "gaps list", "checkpoint show", "audit-log")
+ACTIONS = (
+    "resume",
+    "checkpoint set",
+    "quarantine redrive",
+    "quarantine discard",
+    "gaps acknowledge",
+    "init --adopt",
+    "replay",
+)
 ROLES = {
     "worker.json": ("run",),
     "viewer.json": VIEWS,

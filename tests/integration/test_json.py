@@ -153,11 +153,16 @@ def test_every_document_has_its_shape(game: Game) -> None:
         "resume": document(game, "resume", shard, "--quarantine-all", "--yes"),
         "audit-log": document(game, "audit-log"),
         "top": document(game, "top"),
+        "gaps list": document(game, "gaps", "list"),
     }
     shapes = documented()
     assert documents.keys() == shapes.keys()
     assert [fault for name, value in documents.items() for fault in faults(shapes[name], value)] == []
-    assert [name for name, value in documents["status"].items() if value == []] == ["unreadStreams", "strangeStreams"]
+    assert [name for name, value in documents["status"].items() if value == []] == [
+        "haltedStreams",
+        "unreadStreams",
+        "strangeStreams",
+    ]
     assert all(documents.values()), "none is empty: each key was seen"
     assert len(documents["quarantine list"]) == len(numbers)
     assert {row["act"] for row in documents["audit-log"]} == {"redrive", "discard", "replay", "resume"}

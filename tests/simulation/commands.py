@@ -11,7 +11,7 @@ from consumer.domain.position import TRIM_HORIZON, rank
 from consumer.domain.quarantine import QuarantineEntry, QuarantineFilter
 from consumer.domain.replay import LATEST, Mode
 from consumer.domain.replies import Ledger
-from consumer.operations import adopt, checkpoint, resume
+from consumer.operations import adopt, checkpoint, gaps, resume
 from consumer.operations.quarantine import NO_REPAIR, Repair
 from consumer.operations.replay import PendingReplay, Recount, ReplayService
 from consumer.operations.replay_plan import ReplayRequest
@@ -19,6 +19,7 @@ from consumer.operations.steps import Command, OperatorCall, ask
 from consumer.retries import JitteredBackoff
 from tests.simulation.scale import TTL_SECONDS
 from tests.support.fakes import FakeReplays, FakeTables
+from tests.support.fakes.operators import FakeTableReader
 
 if TYPE_CHECKING:
     from tests.simulation.operators import Operators
@@ -89,8 +90,8 @@ class Commands:
             yield from self._load(random.uniform(0.1, 1.0))
             ledger = yield from self._load()
         numbers = self._simulation.ledger_invariants.records.numbers(row.shard)
-        gaps = sorted(at for shard, at in self._simulation.tables.gaps if shard == row.shard)
-        positions = [TRIM_HORIZON, row.checkpoint, *map(str, numbers), *gaps * 4]
+        after_gaps = sorted(at for shard, at in self._simulation.tables.gaps if shard == row.shard)
+        positions = [TRIM_HORIZON, row.checkpoint, *map(str, numbers), *after_gaps * 4]
         yield from self._set(ledger, row.shard, random.choice(positions), name)
 
     def recreate_row(self, name: str) -> Script:
@@ -107,6 +108,16 @@ class Commands:
         positions = [TRIM_HORIZON, *map(str, invariants.records.numbers(shard))]
         known = invariants.checkpoint(shard)
         yield from self._set(ledger, shard, random.choice((known, random.choice(positions))), name)
+
+    def acknowledge(self, name: str) -> Script:
+        """Acknowledges a gap, also one that another operator is acknowledging."""
+        tables, operators = self._simulation.tables, self._operators
+        found = yield from ask(OperatorCall.READ_GAPS, FakeTableReader(tables).gaps)
+        left = sorted((gap for gap in found if gap.acknowledged is None), key=lambda gap: gap.name)
+        if left:
+            gap = self._simulation.dice.source(name).choice(left)
+            yield from gaps.acknowledge(gap, operators.gaps, "looked into", name, operators.now(), name)
+            self._simulation.happened["a gap is acknowledged"] += 1
 
     def adopt(self, name: str) -> Script:
         """Stops all workers first, as the command's help says, adopts, and starts them again."""

@@ -177,6 +177,14 @@ GUARDS: Final = (
         switches=(switches.commit_only_with_heartbeat,),
     ),
     Guard(
+        "a trimmed iterator",
+        "worker/reader.py Reader.nothing_trimmed",
+        "a trimmed iterator leaves a gap, unless no record can be old enough to have been trimmed",
+        "after faults everything drains",
+        10,
+        switches=(switches.trimmed_proves_no_gap,),
+    ),
+    Guard(
         "unread may be trimmed",
         "worker/reader.py Reader.may_be_trimmed",
         "opening an old shard at its horizon does not show what it lost",
@@ -281,6 +289,14 @@ GUARDS: Final = (
         "a quarantined record is resolved once",
         24,
         off=("apply_pending",),
+    ),
+    Guard(
+        "one acknowledgement of a gap",
+        "aws/operator_writes.py DynamoGaps.acknowledge: attribute_not_exists(acknowledgedAt)",
+        "of two operators and a late repetition one acknowledges a gap",
+        "a gap is acknowledged once",
+        3,
+        off=("gap_unacknowledged",),
     ),
     Guard(
         "pending state of a discard",

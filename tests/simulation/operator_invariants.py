@@ -8,6 +8,7 @@ from consumer.domain import lineage
 from consumer.domain.breaker import Breaker
 from consumer.domain.fold import Delta, Unit
 from consumer.domain.leases import BindingChange, Lease, LeaseRow, Shard, TableBinding
+from consumer.domain.operator_ports import Gap
 from consumer.domain.position import TRIM_HORIZON, rank
 from consumer.domain.quarantine import Application, EntryState, OperatorAction, QuarantineEntry, decode_again, repaired
 from consumer.domain.records import Entry, Game, Poison, Rules, decode
@@ -17,7 +18,8 @@ from consumer.operations.quarantine import ChangedConcurrently
 from tests.simulation.ledger_invariants import LedgerInvariants, Violation
 from tests.simulation.worker_invariants import WorkerInvariants
 from tests.support.fakes import FakeQuarantine, FakeReplays, FakeTables
-from tests.support.fakes.operators import FakeLeaseAdmin, FakeTableBindings
+from tests.support.fakes.operators import FakeGaps, FakeLeaseAdmin, FakeTableBindings
+from tests.support.fakes.tables import Gap as GapRow
 
 _RULES = Rules()
 _WIDE = Context(prec=400)
@@ -34,6 +36,7 @@ class OperatorInvariants:
         operators: FakeQuarantine,
         lease_admin: FakeLeaseAdmin,
         bindings: FakeTableBindings,
+        gaps: FakeGaps,
         replays: FakeReplays,
         breaker: Breaker | None,
     ) -> None:
@@ -43,6 +46,7 @@ class OperatorInvariants:
         self._operators = operators
         self._lease_admin = lease_admin
         self._bindings = bindings
+        self._gaps = gaps
         self.replays = ReplayInvariants(ledger, operators, replays)
         self._breaker = breaker
         self._actions: Counter[str] = Counter()
@@ -57,6 +61,7 @@ class OperatorInvariants:
         operators.on_resume = self._on_resume
         lease_admin.on_place = self._on_place
         bindings.on_change_binding = self._on_change_binding
+        gaps.on_acknowledge = self._on_acknowledge
 
     def resolved(self, entry: QuarantineEntry, result: object, token: str) -> None:
         """A command reports what became of a record."""
@@ -141,6 +146,12 @@ class OperatorInvariants:
                 self._recent.pop(shard, None)
                 self._let_through_to.pop(shard, None)
             self._ledger.adopt(change.stream_arn, lineage.missing(self._tables.load()))
+
+    def _on_acknowledge(self, gap: Gap, stored: GapRow) -> None:
+        """No other operator has acknowledged it, and its row is what the operator read."""
+        if stored.acknowledged is not None:
+            raise Violation("a gap is acknowledged once", f"{gap.name}: {stored.acknowledged}")
+        self._check_audit("gaps", self._gaps.trail)
 
     def _check_audit(self, where: str, trail: Sized) -> None:
         self._actions[where] += 1

@@ -21,7 +21,7 @@ from tests.simulation.scale import (
     LATEST_SECONDS,
 )
 from tests.support.fakes import FakeQuarantine
-from tests.support.fakes.operators import FakeLeaseAdmin, FakeTableBindings
+from tests.support.fakes.operators import FakeGaps, FakeLeaseAdmin, FakeTableBindings
 
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
@@ -58,6 +58,7 @@ class Operators:
         self.quarantine = FakeQuarantine(simulation.tables)
         self.lease_admin = FakeLeaseAdmin(simulation.tables, self.now)
         self.bindings = FakeTableBindings(simulation.tables)
+        self.gaps = FakeGaps(simulation.tables)
         self.adopts = False
         """Whether `init --adopt` will mend the lost ledger; else workers refuse to start for ever."""
         self.replays = ReplayCommand(simulation, self)
@@ -68,6 +69,7 @@ class Operators:
             self.quarantine,
             self.lease_admin,
             self.bindings,
+            self.gaps,
             self.replays.rows,
             self.breaker if self._floods else None,
         )
@@ -106,6 +108,8 @@ class Operators:
             self._at("recreate", 8, commands.recreate_row)
         for _ in range(random.choice((0, 1, 2))):
             self._at("replay", 6, self.replays.replay)
+        for _ in range(2):
+            self._at("acknowledge", 8, commands.acknowledge)
 
     def plan_adoption(self) -> None:
         """The ledger, or a table binding, was lost: plans `init --adopt`, in some runs.

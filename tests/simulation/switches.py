@@ -163,6 +163,12 @@ def unread_may_be_trimmed(_original: Any, *_: Any) -> bool:
     return False
 
 
+@switch(Reader.nothing_trimmed)
+def trimmed_proves_no_gap(_original: Any, *_: Any) -> bool:
+    """A trimmed iterator is opened again without a gap, however old the records may be."""
+    return True
+
+
 @switch(GoneEvidence.refused)
 def gone_after_three_refusals(original: Any, self: GoneEvidence) -> None:
     """One refusal proves that a shard is gone."""

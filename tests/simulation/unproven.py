@@ -52,6 +52,7 @@ EXPLAINED: Final[dict[str, str]] = {
         "the next owner of the shard meets the same flood at the same checkpoint; after a resume or a set the "
         "condition on `resumes` stops a late halt"
     ),
+    "gap_exists": "no gap row is deleted in the simulation; contract tests show that none is made again",
     "leave: attribute_exists": "only the counter of changes would be raised once more",
     "unit_is_retried_unchanged": (
         "another unit after an unknown outcome is stopped by the previous checkpoint, and read again; the request "

@@ -1,6 +1,6 @@
 """The event log: which lines and metrics the events of the machines become."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from consumer.domain.leases import Adoption
 from consumer.domain.ports import WorkerStatus
 from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.records import Entry
+from consumer.domain.stream_halt import StreamHalt, StreamHaltReason
 from consumer.worker import events
 from consumer.worker.calls import Operation
 from consumer.worker.event_log import SUMMARY_SECONDS, EventLog
@@ -223,3 +224,15 @@ def test_the_gap_before_a_successor_of_a_stream_is_an_error_and_counted() -> Non
 @pytest.mark.parametrize("event", [events.StreamGone(ARN), events.LedgerChanged()])
 def test_an_event_for_the_machines_alone_is_no_line(event: events.Event) -> None:
     assert report(event) == ([], [])
+
+
+def test_a_stream_that_halts_is_logged_once_and_when_it_does_not_any_more() -> None:
+    log = Log()
+    event_log = EventLog(log, MeterLog())
+    halted = replace(STATUS, stream_halts=(StreamHalt(StreamHaltReason.OFF, "it is off"),))
+    for status in (STATUS, halted, halted, STATUS, STATUS):
+        event_log.show_status(status, None, NOW)
+    assert log.lines == [
+        ("error", "stream.halted", {"reason": "off", "detail": "it is off"}),
+        ("info", "stream.resumed", {"reason": "off"}),
+    ]

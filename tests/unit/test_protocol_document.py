@@ -16,15 +16,16 @@ import pytest
 from consumer.aws.commits import DynamoCommits
 from consumer.aws.items import lease_item
 from consumer.aws.leases import DynamoLeases, DynamoMembership
-from consumer.aws.operator_writes import DynamoCircuits, DynamoLeaseAdmin, DynamoTableBindings
+from consumer.aws.operator_writes import DynamoCircuits, DynamoGaps, DynamoLeaseAdmin, DynamoTableBindings
 from consumer.aws.quarantine import DynamoQuarantine
 from consumer.aws.replay import DynamoReplays
 from consumer.domain.audit import AuditEntry
 from consumer.domain.breaker import Breaker, Circuit
-from consumer.domain.errors import CallFailed, DataTrimmed, FailureKind, IteratorExpired, UnsafeRefused
+from consumer.domain.errors import CallFailed, ConsumerError, DataTrimmed, FailureKind, IteratorExpired
 from consumer.domain.fold import Delta, Unit
 from consumer.domain.leases import Adoption, BindingChange, Origin, StreamStart, TableBinding, TableNames
 from consumer.domain.membership import HeartbeatReport
+from consumer.domain.operator_ports import Gap
 from consumer.domain.position import SHARD_END, TRIM_HORIZON
 from consumer.domain.quarantine import Application, OperatorAction, QuarantineEntry
 from consumer.domain.records import Rules
@@ -195,6 +196,7 @@ WORKER_CALLS: Final[tuple[Call, ...]] = (
 )
 ENTRY = AuditEntry("me", CREATED, "action", "target")
 ACTION = OperatorAction(QuarantineEntry("shard-0", "2", "reason", "pending", "foo", 1), "token", ENTRY)
+GAP = Gap(ARN, "shard-0", "3", None, "possible", "")
 BINDING = TableBinding(ARN, NAMES.leases, NAMES.leaderboard)
 BINDING_CHANGES = (BindingChange(ARN, None, BINDING, True), BindingChange(ARN, BINDING, None, False))
 PROGRESS = Progress(CHILD.shard, "board", Mode.RECOUNT, Range("1", "9"), "9", "1", "id", "runner", "me", CREATED)
@@ -216,6 +218,7 @@ def _operate(client: Recorder) -> Iterator[tuple[str, object]]:
         yield "`resume`", DynamoCircuits(client, NAMES).resume(halted, None, "token", ENTRY)
     for before in (None, row(), row(owner=OTHER)):
         yield "`checkpoint set`", DynamoLeaseAdmin(client, NAMES).place(before, row(epoch=8), ENTRY)
+    yield "`gaps acknowledge`", DynamoGaps(client, NAMES).acknowledge(GAP, "why", "token", ENTRY)
     for change in BINDING_CHANGES:
         yield "`init --adopt`", DynamoTableBindings(client, NAMES).change_binding(change, ENTRY)
     for progress in (None, PROGRESS):
@@ -464,6 +467,7 @@ START_REPLIES: Final[dict[tuple[str, str], tuple[Reply, ...]]] = {
     ("ReadOrigin", "one without the other"): (Origin(None, BINDING),),
     ("ListShards", "no row, parents unlisted"): (UNKNOWN, ORPHANS),
     ("ListShards", "no row, all listed"): (UNKNOWN, LISTING),
+    ("ListShards", "no row, no new images"): (UNKNOWN, replace(LISTING, view="KEYS_ONLY")),
     ("ListShards", "row is there"): (Origin(START, BINDING), LISTING),
     ("Probe", "more parents unlisted"): (UNKNOWN, ORPHANS, True),
     ("Probe", "the last parent"): (UNKNOWN, ORPHANS, True, False),
@@ -493,7 +497,7 @@ def test_a_reply_leads_to_the_step_of_its_row(cells: Row) -> None:
         starter.take(starter.next_call(), earlier)
     assert (type(starter.next_call()).__name__, _now_at(starter)) == (call, cells["step"].strip("`"))
     if cells["next step"] == "refused":
-        with pytest.raises(UnsafeRefused):
+        with pytest.raises(ConsumerError):
             starter.take(starter.next_call(), reply)
         return
     starter.take(starter.next_call(), reply)

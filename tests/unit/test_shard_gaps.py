@@ -1,15 +1,21 @@
 """Gaps of a shard, call by call: what was trimmed before it was read is recorded once, from where the row stands."""
 
+from dataclasses import replace
+from datetime import UTC, datetime
+
 import pytest
 
 from consumer.domain.errors import CallFailed, DataTrimmed, FailureKind, IteratorExpired
+from consumer.domain.leases import Shard
+from consumer.domain.lineage import RETENTION_SECONDS
 from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.replies import Committed, Lost
 from consumer.worker import events
 from consumer.worker.calls import Commit, Open, Read, RecordGap
+from consumer.worker.reader import SURE_PAGES
 from consumer.worker.shard import ShardState
 from consumer.worker.tuning import Tuning
-from tests.support.builders import ME, OTHER, game, games, page, row, sequence_number
+from tests.support.builders import ARN, CREATED, ME, OTHER, game, games, page, row, sequence_number
 from tests.support.drivers import ShardDriver, kinds, opened_shard
 
 
@@ -95,3 +101,62 @@ def test_a_gap_is_recorded_from_where_the_row_stands() -> None:
     reported = driver.answer(RecordGap, Lost(row(owner=ME, checkpoint=sequence_number(40))))
     assert reported == [events.ShardRewound(driver.lease, sequence_number(40))]
     assert driver.call(Open).after == sequence_number(40)
+
+
+# --- a trimmed iterator of a shard of which nothing was ever read ---
+
+YOUNG, OLD = 23 * 3600.0, RETENTION_SECONDS - 900.0
+
+
+def shard_of_a_stream(age_seconds: float, checkpoint: str = TRIM_HORIZON) -> ShardDriver:
+    """Its stream was switched on so long ago; the first iterator is there."""
+    label = datetime.fromtimestamp(CREATED - age_seconds, UTC).isoformat(timespec="milliseconds").partition("+")[0]
+    stream_arn = f"{ARN.rpartition('/')[0]}/{label}"
+    start = replace(row(owner=ME, checkpoint=checkpoint), shard=Shard(stream_arn, "shard-0"))
+    driver = ShardDriver(start, Tuning(wall_offset_seconds=CREATED - 1000.0))
+    driver.answer(Open, "first")
+    return driver
+
+
+@pytest.mark.parametrize(
+    ("age_seconds", "empty_pages", "loses"),
+    [(YOUNG, 0, False), (YOUNG, 1, False), (OLD, SURE_PAGES - 1, True), (OLD, SURE_PAGES, False)],
+    ids=["young", "young and empty", "old and hardly seen", "old and surely empty"],
+)
+def test_no_gap_where_no_record_can_have_been_trimmed(age_seconds: float, empty_pages: int, loses: bool) -> None:
+    """A record lives for a day: of a younger stream, or a shard that was empty a moment ago, none was trimmed."""
+    driver = shard_of_a_stream(age_seconds)
+    for _ in range(empty_pages):
+        driver.answer(Read, page())
+    assert driver.answer(Read, DataTrimmed()) == []
+    driver.wait(driver.tuning.poll_interval_seconds)
+    assert driver.has_call(RecordGap) is loses
+    if not loses:
+        assert driver.call(Open).after == TRIM_HORIZON
+
+
+def test_a_shard_that_was_empty_a_day_ago_may_have_lost_records() -> None:
+    driver = shard_of_a_stream(OLD)
+    for _ in range(SURE_PAGES):
+        driver.answer(Read, page())
+    driver.wait(OLD).answer(Read, DataTrimmed())
+    assert driver.has_call(RecordGap)
+
+
+def test_a_record_read_or_a_checkpoint_makes_a_trimmed_position_a_gap() -> None:
+    driver = shard_of_a_stream(YOUNG, sequence_number(5))
+    driver.answer(Read, DataTrimmed())
+    assert driver.has_call(RecordGap)
+    driver = shard_of_a_stream(YOUNG)
+    driver.answer(Read, page(game(1)))
+    driver.answer(Read, DataTrimmed())
+    driver.answer(Commit, Committed())
+    assert driver.call(RecordGap).checkpoint == sequence_number(1)
+
+
+def test_a_shard_that_is_always_trimmed_is_not_asked_without_a_pause() -> None:
+    driver = shard_of_a_stream(YOUNG)
+    driver.answer(Read, DataTrimmed())
+    assert not driver.has_call(Open)
+    driver.wait(driver.tuning.poll_interval_seconds)
+    assert driver.has_call(Open)

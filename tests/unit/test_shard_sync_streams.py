@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from consumer.domain.errors import UnsafeRefused
-from consumer.domain.leases import Origin, TableBinding
-from consumer.domain.replies import Done, Lost
+from consumer.domain.leases import LeaseRow, Origin, TableBinding
+from consumer.domain.replies import Done, Ledger, Lost
+from consumer.domain.stream_halt import StreamHaltReason
 from consumer.worker import events
 from consumer.worker.calls import (
     CompleteStreamStart,
@@ -123,3 +124,56 @@ def test_a_stream_that_is_gone_is_not_listed_again_once_there_is_a_later_one(new
             driver.deliver(ListShards(arn), MISSING if arn == ARN else replace(build_shards(0, {}), stream_arn=LATER))
         driver.wait(SYNC_INTERVAL_SECONDS)
     assert listed_arns == ([ARN, LATER, ARN, LATER] if again else [ARN, LATER, LATER])
+
+
+# --- a stream that is off, or has no images ---
+
+
+def halts(driver: SyncDriver, *rows: LeaseRow) -> dict[StreamHaltReason, str]:
+    return dict(driver.machine.halts(Ledger(rows, driver.ledger.stream_starts)))
+
+
+def test_a_table_whose_stream_is_off_halts_when_everything_is_read() -> None:
+    driver = SyncDriver(finished(0))
+    driver.answer(FindStream, MISSING)
+    driver.answer(ListShards, replace(listed((0, None)), enabled=False))
+    assert halts(driver, row(0)) == {}, "a shard is left to read"
+    assert "there is none" in halts(driver, finished(0))[StreamHaltReason.OFF]
+    driver.wait(SYNC_INTERVAL_SECONDS).answer(FindStream, LATER)
+    assert halts(driver, finished(0)) == {}, "it is on again, and is started now"
+
+
+def test_a_configured_stream_that_is_off_names_the_newer_one() -> None:
+    driver = SyncDriver(finished(0)).sync(listed((0, None)))
+    assert halts(driver, finished(0)) == {}
+    driver.wait(SYNC_INTERVAL_SECONDS).sync(replace(listed((0, None)), enabled=False, successor=LATER))
+    (sentence,) = halts(driver, finished(0)).values()
+    assert f"CONSUMER_STREAM_ARN to {LATER}" in sentence
+    driver.wait(SYNC_INTERVAL_SECONDS).answer(FindStream, ARN)
+    assert len(halts(driver, finished(0))) == 1, "until a listing says otherwise"
+    driver.answer(ListShards, MISSING)
+    assert "there is none" in halts(driver, finished(0))[StreamHaltReason.OFF]
+
+
+def test_before_anything_is_started_no_stream_halts() -> None:
+    driver = SyncDriver(stream_starts=())
+    driver.answer(FindStream, MISSING)
+    assert halts(driver) == {}
+
+
+def test_a_successor_without_images_is_not_recorded_and_halts_while_the_older_stream_is_read() -> None:
+    driver = found()
+    driver.answer(ReadOrigin, Origin(None, None, (OLD,)))
+    listing = replace(build_shards(1, {}), stream_arn=LATER, view="KEYS_ONLY")
+    assert driver.answer(ListShards, listing) == []
+    assert not driver.has_call(RecordStreamStart)
+    assert "KEYS_ONLY" in halts(driver, row(0))[StreamHaltReason.VIEW_TYPE]
+    driver.wait(SYNC_INTERVAL_SECONDS).answer(FindStream, LATER)
+    assert driver.call(ListShards) == ListShards(ARN), "the older stream is synced on"
+    driver.deliver(ListShards(ARN), build_shards(1, {}))
+    assert not driver.start_due(), "a view type cannot change: it is not asked again"
+    third = ARN.replace("2026-01-01", "2026-03-03")
+    driver.wait(SYNC_INTERVAL_SECONDS).answer(FindStream, third)
+    driver.answer(ListShards, build_shards(1, {}))
+    assert driver.call(ReadOrigin) == ReadOrigin(third)
+    assert halts(driver, row(0)) == {}

@@ -1,6 +1,6 @@
 """The status: from rows, members and listings, and how they are read."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import pytest
@@ -12,6 +12,7 @@ from consumer.domain.lineage import RETENTION_SECONDS
 from consumer.domain.membership import HeartbeatReport, Members
 from consumer.domain.operator_ports import LeaseTable
 from consumer.domain.replies import Ledger, StreamListing
+from consumer.domain.stream_halt import StreamHaltReason, StreamUnusable
 from consumer.operations.status import Limits, ShardCondition, ShardStatus, Status, Verdict, collect, status
 from tests.support.builders import ARN, ME, OTHER, build_shards, finished, row, sequence_number, shard
 from tests.support.commands import finish
@@ -229,3 +230,49 @@ def test_a_stream_that_is_gone_is_shown_as_the_tables_know_it() -> None:
 def test_without_a_stream_and_without_rows_there_is_no_status() -> None:
     with pytest.raises(StartRefused, match="has no stream"):
         finish(collect(FakeTableReader(FakeTables()), FakeStreams(lambda: NOW, ARN), no_stream, 5))
+
+
+def known_to_the_end(*rows: LeaseRow) -> FakeTables:
+    """Tables of a stream with these rows."""
+    tables = FakeTables()
+    tables.rows |= {each.shard: each for each in rows}
+    tables.stream_starts[ARN] = StreamStart(ARN, None, ("shard-0",), complete=True)
+    return tables
+
+
+def switched_off(reason: StreamHaltReason = StreamHaltReason.OFF) -> Callable[[], str]:
+    def newest() -> str:
+        raise StreamUnusable(reason, None, "the stream is of no use")
+
+    return newest
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason", "halts"),
+    [
+        ((finished(0),), StreamHaltReason.OFF, True),
+        ((row(0, owner=ME, created=NOW),), StreamHaltReason.OFF, False),
+        ((row(0, owner=ME, created=NOW),), StreamHaltReason.VIEW_TYPE, True),
+    ],
+    ids=["off and read", "off and left to read", "no images"],
+)
+def test_a_stream_that_is_off_or_has_no_images_is_halted(
+    rows: tuple[LeaseRow, ...], reason: StreamHaltReason, halts: bool
+) -> None:
+    streams = FakeStreams(lambda: NOW, ARN)
+    streams.add_shard("shard-0")
+    found = finish(collect(FakeTableReader(known_to_the_end(*rows)), streams, switched_off(reason), 5))
+    assert [halt.reason for halt in found.stream_halts] == ([reason] if halts else [])
+    assert (found.verdict(Limits()) is Verdict.HALTED) is halts
+
+
+def test_a_configured_stream_that_is_off_is_halted_when_it_is_read() -> None:
+    streams = FakeStreams(lambda: NOW, ARN)
+    streams.add_shard("shard-0")
+    reader = FakeTableReader(known_to_the_end(finished(0)))
+    assert finish(collect(reader, streams, lambda: ARN, 5)).stream_halts == ()
+    streams.disable()
+    (halt,) = finish(collect(reader, streams, lambda: ARN, 5)).stream_halts
+    assert ARN in halt.detail
+    (halt,) = finish(collect(reader, UnlistedStreams(lambda: NOW, ARN), lambda: ARN, 5)).stream_halts
+    assert "no listing of" in halt.detail

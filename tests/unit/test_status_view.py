@@ -109,14 +109,19 @@ def test_the_shape_for_machines() -> None:
     assert reported["replays"] == [REPLAY]
     assert reported["gaps"] == [
         {
+            "gap": f"{shard(5)}/77",
             "streamArn": ARN,
             "shardId": "shard-5",
             "from": "77",
             "to": None,
             "loss": "possible",
             "foundAt": "2026-01-31T12:00:00.000Z",
+            "acknowledgedAt": None,
+            "acknowledgedBy": None,
+            "acknowledgeReason": None,
         }
     ]
+    assert reported["openGaps"] == 1
     assert reported["workers"][0] == {
         "owner": ME,
         "workerId": "w1",

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 
+from consumer.aws.items import iso
 from consumer.domain.audit import AuditEntry
-from consumer.domain.leases import BindingChange, LeaseRow, TableBinding
+from consumer.domain.leases import BindingChange, LeaseRow, Shard, TableBinding
 from consumer.domain.membership import Members
-from consumer.domain.operator_ports import Gap, LeaseTable
+from consumer.domain.operator_ports import Acknowledgement, Gap, GapChanged, LeaseTable
 from consumer.domain.replies import Done, Lost
 from tests.support.fakes.tables import FakeTables
+from tests.support.fakes.tables import Gap as GapRow
 
 
 class FakeTableReader:
@@ -22,10 +24,7 @@ class FakeTableReader:
 
     def gaps(self) -> tuple[Gap, ...]:
         """See operator_ports.TableReader."""
-        return tuple(
-            Gap(shard.stream_arn, shard.shard_id, checkpoint, gap.to, "possible", "")
-            for (shard, checkpoint), gap in self._tables.gaps.items()
-        )
+        return tuple(_gap(shard, checkpoint, gap) for (shard, checkpoint), gap in self._tables.gaps.items())
 
     def bindings(self) -> tuple[TableBinding, ...]:
         """See operator_ports.TableReader."""
@@ -34,6 +33,34 @@ class FakeTableReader:
     def pending(self) -> int:
         """See operator_ports.TableReader."""
         return self._tables.pending()
+
+
+def _gap(shard: Shard, checkpoint: str, gap: GapRow) -> Gap:
+    acknowledged = gap.acknowledged[1] if gap.acknowledged else None
+    return Gap(shard.stream_arn, shard.shard_id, checkpoint, gap.to, "possible", "", acknowledged)
+
+
+class FakeGaps:
+    """The Gaps port, for gaps of shards; `trail` has the audit entries. Guard in `tables.off`: gap_unacknowledged."""
+
+    def __init__(self, tables: FakeTables) -> None:
+        self.trail: list[AuditEntry] = []
+        self.on_acknowledge: Callable[[Gap, GapRow], None] = lambda *_: None
+        self._tables = tables
+
+    def acknowledge(self, gap: Gap, why: str, token: str, audit_entry: AuditEntry) -> Done | GapChanged:
+        """See operator_ports.Gaps."""
+        assert gap.shard_id is not None
+        shard = Shard(gap.stream_arn, gap.shard_id)
+        stored = self._tables.gaps.get((shard, gap.start))
+        if stored is None:
+            return GapChanged(None)
+        if stored.acknowledged is not None and "gap_unacknowledged" not in self._tables.off:
+            return Done() if stored.acknowledged[0] == token else GapChanged(_gap(shard, gap.start, stored))
+        self.trail.append(audit_entry)
+        self.on_acknowledge(gap, stored)
+        stored.acknowledged = (token, Acknowledgement(audit_entry.who, iso(audit_entry.at), why))
+        return Done()
 
 
 class FakeLeaseAdmin:

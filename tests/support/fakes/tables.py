@@ -11,6 +11,7 @@ from decimal import Context, Decimal
 
 from consumer.domain.fold import Unit
 from consumer.domain.leases import Lease, LeaseRow, Shard, TableNames
+from consumer.domain.operator_ports import Acknowledgement
 from consumer.domain.position import SHARD_END
 from consumer.domain.records import EXACT, Game, Poison, Reason, Verdict
 from consumer.domain.replies import CommitReply, Committed, Done, Lost, Refused
@@ -53,10 +54,11 @@ class Quarantined:
 
 @dataclass
 class Gap:
-    """A gap row."""
+    """A gap row. `acknowledged`: by which operator's action (token), and the acknowledgement."""
 
     found_at: float
     to: str | None
+    acknowledged: tuple[str, Acknowledgement] | None = None
 
 
 class FakeTables(FakeLedgers):

@@ -1,0 +1,65 @@
+"""Why a stream halts: nothing of it is read until an operator acts. Workers and `status` say the same sentences."""
+
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from consumer.domain.errors import StartRefused
+
+READABLE_VIEWS: Final = ("NEW_IMAGE", "NEW_AND_OLD_IMAGES")
+
+
+class StreamHaltReason(StrEnum):
+    """A metric label: few values, and they never change."""
+
+    OFF = "off"
+    """The stream to read is off and read to its end, so games that are written now are in no stream that is read."""
+    VIEW_TYPE = "view_type"
+    """The stream has no new images, so its records cannot be counted."""
+
+
+class StreamHalt(NamedTuple):
+    """A stream that halts, with a sentence for the operator."""
+
+    reason: StreamHaltReason
+    detail: str
+
+
+class StreamUnusable(StartRefused):
+    """The stream to read is off, gone, or has no new images. `stream_arn` None: there is none."""
+
+    def __init__(self, reason: StreamHaltReason, stream_arn: str | None, detail: str) -> None:
+        super().__init__(detail)
+        self.halt = StreamHalt(reason, detail)
+        self.stream_arn = stream_arn
+
+
+def require_images(view: str | None, stream_arn: str, name: str | None = None) -> None:
+    """Raises StreamUnusable unless the view type carries new images. `name`: what the operator calls the stream."""
+    if view not in READABLE_VIEWS:
+        raise StreamUnusable(
+            StreamHaltReason.VIEW_TYPE,
+            stream_arn,
+            f"the stream of {name or stream_arn} has the view type {view}, which does not carry new images; NEW_IMAGE "
+            "or NEW_AND_OLD_IMAGES is needed. A view type cannot be changed: switch the stream off and on again with "
+            "it.",
+        )
+
+
+def off(detail: str) -> StreamHalt:
+    """The halt of a table whose stream is off; `detail` says so."""
+    return StreamHalt(
+        StreamHaltReason.OFF,
+        f"{detail}, and all that it had is read: games that are written now are in no stream. Switch the stream on "
+        "with the view type NEW_IMAGE: workers find it by CONSUMER_SOURCE_TABLE.",
+    )
+
+
+def off_for_good(stream_arn: str, successor: str | None) -> StreamHalt:
+    """The halt of a stream that was switched off; `successor` is the table's stream now, None: there is none known."""
+    if successor is None:
+        return off(f"stream {stream_arn} is off")
+    return StreamHalt(
+        StreamHaltReason.OFF,
+        f"stream {stream_arn} is off, and all that it had is read. The table has a newer stream: set "
+        f"CONSUMER_STREAM_ARN to {successor}, or CONSUMER_SOURCE_TABLE in its place, and start the workers again.",
+    )

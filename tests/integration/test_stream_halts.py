@@ -1,0 +1,161 @@
+"""A stream that is off, or has no images, is not healthy: readiness, metric, log and `status` say so, with the cure."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.streams_server import Remote, StreamsServer
+from tests.support.engines import TableEngine
+from tests.support.processes import Game, WorkerProcess, consumer, until
+
+
+@pytest.fixture
+def server(engine: TableEngine) -> Iterator[StreamsServer]:
+    with StreamsServer(engine.url) as server:
+        yield server
+
+
+@pytest.fixture
+def remote(server: StreamsServer) -> Remote:
+    return server.remote
+
+
+@pytest.fixture
+def game(engine: TableEngine, server: StreamsServer) -> Iterator[Game]:
+    with Game(replace(engine, url=server.url)) as game:
+        yield game
+
+
+def status(game: Game, **settings: Any) -> tuple[int, Any]:
+    ended = consumer("status", "--json", environment=game.environment(**settings))
+    assert ended.stderr == ""
+    return ended.returncode, json.loads(ended.stdout)
+
+
+def assert_halted(worker: WorkerProcess, reason: str, *parts: str) -> None:
+    """Readiness, the log and the metric say so."""
+    until(lambda: parts[0] in worker.get("/readyz")[1], f"readiness names {parts[0]}")
+    code, text = worker.get("/readyz")
+    assert code == 503
+    assert [part for part in parts if part not in text] == [], text
+    (event,) = worker.events("stream.halted")
+    assert (event["reason"], event["level"]) == (reason, "error")
+    assert parts[0] in event["detail"]
+    assert f'leaderboard_consumer_stream_halted{{reason="{reason}"}} 1.0' in worker.get("/metrics")[1]
+
+
+def consumed(game: Game) -> Callable[[], bool]:
+    return lambda: sum(row.games for row in game.board().values()) == game.expected.games
+
+
+def test_a_stream_that_is_left_off_is_not_healthy(game: Game, remote: Remote) -> None:
+    source = game.tables["source"]
+    game.play(20, 5)
+    worker = game.worker()
+    until(consumed(game), "all games are counted")
+    assert 'stream_halted{reason="off"} 0.0' in worker.get("/metrics")[1]
+    remote.disable()
+    assert_halted(worker, "off", f"the stream of table {source} is off", "NEW_IMAGE")
+    code, shown = status(game)
+    assert (code, shown["verdict"]) == (12, "halted")
+    assert f"stream of table {source} is off" in shown["haltedStreams"][0]
+    assert worker.terminate().code == 0
+
+    remote.create_stream(source)
+    game.play(20, 5)
+    worker = game.worker()
+    until(consumed(game), "the new stream is read")
+    assert worker.events("stream.halted") == []
+    assert worker.terminate().code == 0
+    game.assert_exact()
+
+
+def test_a_pinned_stream_that_was_switched_off_and_on_names_the_newer_one(game: Game, remote: Remote) -> None:
+    pinned = game.stream_arn
+    game.play(20, 5)
+    worker = game.worker(stream_arn=pinned)
+    until(consumed(game), "all games are counted")
+    remote.disable()
+    newer = remote.create_stream(game.tables["source"])
+    game.play(20, 5)
+    assert_halted(worker, "off", newer, pinned, "CONSUMER_STREAM_ARN")
+    code, shown = status(game, stream_arn=pinned)
+    assert (code, newer in shown["haltedStreams"][0]) == (12, True)
+    assert worker.terminate().code == 0
+
+    worker = game.worker(stream_arn=newer)
+    until(consumed(game), "what the message says cures it")
+    assert worker.terminate().code == 0
+    assert status(game, stream_arn=newer)[1]["haltedStreams"] == []
+    game.assert_exact()
+
+
+@pytest.mark.parametrize("pinned", [False, True], ids=["by table", "by ARN"])
+def test_a_restart_with_the_stream_off_reads_what_is_left_and_waits(game: Game, remote: Remote, pinned: bool) -> None:
+    """With a ledger; a first start is refused."""
+    settings: dict[str, Any] = {"stream_arn": game.stream_arn} if pinned else {}
+    game.play(20, 5)
+    first = game.worker(**settings)
+    until(consumed(game), "all games are counted")
+    assert first.terminate().code == 0
+    game.play(20, 5)
+    remote.disable()
+    worker = game.worker(**settings)
+    until(consumed(game), "what was left is read")
+    assert_halted(worker, "off", "is off")
+    assert worker.terminate().code == 0
+    if pinned:
+        remote.remove_stream(settings["stream_arn"])
+        worker = game.worker(**settings)
+        assert_halted(worker, "off", "not found")
+        assert worker.terminate().code == 0
+    game.assert_exact()
+
+
+def test_a_first_start_with_the_stream_off_is_refused(game: Game, remote: Remote) -> None:
+    remote.disable()
+    ended = game.worker().wait()
+    assert ended.code == 3
+    assert f"the stream of table {game.tables['source']} is off" in ended.stderr
+
+
+@pytest.mark.parametrize("view", ["KEYS_ONLY", "OLD_IMAGE"])
+def test_a_successor_without_images_halts_and_the_stream_before_it_is_finished(
+    game: Game, remote: Remote, view: str
+) -> None:
+    source = game.tables["source"]
+    game.play(20, 5)
+    first = game.worker()
+    until(consumed(game), "all games are counted")
+    assert first.terminate().code == 0
+    game.play(20, 5)
+    remote.disable()
+    remote.create_stream(source, view=view)
+    lost = [game.make("lost") for _ in range(5)]
+    game.put(lost)
+    worker = game.worker()
+    until(consumed(game), "the old stream is finished")
+    assert_halted(worker, "view_type", f"the view type {view}", "NEW_AND_OLD_IMAGES")
+    code, shown = status(game)
+    assert (code, f"the view type {view}" in shown["haltedStreams"][0]) == (12, True)
+    assert [row for row in game.rows("quarantine") if row["shardId"]["S"][0] != "#"] == []
+    assert worker.terminate().code == 0
+
+    remote.disable()
+    remote.create_stream(source, view="NEW_IMAGE")
+    game.play(20, 5)
+    worker = game.worker()
+    until(consumed(game), "a stream with images is read")
+    assert worker.terminate().code == 0
+    game.assert_exact()
+
+
+def test_a_first_start_without_images_is_refused(game: Game, remote: Remote) -> None:
+    remote.disable()
+    remote.create_stream(game.tables["source"], view="KEYS_ONLY")
+    ended = game.worker().wait()
+    assert ended.code == 3
+    assert "the view type KEYS_ONLY" in ended.stderr
