@@ -23,10 +23,12 @@ from consumer.aws.items import (
     seconds,
     shard_key,
     strings,
+    symptom_item,
     text,
 )
 from consumer.aws.tables import LEADERBOARD_KEYS, LEASE_KEYS, QUARANTINE_KEYS, keys_of
 from consumer.aws.transact import add_delta, put_new, refused_deltas, set_missing, transact, update_item
+from consumer.domain.breaker import Symptom
 from consumer.domain.errors import CallFailed, FailureKind
 from consumer.domain.fold import Unit
 from consumer.domain.leases import Lease, LeaseRow, Shard, TableNames
@@ -79,16 +81,22 @@ class DynamoCommits:
         return Refused(conflict=cancelled.conflict, invalid=cancelled.invalid, existing=existing)
 
     @translated()
-    def halt(self, lease: Lease, previous: str, resumes: int, halted_at: float) -> Done | Lost:
+    def halt(self, lease: Lease, previous: str, resumes: int, halted_at: float, symptom: Symptom) -> Done | Lost:
         """One fenced update, which does not move the checkpoint; see ports.Commits."""
         unresumed, values = resumed_times(resumes)
         failed, item = update_item(
             self._client,
             self._tables.leases,
             shard_key(lease.shard),
-            "SET haltedAt = :at",
+            f"SET haltedAt = :at, {', '.join(f'{name} = :{name}' for name in symptom_item(symptom))}",
             f"{FENCE} AND {COMPARE_AND_SET} AND {unresumed}",
-            {**fence_values(lease), ":previous": {"S": previous}, ":at": seconds(halted_at), **values},
+            {
+                **fence_values(lease),
+                ":previous": {"S": previous},
+                ":at": seconds(halted_at),
+                **{f":{name}": value for name, value in symptom_item(symptom).items()},
+                **values,
+            },
         )
         return Lost(lease_row(item) if item else None) if failed else Done()
 
@@ -122,9 +130,12 @@ class DynamoCommits:
 
     def _advance(self, lease: Lease, unit: Unit) -> Action:
         """Moves the checkpoint to the unit's last record, with the window of recent poison."""
-        values = {":last": {"S": unit.last}, ":created": seconds(unit.created)}
+        values: dict[str, Any] = {":last": {"S": unit.last}, ":created": seconds(unit.created)}
         expression = "SET checkpoint = :last, checkpointCreatedAt = :created"
         removed = [] if unit.circuit.free_to is not None else ["freeTo"]
+        if unit.first_game:
+            expression += ", hadGame = :yes"
+            values[":yes"] = {"BOOL": True}
         if unit.circuit.recent:
             expression += ", recentPoison = :recent"
             values[":recent"] = {"S": f"{unit.circuit.recent:x}"}

@@ -6,10 +6,12 @@ from datetime import UTC, date, datetime
 from typing import Any, Final
 
 from consumer.domain.audit import AuditEntry
-from consumer.domain.breaker import Circuit
+from consumer.domain.breaker import Circuit, Symptom
 from consumer.domain.leases import Lease, LeaseRow, Shard, StreamStart, TableBinding, label_of
 from consumer.domain.membership import HeartbeatReport, Members
 from consumer.domain.operator_ports import Acknowledgement, Gap
+from consumer.domain.position import TRIM_HORIZON
+from consumer.domain.records import Reason
 from consumer.domain.replay import Mode, Progress, Range
 from consumer.domain.replies import Ledger
 
@@ -87,6 +89,7 @@ def lease_item(row: LeaseRow) -> dict[str, Any]:
         "shardId": {"S": row.shard.shard_id},
         "leaseEpoch": number(row.epoch),
         "checkpoint": {"S": row.checkpoint},
+        "hadGame": {"BOOL": row.circuit.had_game},
     }
     if row.owner is not None:
         item["leaseOwner"] = {"S": row.owner}
@@ -104,12 +107,20 @@ def lease_item(row: LeaseRow) -> dict[str, Any]:
 
 
 def lease_row(item: Item) -> LeaseRow:
-    """A shard's row from its item."""
+    """A shard's row from its item.
+
+    Version 0.1 did not write `hadGame`. There it counts as true, but for a root shard of which nothing is committed.
+    """
+    had_game = item.get("hadGame", {}).get("BOOL")
+    if had_game is None:
+        had_game = text(item, "checkpoint") != TRIM_HORIZON or "parentShardId" in item
     circuit = Circuit(
         recent=int(text(item, "recentPoison") or "0", 16),
         halted_at=_float(item, "haltedAt"),
         free_to=text(item, "freeTo"),
         resumes=int(text(item, "resumes", "N") or "0"),
+        had_game=bool(had_game),
+        symptom=symptom_row(item) if "haltReason" in item else None,
     )
     return LeaseRow(
         shard=Shard(item["streamArn"]["S"], item["shardId"]["S"]),
@@ -124,6 +135,22 @@ def lease_row(item: Item) -> LeaseRow:
     )
 
 
+def symptom_item(symptom: Symptom) -> dict[str, Any]:
+    """Why a shard halted, as attributes of its row."""
+    return {
+        "haltReason": {"S": symptom.reason.value},
+        "haltDetail": {"S": symptom.detail},
+        "haltExample": {"S": symptom.sequence_number},
+    }
+
+
+def symptom_row(item: Item) -> Symptom:
+    """Why a shard halted, from its item."""
+    return Symptom(Reason(item["haltReason"]["S"]), item["haltDetail"]["S"], item["haltExample"]["S"])
+
+
+NO_HALT: Final = "haltedAt, haltReason, haltDetail, haltExample"
+"""What a row loses when its circuit is closed."""
 FENCE: Final = "leaseOwner = :me AND leaseEpoch = :epoch"
 """Keeps a zombie out: only the holder of this very epoch passes."""
 NEW_ROW: Final = "attribute_not_exists(leaseKey)"

@@ -7,6 +7,7 @@ from consumer.aws.items import (
     GAP,
     MEMBERS_KEY,
     NEW_QUARANTINE_ROW,
+    NO_HALT,
     Action,
     audit_item,
     binding_item,
@@ -158,7 +159,7 @@ class DynamoCircuits:
             "Update": {
                 "TableName": self._tables.leases,
                 "Key": lease_key(shard_key(row.shard)),
-                "UpdateExpression": f"{expression} REMOVE haltedAt, recentPoison",
+                "UpdateExpression": f"{expression} REMOVE {NO_HALT}, recentPoison",
                 "ConditionExpression": f"{SAME_HALT} AND {unresumed}",
                 "ExpressionAttributeValues": values,
                 "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
@@ -218,7 +219,7 @@ class DynamoLeaseAdmin:
             "Update": {
                 "TableName": self._tables.leases,
                 "Key": lease_key(shard_key(before.shard)),
-                "UpdateExpression": f"{expression} REMOVE leaseOwner, haltedAt, recentPoison, freeTo",
+                "UpdateExpression": f"{expression} REMOVE leaseOwner, {NO_HALT}, recentPoison, freeTo",
                 "ConditionExpression": f"{owned} AND {UNCHANGED}",
                 "ExpressionAttributeValues": values,
                 "ReturnValuesOnConditionCheckFailure": "ALL_OLD",

@@ -122,6 +122,7 @@ def status_fields(status: Status, limits: Limits) -> dict[str, object]:
 
 
 def _shard_fields(shard: ShardStatus) -> dict[str, object]:
+    symptom = shard.circuit.symptom
     return {
         "shardId": shard.shard.shard_id,
         "streamArn": shard.shard.stream_arn,
@@ -133,7 +134,10 @@ def _shard_fields(shard: ShardStatus) -> dict[str, object]:
         "atMostSeconds": _whole(shard.at_most_seconds),
         "parentShardId": shard.parent,
         "childShardIds": list(shard.children),
-        "haltedAt": _whole(shard.halted_at),
+        "haltedAt": _whole(shard.circuit.halted_at),
+        "haltReason": symptom.reason.value if symptom is not None else None,
+        "haltDetail": symptom.detail if symptom is not None else None,
+        "haltExample": symptom.sequence_number if symptom is not None else None,
     }
 
 
@@ -190,7 +194,7 @@ def _summary(status: Status, limits: Limits) -> Iterable[str]:
         if shard.state is ShardCondition.MISSING:
             yield f"halted      {shard.shard}: its row is missing; next: `consumer checkpoint set`"
         else:
-            yield f"halted      {shard.shard}: most of its last records are poison; next: `consumer resume`"
+            yield f"halted      {shard.shard}: {shard.circuit.cause}; next: `consumer resume`"
     for replay in status.replays:
         where = replay["leaseKey"].partition("#")[2]
         yield f"replay      {where}: {replay['games']} games, behind {replay['position']} of {replay['to']}"

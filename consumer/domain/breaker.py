@@ -1,9 +1,25 @@
 """The circuit breaker: a flood of poison is the producer's fault, so the shard halts before it."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
-from consumer.domain.records import Entry, Poison
+from consumer.domain.records import Entry, Poison, Reason
+
+
+class Symptom(NamedTuple):
+    """A poison record as the example of what most of a flood suffers from."""
+
+    reason: Reason
+    detail: str
+    sequence_number: str
+
+
+def symptom_of(flood: Sequence[Symptom]) -> Symptom:
+    """The first record with the commonest reason: it is in quarantine. `flood` has at least one, in order."""
+    ((reason, _),) = Counter(each.reason for each in flood).most_common(1)
+    return next(each for each in flood if each.reason == reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,24 +27,45 @@ class Circuit:
     """The breaker's state in a shard's row.
 
     `recent` is a bit mask of the last records, one bit per record: the lowest bit is the newest record, 1 means poison;
-    ignored records have no bit. `halted_at` is when the circuit opened (unix seconds), None while it is closed. An
-    operator who resumes the shard may let all records up to `free_to` pass. `resumes` counts how often operators closed
-    the circuit, so that a halt decided before the last resume has no effect.
+    ignored records have no bit. `halted_at` is when the circuit opened (unix seconds), None while it is closed;
+    `symptom` says why. An operator who resumes the shard may let all records up to `free_to` pass. `resumes` counts how
+    often operators closed the circuit, so that a halt decided before the last resume has no effect. `had_game`: the
+    shard, or an ancestor, has had a good record.
     """
 
     recent: int = 0
     halted_at: float | None = None
     free_to: str | None = None
     resumes: int = 0
+    had_game: bool = False
+    symptom: Symptom | None = None
+
+    @property
+    def inherited(self) -> "Circuit":
+        """The circuit in the new row of a child."""
+        return Circuit(had_game=self.had_game)
+
+    @property
+    def cause(self) -> str:
+        """Why the breaker trips here, as a part of a sentence."""
+        cause = "most of its last records are poison"
+        if not self.had_game:
+            cause = "it has had no good record yet, and too much poison"
+        if self.symptom is not None:
+            reason, detail, sequence_number = self.symptom
+            cause += f", most often {reason}: {detail} (record {sequence_number})"
+        return cause
 
     def lets_pass(self, entry: Entry) -> bool:
         """Whether an operator lets this record pass."""
         return self.free_to is not None and int(entry.sequence_number) <= int(self.free_to)
 
-    def after(self, recent: int, last: str) -> "Circuit":
+    def after(self, recent: int, last: str, *, had_game: bool) -> "Circuit":
         """The circuit when all records up to `last` are committed: behind `free_to` the breaker works again."""
+        if recent == self.recent and had_game == self.had_game and self.free_to is None:
+            return self
         passed = self.free_to is not None and int(last) >= int(self.free_to)
-        return replace(self, recent=recent, free_to=None if passed else self.free_to)
+        return replace(self, recent=recent, had_game=had_game, free_to=None if passed else self.free_to)
 
 
 CLOSED: Final = Circuit()
@@ -36,19 +73,25 @@ CLOSED: Final = Circuit()
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """Trips when at least `poison` of a shard's last `window` records are poison."""
+    """Trips when at least `poison` of a shard's last `window` records are poison.
+
+    Where no record was ever good, `first` are enough: what is wrong is then the settings or the source, not a record.
+    """
 
     poison: int = 100
     window: int = 200
+    first: int = 20
 
     def after(self, recent: int, *, poison: bool) -> int:
         """The bit mask `recent` with one more record."""
         return ((recent << 1) | poison) & ((1 << self.window) - 1)
 
-    def trips(self, recent: int) -> bool:
+    def trips(self, recent: int, *, had_game: bool) -> bool:
         """Whether these records are a flood of poison."""
-        return recent.bit_count() >= self.poison
+        return recent.bit_count() >= (self.poison if had_game else min(self.first, self.poison))
 
     def stops(self, poison: Poison, circuit: Circuit) -> bool:
         """Whether `poison`, the next record, must not be committed: it would complete a flood."""
-        return not circuit.lets_pass(poison) and self.trips(self.after(circuit.recent, poison=True))
+        if circuit.lets_pass(poison):
+            return False
+        return self.trips(self.after(circuit.recent, poison=True), had_game=circuit.had_game)

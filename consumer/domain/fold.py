@@ -30,7 +30,7 @@ class Unit:
 
     `previous` is the checkpoint before them. `records` counts all of them, ignored ones too. `created` is when the last
     record was created and `cut_at` when the unit was cut, both in unix seconds. `circuit` is the shard's circuit after
-    them.
+    them. `first_game`: its games are the first of the shard's lineage.
     """
 
     previous: str
@@ -43,6 +43,7 @@ class Unit:
     created: float
     cut_at: float
     circuit: Circuit = CLOSED
+    first_game: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ def cut(entries: Iterable[Entry], previous: str, limits: Limits, cut_at: float, 
             rows = 1 + len(entry.parts)
             needed = rows * DELTA_BYTES + sum(map(len, entry.parts))
             too_much = actions + rows > limits.actions or size + needed > limits.size_bytes
-            if records and (too_much or breaker.trips(flood)):
+            if records and (too_much or breaker.trips(flood, had_game=circuit.had_game or bool(sums))):
                 break
             recent = flood
             actions += rows
@@ -130,7 +131,8 @@ def cut(entries: Iterable[Entry], previous: str, limits: Limits, cut_at: float, 
         outcomes,
         created,
         cut_at,
-        circuit if recent == circuit.recent and circuit.free_to is None else circuit.after(recent, last),
+        circuit.after(recent, last, had_game=circuit.had_game or bool(sums)),
+        first_game=bool(sums) and not circuit.had_game,
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from consumer.domain.leases import Adoption, LeaseRow, Shard, StreamStart
@@ -115,20 +115,23 @@ def late_shards(
         into: LeaseRow | StreamStart = rows[parent] if parent is not None else start
         since = into.created or 0.0 if isinstance(into, LeaseRow) else 0.0
         new_rows = (
-            late_row(Shard(arn, shard_id), parent, listing.served_at, max(since, unseen.get(shard_id, 0.0)))
+            late_row(
+                Shard(arn, shard_id), rows.get(parent or ""), listing.served_at, max(since, unseen.get(shard_id, 0.0))
+            )
             for shard_id in shard_ids[:ADOPTED_AT_ONCE]
         )
         adoptions.append(Adoption(into, tuple(new_rows)))
     return LateShards(tuple(adoptions), {parent: tuple(shard_ids) for parent, shard_ids in orphans.items()})
 
 
-def late_row(shard: Shard, parent: str | None, served_at: float, created: float | None = None) -> LeaseRow:
+def late_row(shard: Shard, parent: LeaseRow | None, served_at: float, created: float | None = None) -> LeaseRow:
     """The row of a shard that was found late, at `served_at`.
 
     When it is not known since when the shard may have been there, its oldest records may be trimmed already.
     """
     created = created or served_at - RETENTION_SECONDS
-    return LeaseRow(shard, None, int(served_at), TRIM_HORIZON, parent, created=created)
+    row = LeaseRow(shard, None, int(served_at), TRIM_HORIZON, created=created)
+    return row if parent is None else replace(row, parent=parent.shard.shard_id, circuit=parent.circuit.inherited)
 
 
 def unlisted_marks(listing: StreamListing, ledger: Ledger) -> list[tuple[LeaseRow, float | None]]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from consumer.domain.breaker import Symptom
 from consumer.domain.fold import Unit
 from consumer.domain.leases import Adoption, Lease, LeaseRow, Origin, Shard, StreamStart
 from consumer.domain.membership import HeartbeatReport, Members
@@ -158,8 +159,8 @@ class Commits(Protocol):
         """
         ...
 
-    def halt(self, lease: Lease, previous: str, resumes: int, halted_at: float) -> Done | Lost:
-        """Opens the shard's circuit, unless operators have closed it more than `resumes` times."""
+    def halt(self, lease: Lease, previous: str, resumes: int, halted_at: float, symptom: Symptom) -> Done | Lost:
+        """Opens the shard's circuit because of `symptom`, unless operators have closed it more than `resumes` times."""
         ...
 
     def end(self, lease: Lease, previous: str, children: tuple[str, ...], rows: tuple[LeaseRow, ...]) -> CommitReply:

@@ -57,6 +57,15 @@ class Reason(StrEnum):
     REFUSED = "refused"
 
 
+SETTINGS: Final = {
+    Reason.PLAYER_MISSING: "CONSUMER_PLAYER_ATTRIBUTE",
+    Reason.SCORE_MISSING: "CONSUMER_SCORE_ATTRIBUTE",
+    Reason.TIMESTAMP_MISSING: "CONSUMER_TIMESTAMP_ATTRIBUTE",
+}
+"""The setting that names the attribute which a record lacks."""
+SHOWN_ATTRIBUTES: Final = 20
+
+
 class Game(NamedTuple):
     """A game that counts. `created` is in unix seconds, `date` the UTC date of the game, `wire` the whole record."""
 
@@ -241,7 +250,8 @@ def _typed(image: Mapping[str, Any], name: str, tag: str, missing: Reason, wrong
     """The text of the attribute `name`. DynamoDB JSON writes each attribute as {tag: value}."""
     value = image.get(name)
     if value is None:
-        raise Fault(missing, f"the record has no {name}")
+        there = ", ".join(sorted(map(str, image))[:SHOWN_ATTRIBUTES]) or "no attribute"
+        raise Fault(missing, f"the record has no {name}: it has {_cut(there, 200)} ({SETTINGS[missing]} names it)")
     text = value.get(tag) if isinstance(value, Mapping) else None
     if not isinstance(text, str):
         found = ", ".join(map(str, value)) if isinstance(value, Mapping) else type(value).__name__
@@ -250,8 +260,11 @@ def _typed(image: Mapping[str, Any], name: str, tag: str, missing: Reason, wrong
 
 
 def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+    return _cut(repr(value), 80)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 PART_BYTES: Final = 350_000

@@ -86,7 +86,7 @@ def recreated_row(ledger: Ledger, shard: Shard, position: str, now: float) -> Le
     if position == SHARD_END and not children:
         raise UnsafeRefused(_WORKER_FINDS_END)
     created = now - lineage.RETENTION_SECONDS
-    row = LeaseRow(shard, None, int(now), position, parent, created=created)
+    row = LeaseRow(shard, None, int(now), position, parent, created=created, circuit=Circuit(had_game=True))
     return replace(row, children=children) if position == SHARD_END else row
 
 
@@ -107,7 +107,7 @@ def moved_row(row: LeaseRow, position: str, now: float) -> LeaseRow:
         epoch=max(row.epoch + 1, int(now)),
         checkpoint=position,
         created=created,
-        circuit=Circuit(resumes=row.circuit.resumes + 1),
+        circuit=replace(row.circuit.inherited, resumes=row.circuit.resumes + 1),
     )
 
 

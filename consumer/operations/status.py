@@ -8,6 +8,7 @@ from functools import partial
 from typing import Final
 
 from consumer.domain import lineage, stream_halt
+from consumer.domain.breaker import CLOSED, Circuit
 from consumer.domain.errors import CallFailed, FailureKind, StartRefused
 from consumer.domain.leases import LeaseRow, Shard, TableBinding
 from consumer.domain.lineage import RETENTION_SECONDS
@@ -66,7 +67,7 @@ class ShardStatus:
     at_most_seconds: float | None = None
     parent: str | None = None
     children: tuple[str, ...] = ()
-    halted_at: float | None = None
+    circuit: Circuit = CLOSED
 
     @property
     def worst_seconds(self) -> float:
@@ -229,7 +230,7 @@ def _with_row(row: LeaseRow, worker: MemberStatus | None, now: float) -> ShardSt
         owner=row.owner,
         lag_seconds=lag,
         at_most_seconds=bound if lag is None else None,
-        halted_at=row.circuit.halted_at,
+        circuit=row.circuit,
     )
 
 

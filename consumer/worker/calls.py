@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import ClassVar, Final
 
+from consumer.domain.breaker import Symptom
 from consumer.domain.errors import CallFailed, DataTrimmed, FailureKind, IteratorExpired
 from consumer.domain.fold import Unit
 from consumer.domain.leases import Adoption, Lease, LeaseRow, Origin, Shard, StreamStart
@@ -177,17 +178,18 @@ class Examine(_Call):
 
 @dataclass(frozen=True, slots=True)
 class Halt(_Call):
-    """Halts the shard: the breaker trips at the record after `previous`. `resumes`: see Circuit."""
+    """Halts the shard: the breaker trips at the record after `previous`. `resumes` and `symptom`: see Circuit."""
 
     operation = Operation.HALT
     lease: Lease
     previous: str
     resumes: int
     halted_at: float
+    symptom: Symptom
 
     def execute(self, ports: Ports) -> Reply:
         """Done or Lost."""
-        return ports.commits.halt(self.lease, self.previous, self.resumes, self.halted_at)
+        return ports.commits.halt(self.lease, self.previous, self.resumes, self.halted_at, self.symptom)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,11 @@
 """The unit in flight: cut once and sent unchanged until it is committed, or cut smaller when DynamoDB refuses it."""
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Final
 
-from consumer.domain.breaker import Breaker, Circuit
+from consumer.domain.breaker import Breaker, Circuit, Symptom, symptom_of
 from consumer.domain.errors import FailureKind
 from consumer.domain.fold import Delta, Limits, Unit, cut
 from consumer.domain.leases import Lease
@@ -61,6 +61,7 @@ class CommitAttempt:
         self._breaker = breaker
         self._later: frozenset[str] = frozenset()
         self._conflicts = 0
+        self._quarantined: deque[Symptom] = deque(maxlen=breaker.window)
         self._most_records: int | None = None
         self._apart: OrderedDict[str, None] = OrderedDict()
         self._suspect: tuple[Game, str] | None = None
@@ -78,7 +79,8 @@ class CommitAttempt:
         if self.unit is None:
             oldest = self.buffer.oldest()
             if isinstance(oldest, Poison) and self._breaker.stops(oldest, self.circuit):
-                return Halt(lease, checkpoint, self.circuit.resumes, unix_now)
+                symptom = symptom_of([*self._quarantined, _symptom(oldest)])
+                return Halt(lease, checkpoint, self.circuit.resumes, unix_now, symptom)
             self.unit = self._cut(checkpoint, unix_now)
             self.first_sent_at = now
         return Commit(lease, self.unit, self._later, fills_gap=gap == self.unit.previous)
@@ -94,6 +96,7 @@ class CommitAttempt:
         for player in self._apart.keys() & unit.deltas.keys():
             del self._apart[player]
         self.circuit = replace(unit.circuit, resumes=max(unit.circuit.resumes, self.circuit.resumes))
+        self._quarantined.extend(map(_symptom, unit.poison))
         self._conflicts = 0
         if self._most_records is not None:
             self._most_records = None if self._most_records >= UNLIMITED_RECORDS else self._most_records * 2
@@ -171,3 +174,7 @@ class CommitAttempt:
         self._apart.move_to_end(player)
         if len(self._apart) > APART_PLAYERS:
             self._apart.popitem(last=False)
+
+
+def _symptom(poison: Poison) -> Symptom:
+    return Symptom(poison.reason, poison.detail, poison.sequence_number)

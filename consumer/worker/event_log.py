@@ -115,9 +115,11 @@ class EventLog:
                 self._log_of(lease).info("shard.rewound", checkpoint=checkpoint)
             case events.ShardEnded(lease, children):
                 self._log_of(lease).info("shard.ended", children=list(children))
-            case events.ShardHalted(shard, checkpoint, row_missing):
-                reason = "row_missing" if row_missing else "poison_flood"
-                self._log.error("shard.halted", shard_id=str(shard), reason=reason, checkpoint=checkpoint)
+            case events.ShardHalted(shard, checkpoint, circuit):
+                reason, detail = ("row_missing", None) if circuit is None else ("poison_flood", circuit.cause)
+                self._log.error(
+                    "shard.halted", shard_id=str(shard), reason=reason, checkpoint=checkpoint, detail=detail
+                )
             case events.ResumeFound(row):
                 self._log.info("shard.resumed", shard_id=str(row.shard), free_to=row.circuit.free_to)
             case events.GapFound(shard, checkpoint, new):

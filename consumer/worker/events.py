@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from consumer.domain.breaker import Circuit
 from consumer.domain.errors import FailureKind
 from consumer.domain.fold import Unit
 from consumer.domain.leases import Adoption, Lease, LeaseRow, Shard
@@ -89,12 +90,12 @@ class ShardEnded:
 class ShardHalted:
     """Nothing more is committed until an operator acts. `checkpoint` is the last one this worker knew.
 
-    `row_missing`: the position of the shard is not known any more; otherwise the breaker has tripped.
+    `circuit`: the breaker has tripped; None: the shard's row is missing, so its position is not known any more.
     """
 
     shard: Shard
     checkpoint: str | None
-    row_missing: bool = True
+    circuit: Circuit | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ Reading goes on while a unit commits: the reader fills a buffer, the writer comm
 """
 
 from collections.abc import Collection
+from dataclasses import replace
 from enum import StrEnum
 from math import inf
 from typing import Final
@@ -60,13 +61,15 @@ class ShardEnd:
         self._shard = shard
         self._existing: frozenset[str] = frozenset()
 
-    def next_call(self, lease: Lease, checkpoint: str, created_after: float | None) -> FindChildren | EndShard:
-        """`created_after`: the children's records were created after it (unix seconds)."""
+    def next_call(
+        self, lease: Lease, checkpoint: str, created_after: float | None, circuit: Circuit
+    ) -> FindChildren | EndShard:
+        """`created_after`: the children's records were created after it (unix seconds). `circuit` is the shard's."""
         children = self.children
         if children is None:
             return FindChildren(lease)
         missing = (child for child in children.shard_ids if child not in self._existing)
-        rows = tuple(child_row(lease, child, children.served_at, created_after) for child in missing)
+        rows = tuple(child_row(lease, child, children.served_at, created_after, circuit) for child in missing)
         return EndShard(lease, checkpoint, children.shard_ids, rows)
 
     def on_listing(self, listing: StreamListing) -> bool:
@@ -93,14 +96,15 @@ class ShardEnd:
         self.children = None
 
 
-def child_row(lease: Lease, child: str, served_at: float, created_after: float | None) -> LeaseRow:
+def child_row(lease: Lease, child: str, served_at: float, created_after: float | None, circuit: Circuit) -> LeaseRow:
     """The new row of a child, owned by the worker that ended its parent.
 
     Its epoch starts at the seconds since 1970: above every epoch that an earlier row of the child may have had.
     """
     shard = lease.shard
     name = Shard(shard.stream_arn, child)
-    return LeaseRow(name, lease.owner, int(served_at), TRIM_HORIZON, shard.shard_id, created=created_after)
+    row = LeaseRow(name, lease.owner, int(served_at), TRIM_HORIZON, shard.shard_id, created=created_after)
+    return replace(row, circuit=circuit.inherited)
 
 
 WriteCall = Commit | Examine | Halt | FindChildren | EndShard | Release
@@ -151,7 +155,8 @@ class Writer:
 
     def next_end(self) -> FindChildren | EndShard:
         """The next call when all records are committed and the shard has no more."""
-        return self._end.next_call(self.lease, self.checkpoint, self.reader.children_created_after)
+        created_after, circuit = self.reader.children_created_after, self.attempt.circuit
+        return self._end.next_call(self.lease, self.checkpoint, created_after, circuit)
 
     def grow(self, held: Collection[str], now: float) -> None:
         """A unit that waited for locks takes in what has come since, but no record of a player in `held`."""
@@ -390,9 +395,10 @@ class ShardMachine:
             case Halt(), Done() if call.resumes < self.circuit.resumes:
                 timer.at = now  # an operator closed the circuit before this reply came
             case Halt(), Done():
+                self._attempt.circuit = replace(self.circuit, symptom=call.symptom)
                 if self.state is not ShardState.DRAINING:
                     self.state = ShardState.HALTED
-                return [events.ShardHalted(self.lease.shard, self.checkpoint, row_missing=False)]
+                return [events.ShardHalted(self.lease.shard, self.checkpoint, self.circuit)]
             case ((Commit() | EndShard()), Refused()):
                 return writer.refuse(call, reply, now)
             case Examine(), Poison() | Done():

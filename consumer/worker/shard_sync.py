@@ -226,9 +226,8 @@ class ShardSync:
     def _take_children(self, parent: LeaseRow, children: Children, now: float) -> None:
         if not children.shard_ids or not set(parent.children) <= set(children.shard_ids):
             self.sync_soon(now)  # the engine may not serve the filter, or only on a page of its list
-        arn, parent_id = parent.shard
         rows = tuple(
-            lineage.late_row(Shard(arn, child), parent_id, children.served_at, parent.created)
+            lineage.late_row(Shard(parent.shard.stream_arn, child), parent, children.served_at, parent.created)
             for child in children.shard_ids
             if child not in parent.children
         )

@@ -102,8 +102,8 @@ def halted_shards(shards: Mapping[Shard, ShardMachine], missing: Collection[Shar
             for shard in sorted(lost)
         ),
         *(
-            f"shard {shard} is halted: most of its last records are poison; fix the producer, "
-            f"next: `consumer resume {shard}`"
+            f"shard {shard} is halted: {halted[shard].circuit.cause}; "
+            f"fix the producer or the settings, next: `consumer resume {shard}`"
             for shard in sorted(halted.keys() - lost)
         ),
     ]

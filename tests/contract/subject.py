@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from consumer.domain.audit import AuditEntry
+from consumer.domain.breaker import Breaker
 from consumer.domain.fold import Limits, Unit, cut
 from consumer.domain.leases import LeaseRow, Shard, StreamStart, TableNames
 from consumer.domain.operator_ports import Circuits, Quarantine
@@ -145,6 +146,6 @@ class Subject(abc.ABC):
 
 def unit(*entries: Entry, previous: str = TRIM_HORIZON) -> Unit:
     """One unit of all these entries."""
-    made = cut(entries, previous, Limits(), CREATED + 60)
+    made = cut(entries, previous, Limits(breaker=Breaker(first=100)), CREATED + 60)
     assert made.records == len(entries)
     return made

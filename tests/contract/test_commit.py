@@ -26,7 +26,7 @@ def test_it_advances_the_row_and_adds(subject: Subject) -> None:
     subject.create_root_rows(row(owner=ME), row(1, owner=OTHER))
     games = unit(game(1, "foo", 150), game(2, "foo", 220), game(3, "bar", "-0.5", "2026-02-01"), ignored(4))
     assert subject.commits.commit(lease(), games, NO_PLAYERS, fills_gap=False) == Committed()
-    assert subject.row(shard()) == row(owner=ME, checkpoint=sequence_number(4), created=CREATED + 4)
+    assert subject.row(shard()) == row(owner=ME, checkpoint=sequence_number(4), created=CREATED + 4, had_game=True)
     assert subject.row(shard(1)) == row(1, owner=OTHER)
     assert subject.board() == {
         "foo": Score(Decimal(2), Decimal(370), "2026-01-31"),
@@ -34,7 +34,9 @@ def test_it_advances_the_row_and_adds(subject: Subject) -> None:
     }
     more = unit(game(999, "foo", 1, "2026-02-02"), game(1000, "baz", 2), previous=sequence_number(4))
     assert subject.commits.commit(lease(), more, NO_PLAYERS, fills_gap=False) == Committed()
-    assert subject.row(shard()) == row(owner=ME, checkpoint=sequence_number(1000), created=CREATED + 1000)
+    assert subject.row(shard()) == row(
+        owner=ME, checkpoint=sequence_number(1000), created=CREATED + 1000, had_game=True
+    )
     assert subject.board() == {
         "foo": Score(Decimal(3), Decimal(371), "2026-02-02"),
         "bar": Score(Decimal(1), Decimal("-0.5"), "2026-02-01"),
@@ -65,7 +67,7 @@ def test_the_same_token_twice_counts_once(subject: Subject, monkeypatch: pytest.
     assert subject.commits.commit(lease(), games, NO_PLAYERS, fills_gap=False) == Committed()
     again = subject.commits.commit(lease(), games, NO_PLAYERS, fills_gap=False)
     if subject.has(FORGETS_TOKENS):
-        assert again == Lost(row(owner=ME, checkpoint=sequence_number(1), created=CREATED + 1))
+        assert again == Lost(row(owner=ME, checkpoint=sequence_number(1), created=CREATED + 1, had_game=True))
     else:
         assert again == Committed()
     assert subject.board() == {"foo": Score(Decimal(1), Decimal(150), "2026-01-31")}

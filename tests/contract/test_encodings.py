@@ -66,6 +66,7 @@ def test_the_life_of_a_shards_row(dynamo: DynamoSubject) -> None:
         "shardId": {"S": "shard-0"},
         "leaseEpoch": {"N": "7"},
         "checkpoint": {"S": "TRIM_HORIZON"},
+        "hadGame": {"BOOL": False},
     }
     assert leases(dynamo)[key] == expected
 
@@ -75,6 +76,7 @@ def test_the_life_of_a_shards_row(dynamo: DynamoSubject) -> None:
 
     dynamo.commits.commit(lease(epoch=8), unit(game(1)), NO_PLAYERS, fills_gap=False)
     expected |= {"checkpoint": {"S": sequence_number(1)}, "checkpointCreatedAt": {"N": "1769860801"}}
+    expected |= {"hadGame": {"BOOL": True}}
     assert leases(dynamo)[key] == expected
 
     dynamo.ledgers.release(lease(epoch=8))
@@ -93,6 +95,7 @@ def test_the_life_of_a_shards_row(dynamo: DynamoSubject) -> None:
         "leaseOwner": {"S": OTHER},
         "leaseEpoch": {"N": "9"},
         "checkpoint": {"S": "TRIM_HORIZON"},
+        "hadGame": {"BOOL": False},
         "checkpointCreatedAt": {"N": "1769860801"},
         "parentShardId": {"S": "shard-0"},
     }

@@ -12,7 +12,7 @@ from consumer.domain.position import SHARD_END, TRIM_HORIZON
 from consumer.domain.replies import Done, Lost
 from tests.contract.operator_subject import operator_subject
 from tests.contract.subject import Subject
-from tests.support.builders import ARN, CREATED, ME, OTHER, finished, lease, row, sequence_number, shard
+from tests.support.builders import ARN, CREATED, ME, OTHER, SYMPTOM, finished, lease, row, sequence_number, shard
 
 AT = sequence_number(5)
 AUDIT_ENTRY = AuditEntry(
@@ -44,14 +44,14 @@ def test_a_row_changes_with_its_audit_entry_and_the_counter_of_changes(subject: 
 def test_the_circuit_is_closed(subject: Subject) -> None:
     operator = operator_subject(subject)
     subject.create_root_rows(row(owner=ME, checkpoint=AT))
-    assert subject.commits.halt(lease(), AT, 0, CREATED) == Done()
+    assert subject.commits.halt(lease(), AT, 0, CREATED, SYMPTOM) == Done()
     read = subject.row(shard())
     assert read is not None
     assert read.circuit.halted_at == CREATED
     after = replace(read, owner=None, epoch=9, created=CREATED, circuit=Circuit(resumes=1))
     assert operator.lease_admin.place(read, after, AUDIT_ENTRY) == Done()
     assert subject.row(shard()) == after
-    assert subject.commits.halt(lease(), AT, 0, CREATED) == Lost(after), "a halt decided before"
+    assert subject.commits.halt(lease(), AT, 0, CREATED, SYMPTOM) == Lost(after), "a halt decided before"
 
 
 def test_a_released_row_is_changed(subject: Subject) -> None:

@@ -30,7 +30,7 @@ def test_a_claim_returns_the_row_as_it_is_then(subject: Subject) -> None:
     subject.create_root_rows(row(owner=OTHER))
     subject.commits.commit(lease(owner=OTHER), unit(game(5)), NO_PLAYERS, fills_gap=False)
     reply = subject.ledgers.claim(row(owner=OTHER), lease(epoch=8))
-    assert reply == row(owner=ME, epoch=8, checkpoint=sequence_number(5), created=CREATED + 5)
+    assert reply == row(owner=ME, epoch=8, checkpoint=sequence_number(5), created=CREATED + 5, had_game=True)
     late = unit(game(6), previous=sequence_number(5))
     assert subject.commits.commit(lease(owner=OTHER), late, NO_PLAYERS, fills_gap=False) == Lost(reply)
     assert subject.commits.commit(lease(epoch=8), late, NO_PLAYERS, fills_gap=False) == Committed()

@@ -126,7 +126,7 @@ def test_a_lost_lease_comes_before_anything_else(subject: Subject) -> None:
     subject.spoil("bad", "totalScore", "many")
     subject.spoil("worse", "lastPlayedDate", "someday")
     before = subject.everything()
-    stored = row(owner=ME, checkpoint=sequence_number(100), created=CREATED + 100)
+    stored = row(owner=ME, checkpoint=sequence_number(100), created=CREATED + 100, had_game=True)
     for players in (("late",), ("worse",), ("late", "worse"), ("bad", "late", "worse"), ("bad",)):
         games = unit(*(game(101, player) for player in players), previous=sequence_number(100))
         for mine in (lease(owner=OTHER), lease(epoch=8)):

@@ -7,7 +7,7 @@ from consumer.domain.breaker import Circuit
 from consumer.domain.leases import LeaseRow
 from consumer.domain.replies import Done, Lost
 from tests.contract.subject import Subject
-from tests.support.builders import CREATED, ME, lease, row, sequence_number, shard
+from tests.support.builders import CREATED, ME, SYMPTOM, lease, row, sequence_number, shard
 
 AT = sequence_number(100)
 AUDIT_ENTRY = AuditEntry("me", CREATED + 9, "resume", str(shard()), {"outcome": "resumed"})
@@ -15,7 +15,7 @@ AUDIT_ENTRY = AuditEntry("me", CREATED + 9, "resume", str(shard()), {"outcome": 
 
 def halted(subject: Subject, resumes: int = 0) -> LeaseRow:
     subject.create_root_rows(replace(row(owner=ME, checkpoint=AT, created=CREATED), circuit=Circuit(resumes=resumes)))
-    assert subject.commits.halt(lease(), AT, resumes, CREATED + 5) == Done()
+    assert subject.commits.halt(lease(), AT, resumes, CREATED + 5, SYMPTOM) == Done()
     return now(subject)
 
 
@@ -59,7 +59,7 @@ def test_another_action_on_a_closed_circuit_is_lost(subject: Subject) -> None:
 def test_a_later_halt_is_not_closed_by_an_action_on_an_earlier_one(subject: Subject) -> None:
     before = halted(subject)
     assert subject.circuits.resume(before, None, "other", AUDIT_ENTRY) == Done()
-    assert subject.commits.halt(lease(), AT, 1, CREATED + 50) == Done()
+    assert subject.commits.halt(lease(), AT, 1, CREATED + 50, SYMPTOM) == Done()
     after = subject.everything()
     assert subject.circuits.resume(before, sequence_number(900), "mine", AUDIT_ENTRY) == Lost(now(subject))
     assert subject.everything() == after
@@ -71,7 +71,7 @@ def test_a_row_that_was_made_again_and_halted_again_is_another_halt(subject: Sub
     assert subject.circuits.resume(before, None, "mine", AUDIT_ENTRY) == Done()
     subject.delete_row(shard())
     subject.create_root_rows(row(owner=ME, checkpoint=AT, created=CREATED))
-    assert subject.commits.halt(lease(), AT, 0, CREATED + 50) == Done()
+    assert subject.commits.halt(lease(), AT, 0, CREATED + 50, SYMPTOM) == Done()
     after = subject.everything()
     assert subject.circuits.resume(before, None, "mine", AUDIT_ENTRY) == Lost(now(subject))
     assert subject.everything() == after

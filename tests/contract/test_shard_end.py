@@ -34,7 +34,7 @@ def test_what_was_committed_last_stays_in_the_row(subject: Subject) -> None:
     games = unit(game(5))
     subject.commits.commit(lease(), games, NO_PLAYERS, fills_gap=False)
     assert subject.commits.end(lease(), AT, (), ()) == Committed()
-    assert subject.row(shard()) == row(owner=ME, checkpoint=SHARD_END, created=games.created)
+    assert subject.row(shard()) == row(owner=ME, checkpoint=SHARD_END, created=games.created, had_game=True)
 
 
 def test_a_child_that_has_its_row_is_named_and_nothing_is_written(subject: Subject) -> None:

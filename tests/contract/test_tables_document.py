@@ -37,7 +37,7 @@ from consumer.retries import JitteredBackoff
 from consumer.worker.calls import Operation
 from tests.contract.dynamo_subject import DynamoSubject, Item
 from tests.contract.operator_subject import operator_subject
-from tests.support.builders import CREATED, ME, OTHER, wire
+from tests.support.builders import CREATED, ME, OTHER, SYMPTOM, wire
 from tests.support.command_line import subcommands
 from tests.support.commands import finish
 
@@ -226,7 +226,7 @@ def worker_commits(subject: DynamoSubject, shard: Shard) -> Iterator[None]:
     for gap in operator.reader.gaps():
         finish(gaps.acknowledge(gap, operator.gaps, "no game then", WHO, CREATED, "token"))
     yield
-    assert subject.commits.halt(lease, unit.last, 0, CREATED) == Done()
+    assert subject.commits.halt(lease, unit.last, 0, CREATED, SYMPTOM) == Done()
     yield
     subject.write([{**ITEM, "gameId": {"S": "later"}, "score": {"N": "1"}}])
     halted, circuits, streams = known_row(subject, shard), subject.circuits, subject.streams

@@ -27,7 +27,7 @@ from consumer.domain.leases import Adoption, Lease, LeaseRow, Shard, StreamStart
 from consumer.domain.membership import HeartbeatReport
 from consumer.domain.records import Rules
 from consumer.domain.replies import Committed, RawPage
-from tests.support.builders import game
+from tests.support.builders import SYMPTOM, game
 
 SHARD = Shard(
     "arn:aws:dynamodb:eu-west-1:123456789012:table/T/stream/2026-01-01T00:00:00.000", "shardId-00000000000000000001"
@@ -162,7 +162,7 @@ def calls(clients: Clients) -> dict[str, Callable[[], object]]:
         "commit": lambda: commits.commit(LEASE, UNIT, frozenset(), fills_gap=False),
         "end": lambda: commits.end(LEASE, "1", ("a",), (ROW,)),
         "record_gap": lambda: commits.record_gap(SHARD, "1", 0.0, LEASE),
-        "halt": lambda: commits.halt(LEASE, "1", 0, 0.0),
+        "halt": lambda: commits.halt(LEASE, "1", 0, 0.0, SYMPTOM),
         "examine": lambda: commits.examine(game(1)),
         "pending": commits.pending,
     }

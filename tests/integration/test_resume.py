@@ -42,7 +42,9 @@ def test_an_incident(game: Game) -> None:
     halted = first.wait_for_event("shard.halted")
     pending = len(game.quarantined())
     assert 0 < pending < 100, "nothing of the flood is skipped, and most of it is not quarantined"
-    sentence = "most of its last records are poison; fix the producer, next: `consumer resume"
+    cause = "most of its last records are poison, most often score_type: score is of type 'S'; it must be N (record "
+    assert cause in halted["detail"]
+    sentence = f"{halted['detail']}; fix the producer or the settings, next: `consumer resume {halted['shard_id']}`"
     until(lambda: sentence in first.get("/readyz")[1], "readiness reports it")
     assert first.get("/readyz")[0] == 503
     shard = halted["shard_id"]
@@ -90,7 +92,38 @@ def test_an_incident(game: Game) -> None:
     assert second.terminate().code == 0
 
 
+def test_a_new_installation_with_a_wrong_attribute_name(game: Game) -> None:
+    """40 of 40 records are poison: the shard halts before the 20th, and names what is there and the setting to mend."""
+    game.play(40, 7)
+    worker = game.worker(poll_interval_seconds="0.05", lease_ttl_seconds="1", score_attribute="points")
+    halted = worker.wait_for_event("shard.halted")
+    assert len(game.quarantined()) == 19
+    shard, detail = halted["shard_id"], halted["detail"]
+    assert detail.startswith(
+        "it has had no good record yet, and too much poison, most often score_missing: the record has no points: "
+        "it has playerId, score, timestamp"
+    )
+    assert "CONSUMER_SCORE_ATTRIBUTE" in detail
+    until(lambda: detail in worker.get("/readyz")[1], "readiness says what to do")
+    assert worker.get("/readyz")[0] == 503
+    code, out, err = ended(game, "status")
+    assert (code, err) == (12, "")
+    assert f"{shard}: {detail}; next: `consumer resume`" in out
+    assert worker.terminate().code == 0
+
+    worker = game.worker(poll_interval_seconds="0.05", lease_ttl_seconds="1", idle_poll_interval_seconds="0.1")
+    until(lambda: detail in worker.get("/readyz")[1], "the next worker reads why")
+    code, _, err = ended(game, "resume", shard, "--yes")
+    assert (code, err) == (0, "")
+    code, out, err = ended(game, "quarantine", "redrive", "--reason", "score_missing", "--yes")
+    assert (code, out, err) == (0, "19 records counted\n", "")
+    game.wait_until_consumed()
+    assert game.board() == game.expected.rows
+    assert worker.terminate().code == 0
+
+
 def test_a_plain_resume_halts_again_where_the_flood_goes_on(game: Game) -> None:
+    game.play(3, 2)
     bug(game, 250)
     worker = game.worker(poll_interval_seconds="0.05", lease_ttl_seconds="1")
     shard = worker.wait_for_event("shard.halted")["shard_id"]

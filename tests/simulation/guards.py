@@ -355,6 +355,14 @@ GUARDS: Final = (
         switches=(switches.flood_halts,),
     ),
     Guard(
+        "first records halt",
+        "domain/breaker.py Breaker.trips: had_game",
+        "where no record was ever good, few poison ones halt the shard: a setting is wrong, or the source",
+        "a flood is not quarantined",
+        107,
+        switches=(switches.first_records_halt,),
+    ),
+    Guard(
         "set if absent",
         "aws/operator_writes.py DynamoLeaseAdmin.place: attribute_not_exists(leaseKey)",
         "a late repetition does not take a row back to where it was made again",

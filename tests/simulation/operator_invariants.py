@@ -52,6 +52,7 @@ class OperatorInvariants:
         self._actions: Counter[str] = Counter()
         self._recent: dict[Shard, list[bool]] = {}
         self._let_through_to: dict[Shard, str | None] = {}
+        self._had_game: set[Shard] = set()
         self._highest_epochs: dict[Shard, int] = {}
         self._ledger_commit, self._worker_claim = tables.on_commit, tables.on_claim
         tables.on_commit = self._on_commit
@@ -132,6 +133,8 @@ class OperatorInvariants:
         self._highest_epochs[shard] = after.epoch
         self._recent.pop(shard, None)
         self._let_through_to.pop(shard, None)
+        if before is None:
+            self._had_game.add(shard)  # the lost row may have said so
         self._check_audit("ledger", self._lease_admin.trail)
         self._ledger.move(shard, after.checkpoint)
 
@@ -167,6 +170,8 @@ class OperatorInvariants:
         self._ledger_commit(lease, unit, fills_gap)
         if self._breaker is not None and (unit.poison or self._recent.get(lease.shard)):
             self._watch_flood(lease.shard, unit, self._breaker)
+        if unit.deltas:
+            self._had_game.add(lease.shard)
 
     def _watch_flood(self, shard: Shard, unit: Unit, breaker: Breaker) -> None:
         """Fewer of the last records are quarantined than trip the breaker, unless an operator let them through."""
@@ -185,10 +190,19 @@ class OperatorInvariants:
             if bad or isinstance(entry, Game):
                 recent.append(bad)
                 del recent[: -breaker.window]
-            if sum(recent) >= breaker.poison:
+            if isinstance(entry, Game) and not bad:
+                self._had_game.add(shard)
+            if sum(recent) >= (breaker.poison if self._lineage_had_game(shard) else breaker.first):
                 raise Violation("a flood is not quarantined", f"{entry.sequence_number} of {shard}: {recent}")
         if let_through_to is not None and rank(unit.last) >= rank(let_through_to):
             del self._let_through_to[shard]
+
+    def _lineage_had_game(self, shard: Shard) -> bool:
+        """Whether the shard or an ancestor has had a good record."""
+        parent = self._ledger.records.shard(shard).parent
+        return shard in self._had_game or (
+            parent is not None and self._lineage_had_game(Shard(shard.stream_arn, parent))
+        )
 
 
 def _position(row: LeaseRow | None) -> tuple[str | None, int, str] | None:

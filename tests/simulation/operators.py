@@ -33,7 +33,7 @@ MOST_RUNS: Final = 3
 ATTEMPTS: Final = 8
 """A command gives up after so many failed attempts of a call; whether the last ones took effect is unknown."""
 NEVER_TRIPPED: Final = Breaker()
-EASILY_TRIPPED: Final = Breaker(poison=4, window=8)
+EASILY_TRIPPED: Final = Breaker(poison=4, window=8, first=2)
 _SPOILED: Final = (
     {"score": {"S": "many"}},
     {"playerId": {"N": "7"}},

@@ -338,9 +338,15 @@ def recreated_above_all_epochs(original: Callable[..., LeaseRow], *given: Any) -
 
 
 @switch(Breaker.trips)
-def flood_halts(_original: Any, *_: Any) -> bool:
+def flood_halts(_original: Any, *_: Any, **__: Any) -> bool:
     """The breaker never trips."""
     return False
+
+
+@switch(Breaker.trips)
+def first_records_halt(original: Any, self: Breaker, recent: int, **_: bool) -> Any:
+    """A shard that never had a good record halts no earlier than others."""
+    return original(self, recent, had_game=True)
 
 
 @switch(Range.overlaps)

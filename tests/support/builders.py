@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from consumer.domain.breaker import Circuit, Symptom
 from consumer.domain.leases import Lease, LeaseRow, Shard
 from consumer.domain.position import SHARD_END, TRIM_HORIZON
 from consumer.domain.records import Entry, Game, Ignored, Outcome, Poison, Reason, pack
@@ -54,6 +55,14 @@ def poison(seq: int = 1, parts: tuple[bytes, ...] | None = None, reason: Reason 
     return Poison(sequence_number(seq), CREATED + seq, "foo", reason, "score is wrong", parts)
 
 
+SYMPTOM = Symptom(Reason.SCORE_TYPE, "score is wrong", sequence_number(1))
+"""Why a shard halts."""
+
+
+HAD_GAME = Circuit(had_game=True)
+"""The circuit of a shard that has had a good record."""
+
+
 def ignored(seq: int = 1, outcome: Outcome = Outcome.IGNORED) -> Ignored:
     """A record that the rules leave out."""
     return Ignored(sequence_number(seq), CREATED + seq, outcome)
@@ -83,10 +92,13 @@ def row(
     created: float | None = None,
     parent: int | None = None,
     unlisted_since: float | None = None,
+    *,
+    had_game: bool = False,
 ) -> LeaseRow:
     """A shard's row of the ledger."""
     parent_id = None if parent is None else f"shard-{parent}"
-    return LeaseRow(shard(number), owner, epoch, checkpoint, parent_id, children, created, unlisted_since)
+    circuit = Circuit(had_game=had_game)
+    return LeaseRow(shard(number), owner, epoch, checkpoint, parent_id, children, created, unlisted_since, circuit)
 
 
 def finished(number: int, *children: int, parent: int | None = None, unlisted_since: float | None = None) -> LeaseRow:

@@ -4,16 +4,17 @@ from dataclasses import replace
 
 import pytest
 
-from consumer.domain.breaker import CLOSED, Breaker, Circuit
+from consumer.domain.breaker import CLOSED, Breaker, Circuit, Symptom
 from consumer.domain.fold import Limits, cut
 from consumer.domain.position import TRIM_HORIZON
-from consumer.domain.records import Entry, Poison
+from consumer.domain.records import Entry, Poison, Reason
 from consumer.domain.replies import Committed, Done, Lost
 from consumer.worker import events
 from consumer.worker.calls import Commit, Halt, Open, Read, Release
 from consumer.worker.shard import ShardState
+from consumer.worker.status import halted_shards
 from consumer.worker.tuning import Tuning
-from tests.support.builders import CREATED, ME, game, games, ignored, page, poison, row, sequence_number
+from tests.support.builders import CREATED, HAD_GAME, ME, game, games, ignored, page, poison, row, sequence_number
 from tests.support.drivers import ShardDriver, kinds
 
 SMALL = Breaker(poison=3, window=5)
@@ -50,8 +51,63 @@ def test_it_trips_when_enough_of_the_last_records_are_poison(entries: list[Entry
 
 
 def test_the_defaults_are_a_hundred_of_two_hundred() -> None:
-    assert committed(poisons(1, 150), breaker=Breaker())[0] == 99
-    assert committed([*poisons(1, 99), *games(100, 200), *poisons(201, 298)], breaker=Breaker())[0] == 298
+    assert committed(poisons(1, 150), HAD_GAME, breaker=Breaker())[0] == 99
+    assert committed([*poisons(1, 99), *games(100, 200), *poisons(201, 298)], HAD_GAME, breaker=Breaker())[0] == 298
+
+
+@pytest.mark.parametrize(
+    ("entries", "circuit", "expected"),
+    [
+        (poisons(1, 40), CLOSED, 19),
+        ([ignored(1), *poisons(2, 40)], CLOSED, 20),
+        (poisons(1, 150), HAD_GAME, 99),
+        ([game(1), *poisons(2, 150)], CLOSED, 100),
+        ([*poisons(1, 19), game(20), *poisons(21, 150)], CLOSED, 100),
+        (poisons(1, 40), Circuit(free_to=sequence_number(15)), 34),
+    ],
+)
+def test_twenty_are_enough_in_a_lineage_that_never_had_a_good_record(
+    entries: list[Entry], circuit: Circuit, expected: int
+) -> None:
+    """A new installation with a wrong attribute name: 40 of 40 records are poison."""
+    done, circuit = committed(entries, circuit, Breaker())
+    assert done == expected
+    assert circuit.had_game is (expected > 40)
+
+
+def test_the_first_game_of_a_lineage_is_in_one_unit() -> None:
+    first = cut([poison(1), game(2), poison(3)], TRIM_HORIZON, Limits(), 0.0)
+    assert (first.first_game, first.circuit.had_game) == (True, True)
+    second = cut(games(4, 5), first.last, Limits(), 0.0, first.circuit)
+    assert (second.first_game, second.circuit.had_game) == (False, True)
+
+
+def test_a_halt_keeps_the_commonest_reason_and_an_example() -> None:
+    driver = ShardDriver(row(owner=ME), Tuning(wall_offset_seconds=CREATED, breaker=Breaker(poison=5, window=9)))
+    often, seldom = Reason.SCORE_MISSING, Reason.SCORE_TYPE
+    records = [
+        poison(seq, reason=reason) for seq, reason in enumerate((seldom, often, seldom, often, often, seldom), 1)
+    ]
+    driver.answer(Open, "first")
+    driver.answer(Read, page(*records))
+    driver.answer(Commit, Committed())
+    halt = driver.call(Halt)
+    assert halt.symptom == Symptom(often, "score is wrong", sequence_number(2))
+    (halted,) = driver.deliver(halt, Done())
+    assert isinstance(halted, events.ShardHalted)
+    assert halted.circuit is not None
+    assert halted.circuit.cause == (
+        "it has had no good record yet, and too much poison, most often score_missing: score is wrong "
+        f"(record {sequence_number(2)})"
+    )
+    (sentence,) = halted_shards({driver.lease.shard: driver.machine}, ())
+    assert sentence.startswith(f"shard {driver.lease.shard} is halted: {halted.circuit.cause}; fix the producer or")
+    assert sentence.endswith(f"next: `consumer resume {driver.lease.shard}`")
+
+
+def test_a_worker_that_took_over_gives_the_next_record_as_the_example() -> None:
+    driver = holding(poison(9), circuit=Circuit(recent=0b11, had_game=True))
+    assert driver.call(Halt).symptom == Symptom(Reason.SCORE_TYPE, "score is wrong", sequence_number(9))
 
 
 def test_what_an_operator_lets_pass_does_not_count_and_then_the_breaker_works_again() -> None:
@@ -74,9 +130,11 @@ def flooded() -> ShardDriver:
     assert commit.unit.last == sequence_number(3)
     driver.deliver(commit, Committed())
     halt = driver.call(Halt)
-    assert halt == Halt(driver.lease, sequence_number(3), 0, driver.now + CREATED)
+    symptom = Symptom(Reason.SCORE_TYPE, "score is wrong", sequence_number(2))
+    assert halt == Halt(driver.lease, sequence_number(3), 0, driver.now + CREATED, symptom)
     reported = driver.deliver(halt, Done())
-    assert reported == [events.ShardHalted(driver.lease.shard, sequence_number(3), row_missing=False)]
+    assert reported == [events.ShardHalted(driver.lease.shard, sequence_number(3), driver.machine.circuit)]
+    assert driver.machine.circuit.symptom == symptom
     return driver
 
 

@@ -15,7 +15,7 @@ from consumer.operations import checkpoint
 from consumer.operations.checkpoint import CheckpointChange, watch_heartbeat
 from consumer.operations.shards import find_row
 from consumer.operations.steps import Command
-from tests.support.builders import ARN, CREATED, ME, OTHER, finished, row, sequence_number, shard
+from tests.support.builders import ARN, CREATED, HAD_GAME, ME, OTHER, SYMPTOM, finished, row, sequence_number, shard
 from tests.support.commands import finish, make_twice
 from tests.support.fakes import FakeTables
 from tests.support.fakes.operators import FakeLeaseAdmin
@@ -48,12 +48,12 @@ def test_a_row_that_is_missing_cannot_be_shown() -> None:
 
 
 def test_an_existing_row_moves_without_owner_above_all_epochs_with_a_closed_circuit() -> None:
-    halted = Circuit(recent=7, halted_at=CREATED, free_to=AT, resumes=2)
+    halted = Circuit(recent=7, halted_at=CREATED, free_to=AT, resumes=2, had_game=True, symptom=SYMPTOM)
     read = replace(row(owner=ME, checkpoint=AT, created=CREATED, parent=8), circuit=halted)
     planned = checkpoint.plan(ledger(read), "shard-0", sequence_number(9), NOW)
     assert planned.before == read
     assert planned.after == replace(
-        read, owner=None, epoch=int(NOW), checkpoint=sequence_number(9), circuit=Circuit(resumes=3)
+        read, owner=None, epoch=int(NOW), checkpoint=sequence_number(9), circuit=Circuit(resumes=3, had_game=True)
     )
     later = replace(read, epoch=int(NOW) + 5)
     assert checkpoint.plan(ledger(later), "shard-0", AT, NOW).after.epoch == int(NOW) + 6
@@ -78,10 +78,12 @@ def test_the_operator_reads_what_will_happen(position: str, sentence: str, creat
 def test_a_missing_root_and_a_missing_child() -> None:
     root = checkpoint.plan(ledger(), "shard-0", AT, NOW)
     assert root.before is None
-    assert root.after == row(epoch=int(NOW), checkpoint=AT, created=NOW - RETENTION_SECONDS)
+    made = row(epoch=int(NOW), checkpoint=AT, created=NOW - RETENTION_SECONDS)
+    assert root.after == replace(made, circuit=HAD_GAME), "not known: it is not halted early"
     assert "is missing" in root.sentences[0]
     child = checkpoint.plan(ledger(finished(0, 1, 2), row(2, parent=0)), f"{shard().label}/shard-1", AT, NOW)
-    assert child.after == row(1, epoch=int(NOW), checkpoint=AT, created=NOW - RETENTION_SECONDS, parent=0)
+    made = row(1, epoch=int(NOW), checkpoint=AT, created=NOW - RETENTION_SECONDS, parent=0)
+    assert child.after == replace(made, circuit=HAD_GAME)
 
 
 def test_a_missing_row_whose_children_have_begun_can_be_set_to_its_end() -> None:

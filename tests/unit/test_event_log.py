@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from consumer.domain.breaker import Circuit
 from consumer.domain.errors import FailureKind
 from consumer.domain.fold import Limits, cut
 from consumer.domain.leases import Adoption
@@ -19,6 +20,7 @@ from tests.support.builders import ARN, ME, OTHER, game, ignored, lease, poison,
 
 NOW = 1_769_860_800.0
 BOUND = {"shard_id": "2026-01-01T00:00:00.000/shard-0", "lease_epoch": 7}
+HALTED = {"shard_id": BOUND["shard_id"], "checkpoint": "5"}
 STATUS = WorkerStatus(12.34, 86_000.0, {"running": 2}, 2, ())
 
 Line = tuple[str, str, dict[str, Any]]
@@ -130,11 +132,15 @@ def test_a_commit_is_one_line_at_debug_and_each_quarantined_record_a_warning() -
         (events.ShardEnded(lease(), ("a", "b"), ()), ("info", "shard.ended", {**BOUND, "children": ["a", "b"]})),
         (
             events.ShardHalted(shard(), "5"),
-            ("error", "shard.halted", {"shard_id": BOUND["shard_id"], "reason": "row_missing", "checkpoint": "5"}),
+            ("error", "shard.halted", {**HALTED, "reason": "row_missing", "detail": None}),
         ),
         (
-            events.ShardHalted(shard(), "5", row_missing=False),
-            ("error", "shard.halted", {"shard_id": BOUND["shard_id"], "reason": "poison_flood", "checkpoint": "5"}),
+            events.ShardHalted(shard(), "5", Circuit(had_game=True)),
+            (
+                "error",
+                "shard.halted",
+                {**HALTED, "reason": "poison_flood", "detail": "most of its last records are poison"},
+            ),
         ),
         (
             events.ResumeFound(row()),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from consumer.domain.fold import DELTA_BYTES, Delta, Limits, Unit, cut
 from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.records import EXACT, Entry, Game, Ignored, Outcome, Poison
-from tests.support.builders import CREATED, game, games, ignored, poison, sequence_number
+from tests.support.builders import CREATED, HAD_GAME, game, games, ignored, poison, sequence_number
 
 WIDE = Limits()
 
@@ -45,6 +45,8 @@ def test_a_unit_is_the_fold_of_its_records() -> None:
         outcomes={Outcome.APPLIED: 3, Outcome.IGNORED: 1},
         created=CREATED + 4,
         cut_at=7.0,
+        circuit=HAD_GAME,
+        first_game=True,
     )
 
 

@@ -21,7 +21,7 @@ from consumer.aws.items import (
 )
 from consumer.domain.leases import LeaseRow, Shard, StreamStart, TableBinding, label_of
 from consumer.domain.membership import HeartbeatReport
-from tests.support.builders import ARN, ME, lease, row, shard
+from tests.support.builders import ARN, ME, finished, lease, row, sequence_number, shard
 
 NAMES = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
 SHARDS = st.builds(Shard, st.just(ARN), NAMES)
@@ -46,6 +46,23 @@ def test_the_creation_of_the_last_record_is_read_from_the_row() -> None:
     assert lease_row(item) == row(owner=ME, created=1_769_860_800.5)
 
 
+@pytest.mark.parametrize(
+    ("written", "had_game"),
+    [
+        (row(), False),
+        (row(checkpoint=sequence_number(3)), True),
+        (finished(0, 1), True),
+        (row(1, parent=0), True),
+    ],
+)
+def test_a_row_of_version_0_1_does_not_say_whether_there_was_a_game(written: LeaseRow, had_game: bool) -> None:
+    """A shard with a checkpoint, or with a parent, may have had one: it is not halted early."""
+    item = lease_item(written)
+    assert lease_row(item).circuit.had_game is False
+    del item["hadGame"]
+    assert lease_row(item).circuit.had_game is had_game
+
+
 def test_the_encodings_are_a_contract() -> None:
     assert shard_key(shard(3)) == "shard#2026-01-01T00:00:00.000#shard-3"
     assert stream_key(ARN) == "stream#2026-01-01T00:00:00.000"
@@ -56,6 +73,7 @@ def test_the_encodings_are_a_contract() -> None:
         "leaseOwner": {"S": ME},
         "leaseEpoch": {"N": "9"},
         "checkpoint": {"S": "TRIM_HORIZON"},
+        "hadGame": {"BOOL": False},
         "parentShardId": {"S": "shard-1"},
         "childShardIds": {"L": [{"S": "shard-4"}]},
     }

@@ -38,7 +38,20 @@ from consumer.worker.stream_start import StartStep, StreamStarter
 from consumer.worker.tuning import Tuning
 from tests.simulation.guards import GUARDS
 from tests.simulation.unproven import EXPLAINED, NOT_FOUND_YET
-from tests.support.builders import ARN, CREATED, ME, OTHER, build_shards, finished, game, lease, page, poison, row
+from tests.support.builders import (
+    ARN,
+    CREATED,
+    ME,
+    OTHER,
+    SYMPTOM,
+    build_shards,
+    finished,
+    game,
+    lease,
+    page,
+    poison,
+    row,
+)
 from tests.support.drivers import ShardDriver, kinds, opened_shard
 from tests.support.fakes import FakeStreams
 
@@ -177,7 +190,7 @@ COMPLETE = StreamStart(ARN, None, ("shard-0", "shard-1"), complete=True)
 WORKER_CALLS: Final[tuple[Call, ...]] = (
     Commit(lease(), UNIT, frozenset(), fills_gap=True),
     calls.EndShard(lease(), "3", ("shard-1",), (CHILD,)),
-    *(calls.Halt(lease(), "3", resumes, CREATED) for resumes in (0, 1)),
+    *(calls.Halt(lease(), "3", resumes, CREATED, SYMPTOM) for resumes in (0, 1)),
     calls.RecordGap(lease(), "3", CREATED),
     calls.RecordLoss(CHILD.shard, CREATED),
     *(calls.Claim(row(owner=owner), lease()) for owner in (None, OTHER)),

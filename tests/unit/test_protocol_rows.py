@@ -13,7 +13,7 @@ from typing import Final
 import pytest
 
 from consumer.domain.audit import AuditEntry
-from consumer.domain.breaker import Circuit
+from consumer.domain.breaker import CLOSED, Circuit
 from consumer.domain.fold import Delta, Unit
 from consumer.domain.leases import Adoption, LeaseRow, StreamStart, TableNames
 from consumer.domain.lineage import late_row
@@ -26,7 +26,7 @@ from consumer.worker import calls
 from consumer.worker.calls import Call, Ports, Reply
 from consumer.worker.shard import child_row
 from consumer.worker.stream_start import StreamStarter
-from tests.support.builders import ARN, CREATED, ME, OTHER, finished, lease, row, shard
+from tests.support.builders import ARN, CREATED, ME, OTHER, SYMPTOM, finished, lease, row, shard
 from tests.support.fakes import FakeQuarantine, FakeStreams, FakeTables
 from tests.support.fakes.operators import FakeLeaseAdmin
 
@@ -77,11 +77,11 @@ class Written:
 
     def adopt(self) -> None:
         self.tables.rows[shard(9)] = parent = finished(9)
-        self.execute(calls.Adopt(Adoption(parent, (late_row(shard(), "shard-9", CREATED),))))
+        self.execute(calls.Adopt(Adoption(parent, (late_row(shard(), parent, CREATED),))))
 
     def end_parent(self) -> None:
         self.tables.rows[shard(9)] = row(9, owner=ME)
-        child = child_row(lease(9), "shard-0", CREATED, None)
+        child = child_row(lease(9), "shard-0", CREATED, None, CLOSED)
         self.execute(calls.EndShard(lease(9), TRIM_HORIZON, ("shard-0",), (child,)))
 
     def resume(self) -> None:
@@ -98,7 +98,7 @@ WRITES: Final[dict[str, Callable[[Written], object]]] = {
     "EndShard, a child's row": Written.end_parent,
     "Claim": lambda it: it.execute(calls.Claim(it.before, lease(owner=OTHER, epoch=it.before.epoch + 1))),
     "Commit": lambda it: it.execute(calls.Commit(lease(), UNIT, frozenset(), fills_gap=False)),
-    "Halt": lambda it: it.execute(calls.Halt(lease(), TRIM_HORIZON, 0, CREATED)),
+    "Halt": lambda it: it.execute(calls.Halt(lease(), TRIM_HORIZON, 0, CREATED, SYMPTOM)),
     "Release": lambda it: it.execute(calls.Release(lease())),
     "EndShard, the shard's own row": lambda it: it.execute(calls.EndShard(lease(), TRIM_HORIZON, (), ())),
     "Mark": lambda it: it.execute(calls.Mark(it.before, None if it.before.unlisted_since else CREATED)),

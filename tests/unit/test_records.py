@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.domain.records import Entry, Game, Ignored, Outcome, Poison, Reason, Rules, decode, unpack
+from consumer.domain.records import SETTINGS, Entry, Game, Ignored, Outcome, Poison, Reason, Rules, decode, unpack
+from consumer.settings import variable
 from tests.support.builders import CREATED, sequence_number, wire
 
 RULES = Rules()
@@ -62,6 +63,52 @@ POISON: list[tuple[Reason, dict[str, object]]] = [
     (Reason.REFUSED, {"event": None}),
     (Reason.REFUSED, {"event": {"INSERT": []}}),
 ]
+
+
+@pytest.mark.parametrize(
+    ("image", "reason", "detail"),
+    [
+        (
+            {"player": {"S": "foo"}, "score": {"N": "1"}, "timestamp": {"S": "2026-01-31"}},
+            Reason.PLAYER_MISSING,
+            "the record has no playerId: it has player, score, timestamp (CONSUMER_PLAYER_ATTRIBUTE names it)",
+        ),
+        (
+            {"playerId": {"S": "foo"}, "points": {"N": "1"}, "at": {"S": "2026-01-31"}},
+            Reason.SCORE_MISSING,
+            "the record has no score: it has at, playerId, points (CONSUMER_SCORE_ATTRIBUTE names it)",
+        ),
+        (
+            {"playerId": {"S": "foo"}, "score": {"N": "1"}},
+            Reason.TIMESTAMP_MISSING,
+            "the record has no timestamp: it has playerId, score (CONSUMER_TIMESTAMP_ATTRIBUTE names it)",
+        ),
+        (
+            {},
+            Reason.PLAYER_MISSING,
+            "the record has no playerId: it has no attribute (CONSUMER_PLAYER_ATTRIBUTE names it)",
+        ),
+    ],
+)
+def test_a_missing_attribute_names_those_that_are_there_and_the_setting(
+    image: dict[str, object], reason: Reason, detail: str
+) -> None:
+    entry = decode(wire(image=image), Rules(), None)
+    assert isinstance(entry, Poison)
+    assert (entry.reason, entry.detail) == (reason, detail)
+
+
+def test_a_detail_is_short_whatever_the_attributes_are() -> None:
+    image = {f"attribute-{number}-{'x' * 60}": {"N": "1"} for number in range(500)}
+    entry = decode(wire(image=image), Rules(), None)
+    assert isinstance(entry, Poison)
+    assert len(entry.detail) < 320
+
+
+def test_the_settings_that_a_detail_names_are_settings() -> None:
+    assert list(SETTINGS.values()) == [
+        variable(name) for name in ("player_attribute", "score_attribute", "timestamp_attribute")
+    ]
 
 
 @pytest.mark.parametrize(("reason", "fields"), POISON)

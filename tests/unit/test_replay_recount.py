@@ -57,7 +57,10 @@ def test_poison_by_the_current_rules_without_an_entry_is_skipped() -> None:
     fixture.rules = Rules(score_attribute="points")
     recount = fixture.begin()
     (batch,) = fixture.batches(recount)
-    assert batch.skipped == {number: "score_missing: the record has no points"}
+    assert batch.skipped == {
+        number: "score_missing: the record has no points: it has playerId, score, timestamp "
+        "(CONSUMER_SCORE_ATTRIBUTE names it)"
+    }
     assert (fixture.board, recount.progress.skipped) == ({}, 1)
     assert fixture.tables.quarantine == {}
 

@@ -1,7 +1,10 @@
 """The end of a shard, call by call: its children are found, and their rows are written with its own end."""
 
+from dataclasses import replace
+
 import pytest
 
+from consumer.domain.breaker import Circuit
 from consumer.domain.errors import CallFailed, FailureKind
 from consumer.domain.leases import LeaseRow
 from consumer.domain.position import SHARD_END, TRIM_HORIZON
@@ -9,7 +12,7 @@ from consumer.domain.replies import Children, Committed, Done, Lost, Refused
 from consumer.worker import events
 from consumer.worker.calls import Commit, EndShard, FindChildren, Open, Read, Release
 from consumer.worker.shard import ShardState
-from tests.support.builders import CREATED, ME, OTHER, game, page, row, sequence_number, shard
+from tests.support.builders import CREATED, HAD_GAME, ME, OTHER, game, page, poison, row, sequence_number, shard
 from tests.support.drivers import ShardDriver, kinds
 
 TWO = Children(("shard-1", "shard-2"), leaf=False, served_at=CREATED + 0.9)
@@ -17,7 +20,7 @@ TWO = Children(("shard-1", "shard-2"), leaf=False, served_at=CREATED + 0.9)
 
 def child(number: int) -> LeaseRow:
     created = game(6).created
-    return LeaseRow(shard(number), ME, int(CREATED), TRIM_HORIZON, parent="shard-0", created=created)
+    return LeaseRow(shard(number), ME, int(CREATED), TRIM_HORIZON, "shard-0", created=created, circuit=HAD_GAME)
 
 
 def ended() -> ShardDriver:
@@ -45,6 +48,18 @@ def test_an_end_writes_the_childrens_rows_with_the_servers_seconds_as_epochs() -
     assert driver.deliver(end, Committed()) == [events.ShardEnded(driver.lease, end.children, end.rows)]
     assert driver.machine.state is ShardState.GONE
     assert driver.wait(1000).start_due() == []
+
+
+@pytest.mark.parametrize("inherited", [False, True])
+def test_children_inherit_whether_there_was_a_good_record(inherited: bool) -> None:
+    """Not the recent poison, nor a halt."""
+    circuit = Circuit(recent=0b101, resumes=3, had_game=inherited)
+    driver = ShardDriver(replace(row(owner=ME, checkpoint=sequence_number(5)), circuit=circuit))
+    driver.answer(Open, "first")
+    driver.answer(Read, page(poison(6), then=None))
+    driver.answer(Commit, Committed())
+    driver.answer(FindChildren, TWO)
+    assert {child.circuit for child in driver.call(EndShard).rows} == {Circuit(had_game=inherited)}
 
 
 def test_children_not_visible_yet_are_asked_for_again_soon() -> None:

@@ -146,7 +146,7 @@ def test_a_halted_shard_is_halted_with_any_owner() -> None:
     halted = replace(row(owner=ME, created=NOW - 30), circuit=Circuit(halted_at=NOW - 20))
     for workers in ({}, {ME: replace(CAUGHT_UP, behind=1, lag_seconds=29.0)}):
         seen = only(status_of(halted, workers=workers))
-        assert (seen.state, seen.halted_at, seen.worst_seconds) == (
+        assert (seen.state, seen.circuit.halted_at, seen.worst_seconds) == (
             ShardCondition.HALTED,
             NOW - 20,
             30.0,

@@ -13,7 +13,7 @@ from consumer.domain.membership import HeartbeatReport, Members
 from consumer.domain.operator_ports import Gap, LeaseTable
 from consumer.domain.replies import Ledger
 from consumer.operations.status import Limits, Status, status
-from tests.support.builders import ARN, ME, OTHER, build_shards, finished, row, sequence_number, shard
+from tests.support.builders import ARN, ME, OTHER, SYMPTOM, build_shards, finished, row, sequence_number, shard
 
 NOW = 1_769_900_000.0
 
@@ -30,7 +30,10 @@ def incident() -> Status:
     """0 is finished; of its children 1 is halted, 2 is missing and 3 is worked; 4 waits for 3; 5 is alone."""
     rows = (
         replace(finished(0, 1, 2, 3), created=NOW - 9),
-        replace(row(1, owner=ME, parent=0, created=NOW - 9), circuit=Circuit(halted_at=NOW - 5.25)),
+        replace(
+            row(1, owner=ME, parent=0, created=NOW - 9),
+            circuit=Circuit(halted_at=NOW - 5.25, had_game=True, symptom=SYMPTOM),
+        ),
         row(3, owner=ME, parent=0, created=NOW - 9, checkpoint=sequence_number(7)),
         row(5, created=NOW - 5000),
     )
@@ -55,7 +58,7 @@ def test_a_tree_with_finished_shards_folded(capsys: pytest.CaptureFixture[str]) 
         "quarantine  12 pending",
         "gaps        1",
         f"  shard {shard(5)}: from 77 to not known yet, loss possible, found 2026-01-31T12:00:00.000Z",
-        f"halted      {shard(1)}: most of its last records are poison; next: `consumer resume`",
+        f"halted      {shard(1)}: {incident().halted[0].circuit.cause}; next: `consumer resume`",
         f"halted      {shard(2)}: its row is missing; next: `consumer checkpoint set`",
         "replay      label/shard-1#Board: 7 games, behind 5 of 9",
         "worker      w1/a: owns 2, 1 behind by up to 8 s, heartbeat 1 s ago",
@@ -144,6 +147,9 @@ def test_the_shape_for_machines() -> None:
         "parentShardId": "shard-0",
         "childShardIds": [],
         "haltedAt": NOW - 5.25,
+        "haltReason": "score_type",
+        "haltDetail": "score is wrong",
+        "haltExample": sequence_number(1),
     }
     assert [each["state"] for each in reported["shards"]] == [
         "finished",

@@ -136,6 +136,7 @@ class FakeQuarantine:
         closed = replace(
             circuit,
             halted_at=None,
+            symptom=None,
             recent=0,
             resumes=row.circuit.resumes + 1,
             free_to=circuit.free_to if free_to is None else free_to,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Context, Decimal
 
+from consumer.domain.breaker import Symptom
 from consumer.domain.fold import Unit
 from consumer.domain.leases import Lease, LeaseRow, Shard, TableNames
 from consumer.domain.operator_ports import Acknowledgement
@@ -90,21 +91,28 @@ class FakeTables(FakeLedgers):
             gap = self.gaps.setdefault((lease.shard, unit.previous), Gap(unit.cut_at, None))
             if not self._guards("gap_filled_once", gap.to is None):
                 gap.to = unit.first
-        circuit = replace(unit.circuit, halted_at=row.circuit.halted_at, resumes=row.circuit.resumes)
+        stored = row.circuit
+        circuit = replace(
+            unit.circuit,
+            halted_at=stored.halted_at,
+            symptom=stored.symptom,
+            resumes=stored.resumes,
+            had_game=stored.had_game or unit.first_game,
+        )
         if unit.circuit.free_to is not None:
-            circuit = replace(circuit, free_to=row.circuit.free_to)
+            circuit = replace(circuit, free_to=stored.free_to)
         self.rows[lease.shard] = replace(row, checkpoint=unit.last, created=unit.created, circuit=circuit)
         self.on_commit(lease, unit, fills_gap)
         return Committed()
 
-    def halt(self, lease: Lease, previous: str, resumes: int, halted_at: float) -> Done | Lost:
+    def halt(self, lease: Lease, previous: str, resumes: int, halted_at: float, symptom: Symptom) -> Done | Lost:
         """See ports.Commits."""
         row = self.rows.get(lease.shard)
         if row is None or not self._may_advance("halt", row, lease, previous):
             return Lost(row)
         if self._guards("halt_unresumed", row.circuit.resumes == resumes):
             return Lost(row)
-        self.rows[lease.shard] = replace(row, circuit=replace(row.circuit, halted_at=halted_at))
+        self.rows[lease.shard] = replace(row, circuit=replace(row.circuit, halted_at=halted_at, symptom=symptom))
         self.on_halt(row, resumes)
         return Done()
 
