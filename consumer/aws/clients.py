@@ -1,6 +1,7 @@
 """boto3 sessions and clients. The SDK keeps credentials, endpoints, signing and pools; it does not retry."""
 
 import getpass
+import logging
 import os
 import re
 import socket
@@ -100,6 +101,8 @@ def connect(
 
 def _session(credentials: Credentials) -> boto3.Session:
     """A session whose clients sign with these credentials."""
+    # It warns, with a traceback, of what the observer and the error of a start say.
+    logging.getLogger("botocore.credentials").setLevel(logging.ERROR)
     core = get_session()
     core.register_component("credential_provider", credentials)
     return boto3.Session(region_name=os.environ.get("AWS_REGION") or None, botocore_session=core)

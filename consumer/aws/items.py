@@ -20,6 +20,7 @@ Action = dict[str, Any]
 """An action of TransactWriteItems."""
 
 MEMBERS_KEY: Final = "members"
+SOURCE_KEY: Final = "source"
 SHARD_PREFIX: Final = "shard#"
 STREAM_PREFIX: Final = "stream#"
 REPLAY_PREFIX: Final = "replay#"

@@ -1,5 +1,6 @@
 """The lease table: the rows of streams and shards, and the `members` item. Every write is conditional."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final
 
@@ -9,6 +10,8 @@ from consumer.aws.items import (
     FENCE,
     MEMBERS_KEY,
     NEW_QUARANTINE_ROW,
+    NEW_ROW,
+    SOURCE_KEY,
     WORKER_PREFIX,
     Action,
     Item,
@@ -35,7 +38,16 @@ from consumer.aws.items import (
     strings,
 )
 from consumer.aws.transact import put_new, set_missing, transact, transact_or_lose, update_item
-from consumer.domain.leases import Adoption, Lease, LeaseRow, Origin, StreamStart, TableBinding, TableNames
+from consumer.domain.leases import (
+    Adoption,
+    Lease,
+    LeaseRow,
+    Origin,
+    StreamStart,
+    TableBinding,
+    TableNames,
+    table_arn_of,
+)
 from consumer.domain.membership import HeartbeatReport, Members
 from consumer.domain.position import SHARD_END
 from consumer.domain.replies import Done, HeartbeatRemoved, Ledger, Lost, Refused
@@ -53,20 +65,30 @@ class DynamoLeases:
 
     @translated()
     def read_origin(self, stream_arn: str) -> Origin:
-        """One read transaction for the stream's row and its binding: no writer can come between."""
+        """One read transaction for the stream's row and its binding: no writer can come between.
+
+        While the stream is starting, the whole lease table too: another source may have bindings elsewhere.
+        """
         start, binding = self._read_stream(stream_arn)
         origin = Origin(start, binding)
         if not origin.starting:
             return origin
+        rows = list(self._scan())
+        known = {table_arn_of(start.stream_arn) for start in ledger_of(rows).stream_starts}
+        known |= {row["sourceTable"]["S"] for row in rows if row["leaseKey"]["S"] == SOURCE_KEY}
         pages = self._client.get_paginator("query").paginate(
             TableName=self._tables.quarantine, ConsistentRead=True, **partition_of(BINDING)
         )
         bindings = [binding_row(item) for page in pages for item in page["Items"]]
         others = [binding for binding in bindings if binding.stream_arn != stream_arn]
-        return replace(origin, others=tuple((other, self._read_stream(other.stream_arn)[0]) for other in others))
+        starts = tuple((other, self._read_stream(other.stream_arn)[0]) for other in others)
+        return replace(origin, others=starts, source_tables=frozenset(known))
 
     def record_stream_start(self, start: StreamStart, predecessor: str | None, found_at: float) -> Done | Lost:
-        """The stream's row and its binding, each only if absent, and the gap that a predecessor leaves."""
+        """The stream's row and its binding, each only if absent, and the gap that a predecessor leaves.
+
+        The first stream also names the ledger's source table: of two sources that start at once one is first.
+        """
         binding = TableBinding(start.stream_arn, self._tables.leases, self._tables.leaderboard)
         # The time makes it a request of its own: before an `init --adopt` the same content may have been sent.
         actions = [
@@ -77,6 +99,8 @@ class DynamoLeases:
             key = stream_gap_key(start.stream_arn, predecessor)
             gap = stream_gap(start.stream_arn, predecessor, found_at)
             actions.append(set_missing(self._tables.quarantine, key, gap))
+        else:
+            actions.append(self._name_source(table_arn_of(start.stream_arn)))
         return transact_or_lose(self._client, actions)
 
     def create_root_rows(self, stream_arn: str, rows: tuple[LeaseRow, ...]) -> Done | Lost | Refused:
@@ -144,8 +168,7 @@ class DynamoLeases:
     @translated()
     def load(self) -> Ledger:
         """One consistent scan over all pages."""
-        pages = self._client.get_paginator("scan").paginate(TableName=self._tables.leases, ConsistentRead=True)
-        return ledger_of(item for page in pages for item in page["Items"])
+        return ledger_of(self._scan())
 
     @translated()
     def claim(self, row: LeaseRow, lease: Lease) -> LeaseRow | Lost:
@@ -163,6 +186,21 @@ class DynamoLeases:
         """Removes the owner; the epoch stays, and the next claim raises it."""
         self._update(shard_key(lease.shard), "REMOVE leaseOwner", FENCE, fence_values(lease))
         return Done()
+
+    def _scan(self) -> Iterator[Item]:
+        pages = self._client.get_paginator("scan").paginate(TableName=self._tables.leases, ConsistentRead=True)
+        return (item for page in pages for item in page["Items"])
+
+    def _name_source(self, table_arn: str) -> Action:
+        return {
+            "Update": {
+                "TableName": self._tables.leases,
+                "Key": lease_key(SOURCE_KEY),
+                "UpdateExpression": "SET sourceTable = :table",
+                "ConditionExpression": f"{NEW_ROW} OR sourceTable = :table",
+                "ExpressionAttributeValues": {":table": {"S": table_arn}},
+            }
+        }
 
     def _update(self, key: str, expression: str, condition: str, values: dict[str, Any]) -> tuple[bool, Item | None]:
         return update_item(self._client, self._tables.leases, key, expression, condition, values)

@@ -1,10 +1,12 @@
 """Rows of the lease table: shards, their leases and checkpoints, and where each stream started."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from consumer.domain.breaker import CLOSED, Circuit
+from consumer.domain.errors import UnsafeRefused
 from consumer.domain.position import SHARD_END
 
 
@@ -36,9 +38,14 @@ def label_of(stream_arn: str) -> str:
     return stream_arn.rpartition("/")[2]
 
 
+def table_arn_of(stream_arn: str) -> str:
+    """The ARN of a stream's table: its region, account and name."""
+    return stream_arn.rpartition("/stream/")[0]
+
+
 def table_of(stream_arn: str) -> str:
     """The name of a stream's table."""
-    return stream_arn.rpartition("/stream/")[0].rpartition("/")[2]
+    return table_arn_of(stream_arn).rpartition("/")[2]
 
 
 def enabled_at(stream_arn: str) -> float | None:
@@ -121,12 +128,21 @@ class TableBinding:
 class Origin:
     """What the tables know of one stream's start, read in one transaction.
 
-    `others`: while the stream is `starting`, also the bindings and starts of the other streams.
+    While the stream is `starting`, also what they know of the others: `others` are the bindings and starts of the other
+    streams, `source_tables` the ARNs of the source tables that the lease table names.
     """
 
     stream_start: StreamStart | None
     binding: TableBinding | None
     others: tuple[tuple[TableBinding, StreamStart | None], ...] = ()
+    source_tables: frozenset[str] = field(default=frozenset(), compare=False)
+
+    @property
+    def sources(self) -> frozenset[str]:
+        """The ARNs of all source tables that the tables know."""
+        bindings = [self.binding, *(binding for binding, _ in self.others)]
+        known = [self.stream_start, *bindings, *(start for _, start in self.others)]
+        return self.source_tables | {table_arn_of(each.stream_arn) for each in known if each is not None}
 
     @property
     def starting(self) -> bool:
@@ -134,6 +150,18 @@ class Origin:
         if self.stream_start is None:
             return self.binding is None
         return self.binding is not None and not self.stream_start.complete
+
+
+def refuse_foreign_source(known: Collection[str], stream_arn: str) -> None:
+    """Raises UnsafeRefused when source tables are known (by their ARNs), and the stream is of none of them."""
+    if known and table_arn_of(stream_arn) not in known:
+        raise UnsafeRefused(
+            f"stream {stream_arn} is of the table {table_arn_of(stream_arn)}, but the lease table counts the source "
+            f"table {', '.join(sorted(known))}. Check CONSUMER_SOURCE_TABLE (or CONSUMER_STREAM_ARN) and "
+            "CONSUMER_LEASE_TABLE. Another source needs its own leaderboard, lease and quarantine tables: name them "
+            "with CONSUMER_LEADERBOARD_TABLE, CONSUMER_LEASE_TABLE and CONSUMER_QUARANTINE_TABLE, and create them with "
+            "`consumer init`. Nothing was written: with these tables its games would land on the first one's board."
+        )
 
 
 @dataclass(frozen=True, slots=True)

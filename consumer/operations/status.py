@@ -10,7 +10,7 @@ from typing import Final
 from consumer.domain import lineage, stream_halt
 from consumer.domain.breaker import CLOSED, Circuit
 from consumer.domain.errors import CallFailed, FailureKind, StartRefused
-from consumer.domain.leases import LeaseRow, Shard, TableBinding
+from consumer.domain.leases import LeaseRow, Shard, TableBinding, refuse_foreign_source, table_arn_of
 from consumer.domain.lineage import RETENTION_SECONDS
 from consumer.domain.membership import HeartbeatReport, Members
 from consumer.domain.operator_ports import Gap, LeaseTable, TableReader
@@ -280,8 +280,8 @@ def collect(
 ) -> Command[Status]:
     """The status now. `newest` finds the stream to read, and raises StreamUnusable when there is none.
 
-    Raises StartRefused when there is no stream and the tables know none. If the stream is off by now, the status shows
-    what the tables know of it.
+    Raises StartRefused when there is no stream and the tables know none, UnsafeRefused when they know another source.
+    If the stream is off by now, the status shows what the tables know of it.
     """
     halt: StreamHalt | None = None
     chosen: str | None = None
@@ -296,6 +296,9 @@ def collect(
             raise
         if isinstance(refusal, StreamUnusable):
             halt = refusal.halt if refusal.halt.reason is StreamHaltReason.VIEW_TYPE else stream_halt.off(str(refusal))
+    if chosen is not None:
+        known = {start.stream_arn for start in table.ledger.stream_starts} | {each.stream_arn for each in bindings}
+        refuse_foreign_source(set(map(table_arn_of, known)), chosen)
     listings = []
     for stream_arn in sorted(in_use):
         ask_listing = partial(streams.list_shards, stream_arn)

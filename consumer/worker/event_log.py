@@ -24,7 +24,7 @@ class EventLog:
         self._records = 0
         self._units = 0
         self._summary_at: float | None = None
-        self._halts: set[StreamHaltReason] = set()
+        self._halts: dict[StreamHaltReason, str] = {}
 
     def report(self, reported: list[events.Event], unix_now: float) -> None:
         """Logs and counts events that happened at `unix_now`."""
@@ -51,13 +51,13 @@ class EventLog:
         self._log.warning("credentials.failed", detail=detail, usable=usable)
 
     def _log_halts(self, status: WorkerStatus) -> None:
-        """A line when a stream halts, and one when it does not any more."""
+        """A line when a stream halts, or the sentence for the operator changes, and one when it halts no more."""
         halts = dict(status.stream_halts)
-        for reason in self._halts - halts.keys():
+        for reason in self._halts.keys() - halts.keys():
             self._log.info("stream.resumed", reason=reason.value)
-        for reason in halts.keys() - self._halts:
-            self._log.error("stream.halted", reason=reason.value, detail=halts[reason])
-        self._halts = set(halts)
+        for reason, detail in halts.items() - self._halts.items():
+            self._log.error("stream.halted", reason=reason.value, detail=detail)
+        self._halts = halts
 
     def log_summary(self, status: WorkerStatus) -> None:
         """One line on what was committed since the last summary."""

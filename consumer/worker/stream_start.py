@@ -11,7 +11,16 @@ from typing import Final, Literal
 
 from consumer.domain import lineage
 from consumer.domain.errors import UnsafeRefused
-from consumer.domain.leases import LeaseRow, Origin, Shard, StreamStart, TableNames, enabled_at
+from consumer.domain.leases import (
+    LeaseRow,
+    Origin,
+    Shard,
+    StreamStart,
+    TableNames,
+    enabled_at,
+    refuse_foreign_source,
+    table_arn_of,
+)
 from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.replies import Done, Lost, Refused, StreamListing
 from consumer.domain.stream_halt import require_images
@@ -192,8 +201,9 @@ class StreamStarter:
 def refuse_foreign_tables(origin: Origin, stream_arn: str, tables: TableNames) -> None:
     """Raises UnsafeRefused when a stream's row is without its table binding, or the reverse, or names other tables.
 
-    Then one of the two tables is not the one it was.
+    Then one of the two tables is not the one it was, or the stream is of another source than those that they know.
     """
+    refuse_foreign_source(origin.sources, stream_arn)
     bindings = [origin.binding] if origin.binding else [binding for binding, _ in origin.others]
     for binding in bindings:
         if (binding.lease_table, binding.leaderboard_table) != (tables.leases, tables.leaderboard):
@@ -224,6 +234,6 @@ def refuse_foreign_tables(origin: Origin, stream_arn: str, tables: TableNames) -
 
 def _latest_before(stream_arn: str, origin: Origin) -> StreamStart | None:
     """The start of the same table's stream before this one; labels are times, so they sort."""
-    table = stream_arn.rpartition("/")[0]
-    starts = [start for _, start in origin.others if start is not None and start.stream_arn.rpartition("/")[0] == table]
+    table = table_arn_of(stream_arn)
+    starts = [start for _, start in origin.others if start is not None and table_arn_of(start.stream_arn) == table]
     return max(starts, key=lambda start: (start.stream_arn < stream_arn, start.stream_arn), default=None)

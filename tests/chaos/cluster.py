@@ -29,6 +29,7 @@ class Cluster:
     """Use it in a `with`, in the main thread: its processes end with the thread that started them."""
 
     def __init__(self, plan: Plan, game: Game, variables: dict[str, str], stream_arn: str) -> None:
+        """`variables`: where the workers find AWS, and their credentials."""
         self.stream_arn = stream_arn
         self._plan = plan
         self._game = game
@@ -104,6 +105,7 @@ class Cluster:
             poll_interval_seconds=str(plan.poll_interval_seconds),
             batch_window_seconds=str(plan.batch_window_seconds),
         )
+        environment = {name: value for name, value in environment.items() if "ACCESS_KEY" not in name}
         if not plan.stable[number]:
             del environment["CONSUMER_WORKER_ID"]
         if not plan.by_arn:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from consumer.demo.engine import Engine
 from tests.chaos.cluster import Cluster
+from tests.chaos.credentials import FaultyEndpoint
 from tests.chaos.plan import Plan
 from tests.chaos.verdict import Summary, judge
 from tests.chaos.writer import Writer
@@ -34,12 +35,13 @@ def run(plan: Plan, keep: Path | None = None, watch: Callable[[Cluster], None] =
         Engine() as engine,
         StreamsServer(engine.url, plan.seed) as server,
         Game(TableEngine("ministack", server.faultless_url), plan.seed) as game,
-        Cluster(plan, game, server.variables(), _stream(plan, game, server.remote)) as cluster,
+        FaultyEndpoint(plan.random("credentials")) as endpoint,
+        Cluster(plan, game, server.variables() | endpoint.variables(), _stream(plan, game, server.remote)) as cluster,
     ):
         errors: list[str] = []
         drained = 0.0
         try:
-            drained = _run_through(plan, game, server.remote, cluster, watch)
+            drained = _run_through(plan, game, server.remote, cluster, endpoint, watch)
         except AssertionError as failure:
             errors.append(str(failure))
         figures = judge(plan, game, server.remote, cluster, errors)
@@ -59,7 +61,14 @@ def _stream(plan: Plan, game: Game, remote: Remote) -> str:
     return remote.create_stream(game.tables["source"], build_shards(plan.roots))
 
 
-def _run_through(plan: Plan, game: Game, remote: Remote, cluster: Cluster, watch: Callable[[Cluster], None]) -> float:
+def _run_through(
+    plan: Plan,
+    game: Game,
+    remote: Remote,
+    cluster: Cluster,
+    endpoint: FaultyEndpoint,
+    watch: Callable[[Cluster], None],
+) -> float:
     """Seconds from the end of the faults until everything was drained."""
     remote.set_options(**plan.options)
     remote.set_faults(*plan.rules)
@@ -71,6 +80,7 @@ def _run_through(plan: Plan, game: Game, remote: Remote, cluster: Cluster, watch
             cluster.step()
             watch(cluster)
         remote.set_faults()
+        endpoint.heal()
         cluster.spare()
         faults_ended = time.monotonic()
         writer.write_last()

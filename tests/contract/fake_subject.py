@@ -64,6 +64,7 @@ class FakeSubject(Subject):
                 tables.rows,
                 tables.stream_starts,
                 tables.bindings,
+                tables.source,
                 tables.workers,
                 tables.changes,
                 tables.board,

@@ -64,6 +64,8 @@ def rows(game: Game) -> list[list[str]]:
         (3, ["status", "--quarantine-table", "nowhere"], "nowhere (CONSUMER_QUARANTINE_TABLE) does not exist"),
         (2, ["audit-log", "--limit", "0"], "--limit"),
         (2, ["audit-log", "today"], "extra argument"),
+        (2, ["gaps", "acknowledge", "g", "--reason", " ", "--yes"], "--reason is empty: say what you found out"),
+        (5, ["gaps", "acknowledge", "g", "--reason", "why", "--yes"], "there is no gap 'g'"),
         (2, ["resume"], "Missing argument 'SHARD'"),
         (5, ["resume", "shrd-0", "--yes"], "there is no shard 'shrd-0': the nearest ones are shard-"),
         (5, ["resume", "", "--yes"], "there is no shard ''"),

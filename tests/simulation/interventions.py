@@ -121,6 +121,7 @@ class Interventions(PlannedEvents):
             tables.stream_starts.clear()
             tables.rows.clear()
             tables.workers.clear()
+            tables.source = None
             self._simulation.operators.replays.rows.rows.clear()
             self._lose_ledger("table emptied", "empties the lease table")
 

@@ -27,6 +27,10 @@ EXPLAINED: Final[dict[str, str]] = {
     "start_if_absent": (
         "the binding's condition stands in for it; without both a seed breaks (stream row and binding if absent)"
     ),
+    "start_source": (
+        "no second source table is simulated: tests/unit/test_two_sources.py runs two starts in every order, and one "
+        "breaks without it"
+    ),
     "complete_if_started": "needs an emptied lease table and a late complete_stream_start: found in no search yet",
     "adopt_unchanged, adopt_if_absent": "one stands in for the other; without both a seed breaks (adopt once)",
     "adopt_if_finished": (

@@ -236,9 +236,11 @@ def test_a_stream_that_halts_is_logged_once_and_when_it_does_not_any_more() -> N
     log = Log()
     event_log = EventLog(log, MeterLog())
     halted = replace(STATUS, stream_halts=(StreamHalt(StreamHaltReason.OFF, "it is off"),))
-    for status in (STATUS, halted, halted, STATUS, STATUS):
+    named = replace(STATUS, stream_halts=(StreamHalt(StreamHaltReason.OFF, "there is a newer one"),))
+    for status in (STATUS, halted, halted, named, named, STATUS, STATUS):
         event_log.show_status(status, None, NOW)
     assert log.lines == [
         ("error", "stream.halted", {"reason": "off", "detail": "it is off"}),
+        ("error", "stream.halted", {"reason": "off", "detail": "there is a newer one"}),
         ("info", "stream.resumed", {"reason": "off"}),
     ]

@@ -102,7 +102,7 @@ def test_warnings_of_libraries_are_events_once() -> None:
     logging.getLogger().handlers.clear()  # pytest's own fail on arguments that do not fit
     configure("INFO", "json", io.StringIO())
     configure("INFO", "json", stream)
-    logging.getLogger("botocore.credentials").warning("no %s", "role")
+    logging.getLogger("botocore.utils").warning("no %s", "role")
     logging.getLogger("urllib3").error("pool of %d is full", "many")
     logging.getLogger("botocore").info("found credentials")
     with warnings.catch_warnings():
@@ -111,7 +111,7 @@ def test_warnings_of_libraries_are_events_once() -> None:
         warnings.warn("this Python is old", UserWarning, stacklevel=1)
     reported = [(event["level"], event["event"], event["logger"]) for event in events(stream)]
     assert reported == [
-        ("warning", "library.logged", "botocore.credentials"),
+        ("warning", "library.logged", "botocore.utils"),
         ("error", "library.logged", "urllib3"),
         ("warning", "library.logged", "py.warnings"),
     ]

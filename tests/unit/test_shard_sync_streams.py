@@ -171,7 +171,7 @@ def test_a_successor_without_images_is_not_recorded_and_halts_while_the_older_st
     driver.wait(SYNC_INTERVAL_SECONDS).answer(FindStream, LATER)
     assert driver.call(ListShards) == ListShards(ARN), "the older stream is synced on"
     driver.deliver(ListShards(ARN), build_shards(1, {}))
-    assert not driver.start_due(), "a view type cannot change: it is not asked again"
+    assert not driver.start_due(), "a view type cannot change"
     third = ARN.replace("2026-01-01", "2026-03-03")
     driver.wait(SYNC_INTERVAL_SECONDS).answer(FindStream, third)
     driver.answer(ListShards, build_shards(1, {}))

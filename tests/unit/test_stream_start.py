@@ -277,13 +277,6 @@ def test_a_successor_that_another_worker_recorded_counts_from_when_it_was_switch
     assert created_of_roots(starter) == {datetime(2026, 1, 1, tzinfo=UTC).timestamp()}
 
 
-def test_the_stream_of_another_table_is_no_predecessor() -> None:
-    starter = starter_at("LATEST")
-    other_table = ARN.replace("GameEvents", "Other").replace("2026-01-01", "2025-12-31")
-    calls = answer_calls(starter, Origin(None, None, (started(other_table, 7.0),)), LISTING, Done())
-    assert calls[2] == RecordStreamStart(StreamStart(ARN, CREATED, ROOTS, complete=False), None, CREATED + 0.75)
-
-
 def test_a_reply_of_the_wrong_kind_is_a_defect() -> None:
     starter = starter_at()
     with pytest.raises(AssertionError, match="Done is no answer to ReadOrigin"):

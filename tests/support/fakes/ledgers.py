@@ -3,7 +3,17 @@
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
-from consumer.domain.leases import Adoption, Lease, LeaseRow, Origin, Shard, StreamStart, TableBinding, TableNames
+from consumer.domain.leases import (
+    Adoption,
+    Lease,
+    LeaseRow,
+    Origin,
+    Shard,
+    StreamStart,
+    TableBinding,
+    TableNames,
+    table_arn_of,
+)
 from consumer.domain.membership import HeartbeatReport, Members
 from consumer.domain.replies import Done, HeartbeatRemoved, Ledger, Lost, Refused
 
@@ -21,6 +31,7 @@ class FakeLedgers:
         self.stream_starts: dict[str, StreamStart] = {}
         self.bindings: dict[str, TableBinding] = {}
         self.stream_gaps: dict[tuple[str, str], float] = {}
+        self.source: str | None = None
         self.workers: dict[str, HeartbeatReport] = {}
         self.changes = 0
         self.on_adopt: Callable[[Adoption], None] = lambda *_: None
@@ -37,7 +48,9 @@ class FakeLedgers:
         if not origin.starting:
             return origin
         others = [binding for arn, binding in sorted(self.bindings.items()) if arn != stream_arn]
-        return replace(origin, others=tuple((other, self.stream_starts.get(other.stream_arn)) for other in others))
+        starts = tuple((other, self.stream_starts.get(other.stream_arn)) for other in others)
+        known = {table_arn_of(arn) for arn in self.stream_starts} | ({self.source} if self.source else set())
+        return replace(origin, others=starts, source_tables=frozenset(known))
 
     def record_stream_start(self, start: StreamStart, predecessor: str | None, found_at: float) -> Done | Lost:
         """See ports.Ledgers."""
@@ -46,6 +59,10 @@ class FakeLedgers:
             return Lost(None)
         if self._guards("binding_if_absent", arn not in self.bindings):
             return Lost(None)
+        if predecessor is None:
+            if self._guards("start_source", self.source in (None, table_arn_of(arn))):
+                return Lost(None)
+            self.source = table_arn_of(arn)
         self.stream_starts[arn] = replace(start, started_at=found_at)
         self.bindings[arn] = TableBinding(arn, self.names.leases, self.names.leaderboard)
         if predecessor is not None:

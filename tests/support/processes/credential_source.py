@@ -57,6 +57,7 @@ class CredentialEndpoint:
     """Use it in a `with`; `hang` makes it take requests and never reply."""
 
     def __init__(self, seconds: float) -> None:
+        """`seconds`: in how many the credentials that it gives expire."""
         self.seconds = seconds
         self.requests = 0
         self._replies = threading.Event()
