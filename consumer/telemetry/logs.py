@@ -1,11 +1,20 @@
-"""Logs: one event per line on stderr, JSON for machines, pretty on a terminal. Credentials are never written."""
+"""Logs: one event per line on stderr, JSON for machines, pretty on a terminal. Credentials are never written.
 
+Whatever becomes of the stream (closed, full, a pipe that nothing reads), a log call never fails. Commands write their
+lines at once. A worker does not wait for them either: after `unblock` a thread writes, and a line that finds the queue
+full is dropped and counted.
+"""
+
+import atexit
 import logging
 import os
 import re
+import select
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any, Final, Literal, TextIO
 
 import structlog
@@ -20,10 +29,17 @@ SECRET_TEXTS: Final = re.compile(
 )
 """Access key ids, and the values in a signed request or in stored credentials."""
 
+MOST_QUEUED_LINES: Final = 5_000
+"""About 2 MB: what a worker logs in a minute at DEBUG, in days at INFO."""
+BATCH_CHARACTERS: Final = 32_768
+"""Lines are written together: among busy threads the writer's turn comes rarely."""
+FLUSH_SECONDS: Final = 0.3
+"""How long the end of the process waits for its last lines."""
+
 
 def configure(level: str, format: Literal["auto", "json", "pretty"], stream: TextIO | None = None) -> None:  # noqa: A002 - the setting's name
     """Sends structlog's events of at least `level`, and warnings of libraries, to `stream` (None: stderr)."""
-    sink = _Sink(stream or sys.stderr)
+    sink = Sink(stream or sys.stderr)
     pretty = format == "pretty" or (format == "auto" and sink.terminal)
     chain: list[Processor] = [
         structlog.processors.add_log_level,
@@ -50,23 +66,133 @@ def configure(level: str, format: Literal["auto", "json", "pretty"], stream: Tex
     logging.captureWarnings(True)
 
 
-class _Sink:
+class Sink:
     """Writes whole lines to a stream. A stream that is closed or full loses lines; it never fails the caller."""
 
-    def __init__(self, stream: TextIO) -> None:
+    dropped = 0
+    """How many lines were lost; counted only where a thread writes."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        """`stream` None: a process that was started without stderr."""
         self._stream = stream
         self._lock = threading.RLock()  # a signal handler may log while its thread is in `write`
-        self.terminal = stream.isatty()
+        self.terminal = stream is not None and stream.isatty()
 
     def write(self, line: str) -> None:
-        with self._lock:
-            try:
+        """Writes a line, or loses it."""
+        with self._lock, suppress(OSError, ValueError, RuntimeError):
+            if self._stream is not None:
                 self._stream.write(line + "\n")
                 self._stream.flush()
-            except (OSError, ValueError, RuntimeError):
-                return
 
-    debug = info = warning = error = critical = write
+    def unblocked(self) -> "Sink":
+        """A sink on the same file whose callers never wait; itself where the stream is memory, which never blocks."""
+        try:
+            return QueuedSink(None if self._stream is None else self._stream.fileno())
+        except (OSError, ValueError):
+            return self
+
+    def debug(self, line: str) -> None:
+        """The methods of structlog's levels."""
+        self.write(line)
+
+    info = warning = error = critical = debug
+
+
+class QueuedSink(Sink):
+    """Lines go through a bounded queue to a thread, the only one that ever waits for the file.
+
+    The thread uses the file descriptor: a lock of `sys.stderr`, held in a write that never ends, would abort the
+    interpreter's exit. O_NONBLOCK is not set: other processes share the file, and it would hold for them too.
+    """
+
+    def __init__(self, file: int | None) -> None:
+        """`file`: a file descriptor; None loses every line."""
+        super().__init__(None)
+        self._file = file
+        self._queue: SimpleQueue[str | threading.Event] = SimpleQueue()  # its `put` is safe in signal handlers
+        self._reported = 0
+        self._torn = False
+        threading.Thread(target=self._run, name="log", daemon=True).start()
+
+    def write(self, line: str) -> None:
+        """Queues a line, or drops it."""
+        if self._queue.qsize() < MOST_QUEUED_LINES:
+            self._queue.put(line + "\n")
+        else:
+            self._drop(1)
+
+    def critical(self, line: str) -> None:
+        """A line before the process ends."""
+        self.write(line)
+        self.flush()
+
+    def flush(self) -> None:
+        """Waits until the lines so far are written, but for FLUSH_SECONDS at most. Safe in a signal handler."""
+        reached = threading.Event()
+        self._queue.put(reached)
+        reached.wait(FLUSH_SECONDS)
+
+    def _drop(self, lines: int) -> None:
+        with self._lock:
+            self.dropped += lines
+
+    def _run(self) -> None:
+        while True:
+            lines, reached = self._take()
+            rest = self._write_all("".join(lines).encode(errors="backslashreplace"))
+            if rest:
+                self._drop(min(len(lines), rest.count(b"\n")))
+            if reached is not None:
+                reached.set()
+            missing = self.dropped - self._reported
+            if lines and not rest and missing:  # it moves again
+                self._reported += missing
+                structlog.get_logger().warning("log.lines_dropped", lines=missing)
+
+    def _take(self) -> tuple[list[str], threading.Event | None]:
+        """The next lines, after waiting for the first one, up to a `flush` that waits for them."""
+        lines: list[str] = []
+        characters = 0
+        item = self._queue.get()
+        with suppress(Empty):
+            while not isinstance(item, threading.Event):
+                lines.append(item)
+                characters += len(item)
+                if characters >= BATCH_CHARACTERS:
+                    return lines, None
+                item = self._queue.get_nowait()
+            return lines, item
+        return lines, None
+
+    def _write_all(self, data: bytes) -> bytes:
+        """What could not be written. After a line of which only a part was, the next one begins a line of its own."""
+        if self._file is None:
+            return data
+        rest = b"\n" + data if self._torn and data else data
+        with suppress(OSError):
+            while rest:
+                try:
+                    written = os.write(self._file, rest)
+                except BlockingIOError:  # another process has set O_NONBLOCK
+                    select.select([], [self._file], [])
+                    continue
+                self._torn = rest[written - 1 : written] != b"\n"
+                rest = rest[written:]
+        return rest
+
+
+def unblock() -> Sink:
+    """From now on no log call waits; the end of the process does, for FLUSH_SECONDS at most. Where lines go to now.
+
+    To be called when logs are configured.
+    """
+    configured: Sink = structlog.get_config()["logger_factory"]()
+    sink = configured.unblocked()
+    structlog.configure(logger_factory=lambda *_: sink)
+    if isinstance(sink, QueuedSink):
+        atexit.register(sink.flush)
+    return sink
 
 
 class LibraryHandler(logging.Handler):

@@ -1,6 +1,6 @@
 """Metrics for Prometheus. No label grows without bound: none names a shard."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from math import nan
 from typing import Final
 
@@ -13,7 +13,10 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
     generate_latest,
+    values,
 )
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from consumer.domain.errors import FailureKind
 from consumer.domain.ports import WorkerStatus
@@ -26,6 +29,22 @@ COMMIT_BUCKETS: Final = (0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.075, 0.1, 0.
 
 # A second series per counter, which no query uses; the library has no finer switch.
 disable_created_metrics()  # type: ignore[no-untyped-call]
+
+# Where PROMETHEUS_MULTIPROC_DIR is set, the library would keep every value in a file of that folder. This worker is one
+# process and writes no files.
+values.ValueClass = values.MutexValue
+
+
+class _DroppedLogLines(Collector):
+    """A counter that the log keeps: a line is dropped where nothing else may be waited for."""
+
+    def __init__(self, dropped: Callable[[], int]) -> None:
+        self._dropped = dropped
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """See prometheus_client's Collector."""
+        meaning = "Log lines that were lost: what reads the log was too slow, or is gone."
+        yield CounterMetricFamily(f"{PREFIX}_log_lines_dropped", meaning, value=self._dropped())
 
 
 class PrometheusMeters:
@@ -42,11 +61,13 @@ class PrometheusMeters:
         worker_id: str,
         states: Iterable[str] = (),
         operations: Iterable[str] = (),
+        dropped_log_lines: Callable[[], int] = lambda: 0,
         registry: CollectorRegistry | None = None,
     ) -> None:
         """`states` of shards and retried `operations` are the label values whose series exist from the start."""
         self.registry = registry or CollectorRegistry()
         ProcessCollector(registry=self.registry)
+        self.registry.register(_DroppedLogLines(dropped_log_lines))
         Info(PREFIX, "What runs.", registry=self.registry).info({"version": version, "worker_id": worker_id})
         self._records = self._counter("records", "Records of the stream, by outcome.", "outcome")
         self._retries = self._counter("retries", "Calls that were retried.", "operation", "reason")

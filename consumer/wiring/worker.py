@@ -20,13 +20,14 @@ from consumer.aws.leases import DynamoLeases, DynamoMembership
 from consumer.aws.streams import DESCRIBES_AT_ONCE, DESCRIBES_PER_SECOND, DynamoStreams, RateLimiter
 from consumer.aws.tables import DynamoTables
 from consumer.domain.breaker import Breaker
-from consumer.domain.errors import CallFailed, StartRefused
+from consumer.domain.errors import CallFailed, ConsumerError
 from consumer.domain.leases import label_of, table_of
 from consumer.domain.membership import Identity
 from consumer.domain.stream_halt import StreamHaltReason, StreamUnusable
 from consumer.retries import JitteredBackoff
 from consumer.settings import Settings
 from consumer.telemetry.health import HealthServer
+from consumer.telemetry.logs import Sink, unblock
 from consumer.telemetry.metrics import PrometheusMeters
 from consumer.wiring.operators import own_tables, rules_of, table_names
 from consumer.worker.calls import Operation, Ports, execute
@@ -53,22 +54,31 @@ LOOKAHEAD_RECORDS: Final = 2_000
 
 
 def run(settings: Settings) -> int:
-    """Consumes the stream until SIGTERM. Returns the exit code; raises ConsumerError for what the operator must fix."""
-    stop = Stop()
-    stop.catch_signals()
+    """Consumes the stream until SIGTERM. Returns the exit code, after a sentence on what the operator must fix."""
+    sink = unblock()
+    try:
+        _run(settings, sink)
+    except ConsumerError as error:
+        sink.write(str(error))
+        return error.exit_code
+    return 0
+
+
+def _run(settings: Settings, sink: Sink) -> None:
     identity = _identity(settings)
     log = structlog.get_logger().bind(worker_id=identity.owner)
     meters = PrometheusMeters(
-        version=__version__, worker_id=identity.worker_id, states=[*ShardState, UNOWNED], operations=RETRIED_OPERATIONS
+        version=__version__,
+        worker_id=identity.worker_id,
+        states=[*ShardState, UNOWNED],
+        operations=RETRIED_OPERATIONS,
+        dropped_log_lines=lambda: sink.dropped,
     )
+    stop = Stop()
     event_log = EventLog(log, meters)
-    try:
-        clients = connect(settings.pool_size, settings.stream_arn, stop=stop.event, observer=event_log)
-        stream_arn = _find_stream(settings, clients, stop)
-    except StartRefused:
-        if stop.event.is_set():
-            return 0
-        raise
+    clients = connect(settings.pool_size, settings.stream_arn, stop=stop.event, observer=event_log)
+    stream_arn = _find_stream(settings, clients, stop)
+    stop.catch_signals()  # so far nothing was held, and a signal ended the process at once
     log.info("worker.starting", stream_arn=stream_arn, leaderboard=settings.leaderboard_table)
 
     ports = _make_ports(settings, clients, stop)
@@ -83,7 +93,7 @@ def run(settings: Settings) -> int:
         threads=settings.pool_size,
     )
     health = HealthServer(
-        settings.http_host, settings.http_port, meters.render, daemon.why_not_alive, lambda: list(daemon.not_ready)
+        settings.http_host, settings.http_port, meters.render, daemon.why_not_alive, daemon.why_not_ready
     )
     health.start()
     log.info("http.listening", host=settings.http_host, port=health.port)
@@ -94,7 +104,6 @@ def run(settings: Settings) -> int:
         health.stop()
     stop.ignore_signals()
     log.info("worker.stopped")
-    return 0
 
 
 def _tune_garbage_collector() -> None:

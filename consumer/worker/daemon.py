@@ -153,11 +153,15 @@ LOOP: Final = "the loop"
 
 
 class Stop:
-    """A stop request: `event` is set, and `wake` is called to cut a wait short. SIGTERM and SIGINT make one."""
+    """A stop request: `event` is set, and `wake` is called to cut a wait short. SIGTERM and SIGINT make one.
+
+    `abort` is called before a second signal ends the process.
+    """
 
     def __init__(self) -> None:
         self.event = threading.Event()
         self.wake: Callable[[], None] = lambda: None
+        self.abort: Callable[[], None] = lambda: None
         self._caught_at = 0.0
 
     def request(self) -> None:
@@ -181,13 +185,14 @@ class Stop:
     def _caught(self, _signum: int, _frame: FrameType | None) -> None:
         now = time.monotonic()
         if self.event.is_set() and now - self._caught_at > ECHO_SECONDS:
+            self.abort()
             os._exit(SECOND_SIGNAL_EXIT)
         self._caught_at = now
         self.request()
 
 
 class Daemon:
-    """Runs one worker until a stop request. `not_ready`: why readiness answers no; empty while it answers yes."""
+    """Runs one worker until a stop request. `not_ready`: why the worker is not ready, as the loop last saw it."""
 
     def __init__(
         self,
@@ -209,6 +214,7 @@ class Daemon:
         self._pool = Pool(execute, threads)
         self._stop = stop
         stop.wake = self._pool.wake
+        stop.abort = lambda: log.critical("worker.aborted", leases=len(worker.shards))
         self._finished = threading.Event()
         self._iterated_at = time.monotonic()
         self._iterations = 0
@@ -228,6 +234,11 @@ class Daemon:
         """None while the loop runs; else for how long it has stood still."""
         still = time.monotonic() - self._iterated_at
         return f"the loop has stood still for {still:.0f} s" if still > 3 * self._ttl else None
+
+    def why_not_ready(self) -> list[str]:
+        """Empty while the worker is ready. What the loop saw last is no reply while it stands still."""
+        standing = self.why_not_alive()
+        return [*self.not_ready, *([standing] if standing else [])]
 
     def _run_until_drained(self) -> None:
         worker, pool = self._worker, self._pool

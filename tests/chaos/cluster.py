@@ -167,6 +167,9 @@ class Slot:
             return False
         self.strikes[strike.kind] += 1
         worker = self.workers[-1]
+        if strike.blocks_log:
+            worker.block_log()
+            yield from self._wait(strike.pause_seconds)
         first, *others = strike.kind.signals
         worker.send(first)
         for number in others:
@@ -174,6 +177,7 @@ class Slot:
             yield from self._wait(strike.pause_seconds if after_pause else strike.gap_seconds)
             worker.send(number)
         if strike.kind is Kind.PAUSE:
+            worker.unblock_log()
             return True
         yield from self._await_end()
         self._check_end(self._allowed_codes(strike.kind))
@@ -230,10 +234,11 @@ class Slot:
 
 
 def _alarming(lines: Iterable[str], *, gaps: bool) -> Iterator[str]:
-    """Lines that no worker should log: tracebacks and errors. `gaps`: those of lost records are allowed."""
+    """What no worker should log: tracebacks, and errors but a second signal's. `gaps`: lost records are allowed."""
     for line in lines:
         event = _event(line)
-        serious = event.get("level") in ("error", "critical") and not (gaps and event.get("event") == "shard.gap")
+        allowed = ("worker.aborted", *(["shard.gap"] if gaps else []))
+        serious = event.get("level") in ("error", "critical") and event.get("event") not in allowed
         if serious or "Traceback" in line or "Fatal Python error" in line:
             yield line
 

@@ -1,4 +1,4 @@
-"""What a seed decides before a run begins, and the strikes that are drawn during it: signals to workers."""
+"""What a seed decides before a run begins, and the strikes that are drawn during it: signals, logs that block."""
 
 import random
 from collections.abc import Collection
@@ -153,7 +153,7 @@ class Strike(NamedTuple):
     """What happens to a worker that has worked for `after_seconds`.
 
     A pause lasts `pause_seconds`; a signal after SIGTERM follows `gap_seconds` later; the next worker starts
-    `down_seconds` after the end.
+    `down_seconds` after the end. `blocks_log`: nothing reads its log from a pause before the first signal on.
     """
 
     kind: Kind
@@ -161,11 +161,12 @@ class Strike(NamedTuple):
     pause_seconds: float
     gap_seconds: float
     down_seconds: float
+    blocks_log: bool
 
     @classmethod
     def never(cls) -> "Strike":
         """For a worker that is spared."""
-        return cls(Kind.KILL, inf, 0.0, 0.0, 0.0)
+        return cls(Kind.KILL, inf, 0.0, 0.0, 0.0, False)
 
     @classmethod
     def drawn(cls, draw: random.Random, time_scale: float) -> "Strike":
@@ -174,4 +175,5 @@ class Strike(NamedTuple):
         after = draw.uniform(0.1, 2.0) if draw.random() < 0.2 else draw.uniform(1.0, 9.0)
         pause = draw.uniform(2.0, _LONGEST_PAUSE_SECONDS) if draw.random() < 0.6 else draw.uniform(0.02, 2.0)
         gap, down = draw.uniform(0.0, 0.5), draw.uniform(0.0, 3.0)
-        return cls(kind, time_scale * after, time_scale * pause, gap, time_scale * down)
+        blocks_log = draw.random() < 0.25
+        return cls(kind, time_scale * after, time_scale * pause, gap, time_scale * down, blocks_log)

@@ -116,7 +116,7 @@ def test_it_runs_as_the_image_is_meant_to() -> None:
     worker, dockerfile = container(), (ROOT / "Dockerfile").read_text()
     assert f"\nUSER {worker['User']}\n" in dockerfile
     assert worker["ReadonlyRootFilesystem"] is True
-    assert worker["LinuxParameters"]["Capabilities"] == {"Drop": ["ALL"]}
+    assert worker["LinuxParameters"] == {"InitProcessEnabled": True, "Capabilities": {"Drop": ["ALL"]}}
     assert DRAIN_SECONDS < worker["StopTimeout"] <= 120
     port = environment()["CONSUMER_HTTP_PORT"]
     assert f"\nEXPOSE {port}\n" in dockerfile

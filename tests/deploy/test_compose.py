@@ -52,7 +52,7 @@ def test_its_files_settings_and_commands_exist() -> None:
     for name, service in OURS.items():
         assert set(service["environment"]) <= known, name
         assert "entrypoint" in service or service["command"][0] in commands, name
-        assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"]), name
+        assert (service["init"], service["read_only"], service["cap_drop"]) == (True, True, ["ALL"]), name
         assert (HERE / service["build"]).resolve() == ROOT
     assert SERVICES["worker"]["deploy"]["replicas"] == 2
 

@@ -33,6 +33,7 @@ def test_it_runs_what_the_image_is() -> None:
     given = {entries[at + 1].partition("=")[0] for at, word in enumerate(entries) if word == "-e"}
     assert given <= {variable(name) for name in OPTIONS} | set(TableEngine("", "").variables())
     assert variable("source_table") in given
+    assert "--init" in entries
     port = OPTIONS["http_port"].default
     assert f"127.0.0.1:{port}:{port}" in entries
     assert f"EXPOSE {port}" in DOCKERFILE

@@ -83,7 +83,7 @@ def test_a_small_demo_ends_exact() -> None:
 @linux_only
 @pytest.mark.parametrize(
     ("sent", "ends_with"),
-    [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, -signal.SIGTERM)],
+    [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 130)],
 )
 @pytest.mark.parametrize("word", ["started:", "started again:"])
 def test_nothing_is_left_when_it_is_ended_half_way(sent: signal.Signals, ends_with: int, word: str) -> None:

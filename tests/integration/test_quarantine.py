@@ -320,9 +320,10 @@ def test_lost_replies_count_once(game: Game, fate: Fate) -> None:
     }
 
 
-def test_ctrl_c_reports_progress_and_the_rest_is_done_later(ministack_url: str) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_reports_progress_and_the_rest_is_done_later(ministack_url: str, number: signal.Signals) -> None:
     with Game(TableEngine("ministack", ministack_url)) as game, Proxy(game.engine.url) as proxy:
-        commit_wires(game, [wire(number, score={"S": "12"}) for number in range(1, 21)])
+        commit_wires(game, [wire(each, score={"S": "12"}) for each in range(1, 21)])
         held = proxy.hold(is_write, skip=5)
         arguments = ["quarantine", "redrive", "--set", "score=12", "--yes"]
         process = spawn(
@@ -332,7 +333,7 @@ def test_ctrl_c_reports_progress_and_the_rest_is_done_later(ministack_url: str) 
             stderr=subprocess.PIPE,
         )
         held.wait_caught()
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         stdout, stderr = process.communicate(timeout=30)
         assert (process.returncode, stdout) == (130, b"")
         assert stderr == b"Stopped: 5 counted, 15 of 20 records not tried; run it again for the rest.\n"

@@ -106,16 +106,17 @@ def start(committed: CommittedShard, proxy: Proxy, *arguments: str) -> subproces
 
 
 @pytest.mark.proof
-def test_ctrl_c_then_a_takeover_then_the_old_one_wakes_too_late(ministack_url: str) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_then_a_takeover_then_the_old_one_wakes_too_late(ministack_url: str, number: signal.Signals) -> None:
     """A replay is interrupted, and goes on; it hangs, and is taken over; when it wakes it counts nothing."""
     engine = TableEngine("ministack", ministack_url)
     with committed_shard(engine) as committed, Proxy(engine.url) as proxy:
-        committed.write(*(committed.game.make(f"player-{number:03}") for number in range(250)))
+        committed.write(*(committed.game.make(f"player-{each:03}") for each in range(250)))
         committed.reset()
         held = proxy.hold(is_count, skip=1)
         first = start(committed, proxy, "--recount", "--yes")
         held.wait_caught()
-        first.send_signal(signal.SIGINT)
+        first.send_signal(number)
         held.let_go()
         _, stderr = first.communicate(timeout=30)
         assert first.returncode == 130

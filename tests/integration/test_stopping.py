@@ -86,6 +86,7 @@ def test_a_second_sigterm_ends_a_drain_that_is_stuck(game: Game, proxy: Proxy) -
     threading.Event().wait(2 * ECHO_SECONDS)  # earlier, it would count as an echo of the first
     ended = worker.send(signal.SIGTERM).wait()
     assert (ended.code, ended.seconds < 4) == (7, True), ended
+    assert worker.wait_for_event("worker.aborted")["leases"] == 1
     held.let_go()
     game.worker(proxy)
     game.wait_until_consumed()

@@ -119,6 +119,14 @@ def test_it_is_alive_while_the_loop_runs() -> None:
     assert fixture.daemon.why_not_alive() == "the loop has stood still for 200 s"
 
 
+def test_it_is_not_ready_while_the_loop_stands_still() -> None:
+    fixture = DaemonFixture(stop_after_commit)
+    fixture.daemon.not_ready = ()
+    assert fixture.daemon.why_not_ready() == []
+    fixture.daemon._iterated_at = time.monotonic() - 200
+    assert fixture.daemon.why_not_ready() == ["the loop has stood still for 200 s"]
+
+
 def test_a_side_loop_that_dies_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[int] = []
     monkeypatch.setattr(os, "_exit", ended.append)

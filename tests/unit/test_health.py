@@ -2,6 +2,7 @@
 
 import http.client
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -160,6 +161,19 @@ def test_a_request_that_trickles_in_is_cut_off() -> None:
                 break
         else:
             pytest.fail("a client that sends a byte every 50 ms kept its thread for 5 s")
+
+
+def test_a_client_that_reads_nothing_is_cut_off() -> None:
+    """More than the kernel takes for a connection: the reply stands still in its thread."""
+    with serving(render=lambda: b"x" * 30_000_000, max_connections=1, request_timeout_seconds=0.2) as server:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as idle:
+            idle.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+            assert idle.recv(8).startswith(b"HTTP/1.1"), "it holds the only connection"
+            statuses = (status_or_none(server) for _ in range(10_000))
+            assert 200 in statuses
+        stopping = time.monotonic()
+        server.stop()
+        assert time.monotonic() - stopping < 2
 
 
 def test_a_port_that_is_taken() -> None:

@@ -1,7 +1,11 @@
 """The worker's meters as Prometheus reads them."""
 
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -109,3 +113,32 @@ def test_the_process_is_measured_and_no_series_is_doubled() -> None:
     text = make_meters().render().decode()
     assert "process_cpu_seconds_total" in text
     assert "_created" not in text
+
+
+@pytest.mark.parametrize("variable", ["PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir"])
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_folder_for_many_processes_does_not_matter(variable: str, exists: bool, tmp_path: Path) -> None:
+    """The library reads it when it is imported, so this is a process of its own."""
+    folder = tmp_path / "metrics"
+    if exists:
+        folder.mkdir()
+    code = (
+        "from consumer.telemetry.metrics import PrometheusMeters\n"
+        "meters = PrometheusMeters(version='1', worker_id='w'); meters.gap(); print(meters.render().decode())"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {variable: str(folder)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "\nleaderboard_consumer_gaps_total 1.0\n" in shown.stdout
+    assert [path.name for path in tmp_path.rglob("*")] == (["metrics"] if exists else [])
+
+
+def test_dropped_log_lines_are_counted_where_they_are_dropped() -> None:
+    dropped = iter([3, 5])
+    meters = PrometheusMeters(version="1", worker_id="w", dropped_log_lines=lambda: next(dropped))
+    for count in ("3.0", "5.0"):
+        assert f"\nleaderboard_consumer_log_lines_dropped_total {count}\n" in meters.render().decode()

@@ -1,5 +1,6 @@
 """`consumer` as a process: its log as events, its signals, how it ends."""
 
+import fcntl
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -16,6 +18,7 @@ from tests.support.processes.waiting import http_get
 
 _CONSUMER = ("-m", "consumer")
 _ROOT = Path(__file__).parents[3]
+_SMALLEST_PIPE = 4096  # of Linux
 
 
 def guards_off(*guards: str) -> tuple[str, ...]:
@@ -50,6 +53,8 @@ class WorkerProcess:
         self._events: list[tuple[float, dict[str, Any]]] = []
         self._changed = threading.Condition()
         self._log_ended = False
+        self._log_is_read = threading.Event()
+        self._log_is_read.set()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -115,6 +120,17 @@ class WorkerProcess:
         """SIGTERM, and how it ended."""
         return self.send(signal.SIGTERM).wait(seconds)
 
+    def block_log(self) -> None:
+        """From now on nothing reads its log, which soon is a full pipe, until it has ended or `unblock_log`."""
+        self._log_is_read.clear()
+        assert self._process.stderr is not None
+        with suppress(OSError):  # it holds more already
+            fcntl.fcntl(self._process.stderr, fcntl.F_SETPIPE_SZ, _SMALLEST_PIPE)
+
+    def unblock_log(self) -> None:
+        """Its log is read again."""
+        self._log_is_read.set()
+
     def send(self, number: signal.Signals) -> Self:
         """Sends a signal."""
         self._process.send_signal(number)
@@ -131,6 +147,7 @@ class WorkerProcess:
         began = time.monotonic()
         code = self._process.wait(seconds)
         took = time.monotonic() - began
+        self.unblock_log()
         self._reader.join(10)
         return Ended(code, took, "".join(self._lines))
 
@@ -143,6 +160,7 @@ class WorkerProcess:
             for raw in pipe:
                 line = raw.decode(errors="replace")
                 seen_at = time.monotonic()
+                self._log_is_read.wait()
                 try:
                     event = json.loads(line)
                 except ValueError:
