@@ -1,5 +1,7 @@
 """The commit: one transaction moves the checkpoint, adds the deltas and quarantines the poison, or nothing happens."""
 
+from decimal import Decimal
+from secrets import token_hex
 from typing import Any, Final
 
 from consumer.aws.errors import translated
@@ -30,7 +32,7 @@ from consumer.aws.tables import LEADERBOARD_KEYS, LEASE_KEYS, QUARANTINE_KEYS, k
 from consumer.aws.transact import add_delta, put_new, refused_deltas, set_missing, transact, update_item
 from consumer.domain.breaker import Symptom
 from consumer.domain.errors import CallFailed, FailureKind
-from consumer.domain.fold import Unit
+from consumer.domain.fold import Delta, Unit
 from consumer.domain.leases import Lease, LeaseRow, Shard, TableNames
 from consumer.domain.position import SHARD_END
 from consumer.domain.records import EXACT, Game, Poison, Reason, Verdict
@@ -38,6 +40,12 @@ from consumer.domain.replies import CommitReply, Committed, Done, Lost, Refused
 
 COMPARE_AND_SET: Final = "checkpoint = :previous"
 """Makes it exact: a unit counts only where the one before it ended, once."""
+
+ROWS_READ: Final = 10
+ROWS_TRIED: Final = 3
+"""Of the leaderboard: does the table refuse every game, or this one? Rows may be odd themselves."""
+FULL_BYTES: Final = 409_600 - 200
+"""From this size on an item may be too large for one more delta: it has at most 400 KB. Source: as MAX_PLAYER_BYTES."""
 
 
 class DynamoCommits:
@@ -120,7 +128,38 @@ class DynamoCommits:
             reply = self._client.get_item(
                 TableName=self._tables.leaderboard, Key={"playerId": {"S": game.player}}, ConsistentRead=True
             )
-        return verdict_on(reply.get("Item") or {}, game)
+        verdict = verdict_on(reply.get("Item") or {}, game)
+        if verdict is None:
+            self._prove_sound(game)
+        return verdict
+
+    def _prove_sound(self, game: Game) -> None:
+        """Writes what changes nothing to a row of another player (last: to the player's own), which proves the table.
+
+        Raises CallFailed when three rows, or all there are, are refused it, as by an index whose key has another type;
+        and when there is no row to try it on: then it is not known whether a record is to blame.
+        """
+        table = self._tables.leaderboard
+        with translated():
+            found = self._client.scan(TableName=table, Limit=ROWS_READ)["Items"]
+        sound = (
+            row for row in found if "totalScore" in row and verdict_on(row, game._replace(score=Decimal(0))) is None
+        )
+        refusal, conflict = "no other row shows whether it takes any", False
+        for row in sorted(sound, key=lambda row: text(row, "playerId") == game.player)[:ROWS_TRIED]:
+            nothing = Delta(0, Decimal(0), text(row, "lastPlayedDate") or "")
+            add = add_delta(table, row["playerId"]["S"], nothing, dated=bool(nothing.date))
+            # A fresh token: DynamoDB does not check again what it was sent within ten minutes.
+            cancelled = transact(self._client, [add], token_hex(16))
+            if cancelled is None:
+                return
+            conflict |= cancelled.conflict or bool(cancelled.failed)
+            refusal = cancelled.invalid or refusal
+        if conflict:
+            raise CallFailed(
+                FailureKind.CONFLICT, f"the rows of {table} that were to be tried are held by other writes"
+            )
+        raise CallFailed(FailureKind.REJECTED, f"table {table} refuses the games of all players: {refusal}")
 
     @translated()
     def pending(self) -> int:
@@ -208,11 +247,40 @@ def verdict_on(stored: Item, game: Game) -> Verdict | None:
     date = text(stored, "lastPlayedDate")
     if "lastPlayedDate" in stored and (date is None or not is_date(date)):
         return Reason.DATE_TYPE, f"the stored lastPlayedDate ({_type(stored, 'lastPlayedDate')}) is no date"
+    if (size := size_of(stored)) > FULL_BYTES:
+        return Reason.REFUSED, f"the player's row has about {size:,} bytes, and an item has at most 409,600"
     try:
         EXACT.add(EXACT.create_decimal(text(stored, "totalScore", "N") or "0"), game.score)
     except ArithmeticError:
         return Reason.TOTAL_OVERFLOW, "the new totalScore would leave the range of a DynamoDB number"
     return None
+
+
+def size_of(item: Item) -> int:
+    """About how many bytes an item counts: names and values; a number half a byte per digit.
+
+    Source: Developer Guide, "DynamoDB item sizes and formats".
+    """
+    return sum(len(name.encode()) + _value_bytes(value) for name, value in item.items())
+
+
+def _value_bytes(value: Any) -> int:
+    ((tag, content),) = value.items()
+    match tag:
+        case "S":
+            return len(content.encode())
+        case "N":
+            return len(content) // 2 + 2
+        case "L":
+            return 3 + sum(1 + _value_bytes(each) for each in content)
+        case "M":
+            return 3 + len(content) + size_of(content)
+        case "SS" | "NS" | "BS":
+            return 3 + sum(_value_bytes({tag[0]: each}) for each in content)
+        case "B":
+            return len(content)
+        case _:
+            return 1
 
 
 def _type(stored: Item, name: str) -> str:

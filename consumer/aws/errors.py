@@ -21,6 +21,7 @@ from consumer.domain.errors import CallFailed, ConsumerError, DataTrimmed, Failu
 
 _KINDS: Final = {
     FailureKind.THROTTLED: (
+        "KMSThrottlingException",
         "LimitExceededException",
         "ProvisionedThroughputExceeded",
         "ProvisionedThroughputExceededException",
@@ -47,6 +48,10 @@ _KINDS: Final = {
         "ExpiredToken",
         "ExpiredTokenException",
         "IncompleteSignature",
+        "KMSAccessDeniedException",
+        "KMSDisabledException",
+        "KMSInvalidStateException",
+        "KMSNotFoundException",
         "InvalidClientTokenId",
         "InvalidSignatureException",
         "MissingAuthenticationToken",
@@ -54,8 +59,14 @@ _KINDS: Final = {
         "SignatureDoesNotMatch",
         "UnrecognizedClientException",
     ),
-    FailureKind.MISSING: ("ResourceNotFoundException", "TableNotFoundException"),
-    FailureKind.REJECTED: ("ValidationException", "SerializationException", "IdempotentParameterMismatchException"),
+    FailureKind.MISSING: ("ResourceNotFound", "ResourceNotFoundException", "TableNotFoundException"),
+    FailureKind.REJECTED: (
+        "IdempotentParameterMismatchException",
+        "ItemCollectionSizeLimitExceeded",
+        "ItemCollectionSizeLimitExceededException",
+        "SerializationException",
+        "ValidationException",
+    ),
 }
 KIND_OF_CODE: Final = {code: kind for kind, codes in _KINDS.items() for code in codes}
 """What an error code means for a retry. Source: DynamoDB's "Error handling" and the API references."""

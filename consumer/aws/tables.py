@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from consumer import retries
 from consumer.aws.errors import call_with_retries, code_of, refusal_of
 from consumer.domain.errors import CallFailed, FailureKind, StartRefused, UnsafeRefused
-from consumer.domain.stream_halt import StreamHaltReason, StreamUnusable, require_images
+from consumer.domain.stream_halt import READABLE_VIEWS, StreamHaltReason, StreamUnusable, without_images
 
 Keys = tuple[tuple[str, str], ...]
 """A table's key as (name, type) pairs, partition key first."""
@@ -87,7 +87,8 @@ class DynamoTables:
                 f"the stream of table {source_table} is off: switch it on with the view type NEW_IMAGE "
                 "(or name an older stream with CONSUMER_STREAM_ARN)",
             )
-        require_images(table.view, table.stream_arn, source_table)
+        if table.view not in READABLE_VIEWS:
+            raise without_images(table.view, table.stream_arn, source_table)
         return table.stream_arn
 
     def check_stream(self, stream_arn: str) -> None:
@@ -104,7 +105,8 @@ class DynamoTables:
                 stream_arn,
                 f"stream {stream_arn} (CONSUMER_STREAM_ARN) does not exist, or is older than 24 hours",
             )
-        require_images(found, stream_arn)
+        if found not in READABLE_VIEWS:
+            raise without_images(found, stream_arn)
 
     def _create(self, name: str, keys: Keys) -> bool:
         """False when the table was created elsewhere in the meantime."""

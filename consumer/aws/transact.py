@@ -53,12 +53,12 @@ class Cancelled:
             raise CallFailed(FailureKind.CONFLICT, self.invalid or "another transaction holds a row of this one")
 
 
-def transact(client: Any, actions: list[Action]) -> Cancelled | None:
-    """Writes all of `actions` or nothing; None when they are written.
+def transact(client: Any, actions: list[Action], token: str | None = None) -> Cancelled | None:
+    """Writes all of `actions` or nothing; None when they are written. `token`: instead of the hash of the content.
 
     Raises CallFailed when the outcome is unknown, or when only infrastructure failed (throttling, permissions).
     """
-    token = token_of(actions)
+    token = token or token_of(actions)
     with translated():
         try:
             client.transact_write_items(TransactItems=actions, ClientRequestToken=token)

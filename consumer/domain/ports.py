@@ -178,7 +178,8 @@ class Commits(Protocol):
     def examine(self, game: Game) -> Verdict | None:
         """Why `game`, refused in a unit of its own, can never be applied; None when nothing speaks against it.
 
-        CallFailed when the leaderboard does not answer or is another table now: then no record is to blame.
+        None also means that the leaderboard takes writes to other rows now. CallFailed when it does not, when it does
+        not answer, or when it is another table now: then no record is to blame.
         """
         ...
 

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 from consumer.domain.errors import StartRefused
 
 READABLE_VIEWS: Final = ("NEW_IMAGE", "NEW_AND_OLD_IMAGES")
+"""View types with new images."""
 
 
 class StreamHaltReason(StrEnum):
@@ -33,16 +34,15 @@ class StreamUnusable(StartRefused):
         self.stream_arn = stream_arn
 
 
-def require_images(view: str | None, stream_arn: str, name: str | None = None) -> None:
-    """Raises StreamUnusable unless the view type carries new images. `name`: what the operator calls the stream."""
-    if view not in READABLE_VIEWS:
-        raise StreamUnusable(
-            StreamHaltReason.VIEW_TYPE,
-            stream_arn,
-            f"the stream of {name or stream_arn} has the view type {view}, which does not carry new images; NEW_IMAGE "
-            "or NEW_AND_OLD_IMAGES is needed. A view type cannot be changed: switch the stream off and on again with "
-            "it.",
-        )
+def without_images(view: str | None, stream_arn: str, name: str | None = None) -> StreamUnusable:
+    """What to raise for a view type that is not in READABLE_VIEWS. `name`: what the operator calls the stream."""
+    return StreamUnusable(
+        StreamHaltReason.VIEW_TYPE,
+        stream_arn,
+        f"the stream of {name or stream_arn} has the view type {view}, which does not carry new images; NEW_IMAGE "
+        "or NEW_AND_OLD_IMAGES is needed. A view type cannot be changed: switch the stream off and on again with "
+        "it.",
+    )
 
 
 def off(detail: str) -> StreamHalt:

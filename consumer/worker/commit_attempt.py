@@ -66,6 +66,7 @@ class CommitAttempt:
         self._apart: OrderedDict[str, None] = OrderedDict()
         self._suspect: tuple[Game, str] | None = None
         self._found_no_reason = False
+        self._condemned: Game | None = None
 
     def next_call(
         self, lease: Lease, checkpoint: str, gap: str | None, now: float, unix_now: float
@@ -110,7 +111,7 @@ class CommitAttempt:
     def forget(self) -> None:
         """No unit is in flight any more."""
         self.unit = None
-        self._suspect = None
+        self._suspect = self._condemned = None
         self._found_no_reason = False
 
     def refuse(self, unit: Unit, reply: Refused) -> FailureKind | None:
@@ -128,35 +129,46 @@ class CommitAttempt:
         return FailureKind.CONFLICT
 
     def narrow_down(self, unit: Unit, reply: Refused, detail: str) -> FailureKind | None:
-        """Narrows a refusal down to one record, in order. Only a game that is refused alone is examined."""
+        """Narrows a refusal down to one record, in order. Only a game that is refused alone is examined.
+
+        Where its quarantine is refused too, a table is to blame: the record is a game again.
+        """
         if unit.records > 1:
             for player in sorted(reply.suspects):
                 self._keep_apart(player)
             self._cut_at_most(unit.records if reply.suspects else unit.records // 2)
             return None
         oldest = self.buffer.oldest()
-        if not isinstance(oldest, Game):
-            return FailureKind.REJECTED
-        self.examine_next(oldest, detail)
-        return None
+        if isinstance(oldest, Game):
+            self.examine_next(oldest, detail)
+            return None
+        if self._condemned is not None:
+            self.buffer.replace_oldest(self._condemned)
+            self.forget()
+        return FailureKind.REJECTED
 
     def examine_next(self, game: Game, detail: str) -> None:
         """The next call examines `game`, the oldest record, which was refused with `detail`."""
         self._suspect = (game, detail)
 
     def examined(self, poison: Poison | None) -> None:
-        """The suspect is poison; or no reason was found, then it is sent once more, and the next refusal is final."""
+        """The suspect is poison; or no reason was found, then it is sent once more, and the next refusal is final.
+
+        Both examinations found that the table takes other writes: before that refusal, and after it.
+        """
         assert self._suspect is not None
         game, _ = self._suspect
         self._suspect = None
         self._found_no_reason = poison is None
         if poison is not None:
             self.buffer.replace_oldest(poison)
+            self._condemned = game
             self._keep_apart(game.player)
             self.unit = None
 
     def examination_failed(self) -> None:
-        """What failed here may be why the suspect was refused, so the next refusal is not final."""
+        """What failed here may be why the suspect was refused: it is sent again, and the next refusal is not final."""
+        self._suspect = None
         self._found_no_reason = False
 
     def _cut(self, checkpoint: str, unix_now: float, held: Collection[str] = ()) -> Unit:

@@ -11,7 +11,7 @@ from consumer.domain.fold import Unit
 from consumer.domain.leases import Lease, LeaseRow, enabled_at
 from consumer.domain.lineage import GoneEvidence
 from consumer.domain.position import TRIM_HORIZON
-from consumer.domain.records import Entry, Ignored, Poison
+from consumer.domain.records import Entry, Game, Ignored, Poison
 from consumer.domain.replies import Page
 from consumer.worker import events
 from consumer.worker.call_timer import CallTimer
@@ -109,9 +109,9 @@ class Buffer:
         self._budget.take(page.size_bytes)
         self.tail = page.entries[-1].sequence_number
 
-    def replace_oldest(self, poison: Poison) -> None:
-        """The oldest entry turned out to be poison."""
-        self._entries[0] = poison
+    def replace_oldest(self, entry: Game | Poison) -> None:
+        """The oldest entry turned out to be poison, or to be a game all the same."""
+        self._entries[0] = entry
 
     def drop(self, records: int) -> None:
         """Removes the oldest `records` entries: they are committed."""

@@ -23,7 +23,7 @@ from consumer.domain.leases import (
 )
 from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.replies import Done, Lost, Refused, StreamListing
-from consumer.domain.stream_halt import require_images
+from consumer.domain.stream_halt import READABLE_VIEWS, without_images
 from consumer.worker import events
 from consumer.worker.calls import (
     CompleteStreamStart,
@@ -117,8 +117,8 @@ class StreamStarter:
             case ListShards(), StreamListing():
                 self._listed_at = reply.served_at
                 if self.stream_start is None:
-                    if reply.view is not None:
-                        require_images(reply.view, self.stream_arn)
+                    if reply.view not in (None, *READABLE_VIEWS):
+                        raise without_images(reply.view, self.stream_arn)
                     self._take_first_listing(reply)
                 else:
                     self._create_roots_of(self.stream_start)

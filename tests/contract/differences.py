@@ -26,6 +26,9 @@ TAKES_LONG_KEYS = Difference(
     frozenset({"fakes", "ministack"}),
     "They accept a partition key longer than 2,048 bytes. Decoding quarantines such a record.",
 )
+IGNORES_LATE_INDEXES = Difference(
+    frozenset({"dynamodb-local"}), "It does not compare what is written with the key types of an index added later."
+)
 NO_RECOVERY = Difference(
     frozenset({"dynamodb-local"}), "Point-in-time recovery is an UnknownOperationException; `init` notes it."
 )

@@ -8,7 +8,7 @@ from consumer.aws.commits import DynamoCommits
 from consumer.domain.errors import CallFailed, FailureKind
 from consumer.domain.records import Reason
 from consumer.domain.replies import Committed, Lost, Refused
-from tests.contract.differences import NAMES_NO_SUSPECT, TAKES_LONG_KEYS
+from tests.contract.differences import IGNORES_LATE_INDEXES, NAMES_NO_SUSPECT, TAKES_LONG_KEYS
 from tests.contract.dynamo_subject import DynamoSubject
 from tests.contract.subject import Score, Subject, unit
 from tests.support.builders import CREATED, ME, OTHER, game, lease, poison, row, sequence_number, shard
@@ -187,6 +187,40 @@ def test_a_table_of_another_key_is_a_failed_call(dynamo: DynamoSubject) -> None:
     with pytest.raises(CallFailed) as raised:
         gone.examine(game(1))
     assert raised.value.kind is FailureKind.MISSING
+
+
+def test_an_empty_board_does_not_show_who_is_to_blame(subject: Subject) -> None:
+    """There is no row to try whether the table takes any game."""
+    with pytest.raises(CallFailed) as raised:
+        subject.commits.examine(game(1, "a"))
+    assert raised.value.kind is FailureKind.REJECTED
+    _begin(subject, "a", "b")
+    subject.spoil("b", "totalScore", "many")
+    before = subject.everything()
+    for player in ("a", "c"):
+        assert subject.commits.examine(game(1, player)) is None
+    assert subject.everything() == before, "what was tried changes nothing"
+
+
+@pytest.mark.parametrize("attribute", ["totalScore", "lastPlayedDate"])
+def test_a_table_that_refuses_every_game_is_a_failed_call(dynamo: DynamoSubject, attribute: str) -> None:
+    if dynamo.has(IGNORES_LATE_INDEXES):
+        pytest.skip(IGNORES_LATE_INDEXES.reason)
+    _begin(dynamo, "a", "b")
+    assert dynamo.commits.examine(game(1, "c")) is None
+    kinds = {"playerId": "S", attribute: "N" if attribute == "lastPlayedDate" else "S"}
+    index = {"IndexName": "new", "Projection": {"ProjectionType": "ALL"}}
+    dynamo.clients.dynamodb.update_table(
+        TableName=dynamo.names.leaderboard,
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": kind} for name, kind in kinds.items()],
+        GlobalSecondaryIndexUpdates=[
+            {"Create": {**index, "KeySchema": [{"AttributeName": attribute, "KeyType": "HASH"}]}}
+        ],
+    )
+    with pytest.raises(CallFailed) as raised:
+        dynamo.commits.examine(game(1, "c"))
+    assert raised.value.kind is FailureKind.REJECTED
+    assert "refuses the games of all players" in raised.value.detail
 
 
 def _reason(subject: Subject, player: str) -> Reason | None:

@@ -103,6 +103,7 @@ def rehearse(it: Rehearsal) -> None:
     first.wait_for_event("worker.joined")
     _count_and_split(it)
     _examine_refused_game(it)
+    _refuse_every_game(it, first)
     _flood(it, first)
     assert first.terminate().code == 0
     _lose_trimmed_records(it)
@@ -128,6 +129,25 @@ def _examine_refused_game(it: Rehearsal) -> None:
     row = {"playerId": {"S": "refused-player"}, "totalScore": {"S": "many"}}
     it.game.client.put_item(TableName=it.game.tables["leaderboard"], Item=row)
     it.game.put([it.game.make("refused-player")])
+    it.wait_until_read()
+
+
+def _refuse_every_game(it: Rehearsal, worker: WorkerProcess) -> None:
+    """An index whose key has another type: the worker tries other rows before it blames a game."""
+    index = {
+        "IndexName": "by-score",
+        "KeySchema": [{"AttributeName": "totalScore", "KeyType": "HASH"}],
+        "Projection": {"ProjectionType": "ALL"},
+    }
+    table = it.game.tables["leaderboard"]
+    it.game.client.update_table(
+        TableName=table,
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("playerId", "totalScore")],
+        GlobalSecondaryIndexUpdates=[{"Create": index}],
+    )
+    it.game.put([it.game.make("player-1")])
+    worker.wait_for_event("call.retry_scheduled")
+    it.game.client.update_table(TableName=table, GlobalSecondaryIndexUpdates=[{"Delete": {"IndexName": "by-score"}}])
     it.wait_until_read()
 
 

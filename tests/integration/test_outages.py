@@ -230,3 +230,42 @@ def test_no_permission_to_read_the_leaderboard(matches: Matches, worker: WorkerP
     assert_nothing_quarantined(matches)
     outage.end()
     assert_recovered(matches, worker)
+
+
+@pytest.mark.parametrize("engine", ["ministack"], indirect=True)
+@pytest.mark.parametrize(("attribute", "kind"), [("totalScore", "S"), ("lastPlayedDate", "N")])
+def test_an_index_that_refuses_what_is_written(
+    matches: Matches, worker: WorkerProcess, attribute: str, kind: str
+) -> None:
+    """Every player's games are refused, each alone: the table is to blame, and no record.
+
+    DynamoDB Local does not compare types with an index that was added later.
+    """
+    add_index(matches, attribute, kind)
+    before = matches.board(), matches.checkpoint()
+    matches.put([matches.good(f"player-{number % 40}") for number in range(99)])
+    wait_until_reported(worker, 0, "examine", "rejected")
+    assert f"Type mismatch for Index Key {attribute}" in worker.get("/readyz")[1]
+    wait_through(2.0)
+    assert (matches.board(), matches.checkpoint()) == before
+    assert_nothing_quarantined(matches)
+    matches.client.update_table(
+        TableName=matches.tables["leaderboard"],
+        GlobalSecondaryIndexUpdates=[{"Delete": {"IndexName": f"by-{attribute}"}}],
+    )
+    assert_recovered(matches, worker)
+
+
+def add_index(matches: Matches, attribute: str, kind: str) -> None:
+    """An index on an attribute of the leaderboard, whose key has another type than what the worker writes."""
+    index = {
+        "IndexName": f"by-{attribute}",
+        "KeySchema": [{"AttributeName": attribute, "KeyType": "HASH"}],
+        "Projection": {"ProjectionType": "ALL"},
+    }
+    attributes = {"playerId": "S", attribute: kind}
+    matches.client.update_table(
+        TableName=matches.tables["leaderboard"],
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": type_} for name, type_ in attributes.items()],
+        GlobalSecondaryIndexUpdates=[{"Create": index}],
+    )

@@ -250,6 +250,14 @@ GUARDS: Final = (
         switches=(switches.refused_alone,),
     ),
     Guard(
+        "table takes other games",
+        "aws/commits.py DynamoCommits.examine",
+        "while the leaderboard refuses the games of all players, none is to blame",
+        "only what is refused alone is poison",
+        12,
+        off=("examine_sound",),
+    ),
+    Guard(
         "start time in every shard",
         "worker/coordinator.py Coordinator.start_time_for",
         "records from before the start time do not count",

@@ -49,6 +49,13 @@ class Interventions(PlannedEvents):
             self._at("empty table", self._empty_table)
         if random.random() < 0.03:
             self._at("swap binding", self._swap_binding)
+        refusals = self._simulation.dice.source("refusals")
+        if refusals.random() < 0.1:
+            self.plan_event("intervention refusals", refusals.uniform(3, FAULT_SECONDS - 4), self._refuse_games)
+
+    def heal(self) -> None:
+        """The leaderboard takes games again."""
+        self._simulation.tables.refuses_games = False
 
     def _at(self, what: str, action: Callable[[], None]) -> None:
         self.plan_event(f"intervention {what}", self._plans.uniform(3, FAULT_SECONDS), action)
@@ -82,6 +89,11 @@ class Interventions(PlannedEvents):
             tables.rows[row.shard] = replace(row, owner=None, epoch=row.epoch + 1)
             tables.changes += 1
             self._note("brief claim", f"claims {row.shard} from {row.owner} and releases it")
+
+    def _refuse_games(self) -> None:
+        """An index is added whose key has another type: the leaderboard refuses every game until faults stop."""
+        self._note("games refused", "the leaderboard refuses the games of all players")
+        self._simulation.tables.refuses_games = True
 
     def _set_clock(self) -> None:
         if not self._simulation.workers:

@@ -247,6 +247,7 @@ class Simulation:
         self.nemesis.schedule = NO_FAULTS
         self.note("", "faults stop")
         self.stream_events.heal()
+        self.interventions.heal()
         self.operators.heal()
         if not any(worker.alive for worker in self.workers):
             self._start("w0")

@@ -108,6 +108,7 @@ def test_a_unit_is_committed(driver: WorkerDriver) -> None:
 
 def test_what_was_refused_alone_is_examined(driver: WorkerDriver) -> None:
     fine, huge = game(1), game(2, score="9" * 38)
+    driver.tables.board["bar"] = Score(1, Decimal(2), "2026-01-31")
     assert execute(Examine(lease(), fine), driver.ports) == Done()
     refused = execute(Examine(lease(), fine, (Reason.REFUSED, "no such type")), driver.ports)
     assert isinstance(refused, Poison)

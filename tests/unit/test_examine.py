@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from consumer.aws.commits import verdict_on
+from consumer.aws.commits import size_of, verdict_on
 from consumer.aws.items import is_date
 from consumer.domain.records import Reason
 from tests.support.builders import game
@@ -39,6 +39,21 @@ def test_why_a_game_can_never_be_applied(stored: dict[str, Any], score: str, rea
     verdict = verdict_on(stored, game(score=score))
     assert (verdict[0] if verdict else None) is reason
     assert verdict is None or verdict[1]
+
+
+def test_a_row_that_is_full() -> None:
+    """Of foreign attributes: the table takes other players' games."""
+    names = ("a", "list", "map", "set", "yes", "number", "binary")
+    item = {
+        "a": {"S": "x" * 400_000}, "list": {"L": [{"S": "é"}, {"NULL": True}]}, "map": {"M": {"k": {"N": "-12.5"}}},
+        "set": {"NS": ["1", "22"]}, "yes": {"BOOL": True}, "number": {"N": "123"}, "binary": {"B": b"xyz"},
+    }  # fmt: skip
+    values = 400_000 + (3 + 3 + 2) + (3 + 1 + 1 + 4) + (3 + 2 + 3) + 1 + 3 + 3
+    assert size_of(item) == sum(map(len, names)) + values
+    assert verdict_on(GOOD | {"a": {"S": "x" * 409_000}}, game()) is None
+    verdict = verdict_on(GOOD | {"a": {"S": "x" * 409_400}}, game())
+    assert verdict is not None
+    assert verdict[0] is Reason.REFUSED
 
 
 @pytest.mark.parametrize(

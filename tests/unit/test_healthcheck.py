@@ -7,13 +7,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
-from unittest.mock import patch
 
 import pytest
 from structlog.testing import capture_logs
 
-from consumer.__main__ import main
 from consumer.cli import healthcheck
 from consumer.cli.healthcheck import check_health
 from consumer.telemetry.health import HealthServer
@@ -43,10 +40,11 @@ def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
-def end(*arguments: str) -> Any:
-    with patch.object(sys, "argv", ["consumer", "healthcheck", *arguments]), pytest.raises(SystemExit) as ended:
-        main()
-    return ended.value.code
+def end(*arguments: str) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of the command, as a process."""
+    command = [sys.executable, "-m", "consumer", "healthcheck", *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    return ended.returncode, ended.stdout, ended.stderr
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "localhost"])
@@ -135,32 +133,24 @@ def test_another_program_there(response: bytes, closes: bool, sentence: str, mon
 
 
 @pytest.mark.parametrize("flags", [[], ["--http-host", "127.0.0.1"]], ids=["shortcut", "settings"])
-def test_the_command(
-    serve: Serve, flags: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command(serve: Serve, flags: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     server = serve()
     monkeypatch.setenv("CONSUMER_HTTP_PORT", str(server.port))
-    assert end(*flags) == 0
-    printed = capsys.readouterr()
-    assert printed == (f"alive: http://127.0.0.1:{server.port}/livez answers 200\n", "")
+    assert end(*flags) == (0, f"alive: http://127.0.0.1:{server.port}/livez answers 200\n", "")
     server.stop()
-    assert end(*flags) == 1
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    assert printed.err.startswith("not alive: ")
+    code, out, err = end(*flags)
+    assert (code, out) == (1, "")
+    assert err.startswith("not alive: ")
 
 
 @pytest.mark.parametrize("flags", [[], ["--http-host", "127.0.0.1"]], ids=["shortcut", "settings"])
 @pytest.mark.parametrize("port", ["0", "x", "65536", "-1", ""])
-def test_a_port_that_cannot_be_checked(
-    flags: list[str], port: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_port_that_cannot_be_checked(flags: list[str], port: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONSUMER_HTTP_PORT", port)
-    assert end(*flags) == 2
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    assert printed.err.startswith("CONSUMER_HTTP_PORT (--http-port) is ")
-    assert len(printed.err.splitlines()) == 1
+    code, out, err = end(*flags)
+    assert (code, out) == (2, "")
+    assert err.startswith("CONSUMER_HTTP_PORT (--http-port) is ")
+    assert len(err.splitlines()) == 1
 
 
 def test_it_imports_the_standard_library_only(serve: Serve) -> None:

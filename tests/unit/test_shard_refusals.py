@@ -107,9 +107,17 @@ def test_a_failed_examination_is_retried_and_nothing_is_committed() -> None:
     examine = driver.call(Examine)
     assert kinds(driver.deliver(examine, CallFailed(FailureKind.REJECTED, "another key"))) == ["RetryScheduled"]
     assert not driver.has_call(Examine)
-    driver.wait(1)
-    assert driver.call(Examine) == examine
     assert not driver.has_call(Commit)
+    driver.wait(1)
+    commit = driver.call(Commit)
+    assert commit.unit.records == 1, "it is sent again: what was refused to every player may be taken now"
+    driver.deliver(commit, INVALID)
+    assert driver.call(Examine) == examine
+    driver.deliver(examine, CallFailed(FailureKind.REJECTED, "another key"))
+    driver.wait(2)
+    driver.answer(Commit, INVALID)
+    driver.answer(Examine, CallFailed(FailureKind.REJECTED, "another key"))
+    assert driver.machine.lasting_failures() == {"examine fails: rejected: another key"}, "readiness says it"
 
 
 def test_a_failed_final_examination_is_not_final_any_more() -> None:
@@ -122,11 +130,26 @@ def test_a_failed_final_examination_is_not_final_any_more() -> None:
     assert examine.otherwise == FINAL
     driver.deliver(examine, CallFailed(FailureKind.REJECTED, "another key"))
     driver.wait(1)
+    driver.answer(Commit, INVALID)
     again = driver.call(Examine)
     assert again.otherwise is None
     driver.deliver(again, Done())
     driver.answer(Commit, INVALID)
     assert driver.call(Examine).otherwise == FINAL
+
+
+def test_a_record_whose_quarantine_is_refused_too_is_a_game_again() -> None:
+    """The lease table or the quarantine refuses what is written to it: no record is to blame."""
+    driver = holding(*games(1, 2))
+    examine = narrow(driver)
+    driver.deliver(examine, found_poison(game(1)))
+    commit = driver.call(Commit)
+    assert commit.unit.poison
+    assert kinds(driver.deliver(commit, INVALID)) == ["RetryScheduled"]
+    commit = driver.wait(1).call(Commit)
+    assert (commit.unit.records, commit.unit.poison) == (1, ())
+    driver.deliver(commit, Committed())
+    assert driver.call(Commit).unit.first == sequence_number(2)
 
 
 def test_a_refused_record_that_is_no_game_is_retried() -> None:

@@ -55,6 +55,13 @@ def test_the_token_fits_and_goes_with_the_transaction() -> None:
     assert 1 <= len(sent["ClientRequestToken"]) <= 36
 
 
+def test_a_token_of_ones_own_makes_it_another_request() -> None:
+    """What was sent within ten minutes is answered without being checked again."""
+    client = Failing(None)
+    assert transact(client, [PUT], "mine") is None
+    assert client.sent == [{"TransactItems": [PUT], "ClientRequestToken": "mine"}]
+
+
 def test_failed_conditions_come_by_index_with_the_item_as_it_is() -> None:
     item = {"k": {"S": "1"}}
     reply = cancelled({"Code": "ConditionalCheckFailed", "Item": item}, "None", "ConditionalCheckFailed")

@@ -10,6 +10,7 @@ from datetime import date
 from decimal import Context, Decimal
 
 from consumer.domain.breaker import Symptom
+from consumer.domain.errors import CallFailed, FailureKind
 from consumer.domain.fold import Unit
 from consumer.domain.leases import Lease, LeaseRow, Shard, TableNames
 from consumer.domain.operator_ports import Acknowledgement
@@ -70,6 +71,8 @@ class FakeTables(FakeLedgers):
         self.board: dict[str, Score] = {}
         self.quarantine: dict[tuple[str, str], Quarantined] = {}
         self.gaps: dict[tuple[Shard, str], Gap] = {}
+        self.refuses_games = False
+        """Whether the leaderboard refuses every game, as with an index whose key has another type."""
         self.on_commit: Callable[[Lease, Unit, bool], None] = lambda *_: None
         self.on_end: Callable[[Lease, tuple[LeaseRow, ...]], None] = lambda *_: None
         self.on_halt: Callable[[LeaseRow, int], None] = lambda *_: None
@@ -150,6 +153,9 @@ class FakeTables(FakeLedgers):
             EXACT.add(stored.total, game.score)
         except ArithmeticError:
             return Reason.TOTAL_OVERFLOW, "the new totalScore would leave the range of a DynamoDB number"
+        known = any(score.dated and not score.uncountable for score in self.board.values())
+        if self._guards("examine_sound", known and not self.refuses_games):
+            raise CallFailed(FailureKind.REJECTED, "the leaderboard refuses the games of all players")
         return None
 
     def pending(self) -> int:
@@ -158,6 +164,8 @@ class FakeTables(FakeLedgers):
 
     def refusal(self, unit: Unit, later: frozenset[str]) -> Refused | None:
         """Why the leaderboard refuses a unit's deltas; None: it takes them."""
+        if self.refuses_games and unit.deltas:
+            return Refused(invalid="type mismatch of an index key")
         refused = self._refused_dates(unit, later)
         if refused is not None and self._guards("commit_date", holds=False):
             return refused
