@@ -26,7 +26,8 @@ def _caught(_number: int, _frame: object) -> None:
 
 
 for number in (signal.SIGTERM, signal.SIGINT):
-    signal.signal(number, _caught)
+    if signal.getsignal(number) is not signal.SIG_IGN:  # a shell's job in the background ignores Ctrl-C
+        signal.signal(number, _caught)
 
 
 def _end_within(seconds: float, exit_code: int) -> None:
@@ -35,7 +36,7 @@ def _end_within(seconds: float, exit_code: int) -> None:
 
 
 def _is_interrupted() -> bool:
-    return signal.getsignal(signal.SIGALRM) is not signal.SIG_DFL
+    return callable(signal.getsignal(signal.SIGALRM))
 
 
 def main() -> None:

@@ -69,7 +69,7 @@ def _text(default: str | None, meaning: str, right: str, pattern: str = "^.+$") 
     return _option(convert, default, meaning)
 
 
-def _number(type_: type[int | float], default: float, meaning: str, low: float, high: float, right: str) -> Any:
+def _number(type_: type[int | float], default: float | None, meaning: str, low: float, high: float, right: str) -> Any:
     def convert(text: str) -> float:
         try:
             if low <= (number := type_(text)) <= high:
@@ -137,6 +137,9 @@ class Settings:
     batch_window_seconds: float = _seconds(0.0, "How long records wait for others to share a transaction.", 0, 60)
     breaker_window: int = _whole(200, "Last records of a shard that the circuit breaker counts.", 10, 1000)
     breaker_share: float = _share(0.5, "Share of them that must be poison for the shard to halt.")
+    quarantine_retention_days: int | None = _whole(
+        None, "Days after which settled quarantine records expire; none: never.", 2, 3650
+    )
     lease_ttl_seconds: float = _seconds(5.0, "Silence after which a worker counts as dead.", 1, 300)
     pool_size: int = _whole(16, "Concurrent calls to DynamoDB.", 1, 256)
     http_host: str = _text("127.0.0.1", "Address of /metrics, /livez and /readyz.", HOST, r"^\S{1,255}$")

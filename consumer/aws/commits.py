@@ -8,7 +8,6 @@ from consumer.aws.errors import translated
 from consumer.aws.items import (
     FENCE,
     NEW_QUARANTINE_ROW,
-    PENDING,
     Action,
     Item,
     fence_values,
@@ -161,12 +160,6 @@ class DynamoCommits:
             )
         raise CallFailed(FailureKind.REJECTED, f"table {table} refuses the games of all players: {refusal}")
 
-    @translated()
-    def pending(self) -> int:
-        """Scans the quarantine table; see ports.Commits."""
-        pages = self._client.get_paginator("scan").paginate(TableName=self._tables.quarantine, **PENDING)
-        return sum(int(page["Count"]) for page in pages)
-
     def _advance(self, lease: Lease, unit: Unit) -> Action:
         """Moves the checkpoint to the unit's last record, with the window of recent poison."""
         values: dict[str, Any] = {":last": {"S": unit.last}, ":created": seconds(unit.created)}
@@ -201,8 +194,12 @@ class DynamoCommits:
         }
 
     def _quarantine(self, shard: Shard, poison: Poison, at: float) -> list[Action]:
-        """Head row and part rows. An existing head row is never reset: an operator may have resolved it."""
+        """Head row and part rows. An existing head row is never reset: an operator may have resolved it.
+
+        Such a row comes back into the index of pending records; a count there also looks at the state.
+        """
         values = {
+            ":shard": {"S": shard.shard_id},
             ":pending": {"S": "pending"},
             ":reason": {"S": poison.reason.value},
             ":detail": {"S": poison.detail},
@@ -214,7 +211,7 @@ class DynamoCommits:
         expression = (
             "SET #state = if_not_exists(#state, :pending), reason = if_not_exists(reason, :reason), "
             "detail = if_not_exists(detail, :detail), quarantinedAt = if_not_exists(quarantinedAt, :at), "
-            "createdAt = :created, streamArn = :arn, parts = :parts"
+            "createdAt = :created, streamArn = :arn, parts = :parts, pendingShardId = :shard"
         )
         if poison.player is not None:
             expression += ", playerId = :player"

@@ -32,6 +32,12 @@ GAP: Final = "#gap"
 AUDIT: Final = "#audit"
 """These three are partitions of the quarantine table. No shard id begins with `#`."""
 
+PENDING_INDEX: Final = "pending"
+"""Index of the quarantine table: only rows with PENDING_KEY are in it. It serves their `state` besides all keys."""
+PENDING_KEY: Final = "pendingShardId"
+EXPIRY: Final = "expiresAt"
+"""The attribute by which DynamoDB's time to live deletes a row; rows without it stay."""
+
 
 def number(value: int) -> dict[str, str]:
     """A whole number; DynamoDB writes numbers as text."""
@@ -255,6 +261,8 @@ def members_of(item: Item) -> Members:
     return Members(int(text(item, "changes", "N") or 0), workers)
 
 
+PROGRESS_SECONDS: Final = 7 * 86_400
+"""A progress row expires so long after its replay began: for days the stream has had no record of its ranges."""
 _RUNNING: Final = "running"
 _FINISHED: Final = "finished"
 
@@ -268,6 +276,7 @@ def progress_item(progress: Progress) -> dict[str, Any]:
     """A replay's progress row as an item."""
     return {
         **progress_key(progress.shard, progress.target),
+        EXPIRY: number(int(progress.started_at) + PROGRESS_SECONDS),
         "streamArn": {"S": progress.shard.stream_arn},
         "shardId": {"S": progress.shard.shard_id},
         "leaderboardTable": {"S": progress.target},
@@ -310,15 +319,6 @@ def progress_row(item: Item) -> Progress:
 def _range_of(stored: str) -> Range:
     first, _, last = stored.partition("..")
     return Range(first, last)
-
-
-PENDING: Final[dict[str, Any]] = {
-    "FilterExpression": "#state = :pending",
-    "ExpressionAttributeNames": {"#state": "state"},
-    "ExpressionAttributeValues": {":pending": {"S": "pending"}},
-    "Select": "COUNT",
-}
-"""Of a scan of the quarantine table: how many records are pending."""
 
 
 def partition_of(name: str) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from consumer.aws.items import (
     BINDING,
     GAP,
     MEMBERS_KEY,
-    PENDING,
     REPLAY_PREFIX,
     Item,
     audit_row,
@@ -26,6 +25,7 @@ from consumer.aws.items import (
     partition_of,
     text,
 )
+from consumer.aws.pending import DynamoPending
 from consumer.domain.leases import TableBinding, TableNames
 from consumer.domain.operator_ports import BoardRow, Gap, LeaseTable
 
@@ -79,11 +79,9 @@ class DynamoTableReader:
         """One partition; see operator_ports.TableReader."""
         return tuple(map(binding_row, self._partition(BINDING)))
 
-    def pending(self) -> int:
-        """A scan whose replies are counts; see operator_ports.TableReader."""
-        counts = read_pages(self._client.scan, self._stop, TableName=self._tables.quarantine, **PENDING)
-        with translated():
-            return sum(int(page["Count"]) for page in counts)
+    def pending(self) -> int | None:
+        """By the index; see operator_ports.TableReader."""
+        return call_with_retries(DynamoPending(self._client, self._tables).count, self._stop)
 
     def audit_rows(self, *, newest_first: bool = True) -> Iterator[dict[str, str]]:
         """All audit entries: `who`, `at`, `act`, `target` and the entry's own details, as text. Raises CallFailed."""

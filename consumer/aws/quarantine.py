@@ -1,11 +1,13 @@
 """The quarantine as operators read and resolve it: entries without their records, a whole record, redrive, discard."""
 
 from collections.abc import Iterator
+from datetime import datetime
+from functools import partial
 from threading import Event
 from typing import Any, Final
 
 from consumer.aws.errors import call_with_retries
-from consumer.aws.items import Action, Item, iso, quarantine_key, text
+from consumer.aws.items import EXPIRY, PENDING_KEY, Action, Item, iso, number, quarantine_key, text
 from consumer.aws.operator_reads import read_items
 from consumer.aws.operator_writes import put_audit_entry
 from consumer.aws.transact import NO_DATE, Cancelled, add_delta, is_later, transact
@@ -27,17 +29,22 @@ _COLUMNS: Final = (
     "shardId, sequenceNumber, reason, detail, #state, playerId, parts, quarantinedAt, createdAt, streamArn, "
     "appliedAt, appliedBy, repairs, discardedAt, discardedBy, discardReason"
 )
+DAY_SECONDS: Final = 86_400
 STILL_PENDING: Final = "#state = :pending"
 """Makes it exact: of two operators, two attempts, or a crash and its repetition, one is counted."""
 
 
 class DynamoQuarantine:
-    """The Quarantine port over a boto3 client. Only reads are retried; they wait on `stop`."""
+    """The Quarantine port over a boto3 client. Only reads are retried; they wait on `stop`.
 
-    def __init__(self, client: Any, tables: TableNames, stop: Event) -> None:
+    A record that is settled expires after `retention_days`; None: never.
+    """
+
+    def __init__(self, client: Any, tables: TableNames, stop: Event, retention_days: int | None = None) -> None:
         self._client = client
         self._tables = tables
         self._stop = stop
+        self._retention_days = retention_days
 
     def entries(self, shard_id: str | None = None) -> Iterator[QuarantineEntry]:
         """One partition, or a scan; see operator_ports.Quarantine. Other rows have keys that are no sequence number."""
@@ -91,9 +98,20 @@ class DynamoQuarantine:
     def _resolve(
         self, action: OperatorAction, state: EntryState, attributes: dict[str, Any], *more: Action
     ) -> Done | AlreadyResolved | Cancelled:
-        """Writes the entry's new state, `more` and the audit entry, if the record is pending."""
-        audit_entry = put_audit_entry(self._tables.quarantine, action.audit_entry)
-        cancelled = transact(self._client, [self._set_state(action, state, attributes), *more, audit_entry])
+        """Writes the entry's new state, `more` and the audit entry, if the record is pending. All its rows expire."""
+        entry, quarantine = action.entry, self._tables.quarantine
+        parts = []
+        if self._retention_days is not None:
+            expires = self._expiry(action.audit_entry.at)
+            attributes = {**attributes, EXPIRY: expires}
+            parts = self._expire_parts(entry, expires)
+        actions = [
+            self._set_state(action, state, attributes),
+            *more,
+            put_audit_entry(quarantine, action.audit_entry),
+            *parts,
+        ]
+        cancelled = transact(self._client, actions)
         if cancelled is None:
             return Done()
         if 0 in cancelled.failed:
@@ -104,6 +122,72 @@ class DynamoQuarantine:
         if not cancelled.failed:
             cancelled.raise_conflict()
         return cancelled
+
+    def update_old_rows(self) -> int:
+        """Gives rows what the version that wrote them did not know, and returns how many it updated.
+
+        It reads the whole table. Nothing is audited: no state changes.
+        """
+        lacking = f"attribute_exists({PENDING_KEY})"
+        if self._retention_days is not None:
+            lacking += f" OR attribute_not_exists({EXPIRY})"
+        rows = read_items(
+            self._client.scan,
+            self._stop,
+            TableName=self._tables.quarantine,
+            ProjectionExpression=f"{_COLUMNS}, {PENDING_KEY}, {EXPIRY}",
+            FilterExpression="attribute_exists(#state) AND ("
+            f"(#state = :pending AND attribute_not_exists({PENDING_KEY})) OR (#state <> :pending AND ({lacking})))",
+            ExpressionAttributeNames={"#state": "state"},
+            ExpressionAttributeValues={":pending": {"S": EntryState.PENDING.value}},
+        )
+        return sum(call_with_retries(partial(self._update_old_row, row), self._stop) for row in rows)
+
+    def _update_old_row(self, row: Item) -> bool:
+        """Whether it was updated: not when an operator has settled it meanwhile."""
+        entry = _entry(row)
+        head: dict[str, Any] = {
+            "TableName": self._tables.quarantine,
+            "Key": quarantine_key(entry.shard_id, entry.sequence_number),
+            "ConditionExpression": "#state = :state",
+            "ExpressionAttributeNames": {"#state": "state"},
+            "ExpressionAttributeValues": {":state": {"S": entry.state}},
+        }
+        parts = []
+        if entry.state == EntryState.PENDING:
+            head["UpdateExpression"] = f"SET {PENDING_KEY} = :shard"
+            head["ExpressionAttributeValues"][":shard"] = {"S": entry.shard_id}
+        else:
+            head["UpdateExpression"] = f"REMOVE {PENDING_KEY}"
+            if EXPIRY not in row and self._retention_days is not None and entry.resolution is not None:
+                expires = self._expiry(datetime.fromisoformat(entry.resolution.at).timestamp())
+                head["UpdateExpression"] += f" SET {EXPIRY} = :at"
+                head["ExpressionAttributeValues"][":at"] = expires
+                parts = self._expire_parts(entry, expires)
+            elif PENDING_KEY not in row:
+                return False  # of a newer version
+        cancelled = transact(self._client, [{"Update": head}, *parts])
+        if cancelled is not None:
+            cancelled.require_failed_condition()
+        return cancelled is None
+
+    def _expiry(self, settled_at: float) -> dict[str, str]:
+        assert self._retention_days is not None
+        return number(int(settled_at) + self._retention_days * DAY_SECONDS)
+
+    def _expire_parts(self, entry: QuarantineEntry, expires: dict[str, str]) -> list[Action]:
+        """Each costs two units per KB of it: nothing else makes head and parts expire together."""
+        return [
+            {
+                "Update": {
+                    "TableName": self._tables.quarantine,
+                    "Key": quarantine_key(entry.shard_id, f"{entry.sequence_number}#{position}"),
+                    "UpdateExpression": f"SET {EXPIRY} = :at",
+                    "ExpressionAttributeValues": {":at": expires},
+                }
+            }
+            for position in range(1, entry.parts + 1)
+        ]
 
     def _get(self, key: dict[str, Any]) -> Item | None:
         def get() -> Item | None:
@@ -121,7 +205,10 @@ class DynamoQuarantine:
         return part
 
     def _set_state(self, action: OperatorAction, state: EntryState, attributes: dict[str, Any]) -> Action:
-        """Sets the state, how it came about and `attributes`; reason, detail and parts stay as they were."""
+        """Sets the state, how it came about and `attributes`; reason, detail and parts stay as they were.
+
+        The row leaves the index of pending records.
+        """
         entry, audit_entry = action.entry, action.audit_entry
         attributes = {
             "state": {"S": state.value},
@@ -134,7 +221,9 @@ class DynamoQuarantine:
             "Update": {
                 "TableName": self._tables.quarantine,
                 "Key": quarantine_key(entry.shard_id, entry.sequence_number),
-                "UpdateExpression": "SET " + ", ".join(f"#{name} = :{name}" for name in attributes),
+                "UpdateExpression": "SET "
+                + ", ".join(f"#{name} = :{name}" for name in attributes)
+                + f" REMOVE {PENDING_KEY}",
                 "ConditionExpression": STILL_PENDING,
                 "ExpressionAttributeNames": {f"#{name}": name for name in attributes},
                 "ExpressionAttributeValues": {

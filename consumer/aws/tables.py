@@ -8,7 +8,9 @@ from typing import Any, Final, NamedTuple, TypeVar
 from botocore.exceptions import ClientError
 
 from consumer import retries
+from consumer.aws import pending
 from consumer.aws.errors import call_with_retries, code_of, refusal_of
+from consumer.aws.items import EXPIRY, PENDING_KEY
 from consumer.domain.errors import CallFailed, FailureKind, StartRefused, UnsafeRefused
 from consumer.domain.stream_halt import READABLE_VIEWS, StreamHaltReason, StreamUnusable, without_images
 
@@ -23,6 +25,8 @@ USABLE: Final = ("ACTIVE", "UPDATING")
 """Statuses of a table that can be read and written."""
 ACTIVE_SECONDS: Final = 120.0
 """How long `init` waits for a new table."""
+INDEX_SECONDS: Final = 1_800.0
+"""The same for an index that is added: AWS takes minutes, also where there is little to index."""
 
 T = TypeVar("T")
 
@@ -45,13 +49,15 @@ class DynamoTables:
         self._stop = stop
 
     def ensure(self, name: str, keys: Keys, variable: str | None = None) -> TableReport:
-        """Creates the table if it is missing (on demand, with point-in-time recovery) and waits until it is active.
+        """Creates the table if it is missing and waits until it is active.
+
+        It is on demand, has point-in-time recovery and, if it is the quarantine table, its index.
 
         Raises UnsafeRefused, which names `variable`, for a table of that name with another key; StartRefused for what
         AWS refuses.
         """
         created = self._describe(name) is None and self._create(name, keys)
-        found = self._active(name).keys
+        found = self._wait(name, lambda table: table.status in USABLE, ACTIVE_SECONDS).keys
         if found != keys:
             named = f"{name} ({variable})" if variable else name
             raise UnsafeRefused(
@@ -59,6 +65,56 @@ class DynamoTables:
                 "use another name, or delete the table if nothing needs it."
             )
         return TableReport(name, created, self._switch_on_recovery(name))
+
+    def ensure_index(self, name: str) -> bool:
+        """Adds the index of pending records to a table that an older version made, and waits until it is served.
+
+        False: the table has it. Raises StartRefused for what AWS refuses.
+        """
+        table = self._describe(name)
+        if table is not None and table.index_status == pending.ACTIVE:
+            return False
+        if table is None or table.index_status is None:
+            self._call(lambda: self._add_index(name))
+        self._wait(name, lambda table: table.index_status == pending.ACTIVE, INDEX_SECONDS)
+        return True
+
+    def ensure_expiry(self, name: str) -> None:
+        """Switches on time to live: rows that say when they expire are deleted then. Raises StartRefused.
+
+        AWS refuses to switch on what is on, as another `init` may do meanwhile.
+        """
+        specification = {"Enabled": True, "AttributeName": EXPIRY}
+
+        def is_on() -> bool:
+            found = self._client.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
+            return found["TimeToLiveStatus"] in ("ENABLED", "ENABLING")
+
+        def switch_on() -> None:
+            try:
+                self._client.update_time_to_live(TableName=name, TimeToLiveSpecification=specification)
+            except ClientError:
+                if not is_on():
+                    raise
+
+        if not self._call(is_on):
+            self._call(switch_on)
+
+    def _switch_on_recovery(self, name: str) -> str | None:
+        """Point-in-time recovery; a note where the engine has none."""
+
+        def update() -> str | None:
+            try:
+                self._client.update_continuous_backups(
+                    TableName=name, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
+                )
+            except ClientError as error:
+                if code_of(error) != "UnknownOperationException":
+                    raise
+                return "this engine has no point-in-time recovery"
+            return None
+
+        return self._call(update)
 
     def check(self, name: str, keys: Keys, variable: str, made_by: str = "consumer init") -> None:
         """Raises StartRefused unless the table exists, is active and has this key. `made_by` would create it."""
@@ -113,6 +169,8 @@ class DynamoTables:
         schema = [
             {"AttributeName": key, "KeyType": kind} for (key, _), kind in zip(keys, ("HASH", "RANGE"), strict=False)
         ]
+        indexes = {"GlobalSecondaryIndexes": [pending.INDEX]} if keys == QUARANTINE_KEYS else {}
+        attributes = (*keys, (PENDING_KEY, "S")) if indexes else keys
 
         def create() -> bool:
             try:
@@ -120,7 +178,8 @@ class DynamoTables:
                     TableName=name,
                     BillingMode="PAY_PER_REQUEST",
                     KeySchema=schema,
-                    AttributeDefinitions=[{"AttributeName": key, "AttributeType": kind} for key, kind in keys],
+                    AttributeDefinitions=_definitions(attributes),
+                    **indexes,
                 )
             except ClientError as error:
                 if code_of(error) != "ResourceInUseException":
@@ -130,35 +189,31 @@ class DynamoTables:
 
         return self._call(create)
 
-    def _active(self, name: str) -> "_Table":
+    def _add_index(self, name: str) -> None:
+        try:
+            self._client.update_table(
+                TableName=name,
+                AttributeDefinitions=_definitions((*QUARANTINE_KEYS, (PENDING_KEY, "S"))),
+                GlobalSecondaryIndexUpdates=[{"Create": pending.INDEX}],
+            )
+        except ClientError:
+            description = self._client.describe_table(TableName=name)["Table"]
+            if pending.status_of(description) is None:  # no other `init` was faster
+                raise
+
+    def _wait(self, name: str, ready: "Callable[[_Table], bool]", seconds: float) -> "_Table":
         def describe() -> _Table:
             table = self._describe(name)
-            if table is None or table.status not in USABLE:
+            if table is None or not ready(table):
                 raise _NotYet
             return table
 
         try:
             return retries.persist(
-                describe, seconds=ACTIVE_SECONDS, stop=self._stop, retry_on=lambda error: isinstance(error, _NotYet)
+                describe, seconds=seconds, stop=self._stop, retry_on=lambda error: isinstance(error, _NotYet)
             )
         except _NotYet:
-            raise StartRefused(f"table {name} is not active after {ACTIVE_SECONDS:.0f} s; run init again") from None
-
-    def _switch_on_recovery(self, name: str) -> str | None:
-        """Point-in-time recovery; a note where the engine has none."""
-
-        def update() -> str | None:
-            try:
-                self._client.update_continuous_backups(
-                    TableName=name, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
-                )
-            except ClientError as error:
-                if code_of(error) != "UnknownOperationException":
-                    raise
-                return "this engine has no point-in-time recovery"
-            return None
-
-        return self._call(update)
+            raise StartRefused(f"table {name} is not active after {seconds:.0f} s; run init again") from None
 
     def _describe(self, name: str) -> "_Table | None":
         return self._find(lambda: _table(self._client.describe_table(TableName=name)["Table"]))
@@ -181,12 +236,16 @@ class DynamoTables:
 
 
 class _Table(NamedTuple):
-    """The part of a table's description that is checked. No `stream_arn`: its stream is off."""
+    """The part of a table's description that is checked. No `stream_arn`: its stream is off.
+
+    `index_status` is that of the index of pending records; None: there is none.
+    """
 
     status: str
     keys: Keys
     stream_arn: str | None
     view: str | None
+    index_status: str | None
 
 
 def _table(description: Mapping[str, Any]) -> _Table:
@@ -195,7 +254,12 @@ def _table(description: Mapping[str, Any]) -> _Table:
         keys_of(description),
         stream_of(description),
         description.get("StreamSpecification", {}).get("StreamViewType"),
+        pending.status_of(description),
     )
+
+
+def _definitions(attributes: Keys) -> list[dict[str, str]]:
+    return [{"AttributeName": name, "AttributeType": kind} for name, kind in attributes]
 
 
 def keys_of(description: Mapping[str, Any]) -> Keys:

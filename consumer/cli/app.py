@@ -30,6 +30,7 @@ COMMANDS: Final = (
 )
 TABLES: Final = ("leaderboard_table", "lease_table", "quarantine_table")
 RULES: Final = ("player_attribute", "score_attribute", "timestamp_attribute", "max_future_seconds")
+RETENTION: Final = "quarantine_retention_days"
 LOGS: Final = ("log_level", "log_format")
 
 HELP_COLUMNS: Final = 46

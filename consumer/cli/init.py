@@ -4,7 +4,7 @@ from functools import partial
 
 import click
 
-from consumer.cli.app import LOGS, TABLES, switch, with_settings, yes
+from consumer.cli.app import LOGS, RETENTION, TABLES, switch, with_settings, yes
 from consumer.cli.output import confirm
 from consumer.settings import Settings
 
@@ -12,11 +12,12 @@ from consumer.settings import Settings
 @click.command()
 @switch("--adopt", help="Make tables belong together that `run` refuses; asks first, creates no table.")
 @yes
-@with_settings(*TABLES, *LOGS)
+@with_settings(*TABLES, RETENTION, *LOGS)
 def init(settings: Settings, adopt: bool, yes: bool) -> int:
     """Creates the leaderboard, lease and quarantine tables that do not exist yet, and waits until they are active.
 
-    Run it as often as you like. A table of that name with another key is refused. With --adopt: when `run` refuses
+    Run it as often as you like. A table of that name with another key is refused. A quarantine table of an older
+    version gets its index, and its rows what they lack: that reads the whole table. With --adopt: when `run` refuses
     because lease, leaderboard and quarantine table do not match, prints what would be counted again or be missing,
     asks, and records that they belong together from now on. Stop all workers first.
 

@@ -13,6 +13,7 @@ import click
 
 from consumer.cli.app import (
     LOGS,
+    RETENTION,
     RULES,
     TABLES,
     dry_run,
@@ -183,7 +184,7 @@ def _state(entry: QuarantineEntry) -> str:
 @dry_run
 @yes
 @json_document
-@with_settings(*TABLES, *RULES, *LOGS)
+@with_settings(*TABLES, *RULES, RETENTION, *LOGS)
 def redrive(
     settings: Settings, *, repairs: tuple[str, ...], dry_run: bool, yes: bool, json: bool, **selected: str | None
 ) -> int:
@@ -285,7 +286,7 @@ def _dry_run(
 @click.option("--reason", "why", metavar="TEXT", help="Why they shall never count; it is kept. Required.")
 @yes
 @json_object
-@with_settings("quarantine_table", "lease_table", *LOGS)
+@with_settings("quarantine_table", "lease_table", RETENTION, *LOGS)
 def discard(settings: Settings, *, why: str | None, yes: bool, json: bool, **selected: str | None) -> int:
     """Marks pending records as discarded: one by SHARD SEQ, or all that match the filters. They will never count.
 

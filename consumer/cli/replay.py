@@ -11,6 +11,7 @@ import click
 
 from consumer.cli.app import (
     LOGS,
+    RETENTION,
     RULES,
     TABLES,
     dry_run,
@@ -64,7 +65,7 @@ Missed = Counter[str]
 @switch("--again", help="Also what was counted again before; gives up an interrupted replay.")
 @yes
 @json_document
-@with_settings(*TABLES, *RULES, *LOGS)
+@with_settings(*TABLES, *RULES, RETENTION, *LOGS)
 def replay(
     settings: Settings,
     shard: str,

@@ -177,7 +177,8 @@ def _summary(status: Status, limits: Limits) -> Iterable[str]:
     at_most = f"unknown, at most {duration(status.at_most_seconds)}"
     yield f"lag         {at_most if status.lag_seconds is None else duration(status.lag_seconds)}"
     yield f"data loss   in {duration(status.headroom_seconds)} at the earliest"
-    yield f"quarantine  {status.pending} pending"
+    unknown = "unknown: the table has no index; next: `consumer init`"
+    yield f"quarantine  {unknown if status.pending is None else f'{status.pending} pending'}"
     acknowledged = len(status.gaps) - len(status.open_gaps)
     yield f"gaps        {len(status.open_gaps)}" + (f", and {acknowledged} acknowledged" if acknowledged else "")
     for gap in status.open_gaps[-SHOWN_GAPS:]:

@@ -139,8 +139,8 @@ class TableReader(Protocol):
         """The table binding of every stream."""
         ...
 
-    def pending(self) -> int:
-        """How many quarantine rows are pending. It costs a scan."""
+    def pending(self) -> int | None:
+        """How many quarantine rows are pending. None: not known, the quarantine table lacks its index."""
         ...
 
 

@@ -4,7 +4,7 @@ Every call to AWS may raise CallFailed, after which the outcome of a write is un
 write again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -183,8 +183,16 @@ class Commits(Protocol):
         """
         ...
 
-    def pending(self) -> int:
-        """How many quarantine rows are pending. It costs a scan, so call it rarely."""
+
+class PendingRecords(Protocol):
+    """How many quarantined records are pending."""
+
+    def count(self) -> int | None:
+        """The number; it costs what is pending, next to nothing. None: the quarantine table lacks its index."""
+        ...
+
+    def scan(self) -> Iterator[int]:
+        """The number page by page, one call each: it reads the whole quarantine table."""
         ...
 
 

@@ -96,14 +96,14 @@ class Status:
 
     `unread` are the ARNs of streams that no worker has started. `unknown_streams` were started, but the lease table
     does not know them: it was emptied, or it is the wrong table. `stream_halts` says why nothing of the stream to read
-    is read.
+    is read. `pending` None: not known, see TableReader.
     """
 
     now: float
     shards: tuple[ShardStatus, ...]
     workers: tuple[MemberStatus, ...]
     gaps: tuple[Gap, ...]
-    pending: int
+    pending: int | None
     replays: tuple[Mapping[str, str], ...]
     unread: tuple[str, ...] = ()
     unknown_streams: tuple[TableBinding, ...] = ()
@@ -162,7 +162,7 @@ def status(
     table: LeaseTable,
     listings: Iterable[StreamListing],
     gaps: tuple[Gap, ...],
-    pending: int,
+    pending: int | None,
     now: float,
     lease_ttl_seconds: float,
     bindings: tuple[TableBinding, ...] = (),

@@ -72,23 +72,21 @@ class Sink:
     dropped = 0
     """How many lines were lost; counted only where a thread writes."""
 
-    def __init__(self, stream: TextIO | None) -> None:
-        """`stream` None: a process that was started without stderr."""
+    def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._lock = threading.RLock()  # a signal handler may log while its thread is in `write`
-        self.terminal = stream is not None and stream.isatty()
+        self.terminal = stream.isatty()
 
     def write(self, line: str) -> None:
         """Writes a line, or loses it."""
         with self._lock, suppress(OSError, ValueError, RuntimeError):
-            if self._stream is not None:
-                self._stream.write(line + "\n")
-                self._stream.flush()
+            self._stream.write(line + "\n")
+            self._stream.flush()
 
     def unblocked(self) -> "Sink":
         """A sink on the same file whose callers never wait; itself where the stream is memory, which never blocks."""
         try:
-            return QueuedSink(None if self._stream is None else self._stream.fileno())
+            return QueuedSink(self._stream)
         except (OSError, ValueError):
             return self
 
@@ -106,10 +104,10 @@ class QueuedSink(Sink):
     interpreter's exit. O_NONBLOCK is not set: other processes share the file, and it would hold for them too.
     """
 
-    def __init__(self, file: int | None) -> None:
-        """`file`: a file descriptor; None loses every line."""
-        super().__init__(None)
-        self._file = file
+    def __init__(self, stream: TextIO) -> None:
+        """Raises OSError where the stream is no file."""
+        super().__init__(stream)
+        self._file = stream.fileno()
         self._queue: SimpleQueue[str | threading.Event] = SimpleQueue()  # its `put` is safe in signal handlers
         self._reported = 0
         self._torn = False
@@ -146,7 +144,7 @@ class QueuedSink(Sink):
             if reached is not None:
                 reached.set()
             missing = self.dropped - self._reported
-            if lines and not rest and missing:  # it moves again
+            if missing and lines and not rest and self._queue.qsize() < MOST_QUEUED_LINES:  # it moves again
                 self._reported += missing
                 structlog.get_logger().warning("log.lines_dropped", lines=missing)
 
@@ -167,8 +165,6 @@ class QueuedSink(Sink):
 
     def _write_all(self, data: bytes) -> bytes:
         """What could not be written. After a line of which only a part was, the next one begins a line of its own."""
-        if self._file is None:
-            return data
         rest = b"\n" + data if self._torn and data else data
         with suppress(OSError):
             while rest:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from functools import cache, partial
 from itertools import islice
 from typing import Final, TypeVar
@@ -25,6 +26,7 @@ from consumer.domain.leases import LeaseRow, TableBinding, TableNames
 from consumer.domain.operator_ports import BoardRow, Gap
 from consumer.domain.records import Rules
 from consumer.domain.replies import Ledger, Lost
+from consumer.domain.text import many
 from consumer.operations import adopt as adoption
 from consumer.operations import checkpoint, gaps, resume, shards
 from consumer.operations import top as board
@@ -123,9 +125,24 @@ def refusing() -> Iterator[None]:
 
 
 def init(settings: Settings) -> list[TableReport]:
-    """Creates the leaderboard, lease and quarantine tables, or finds them as they should be."""
+    """Creates the leaderboard, lease and quarantine tables, or finds them as they should be.
+
+    A quarantine table of an older version gets its index. Its rows come first: an index that is served is complete.
+    """
     session = Session(settings)
-    return [session.tables.ensure(*table) for table in own_tables(settings)]
+    reports = {table[0]: session.tables.ensure(*table) for table in own_tables(settings)}
+    for name in (settings.lease_table, settings.quarantine_table):
+        session.tables.ensure_expiry(name)
+    quarantine = reports[settings.quarantine_table]
+    with refusing():
+        updated = _quarantine(session, settings).update_old_rows()
+    notes = [quarantine.note] if quarantine.note else []
+    if updated:
+        notes.append(f"{many(updated, 'row')} of an older version updated")
+    if session.tables.ensure_index(quarantine.name):
+        notes.append("index added")
+    reports[quarantine.name] = replace(quarantine, note=", ".join(notes) or None)
+    return list(reports.values())
 
 
 @refusing()
@@ -241,9 +258,13 @@ def quarantine_service(settings: Settings, *, acting: bool) -> Iterator[tuple[Qu
         yield _quarantine_service(session, settings), session
 
 
+def _quarantine(session: Session, settings: Settings) -> DynamoQuarantine:
+    return DynamoQuarantine(session.dynamodb, session.names, session.stop, settings.quarantine_retention_days)
+
+
 def _quarantine_service(session: Session, settings: Settings) -> QuarantineService:
     return QuarantineService(
-        DynamoQuarantine(session.dynamodb, session.names, session.stop),
+        _quarantine(session, settings),
         DynamoCommits(session.dynamodb, session.names),
         shards=lambda: [row.shard for row in DynamoLeases(session.dynamodb, session.names).load().rows],
         who=cache(session.caller),

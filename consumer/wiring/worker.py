@@ -17,6 +17,7 @@ from consumer.aws.clients import Clients, connect, resolution_seconds
 from consumer.aws.commits import DynamoCommits
 from consumer.aws.errors import call_with_retries, refusal_of
 from consumer.aws.leases import DynamoLeases, DynamoMembership
+from consumer.aws.pending import DynamoPending
 from consumer.aws.streams import DESCRIBES_AT_ONCE, DESCRIBES_PER_SECOND, DynamoStreams, RateLimiter
 from consumer.aws.tables import DynamoTables
 from consumer.domain.breaker import Breaker
@@ -86,7 +87,7 @@ def _run(settings: Settings, sink: Sink) -> None:
         _make_worker(settings, identity, stream_arn),
         partial(execute, ports=ports),
         event_log,
-        ports.commits,
+        DynamoPending(clients.dynamodb, table_names(settings)),
         log,
         stop,
         lease_ttl_seconds=settings.lease_ttl_seconds,

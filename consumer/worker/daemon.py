@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any, Final
 
 from consumer.domain.errors import CallFailed, WorkerStalled
-from consumer.domain.ports import Commits
+from consumer.domain.ports import PendingRecords
 from consumer.worker.calls import Call, CallPriority, Reply
 from consumer.worker.event_log import EventLog
 from consumer.worker.worker import Worker
@@ -145,6 +145,10 @@ LONGEST_WAIT_SECONDS: Final = 0.5
 """The loop runs at least this often, so that the watchdog sees that it is alive."""
 STATUS_SECONDS: Final = 1.0
 PENDING_SECONDS: Final = 60.0
+SCAN_SECONDS: Final = 3600.0
+"""Between two scans of a quarantine table that lacks its index."""
+SCAN_PAGE_SECONDS: Final = 2.0
+"""Between two pages of that scan: a page is a megabyte, so it takes at most 64 read units per second."""
 LONGEST_CALL_SECONDS: Final = 60.0
 """A call of many pages (a scan of the ledger, a listing) takes at most so long; a single request at most 6 s."""
 DRAIN_SECONDS: Final = 20.0
@@ -199,7 +203,7 @@ class Daemon:
         worker: Worker,
         execute: Execute,
         event_log: EventLog,
-        commits: Commits,
+        pending_records: PendingRecords,
         log: Any,
         stop: Stop,
         *,
@@ -208,7 +212,7 @@ class Daemon:
     ) -> None:
         self._worker = worker
         self._event_log = event_log
-        self._commits = commits
+        self._pending_records = pending_records
         self._log = log
         self._ttl = lease_ttl_seconds
         self._pool = Pool(execute, threads)
@@ -303,14 +307,30 @@ class Daemon:
             seen = doing
 
     def _count_pending(self) -> None:
-        """Counts the pending quarantine rows, rarely and beside the loop: it is a scan."""
+        """Counts the pending quarantine rows beside the loop. Without an index that is a scan: slow, and rare."""
+        scan_in_seconds = 0.0
         while True:
             try:
-                self._pending = self._commits.pending()
+                pending = self._pending_records.count()
+                if pending is not None:
+                    self._pending = pending
+                elif scan_in_seconds <= 0:
+                    scan_in_seconds = SCAN_SECONDS
+                    self._log.warning("quarantine.index_missing", next="consumer init")
+                    self._scan_pending()
             except CallFailed as failure:
-                self._log.debug("quarantine.count_failed", reason=failure.kind.value, detail=failure.detail)
+                self._log.warning("quarantine.count_failed", reason=failure.kind.value, detail=failure.detail)
             if self._finished.wait(PENDING_SECONDS):
                 return
+            scan_in_seconds -= PENDING_SECONDS
+
+    def _scan_pending(self) -> None:
+        found = 0
+        for count in self._pending_records.scan():
+            found += count
+            if self._finished.wait(SCAN_PAGE_SECONDS):
+                return
+        self._pending = found
 
     def _die(self, error: WorkerStalled) -> None:
         self._log.critical("worker.stalled", detail=str(error))

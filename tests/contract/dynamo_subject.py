@@ -14,6 +14,7 @@ from consumer.aws.items import shard_key
 from consumer.aws.leases import DynamoLeases, DynamoMembership
 from consumer.aws.operator_reads import DynamoTableReader
 from consumer.aws.operator_writes import DynamoCircuits
+from consumer.aws.pending import DynamoPending
 from consumer.aws.quarantine import DynamoQuarantine
 from consumer.aws.streams import DynamoStreams, RateLimiter
 from consumer.aws.tables import LEADERBOARD_KEYS, LEASE_KEYS, QUARANTINE_KEYS, DynamoTables
@@ -47,8 +48,13 @@ class DynamoSubject(Subject):
         self.ledgers = DynamoLeases(clients.dynamodb, self.names)
         self.membership = DynamoMembership(clients.dynamodb, self.names)
         self.commits = DynamoCommits(clients.dynamodb, self.names)
-        self.quarantine = DynamoQuarantine(clients.dynamodb, self.names, threading.Event())
+        self.pending_records = DynamoPending(clients.dynamodb, self.names)
+        self.quarantine = self.quarantine_port(None)
         self.circuits = DynamoCircuits(clients.dynamodb, self.names)
+
+    def quarantine_port(self, retention_days: int | None) -> DynamoQuarantine:
+        """The quarantine, whose settled records expire after so many days."""
+        return DynamoQuarantine(self.clients.dynamodb, self.names, threading.Event(), retention_days)
 
     def items(self, table: str) -> list[Item]:
         """All items of a table, in wire form."""

@@ -12,7 +12,7 @@ from consumer.domain.leases import Shard, label_of
 from consumer.domain.records import unpack
 from tests.contract.subject import Quarantined, Score, Subject
 from tests.support.builders import ARN
-from tests.support.fakes import FakeQuarantine, FakeStreams, FakeTables
+from tests.support.fakes import FakePending, FakeQuarantine, FakeStreams, FakeTables
 from tests.support.fakes import tables as fake_tables
 
 _SHARD = "shardId-00000001769860800000-00000000"
@@ -29,6 +29,7 @@ class FakeSubject(Subject):
         self.names = self._tables.names
         self.streams = self._streams
         self.ledgers = self.membership = self.commits = self._tables
+        self.pending_records = FakePending(self._tables)
         self._quarantine = self.quarantine = self.circuits = FakeQuarantine(self._tables)
 
     def board(self) -> dict[str, Score]:

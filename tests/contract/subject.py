@@ -10,7 +10,7 @@ from consumer.domain.breaker import Breaker
 from consumer.domain.fold import Limits, Unit, cut
 from consumer.domain.leases import LeaseRow, Shard, StreamStart, TableNames
 from consumer.domain.operator_ports import Circuits, Quarantine
-from consumer.domain.ports import Commits, Ledgers, Membership, Streams
+from consumer.domain.ports import Commits, Ledgers, Membership, PendingRecords, Streams
 from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.records import Entry
 from consumer.domain.replies import Done
@@ -50,6 +50,7 @@ class Subject(abc.ABC):
     ledgers: Ledgers
     membership: Membership
     commits: Commits
+    pending_records: PendingRecords
     quarantine: Quarantine
     circuits: Circuits
 

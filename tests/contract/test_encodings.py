@@ -152,6 +152,7 @@ def test_a_quarantined_record_is_a_head_row_and_its_parts(dynamo: DynamoSubject)
         "createdAt": {"N": "1769860801"},
         "streamArn": {"S": ARN},
         "parts": {"N": "2"},
+        "pendingShardId": {"S": "shard-0"},
     }
     assert rows.pop(("shard-0", sequence_number(1))) == entry
     for number, part in enumerate(parted.parts, start=1):

@@ -13,6 +13,7 @@ import pytest
 from consumer.aws.clients import Clients, connect
 from consumer.aws.commits import DynamoCommits
 from consumer.aws.leases import DynamoLeases, DynamoMembership
+from consumer.aws.pending import DynamoPending
 from consumer.aws.streams import DynamoStreams
 from consumer.domain.errors import CallFailed, FailureKind
 from consumer.domain.leases import Adoption, Shard, StreamStart, TableNames
@@ -44,7 +45,6 @@ CALLS: dict[str, LeaseCall] = {
     "commit": lambda _, commits: commits.commit(lease(), unit(game(1)), frozenset(), fills_gap=False),
     "end": lambda _, commits: commits.end(lease(), TRIM_HORIZON, (), ()),
     "record_gap": lambda _, commits: commits.record_gap(shard(), TRIM_HORIZON, CREATED, lease()),
-    "pending": lambda _, commits: commits.pending(),
     "examine": lambda _, commits: commits.examine(game(1)),
 }
 
@@ -53,6 +53,11 @@ MEMBER_CALLS: dict[str, Callable[[DynamoMembership], object]] = {
     "read_members": lambda members: members.read_members(),
     "leave": lambda members: members.leave(ME),
     "evict": lambda members: members.evict(ME, 1),
+}
+
+PENDING_CALLS: dict[str, Callable[[DynamoPending], object]] = {
+    "count_pending": lambda pending: pending.count(),
+    "scan_pending": lambda pending: list(pending.scan()),
 }
 
 SHARD = Shard(ARN, "shardId-00000001769860800000-0123abcd")
@@ -70,16 +75,17 @@ def calls(clients: Clients, prefix: str) -> dict[str, Callable[[], object]]:
     """All calls, on tables with this prefix."""
     names = TableNames(*(f"{prefix}-{table}" for table in ("leases", "leaderboard", "quarantine")))
     leases, commits = DynamoLeases(clients.dynamodb, names), DynamoCommits(clients.dynamodb, names)
-    members = DynamoMembership(clients.dynamodb, names)
+    members, pending = DynamoMembership(clients.dynamodb, names), DynamoPending(clients.dynamodb, names)
     streams = DynamoStreams(clients.streams, clients.dynamodb, f"{prefix}-source")
     return {
         **{name: partial(call, leases, commits) for name, call in CALLS.items()},
         **{name: partial(call, members) for name, call in MEMBER_CALLS.items()},
+        **{name: partial(call, pending) for name, call in PENDING_CALLS.items()},
         **{name: partial(call, streams) for name, call in STREAM_CALLS.items()},
     }
 
 
-@pytest.mark.parametrize("call", [*CALLS, *MEMBER_CALLS, "find_stream"])
+@pytest.mark.parametrize("call", [*CALLS, *MEMBER_CALLS, *PENDING_CALLS, "find_stream"])
 def test_a_table_that_is_not_there(dynamo: DynamoSubject, call: str) -> None:
     with pytest.raises(CallFailed) as raised:
         calls(dynamo.clients, "no-such")[call]()
@@ -99,7 +105,7 @@ def unreachable() -> Iterator[Clients]:
         clients.streams.close()
 
 
-@pytest.mark.parametrize("call", [*CALLS, *MEMBER_CALLS, *STREAM_CALLS])
+@pytest.mark.parametrize("call", [*CALLS, *MEMBER_CALLS, *PENDING_CALLS, *STREAM_CALLS])
 def test_an_endpoint_that_refuses(unreachable: Clients, call: str) -> None:
     failing = calls(unreachable, "consumer")[call]
     began = time.monotonic()

@@ -72,7 +72,7 @@ def test_it_is_counted_marked_and_audited_at_once(subject: Subject) -> None:
     assert subject.quarantine.entry(*head_key(entry)) == applied
     assert subject.quarantine.record(applied) == wire(1, score=None), "what came stays"
     assert subject.audit() == [AuditEntry("me", NOW, "redrive", str(entry), {"outcome": "applied"})]
-    assert subject.commits.pending() == 0
+    assert subject.pending_records.count() == 0
 
 
 def test_the_same_action_repeated_is_done_and_counts_once(subject: Subject) -> None:

@@ -6,12 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from consumer.aws.items import quarantine_key
 from consumer.aws.tables import LEADERBOARD_KEYS, LEASE_KEYS, QUARANTINE_KEYS, Keys, TableReport
 from consumer.domain.errors import StartRefused, UnsafeRefused
+from consumer.domain.replies import Committed
 from tests.contract.differences import NO_RECOVERY
 from tests.contract.dynamo_subject import DynamoSubject
 from tests.contract.subject import unit
-from tests.support.builders import ME, game, lease, row
+from tests.support.builders import ME, game, lease, poison, row, sequence_number, shard
+from tests.support.engines import make_old_quarantine_table
 
 
 @pytest.mark.parametrize("keys", [LEADERBOARD_KEYS, LEASE_KEYS, QUARANTINE_KEYS])
@@ -121,3 +124,91 @@ def test_a_stream_that_is_not_there(dynamo: DynamoSubject) -> None:
     arn = dynamo.make_source().stream_arn.rpartition("/")[0] + "/2001-01-01T00:00:00.000"
     with pytest.raises(StartRefused, match=r"\(CONSUMER_STREAM_ARN\) does not exist, or is older than 24 hours"):
         dynamo.tables.check_stream(arn)
+
+
+# --- what an older version did not make ---
+
+
+def old_quarantine_table(dynamo: DynamoSubject) -> str:
+    """The quarantine table as version 0.1 made it, in place of the subject's own."""
+    name = dynamo.names.quarantine
+    dynamo.clients.dynamodb.delete_table(TableName=name)
+    make_old_quarantine_table(dynamo.clients.dynamodb, name)
+    return name
+
+
+def old_rows(dynamo: DynamoSubject, states: dict[int, str]) -> None:
+    """Quarantined records in these states, without what version 0.1 did not write."""
+    dynamo.create_root_rows(row(owner=ME))
+    records = unit(*(poison(seq) for seq in states))
+    assert dynamo.commits.commit(lease(), records, frozenset(), fills_gap=False) == Committed()
+    for seq, state in states.items():
+        dynamo.clients.dynamodb.update_item(
+            TableName=dynamo.names.quarantine,
+            Key=quarantine_key(shard().shard_id, sequence_number(seq)),
+            UpdateExpression="SET #state = :state, appliedAt = :at, discardedAt = :at REMOVE pendingShardId",
+            ExpressionAttributeNames={"#state": "state"},
+            ExpressionAttributeValues={":state": {"S": state}, ":at": {"S": "2026-01-31T12:00:00.000Z"}},
+        )
+
+
+def test_an_old_quarantine_table_gets_its_index_and_its_rows_enter_it(dynamo: DynamoSubject) -> None:
+    name = old_quarantine_table(dynamo)
+    old_rows(dynamo, {1: "pending", 2: "applied", 3: "pending", 4: "discarded"})
+    assert dynamo.pending_records.count() is None
+    assert sum(dynamo.pending_records.scan()) == 2
+    assert dynamo.quarantine_port(None).update_old_rows() == 2
+    assert dynamo.tables.ensure_index(name) is True
+    assert dynamo.pending_records.count() == 2
+    before = dynamo.everything()
+    assert dynamo.quarantine_port(None).update_old_rows() == 0
+    assert dynamo.tables.ensure_index(name) is False
+    assert dynamo.everything() == before
+
+
+def test_a_new_quarantine_table_has_its_index(dynamo: DynamoSubject) -> None:
+    assert dynamo.tables.ensure_index(dynamo.names.quarantine) is False
+    assert dynamo.pending_records.count() == 0
+
+
+def test_a_row_that_an_older_version_settled_leaves_the_index(dynamo: DynamoSubject) -> None:
+    """It did not know the index's key. Until then the row is in the index, and not counted."""
+    dynamo.create_root_rows(row(owner=ME))
+    dynamo.commits.commit(lease(), unit(poison(1), poison(2)), frozenset(), fills_gap=False)
+    dynamo.mark(shard().shard_id, sequence_number(1), "discarded")
+    assert in_index(dynamo) == 2
+    assert dynamo.pending_records.count() == 1
+    assert dynamo.quarantine_port(None).update_old_rows() == 1
+    assert in_index(dynamo) == 1
+
+
+def test_rows_that_were_settled_before_expire_from_their_settlement_on(dynamo: DynamoSubject) -> None:
+    """Head and parts together; what is pending stays."""
+    old_rows(dynamo, {1: "pending", 2: "applied", 3: "discarded"})
+    expiring = dynamo.quarantine_port(30)
+    assert expiring.update_old_rows() == 3
+    thirty_days_later = 1_769_860_800 + 30 * 86_400
+    wanted = {sequence_number(seq) + suffix: thirty_days_later for seq in (2, 3) for suffix in ("", "#1")}
+    assert expiries(dynamo) == wanted
+    assert expiring.update_old_rows() == 0
+    assert dynamo.quarantine_port(60).update_old_rows() == 0, "what expires keeps its time"
+    assert expiries(dynamo) == wanted
+
+
+def test_time_to_live_is_switched_on_once(dynamo: DynamoSubject) -> None:
+    name = dynamo.names.leases
+    for _ in range(2):
+        dynamo.tables.ensure_expiry(name)
+        found = dynamo.clients.dynamodb.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
+        assert (found["TimeToLiveStatus"], found["AttributeName"]) == ("ENABLED", "expiresAt")
+
+
+def in_index(dynamo: DynamoSubject) -> int:
+    found = dynamo.clients.dynamodb.scan(TableName=dynamo.names.quarantine, IndexName="pending", Select="COUNT")
+    return int(found["Count"])
+
+
+def expiries(dynamo: DynamoSubject) -> dict[str, int]:
+    """When rows of the quarantine table expire, by sort key."""
+    items = dynamo.items(dynamo.names.quarantine)
+    return {item["sequenceNumber"]["S"]: int(item["expiresAt"]["N"]) for item in items if "expiresAt" in item}

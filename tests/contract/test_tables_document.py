@@ -243,10 +243,16 @@ def at_the_end(step: Step) -> object:
 
 
 def operators_resolve(subject: DynamoSubject, shard: Shard) -> Iterator[None]:
-    """A redrive and a discard; then replays: of what is pending, and twice of everything."""
+    """A redrive and a discard, with a retention; then replays: of what is pending, and twice of everything."""
     tokens = map(str, count())
     service = QuarantineService(
-        subject.quarantine, subject.commits, tuple, lambda: WHO, lambda: CREATED, lambda: next(tokens), Rules()
+        subject.quarantine_port(3650),
+        subject.commits,
+        tuple,
+        lambda: WHO,
+        lambda: CREATED,
+        lambda: next(tokens),
+        Rules(),
     )
     yield
     first, second, _ = sorted(subject.quarantine.entries(), key=lambda entry: entry.order)

@@ -59,8 +59,9 @@ def _needs(call: Call, account_arn: str, streams: dict[str, str]) -> Iterator[Ne
 
 
 def _table(request: dict[str, Any], account_arn: str) -> str:
-    assert "IndexName" not in request, "an index is a resource of its own"
-    return f"{account_arn}/{request['TableName']}"
+    """The table, or the index that is read, which is a resource of its own."""
+    index = f"/index/{request['IndexName']}" if "IndexName" in request else ""
+    return f"{account_arn}/{request['TableName']}{index}"
 
 
 def _stream(call: Call, streams: dict[str, str]) -> str:

@@ -7,12 +7,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
-from consumer.aws.items import BINDING
+from consumer.aws.items import BINDING, quarantine_key
 from consumer.aws.tables import LEADERBOARD_KEYS, DynamoTables
 from tests.deploy.iam import Need, needs_of
 from tests.streams_server import Remote, StreamsServer, shard_id
 from tests.streams_server.remote import undrained
-from tests.support.engines import TableEngine
+from tests.support.engines import TableEngine, make_old_quarantine_table
 from tests.support.processes import Call, Game, Proxy, WorkerProcess, consumer, until
 from tests.support.processes.sts import Sts
 
@@ -98,6 +98,7 @@ _STILL_POISON_CODE = 4
 def rehearse(it: Rehearsal) -> None:
     """Everything that happens to an installation, in a minute."""
     it.command("init")
+    _update_an_old_table(it)
     it.command("init")
     first = it.worker(worker_id="w1")
     first.wait_for_event("worker.joined")
@@ -115,6 +116,20 @@ def rehearse(it: Rehearsal) -> None:
     _resolve_quarantine(it)
     _replay(it)
     _adopt(it)
+
+
+def _update_an_old_table(it: Rehearsal) -> None:
+    """The quarantine table is one of version 0.1, with a pending record, and a worker is started before `init` is."""
+    name = it.game.tables["quarantine"]
+    it.game.client.delete_table(TableName=name)
+    make_old_quarantine_table(it.game.client, name)
+    row = {**quarantine_key("shardId-old", "1" * 21), "state": {"S": "pending"}, "reason": {"S": "refused"}}
+    it.game.client.put_item(TableName=name, Item=row)
+    worker = it.worker(worker_id="w1")
+    worker.wait_for_event("quarantine.index_missing")
+    worker.wait_for_event("worker.joined")
+    assert worker.terminate().code == 0
+    it.command("init")
 
 
 def _count_and_split(it: Rehearsal) -> None:

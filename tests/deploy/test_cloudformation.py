@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from consumer.aws.items import EXPIRY
+from consumer.aws.pending import INDEX
 from consumer.aws.tables import LEADERBOARD_KEYS, LEASE_KEYS, QUARANTINE_KEYS, Keys, keys_of
 from consumer.cli import healthcheck
 from consumer.settings import OPTIONS, PREFIX, TABLE_PATTERN, load
@@ -155,6 +157,9 @@ def test_the_tables_are_those_that_init_makes_and_are_kept() -> None:
         assert table["DeletionProtectionEnabled"] is True
         assert table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
         assert table["SSESpecification"]["SSEEnabled"] is True
+        assert table.get("GlobalSecondaryIndexes", []) == ([INDEX] if KEYS[name] == QUARANTINE_KEYS else [])
+        expiry = {"AttributeName": EXPIRY, "Enabled": True}
+        assert table.get("TimeToLiveSpecification") == (None if KEYS[name] == LEADERBOARD_KEYS else expiry)
 
 
 # --- the alarms ---

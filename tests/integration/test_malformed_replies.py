@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import islice
 from typing import Any
 from zlib import crc32
 
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 from consumer.aws.clients import Clients, connect
 from consumer.aws.commits import DynamoCommits
 from consumer.aws.leases import DynamoLeases, DynamoMembership
+from consumer.aws.pending import DynamoPending
 from consumer.aws.streams import DynamoStreams, RateLimiter
 from consumer.domain.errors import CallFailed, DataTrimmed, FailureKind, IteratorExpired
 from consumer.domain.fold import Limits, cut
@@ -134,6 +136,7 @@ def calls(clients: Clients) -> dict[str, Callable[[], object]]:
         DynamoLeases(clients.dynamodb, TableNames(*NAMES)),
         DynamoMembership(clients.dynamodb, TableNames(*NAMES)),
     )
+    pending = DynamoPending(clients.dynamodb, TableNames(*NAMES))
     commits = DynamoCommits(clients.dynamodb, TableNames(*NAMES))
     return {
         "find_stream": streams.find_stream,
@@ -164,7 +167,8 @@ def calls(clients: Clients) -> dict[str, Callable[[], object]]:
         "record_gap": lambda: commits.record_gap(SHARD, "1", 0.0, LEASE),
         "halt": lambda: commits.halt(LEASE, "1", 0, 0.0, SYMPTOM),
         "examine": lambda: commits.examine(game(1)),
-        "pending": commits.pending,
+        "count_pending": pending.count,
+        "scan_pending": lambda: list(islice(pending.scan(), 3)),
     }
 
 

@@ -57,6 +57,9 @@ EXPLAINED: Final[dict[str, str]] = {
         "condition on `resumes` stops a late halt"
     ),
     "gap_exists": "no gap row is deleted in the simulation; contract tests show that none is made again",
+    "old_row_unchanged": (
+        "`init` is not simulated: it changes no state, and a count of pending records looks at the state"
+    ),
     "leave: attribute_exists": "only the counter of changes would be raised once more",
     "unit_is_retried_unchanged": (
         "another unit after an unknown outcome is stopped by the previous checkpoint, and read again; the request "

@@ -7,13 +7,15 @@ from collections.abc import Callable
 import pytest
 
 from consumer.domain.errors import CallFailed, FailureKind
-from consumer.domain.ports import Commits
+from consumer.domain.ports import PendingRecords
 from consumer.worker import daemon as daemon_module
 from consumer.worker.calls import Call, Commit, Load, Release, Reply, execute
 from consumer.worker.daemon import Daemon, Stop
 from consumer.worker.event_log import EventLog
+from tests.support.builders import poison
 from tests.support.drivers import WorkerDriver, stream
-from tests.support.fakes import FakeTables
+from tests.support.fakes import FakePending, FakeTables
+from tests.support.fakes.tables import Quarantined
 from tests.unit.test_event_log import Log, MeterLog
 
 IMAGE = {"playerId": {"S": "foo"}, "score": {"N": "150"}, "timestamp": {"S": "2026-01-31"}}
@@ -23,7 +25,7 @@ class DaemonFixture:
     """A daemon over ports in memory; `intercept` may reply to a call in place of its port."""
 
     def __init__(
-        self, intercept: Callable[["DaemonFixture", Call], Reply | None], commits: Commits | None = None
+        self, intercept: Callable[["DaemonFixture", Call], Reply | None], pending: PendingRecords | None = None
     ) -> None:
         self.driver = WorkerDriver(streams=stream())
         self.driver.streams.write("shard-0", IMAGE)
@@ -39,7 +41,7 @@ class DaemonFixture:
             self.driver.machine,
             answer,
             EventLog(self.log, self.meters),
-            commits or self.driver.tables,
+            pending or FakePending(self.driver.tables),
             self.log,
             self.stop,
             lease_ttl_seconds=60.0,
@@ -100,16 +102,42 @@ def test_a_drain_that_does_not_end_is_abandoned(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_failed_count_of_pending_rows_is_logged_and_nothing_more() -> None:
-    class Unscannable(FakeTables):
-        """Its quarantine table cannot be scanned."""
+    class Uncountable(FakePending):
+        """Its index cannot be read."""
 
-        def pending(self) -> int:
+        def count(self) -> int:
             raise CallFailed(FailureKind.THROTTLED, "busy")
 
-    fixture = DaemonFixture(stop_after_commit, commits=Unscannable())
+    fixture = DaemonFixture(stop_after_commit, Uncountable(FakeTables()))
     fixture.daemon._finished.set()
     fixture.daemon._count_pending()
     assert fixture.lines() == ["quarantine.count_failed"]
+
+
+def test_without_an_index_pending_rows_are_counted_by_a_slow_scan_and_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once per hour, a page every two seconds, and it says so; with the index again every minute."""
+    tables = FakeTables()
+    tables.quarantine = {("shard-0", str(seq)): Quarantined(poison(seq), "pending", 0.0) for seq in range(3)}
+    pending = FakePending(tables, indexed=False)
+    fixture = DaemonFixture(stop_after_commit, pending)
+    waits: list[float] = []
+    counted: list[int | None] = []
+
+    class Finished:
+        """Time that passes at once. The index comes after the second scan."""
+
+        def wait(self, seconds: float) -> bool:
+            waits.append(seconds)
+            counted.append(fixture.daemon._pending)
+            pending.indexed = waits.count(60.0) > 61
+            return waits.count(60.0) > 63
+
+    monkeypatch.setattr(fixture.daemon, "_finished", Finished())
+    fixture.daemon._count_pending()
+    page, minute = [2.0] * 3, [60.0]
+    assert waits == [*page, *minute * 60, *page, *minute * 4]
+    assert counted[:4] == [None, None, None, 3]
+    assert fixture.log.lines == [("warning", "quarantine.index_missing", {"next": "consumer init"})] * 2
 
 
 def test_it_is_alive_while_the_loop_runs() -> None:

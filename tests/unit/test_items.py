@@ -10,6 +10,7 @@ from consumer.aws.items import (
     gap_key,
     lease_item,
     lease_row,
+    progress_item,
     report_of,
     report_value,
     seconds,
@@ -21,6 +22,7 @@ from consumer.aws.items import (
 )
 from consumer.domain.leases import LeaseRow, Shard, StreamStart, TableBinding, label_of
 from consumer.domain.membership import HeartbeatReport
+from consumer.domain.replay import Mode, Progress, Range
 from tests.support.builders import ARN, ME, finished, lease, row, sequence_number, shard
 
 NAMES = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
@@ -113,3 +115,10 @@ def test_seconds_have_no_exponent_and_no_needless_zero(value: float, digits: str
 @pytest.mark.parametrize("item", [{}, {"a": {"N": "1"}}, {"a": {"NULL": True}}, {"a": {"S": 1}}])
 def test_an_attribute_that_is_not_there_or_of_another_type(item: dict[str, dict[str, object]]) -> None:
     assert text(item, "a") is None
+
+
+def test_a_progress_row_expires_when_the_stream_has_had_none_of_its_range_for_days() -> None:
+    """Every record of its ranges was created before it began, and a stream keeps a record for one day."""
+    began = 1_769_860_800.5
+    made = Progress(shard(), "board", Mode.RECOUNT, Range("1", "9"), "9", "1", "id", "runner", "me", began)
+    assert progress_item(made)["expiresAt"] == {"N": str(1_769_860_800 + 7 * 86_400)}

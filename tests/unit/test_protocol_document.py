@@ -14,7 +14,7 @@ from typing import Any, Final, cast, get_args
 import pytest
 
 from consumer.aws.commits import DynamoCommits
-from consumer.aws.items import lease_item
+from consumer.aws.items import lease_item, quarantine_key
 from consumer.aws.leases import DynamoLeases, DynamoMembership
 from consumer.aws.operator_writes import DynamoCircuits, DynamoGaps, DynamoLeaseAdmin, DynamoTableBindings
 from consumer.aws.quarantine import DynamoQuarantine
@@ -160,8 +160,8 @@ def test_the_classes_and_functions_that_the_document_names_exist() -> None:
 
 
 CLAUSE = re.compile(r"attribute_(?:not_)?exists\([#\w]+\)|[#\w.]+ <?= :\w+")
-READS = {"shardId = :shard", "shardId = :name"}
-"""Conditions of queries."""
+READS = {"shardId = :shard", "shardId = :name", "attribute_exists(#state)"}
+"""Conditions of queries and scans."""
 
 
 class Recorder:
@@ -174,6 +174,9 @@ class Recorder:
     def transact_write_items(self, **request: Any) -> None:
         for action in request["TransactItems"]:
             self._record(*action.values())
+
+    def scan(self, **_: Any) -> dict[str, Any]:
+        return {"Items": [{**quarantine_key("shard-0", "2"), "state": {"S": "pending"}}]}
 
     def update_item(self, **request: Any) -> dict[str, Any]:
         self._record(request)
@@ -232,6 +235,7 @@ def _operate(client: Recorder) -> Iterator[tuple[str, object]]:
     for before in (None, row(), row(owner=OTHER)):
         yield "`checkpoint set`", DynamoLeaseAdmin(client, NAMES).place(before, row(epoch=8), ENTRY)
     yield "`gaps acknowledge`", DynamoGaps(client, NAMES).acknowledge(GAP, "why", "token", ENTRY)
+    yield "`init`", quarantine.update_old_rows()
     for change in BINDING_CHANGES:
         yield "`init --adopt`", DynamoTableBindings(client, NAMES).change_binding(change, ENTRY)
     for progress in (None, PROGRESS):

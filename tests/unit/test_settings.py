@@ -57,6 +57,7 @@ def test_defaults() -> None:
         "batch_window_seconds": 0.0,
         "breaker_window": 200,
         "breaker_share": 0.5,
+        "quarantine_retention_days": None,
         "lease_ttl_seconds": 5.0,
         "pool_size": 16,
         "http_host": "127.0.0.1",

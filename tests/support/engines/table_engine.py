@@ -62,3 +62,14 @@ class TableEngine:
             aws_secret_access_key="test",
             config=Config(retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=30),
         )
+
+
+def make_old_quarantine_table(client: Any, name: str) -> None:
+    """The quarantine table as version 0.1 made it: without an index."""
+    keys = (("shardId", "HASH"), ("sequenceNumber", "RANGE"))
+    client.create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": key, "KeyType": kind} for key, kind in keys],
+        AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key, _ in keys],
+    )

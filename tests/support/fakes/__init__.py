@@ -3,6 +3,15 @@
 from tests.support.fakes.quarantine import FakeQuarantine
 from tests.support.fakes.replays import FakeReplays
 from tests.support.fakes.streams import FakeShard, FakeStream, FakeStreams, decoded
-from tests.support.fakes.tables import FakeTables
+from tests.support.fakes.tables import FakePending, FakeTables
 
-__all__ = ["FakeQuarantine", "FakeReplays", "FakeShard", "FakeStream", "FakeStreams", "FakeTables", "decoded"]
+__all__ = [
+    "FakePending",
+    "FakeQuarantine",
+    "FakeReplays",
+    "FakeShard",
+    "FakeStream",
+    "FakeStreams",
+    "FakeTables",
+    "decoded",
+]

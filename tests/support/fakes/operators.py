@@ -8,7 +8,7 @@ from consumer.domain.leases import BindingChange, LeaseRow, Shard, TableBinding
 from consumer.domain.membership import Members
 from consumer.domain.operator_ports import Acknowledgement, Gap, GapChanged, LeaseTable
 from consumer.domain.replies import Done, Lost
-from tests.support.fakes.tables import FakeTables
+from tests.support.fakes.tables import FakePending, FakeTables
 from tests.support.fakes.tables import Gap as GapRow
 
 
@@ -30,9 +30,9 @@ class FakeTableReader:
         """See operator_ports.TableReader."""
         return tuple(self._tables.bindings.values())
 
-    def pending(self) -> int:
+    def pending(self) -> int | None:
         """See operator_ports.TableReader."""
-        return self._tables.pending()
+        return FakePending(self._tables).count()
 
 
 def _gap(shard: Shard, checkpoint: str, gap: GapRow) -> Gap:

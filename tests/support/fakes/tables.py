@@ -4,7 +4,7 @@
 they hide a missing guard for ten minutes.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Context, Decimal
@@ -158,10 +158,6 @@ class FakeTables(FakeLedgers):
             raise CallFailed(FailureKind.REJECTED, "the leaderboard refuses the games of all players")
         return None
 
-    def pending(self) -> int:
-        """See ports.Commits."""
-        return sum(row.state == "pending" for row in self.quarantine.values())
-
     def refusal(self, unit: Unit, later: frozenset[str]) -> Refused | None:
         """Why the leaderboard refuses a unit's deltas; None: it takes them."""
         if self.refuses_games and unit.deltas:
@@ -204,6 +200,22 @@ class FakeTables(FakeLedgers):
         EXACT.create_decimal(total)
         date = stored.date if player in later else delta.date
         return Score(stored.games + delta.games, total, date, stored.wrong)
+
+
+class FakePending:
+    """The PendingRecords port over FakeTables. Not `indexed`: the quarantine table lacks its index."""
+
+    def __init__(self, tables: FakeTables, *, indexed: bool = True) -> None:
+        self._tables = tables
+        self.indexed = indexed
+
+    def count(self) -> int | None:
+        """See ports.PendingRecords."""
+        return sum(self.scan()) if self.indexed else None
+
+    def scan(self) -> Iterator[int]:
+        """See ports.PendingRecords. A row is a page."""
+        yield from (row.state == "pending" for row in self._tables.quarantine.values())
 
 
 def _is_date(stored: str) -> bool:
