@@ -235,12 +235,13 @@ def report_value(report: HeartbeatReport) -> dict[str, Any]:
             "behind": number(report.behind),
             "lagSeconds": seconds(report.lag_seconds),
             "asOf": seconds(report.as_of),
+            "unknown": number(report.unknown),
         }
     }
 
 
 def report_of(value: Item) -> HeartbeatReport:
-    """A heartbeat from its attribute. Workers of older versions did not write how many shards are behind."""
+    """A heartbeat from its attribute. Older versions did not write how many shards are behind or unknown."""
     fields = value["M"]
     return HeartbeatReport(
         number=int(fields["beat"]["N"]),
@@ -248,6 +249,7 @@ def report_of(value: Item) -> HeartbeatReport:
         behind=int(text(fields, "behind", "N") or 0),
         lag_seconds=float(fields["lagSeconds"]["N"]),
         as_of=float(fields["asOf"]["N"]),
+        unknown=int(text(fields, "unknown", "N") or 0),
     )
 
 

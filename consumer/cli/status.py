@@ -147,6 +147,7 @@ def _worker_fields(worker: MemberStatus) -> dict[str, object]:
         "workerId": worker.owner.rpartition("/")[0],
         "shards": worker.owns,
         "behind": worker.report.behind,
+        "unknown": worker.report.unknown,
         "lagSeconds": _whole(worker.report.lag_seconds),
         "beat": worker.report.number,
         "beatSecondsAgo": _whole(worker.silent_seconds),
@@ -208,8 +209,11 @@ def _worker_line(worker: MemberStatus) -> str:
         seen = "has joined, no heartbeat yet"
     else:
         seen = f"heartbeat {duration(worker.silent_seconds)} ago" + ("" if worker.fresh else ": too old to rely on")
-    behind = f"{worker.report.behind} behind by up to {duration(worker.report.lag_seconds)}"
-    return f"worker      {worker.owner}: owns {worker.owns}, {behind if worker.report.behind else '0 behind'}, {seen}"
+    report = worker.report
+    behind = f"{report.behind} behind by up to {duration(report.lag_seconds)}" if report.behind else "0 behind"
+    if report.unknown:
+        behind += f" (lag of {report.unknown} unknown)"
+    return f"worker      {worker.owner}: owns {worker.owns}, {behind}, {seen}"
 
 
 def _trees(status: Status, *, all_shards: bool) -> Iterable["Tree"]:

@@ -9,7 +9,8 @@ class HeartbeatReport:
     """What a heartbeat says of its worker.
 
     `number` grows with each heartbeat. The worker owns `shards` shards; `behind` of them lag, by `lag_seconds` at most.
-    All of that was so at `as_of` (unix seconds), when its other shards were caught up.
+    Of those the lag of `unknown` is not known, and lower. All of that was so at `as_of` (unix seconds), when its other
+    shards were caught up.
     """
 
     number: int
@@ -17,6 +18,7 @@ class HeartbeatReport:
     behind: int = 0
     lag_seconds: float = 0.0
     as_of: float = 0.0
+    unknown: int = 0
 
 
 @dataclass(frozen=True, slots=True)

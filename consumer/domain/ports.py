@@ -33,7 +33,7 @@ class WorkerStatus:
     """The worker as metrics and readiness show it.
 
     `shards` counts them by state. `not_ready` has one sentence per reason why the worker is not ready, those of
-    `stream_halts` included.
+    `stream_halts` included. Not `lag_known`: `lag_seconds` is an upper bound, and `headroom_seconds` a lower one.
     """
 
     lag_seconds: float
@@ -42,6 +42,15 @@ class WorkerStatus:
     leases_owned: int
     not_ready: tuple[str, ...]
     stream_halts: tuple[StreamHalt, ...] = ()
+    lag_known: bool = True
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What readiness says beside its answer."""
+        if self.lag_known:
+            return ()
+        bound = f"lag unknown, at most {self.lag_seconds:.0f} s"
+        return (f"{bound}: some shards are not known to be read to their newest record",)
 
 
 class Streams(Protocol):

@@ -222,7 +222,7 @@ def _with_row(row: LeaseRow, worker: MemberStatus | None, now: float) -> ShardSt
     if row.circuit.halted_at is not None:
         state = ShardCondition.HALTED
     lag: float | None = None
-    if worker is not None and fresh and covered:
+    if worker is not None and fresh and covered and not worker.report.unknown:
         lag = 0.0 if worker.report.behind == 0 else bound
     return replace(
         shard,

@@ -40,6 +40,7 @@ class HttpPortTaken(UsageFault):
 class HealthServer:
     """Serves until it is stopped. `live` returns why the process is not alive, `ready` why it is not ready.
 
+    `notes` are sentences that readiness adds.
     Slow or many clients cost `max_connections` threads and `request_timeout_seconds` per request, never the worker.
     """
 
@@ -50,12 +51,13 @@ class HealthServer:
         render_metrics: Callable[[], bytes],
         live: Callable[[], str | None],
         ready: Callable[[], list[str]],
+        notes: Callable[[], list[str]] = list,
         *,
         max_connections: int = 32,
         request_timeout_seconds: float = 5.0,
     ) -> None:
         self._host, self._port = host, port
-        self._render_metrics, self._live, self._ready = render_metrics, live, ready
+        self._render_metrics, self._live, self._ready, self._notes = render_metrics, live, ready, notes
         self._max_connections = max_connections
         self._request_timeout_seconds = request_timeout_seconds
         self._server: BoundedServer | None = None
@@ -99,7 +101,7 @@ class HealthServer:
                     return _text(200, ["live"]) if reason is None else _text(503, [reason])
                 case "/readyz":
                     reasons = self._ready()
-                    return _text(503, reasons) if reasons else _text(200, ["ready"])
+                    return _text(503, reasons) if reasons else _text(200, ["ready", *self._notes()])
         except Exception:
             log.exception("health.broken", path=path)
             return _text(500, ["internal error"])

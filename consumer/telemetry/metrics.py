@@ -82,6 +82,7 @@ class PrometheusMeters:
             registry=self.registry,
         )
         self._lag = self._gauge("lag_seconds", "Age of the oldest record of the stream that is not committed.")
+        self._lag_unknown = self._gauge("lag_unknown", "1 while the lag is not known: lag_seconds is its upper bound.")
         self._headroom = self._gauge("retention_headroom_seconds", "Time until data is lost to the trim.")
         self._pending = self._gauge("quarantine_pending", "Quarantined records that wait for the operator.")
         self._progress = self._gauge(
@@ -92,7 +93,7 @@ class PrometheusMeters:
         self._halted = self._gauge("stream_halted", "1: a stream is not read until an operator acts.", "reason")
         self._states = set(states)
         self._has_progress = False
-        for gauge in (self._lag, self._headroom, self._pending, self._progress):
+        for gauge in (self._lag, self._lag_unknown, self._headroom, self._pending, self._progress):
             gauge.set(nan)
         for outcome in Outcome:
             self._records.labels(outcome.value)
@@ -148,6 +149,7 @@ class PrometheusMeters:
         if not self._has_progress:
             self.progress(at)
         self._lag.set(status.lag_seconds)
+        self._lag_unknown.set(not status.lag_known)
         self._headroom.set(status.headroom_seconds)
         self._leases.set(status.leases_owned)
         halted = {halt.reason for halt in status.stream_halts}

@@ -94,7 +94,12 @@ def _run(settings: Settings, sink: Sink) -> None:
         threads=settings.pool_size,
     )
     health = HealthServer(
-        settings.http_host, settings.http_port, meters.render, daemon.why_not_alive, daemon.why_not_ready
+        settings.http_host,
+        settings.http_port,
+        meters.render,
+        daemon.why_not_alive,
+        daemon.why_not_ready,
+        lambda: list(daemon.notes),
     )
     health.start()
     log.info("http.listening", host=settings.http_host, port=health.port)

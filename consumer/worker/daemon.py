@@ -196,7 +196,10 @@ class Stop:
 
 
 class Daemon:
-    """Runs one worker until a stop request. `not_ready`: why the worker is not ready, as the loop last saw it."""
+    """Runs one worker until a stop request. `not_ready`: why the worker is not ready, as the loop last saw it.
+
+    `notes`: what readiness says besides.
+    """
 
     def __init__(
         self,
@@ -223,6 +226,7 @@ class Daemon:
         self._iterated_at = time.monotonic()
         self._iterations = 0
         self._pending: int | None = None
+        self.notes: tuple[str, ...] = ()
         self.not_ready: tuple[str, ...] = ("starting: nothing has been read yet",)
 
     def run(self) -> None:
@@ -273,7 +277,7 @@ class Daemon:
 
     def _show_status(self, now: float) -> None:
         status = self._worker.status(now)
-        self.not_ready = status.not_ready
+        self.not_ready, self.notes = status.not_ready, status.notes
         self._event_log.show_status(status, self._pending, time.time())
 
     def _run_aside(self, loop: Callable[[], None]) -> None:

@@ -66,6 +66,7 @@ class EventLog:
             records=self._records,
             units=self._units,
             lag_seconds=round(status.lag_seconds, 1),
+            lag_known=status.lag_known,
             leases_owned=status.leases_owned,
         )
         self._records = self._units = 0

@@ -49,9 +49,9 @@ class Heartbeat:
         """When to ask `ready` again if no reply comes before."""
         return min(self._sending.wake_at, inf if self._sending.in_flight else self._leaving.wake_at)
 
-    def describe(self, shards: int, behind: int, lag_seconds: float, as_of: float) -> None:
+    def describe(self, shards: int, behind: int, unknown: int, lag_seconds: float, as_of: float) -> None:
         """Sets what the next heartbeat says of this worker's shards (`as_of` in unix seconds)."""
-        self.report = HeartbeatReport(self.report.number, shards, behind, lag_seconds, as_of)
+        self.report = HeartbeatReport(self.report.number, shards, behind, lag_seconds, as_of, unknown)
 
     def bump(self) -> None:
         """The next heartbeat raises the counter of changes, so that the others read the ledger."""

@@ -19,10 +19,10 @@ from consumer.worker.calls import PAGE_RECORDS, Open, Read, RecordGap, Reply
 from consumer.worker.tuning import Tuning
 
 CAUGHT_UP_PAGES: Final = 2
-"""Consecutive empty pages after which a shard counts as caught up: empty pages come before data too."""
+"""Consecutive empty pages after which a shard that is read at its tip has no lag."""
 SURE_PAGES: Final = 8
-"""Consecutive empty pages after which no record was there when the first of them was requested. Records that came later
-may still be hidden behind the other pages: on a slow stream two empty pages can be a long time apart.
+"""Consecutive empty pages that prove something if they also took long enough: empty pages come before data too, and on
+a slow stream two of them can be a long time apart.
 """
 SCANT_RECORDS: Final = 100
 """The limit of a page while the read-ahead budget is spent: enough to make progress."""
@@ -150,6 +150,7 @@ class Reader:
 
     `ended`: no records come after the buffered ones. `gap`: the checkpoint of a recorded gap, until the unit that
     follows it is committed. `created_after`: every record that is not committed was created after it (unix seconds).
+    `at_tip`: it is known to read new records as they come. An iterator that is opened anew has to prove that again.
     """
 
     def __init__(
@@ -159,6 +160,7 @@ class Reader:
         self.gone_evidence = GoneEvidence()
         self.ended = False
         self.gap: str | None = None
+        self.at_tip = False
         self.created_after = row.created
         self._first_created_after = row.created
         self._start_time = start_time
@@ -170,7 +172,9 @@ class Reader:
         self._trimmed = False
         self._found_gap = False
         self._empty_asked_at: deque[float] = deque(maxlen=SURE_PAGES)
-        self._idle_since: float | None = None
+        self._asked_at = 0.0
+        self._empty_since: float | None = None
+        self._proven_empty_at: float | None = None
         self._enabled_at = enabled_at(row.shard.stream_arn)
 
     @property
@@ -180,8 +184,8 @@ class Reader:
 
     @property
     def caught_up(self) -> bool:
-        """Whether the stream had nothing more for some consecutive pages."""
-        return self.ended or len(self._empty_asked_at) >= CAUGHT_UP_PAGES
+        """Whether the stream has nothing more."""
+        return self.ended or (self.at_tip and len(self._empty_asked_at) >= CAUGHT_UP_PAGES)
 
     @property
     def gone(self) -> bool:
@@ -231,6 +235,7 @@ class Reader:
             case Open(), str():
                 self._iterator = reply
                 self.gone_evidence.found()
+                self._prove_again(self.timer.sent_at)
             case ((Open() | Read()), DataTrimmed()):
                 self._iterator = None
                 self._trimmed = not self.nothing_trimmed(now + self._tuning.wall_offset_seconds)
@@ -277,7 +282,7 @@ class Reader:
         """
         if self._buffer.tail != TRIM_HORIZON or self.gap is not None:
             return False
-        empty_at = self._surely_empty_at
+        empty_at = self._proven_empty_at
         proofs = [self._enabled_at, None if empty_at is None else empty_at + self._tuning.wall_offset_seconds]
         younger_than = max((proof for proof in proofs if proof is not None), default=None)
         return younger_than is not None and unix_now - younger_than < self._tuning.stale_after_seconds
@@ -297,13 +302,15 @@ class Reader:
         self._open_at = row.checkpoint
         self._iterator = self.gap = None
         self.ended = self._trimmed = False
-        self._empty_asked_at.clear()
+        self._prove_again(now)
         self.timer.at = now
 
-    @property
-    def _surely_empty_at(self) -> float | None:
-        """When a page was requested at which nothing was there to read (monotonic seconds)."""
-        return self._empty_asked_at[0] if len(self._empty_asked_at) == SURE_PAGES else None
+    def _prove_again(self, asked_at: float) -> None:
+        """What was read until now does not show whether the next page is at the tip."""
+        self.at_tip = False
+        self._empty_asked_at.clear()
+        self._empty_since = None
+        self._asked_at = asked_at
 
     @property
     def _full(self) -> bool:
@@ -314,25 +321,41 @@ class Reader:
         return records >= self._tuning.lookahead_records and not self._buffer.only_ignored
 
     def _take_page(self, call: Read, page: Page, now: float) -> list[events.Event]:
-        """At most one read per poll interval; fewer when no record has come for a while."""
+        """At most one read per poll interval; fewer at the tip when no record has come for a while."""
         tuning, asked_at = self._tuning, self.timer.sent_at
         self._iterator = page.next_iterator
         self.ended = page.next_iterator is None
+        longest_pause = max(tuning.poll_interval_seconds, tuning.idle_poll_interval_seconds)
+        if asked_at - self._asked_at > longest_pause + tuning.caught_up_after_seconds:
+            self._prove_again(asked_at)
+        self._asked_at = asked_at
         if page.entries:
-            self._idle_since = None
-        elif self._idle_since is None:
-            self._idle_since = now
-        idle = self._idle_since is not None and now - self._idle_since >= tuning.idle_after_seconds
-        self.timer.succeed(
-            asked_at + max(tuning.poll_interval_seconds, tuning.idle_poll_interval_seconds if idle else 0.0)
-        )
-        if page.entries:
-            self._empty_asked_at.clear()
-            self._buffer.extend(page, now)
-            self._open_at = self._buffer.tail
+            self._take_records(page, now)
+            self.timer.succeed(asked_at + tuning.poll_interval_seconds)
             return []
-        self._empty_asked_at.append(asked_at)
-        empty_at = self._surely_empty_at if idle else None
-        if empty_at is not None and not self.ended and not self._buffer and not self._found_gap:
-            self.created_after = max(self.created_after or 0.0, empty_at + tuning.wall_offset_seconds)
+        self._take_empty_page(asked_at)
+        idle = self.at_tip and self._empty_since is not None and now - self._empty_since >= tuning.idle_after_seconds
+        self.timer.succeed(asked_at + (longest_pause if idle else tuning.poll_interval_seconds))
         return [events.CaughtUp(call.lease)]
+
+    def _take_records(self, page: Page, now: float) -> None:
+        """A recent record proves that what is read now has just been written."""
+        self._empty_asked_at.clear()
+        self._empty_since = None
+        age_seconds = now + self._tuning.wall_offset_seconds - page.entries[-1].created
+        self.at_tip = abs(age_seconds) <= self._tuning.recent_seconds
+        self._buffer.extend(page, now)
+        self._open_at = self._buffer.tail
+
+    def _take_empty_page(self, asked_at: float) -> None:
+        """A long run of empty pages proves what was there that long before the last of them, and nothing later."""
+        tuning = self._tuning
+        self._empty_asked_at.append(asked_at)
+        if self._empty_since is None:
+            self._empty_since = asked_at
+        if len(self._empty_asked_at) < SURE_PAGES or asked_at - self._empty_since < tuning.caught_up_after_seconds:
+            return
+        self.at_tip = True
+        self._proven_empty_at = min(self._empty_asked_at[0], asked_at - tuning.caught_up_after_seconds)
+        if not self.ended and not self._buffer and not self._found_gap:
+            self.created_after = max(self.created_after or 0.0, self._proven_empty_at + tuning.wall_offset_seconds)

@@ -13,6 +13,7 @@ from consumer.domain.breaker import Circuit
 from consumer.domain.errors import CallFailed, FailureKind
 from consumer.domain.fold import Unit
 from consumer.domain.leases import Lease, LeaseRow, Shard
+from consumer.domain.lineage import RETENTION_SECONDS
 from consumer.domain.ports import Backoff
 from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.records import Poison
@@ -343,14 +344,20 @@ class ShardMachine:
         """Whether the shard has ended and none of its children is visible yet."""
         return self.state is ShardState.ENDING and self._writer.waits_for_children
 
-    def lag_seconds(self, unix_now: float) -> float | None:
-        """Age of the oldest record read and not committed; 0 when caught up; None: not known yet."""
+    def lag_seconds(self, unix_now: float) -> float:
+        """Age of the oldest record read and not committed; 0 when caught up. Not `lag_known`: an upper bound."""
         since = self._buffer.oldest_created
         if since is None:
             if self._reader.caught_up and self.state is not ShardState.HALTED:
                 return 0.0
             since = self._reader.created_after
-        return max(0.0, unix_now - since) if since is not None else None
+        return max(0.0, unix_now - since) if since is not None else float(RETENTION_SECONDS)
+
+    @property
+    def lag_known(self) -> bool:
+        """Whether it is certain that there are no older records than those that were read."""
+        reader = self._reader
+        return bool(self._buffer) or (self.state is not ShardState.HALTED and (reader.at_tip or reader.ended))
 
     def lasting_failures(self) -> set[str]:
         """Calls that have failed for a while, and why."""

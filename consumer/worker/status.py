@@ -17,9 +17,11 @@ class OthersLag:
     """The lag of the shards that this worker does not own: living owners report theirs, no worker reports the rest.
 
     Remembers until when each shard is known to be committed (unix seconds), and since when it is without an owner.
+    `known`: whether the last result is the lag; else it is an upper bound.
     """
 
     def __init__(self, lease_ttl_seconds: float) -> None:
+        self.known = True
         self._unowned_after_seconds = UNOWNED_TTLS * lease_ttl_seconds
         self._committed_until: dict[Shard, float] = {}
         self._without_owner_since: dict[Shard, float] = {}
@@ -37,6 +39,7 @@ class OthersLag:
         others = [row for row in ledger.rows if not row.finished and row.shard not in mine]
         longest = 0.0
         without_owner = set(halted)
+        self.known = True
         for row in others:
             report = reports.get(row.owner) if row.owner is not None else None
             self._note_committed(row.shard, row.created)
@@ -45,10 +48,12 @@ class OthersLag:
             elif report.as_of:
                 self._note_committed(row.shard, report.as_of - report.lag_seconds)
                 longest = max(longest, report.lag_seconds)
+                self.known &= not report.unknown
         self._without_owner_since = {shard: self._without_owner_since.get(shard, now) for shard in without_owner}
         for shard, since in self._without_owner_since.items():
             if now - since >= self._unowned_after_seconds and (committed := self._committed_until.get(shard)):
                 longest = max(longest, unix_now - committed)
+                self.known = False
         known = without_owner.union(row.shard for row in others)
         self._committed_until = {shard: until for shard, until in self._committed_until.items() if shard in known}
         return longest

@@ -11,14 +11,17 @@ class Tuning:
     """`wall_offset_seconds` added to monotonic time gives unix time, for annotations only.
 
     A shard reads ahead up to `lookahead_bytes` and `lookahead_records`, all shards together up to
-    `total_lookahead_bytes`. After `idle_after_seconds` without a record a shard is polled only every
-    `idle_poll_interval_seconds`. A shard that was never read and may be older than `stale_after_seconds` may have lost
-    records: this is half an hour less than the retention, since clocks differ.
+    `total_lookahead_bytes`. A shard is known to be read to its newest record when a record came that was not older than
+    `recent_seconds`, or nothing but empty pages for `caught_up_after_seconds`. Then, and after `idle_after_seconds`
+    without a record, it is polled only every `idle_poll_interval_seconds`. A shard that was never read and may be older
+    than `stale_after_seconds` may have lost records: this is half an hour less than the retention, since clocks differ.
     """
 
     poll_interval_seconds: float = 0.2
     idle_poll_interval_seconds: float = 1.0
     idle_after_seconds: float = 30.0
+    recent_seconds: float = 90.0
+    caught_up_after_seconds: float = 60.0
     batch_window_seconds: float = 0.0
     ignored_window_seconds: float = 5.0
     lookahead_bytes: int = 4_000_000

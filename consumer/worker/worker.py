@@ -239,20 +239,28 @@ class Worker:
         self._due_shards.forget(machine.lease.shard)
 
     def status(self, now: float) -> WorkerStatus:
-        """The status, with the lag of the whole stream. A shard whose lag is not known yet does not count as behind."""
+        """The status, with the lag of the whole stream. A shard whose lag is not known counts with its upper bound."""
         coordinator = self.coordinator
         unix_now = now + self._tuning.wall_offset_seconds
-        lags = [lag for machine in self.shards.values() if (lag := machine.lag_seconds(unix_now)) is not None]
+        lags = [machine.lag_seconds(unix_now) for machine in self.shards.values()]
+        unknown = sum(not machine.lag_known for machine in self.shards.values())
         mine = max(lags, default=0.0)
-        coordinator.heartbeat.describe(len(self.shards), sum(lag > 0 for lag in lags), mine, unix_now)
+        coordinator.heartbeat.describe(len(self.shards), sum(lag > 0 for lag in lags), unknown, mine, unix_now)
         others = self._others_lag.lag_seconds(
             coordinator.ledger, coordinator.reports, self.shards.keys(), coordinator.halted, now, unix_now
         )
         states = count_by_state(self.shards, coordinator.halted, self._others_lag.unowned(coordinator.halted, now))
         halts = self._shard_sync.halts(coordinator.ledger)
-        not_ready = tuple(self._not_ready(now, halts))
         lag = max(mine, others)
-        return WorkerStatus(lag, RETENTION_SECONDS - lag, states, len(self.shards), not_ready, halts)
+        return WorkerStatus(
+            lag,
+            RETENTION_SECONDS - lag,
+            states,
+            len(self.shards),
+            tuple(self._not_ready(now, halts)),
+            halts,
+            lag_known=not unknown and self._others_lag.known,
+        )
 
     def _not_ready(self, now: float, halts: tuple[StreamHalt, ...]) -> list[str]:
         coordinator = self.coordinator

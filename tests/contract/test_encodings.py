@@ -112,7 +112,7 @@ def test_the_life_of_a_shards_row(dynamo: DynamoSubject) -> None:
 def test_members_are_one_item(dynamo: DynamoSubject) -> None:
     dynamo.membership.send_heartbeat(ME, HeartbeatReport(3, 2, 1, 1.5, CREATED), joining=True, bump=True)
     dynamo.membership.send_heartbeat(OTHER, HeartbeatReport(1), joining=True, bump=True)
-    numbers = {"beat": "3", "shards": "2", "behind": "1", "lagSeconds": "1.5", "asOf": "1769860800"}
+    numbers = {"beat": "3", "shards": "2", "behind": "1", "lagSeconds": "1.5", "asOf": "1769860800", "unknown": "0"}
     fields = {name: {"N": digits} for name, digits in numbers.items()}
     other = {name: {"N": "0"} for name in fields} | {"beat": {"N": "1"}}
     members = {"leaseKey": {"S": "members"}, "changes": {"N": "2"}, f"worker#{ME}": {"M": fields}}

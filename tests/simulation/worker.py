@@ -37,6 +37,8 @@ class SimulatedWorker:
             poll_interval_seconds=0.7,
             idle_poll_interval_seconds=4.0,
             idle_after_seconds=5.0,
+            recent_seconds=5.0,
+            caught_up_after_seconds=5.0,
             ignored_window_seconds=1.0,
             lookahead_bytes=random.choice((400, 1500, 100_000)),
             total_lookahead_bytes=random.choice((800, 200_000)),

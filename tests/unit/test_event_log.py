@@ -20,6 +20,7 @@ from tests.support.builders import ARN, ME, OTHER, game, ignored, lease, poison,
 
 NOW = 1_769_860_800.0
 BOUND = {"shard_id": "2026-01-01T00:00:00.000/shard-0", "lease_epoch": 7}
+SUMMARY = {"records": 3, "units": 2, "lag_seconds": 12.3, "lag_known": True, "leases_owned": 2}
 HALTED = {"shard_id": BOUND["shard_id"], "checkpoint": "5"}
 STATUS = WorkerStatus(12.34, 86_000.0, {"running": 2}, 2, ())
 
@@ -209,7 +210,7 @@ def test_the_status_is_exported_and_a_summary_is_logged_from_time_to_time() -> N
     event_log.show_status(STATUS, None, NOW + SUMMARY_SECONDS - 1)
     assert log.lines == []
     event_log.show_status(STATUS, None, NOW + SUMMARY_SECONDS)
-    summary = ("info", "worker.summary", {"records": 3, "units": 2, "lag_seconds": 12.3, "leases_owned": 2})
+    summary = ("info", "worker.summary", SUMMARY)
     assert log.lines == [summary]
     event_log.show_status(STATUS, None, NOW + 3 * SUMMARY_SECONDS)
     assert log.lines == [summary], "nothing was committed"

@@ -21,6 +21,7 @@ from consumer.worker.shard import ShardState
 RUNNING, DRAINING, HALTED = ShardState.RUNNING, ShardState.DRAINING, ShardState.HALTED
 UNKNOWN: Final = (
     "lag_seconds",
+    "lag_unknown",
     "retention_headroom_seconds",
     "quarantine_pending",
     "last_progress_timestamp_seconds",

@@ -32,6 +32,20 @@ def test_the_others_lag_is_what_they_report() -> None:
     assert observed.lag(w2_b=HeartbeatReport(2, 1, 1, 30.0, CREATED)) == 30.0
 
 
+def test_the_lag_is_not_known_while_an_owner_does_not_know_it_or_there_is_none() -> None:
+    observed = Observed(row(0, OTHER, created=CREATED - 7200), row(9, ME))
+    known = []
+    for seconds, reports in (
+        (0.0, {"w2_b": HeartbeatReport(1, 1, 1, 7200.0, CREATED, unknown=1)}),
+        (0.0, {"w2_b": HeartbeatReport(2, 1, 0, 0.0, CREATED)}),
+        (0.0, {}),
+        (3 * TTL, {}),
+    ):
+        observed.lag(seconds, **reports)
+        known.append(observed.others_lag.known)
+    assert known == [False, True, True, False], "a hand-over is not without an owner at once"
+
+
 def test_a_shard_between_two_owners_is_not_behind_at_once() -> None:
     observed = Observed(row(0, created=CREATED - 7200))
     assert observed.lag() == 0.0

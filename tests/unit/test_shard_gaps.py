@@ -119,15 +119,24 @@ def shard_of_a_stream(age_seconds: float, checkpoint: str = TRIM_HORIZON) -> Sha
 
 
 @pytest.mark.parametrize(
-    ("age_seconds", "empty_pages", "loses"),
-    [(YOUNG, 0, False), (YOUNG, 1, False), (OLD, SURE_PAGES - 1, True), (OLD, SURE_PAGES, False)],
-    ids=["young", "young and empty", "old and hardly seen", "old and surely empty"],
+    ("age_seconds", "empty_pages", "pause_seconds", "loses"),
+    [
+        (YOUNG, 0, 0, False),
+        (YOUNG, 1, 0, False),
+        (OLD, SURE_PAGES - 1, 30, True),
+        (OLD, SURE_PAGES, 0, True),
+        (OLD, SURE_PAGES, 30, False),
+    ],
+    ids=["young", "young and empty", "old and hardly seen", "old and empty for a moment", "old and surely empty"],
 )
-def test_no_gap_where_no_record_can_have_been_trimmed(age_seconds: float, empty_pages: int, loses: bool) -> None:
+def test_no_gap_where_no_record_can_have_been_trimmed(
+    age_seconds: float, empty_pages: int, pause_seconds: float, loses: bool
+) -> None:
     """A record lives for a day: of a younger stream, or a shard that was empty a moment ago, none was trimmed."""
     driver = shard_of_a_stream(age_seconds)
     for _ in range(empty_pages):
         driver.answer(Read, page())
+        driver.wait(pause_seconds)
     assert driver.answer(Read, DataTrimmed()) == []
     driver.wait(driver.tuning.poll_interval_seconds)
     assert driver.has_call(RecordGap) is loses

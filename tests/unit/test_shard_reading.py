@@ -1,8 +1,11 @@
 """Reads of a shard, call by call: iterators, poll intervals, empty pages, late replies, and the lag."""
 
+from dataclasses import replace
+
 import pytest
 
 from consumer.domain.errors import CallFailed, DataTrimmed, FailureKind, IteratorExpired
+from consumer.domain.lineage import RETENTION_SECONDS
 from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.replies import Children, Committed, Lost
 from consumer.worker import events
@@ -36,7 +39,14 @@ def test_a_shard_is_read_at_most_once_per_poll_interval_counted_from_read_to_rea
 
 
 def test_a_shard_that_has_been_idle_for_long_is_polled_rarely_until_its_first_record() -> None:
-    driver = opened_shard(Tuning(poll_interval_seconds=0.25, idle_poll_interval_seconds=1.0, idle_after_seconds=30.0))
+    driver = opened_shard(
+        Tuning(
+            poll_interval_seconds=0.25,
+            idle_poll_interval_seconds=1.0,
+            idle_after_seconds=30.0,
+            caught_up_after_seconds=20.0,
+        )
+    )
     for _ in range(121):  # 30 s after the first empty page
         driver.answer(Read, page())
     assert not driver.wait(0.75).has_call(Read)
@@ -51,10 +61,10 @@ def test_a_shard_that_has_been_idle_for_long_is_polled_rarely_until_its_first_re
 
 def test_an_empty_page_counts_from_when_it_was_requested_not_from_when_it_came() -> None:
     """Records may have come in between, and the children's rows say that their records are newer."""
-    driver = opened_shard(Tuning(poll_interval_seconds=1.0, idle_after_seconds=0.0, wall_offset_seconds=CREATED))
+    driver = opened_shard(Tuning(poll_interval_seconds=1.0, caught_up_after_seconds=7.0, wall_offset_seconds=CREATED))
     asked_at = driver.now
     read = driver.call(Read)
-    driver.wait(20.0).deliver(read, page())
+    driver.wait(5.0).deliver(read, page())
     for _ in range(SURE_PAGES - 1):
         driver.answer(Read, page())
         driver.wait(1.0)
@@ -65,7 +75,7 @@ def test_an_empty_page_counts_from_when_it_was_requested_not_from_when_it_came()
 
 def test_after_many_empty_pages_the_newest_prove_nothing_yet() -> None:
     """Records may have come before them, and pages be empty all the same."""
-    driver = opened_shard(Tuning(poll_interval_seconds=1.0, idle_after_seconds=0.0, wall_offset_seconds=CREATED))
+    driver = opened_shard(Tuning(poll_interval_seconds=1.0, caught_up_after_seconds=7.0, wall_offset_seconds=CREATED))
     asked_at = driver.now
     for _ in range(SURE_PAGES + 3):
         driver.answer(Read, page())
@@ -77,7 +87,7 @@ def test_after_many_empty_pages_the_newest_prove_nothing_yet() -> None:
 
 def test_a_few_empty_pages_prove_nothing() -> None:
     """The shard may be closed for long, its last records behind them, and its children's older than the pages."""
-    driver = opened_shard(Tuning(poll_interval_seconds=1.0, idle_after_seconds=0.0, wall_offset_seconds=CREATED))
+    driver = opened_shard(Tuning(poll_interval_seconds=1.0, caught_up_after_seconds=7.0, wall_offset_seconds=CREATED))
     for _ in range(SURE_PAGES - 1):
         driver.answer(Read, page())
         driver.wait(1.0)
@@ -199,20 +209,105 @@ def test_a_reply_of_the_wrong_type_is_a_defect(call: type[Open | Read], reply: R
 
 def test_the_lag_is_the_age_of_the_oldest_record_known_and_not_committed() -> None:
     driver = ShardDriver(row(owner=ME))
-    assert driver.machine.lag_seconds(1e10) is None, "not known yet"
-    driver = ShardDriver(row(owner=ME, created=CREATED - 100.0))
-    assert driver.machine.lag_seconds(CREATED) == 100.0
+    assert (driver.machine.lag_seconds(1e10), driver.machine.lag_known) == (RETENTION_SECONDS, False)
+    driver = ShardDriver(row(owner=ME, created=CREATED - 100.0), Tuning(wall_offset_seconds=CREATED - 990.0))
+    assert (driver.machine.lag_seconds(CREATED), driver.machine.lag_known) == (100.0, False), "an upper bound"
     driver.answer(Open, "first")
     driver.answer(Read, page(*games(1, 2)))
     oldest = game(1).created
-    assert driver.machine.lag_seconds(oldest + 50.0) == 50.0
+    assert (driver.machine.lag_seconds(oldest + 50.0), driver.machine.lag_known) == (50.0, True)
     assert driver.machine.lag_seconds(oldest - 1.0) == 0.0
     driver.answer(Commit, Committed())
     assert driver.machine.lag_seconds(oldest + 51.0) == 50.0, "what comes after the last one is not known"
     driver.answer(Read, page())
     assert driver.machine.lag_seconds(oldest + 51.0) == 50.0, "one empty page proves little"
     driver.wait(1).answer(Read, page())
-    assert driver.machine.lag_seconds(oldest + 51.0) == 0.0
+    assert (driver.machine.lag_seconds(oldest + 51.0), driver.machine.lag_known) == (0.0, True)
+
+
+def read_empty_pages(driver: ShardDriver, seconds: float, every: float = 1.0) -> None:
+    """Empty pages, the first of them requested now."""
+    until = driver.now + seconds
+    while driver.now < until:
+        driver.answer(Read, page())
+        driver.wait(every)
+
+
+SLOW = Tuning(poll_interval_seconds=1.0, idle_poll_interval_seconds=9.0, idle_after_seconds=5.0)
+
+
+def test_empty_pages_are_no_proof_of_being_caught_up_before_they_have_lasted_a_minute() -> None:
+    """They come before data too. Until then the lag is unknown, its bound grows, and polling is not slowed."""
+    driver = ShardDriver(row(owner=ME, created=CREATED), replace(SLOW, wall_offset_seconds=CREATED))
+    driver.answer(Open, "first")
+    for _ in range(60):
+        read_empty_pages(driver, 1.0)
+        assert driver.has_call(Read), "at full pace"
+        assert not driver.machine.lag_known
+        assert driver.machine.lag_seconds(CREATED + driver.now) == driver.now
+    driver.answer(Read, page())
+    assert driver.machine.lag_known
+    assert driver.machine.lag_seconds(CREATED + driver.now) == 0.0
+    assert not driver.wait(8.0).has_call(Read), "now it is idle"
+    assert driver.wait(1.0).has_call(Read)
+
+
+def test_a_few_empty_pages_prove_nothing_however_far_apart_they_are() -> None:
+    driver = opened_shard(Tuning(poll_interval_seconds=30.0))
+    for _ in range(SURE_PAGES - 1):
+        assert not driver.machine.lag_known
+        driver.answer(Read, page())
+        driver.wait(30.0)
+    driver.answer(Read, page())
+    assert driver.machine.lag_known
+
+
+@pytest.mark.parametrize(
+    ("age_seconds", "known"), [(0.0, True), (89.0, True), (91.0, False), (1e9, False), (-91.0, False)]
+)
+def test_a_record_proves_the_tip_when_it_is_recent(age_seconds: float, known: bool) -> None:
+    """DynamoDB Local rounds creation times down to a minute. A backlog's records are old, and more may follow."""
+    driver = opened_shard(SLOW)
+    offset = game(1).created - driver.now + age_seconds
+    driver = opened_shard(replace(SLOW, wall_offset_seconds=offset))
+    driver.answer(Read, page(game(1)))
+    driver.answer(Commit, Committed())
+    driver.wait(1.0)
+    assert driver.machine.lag_known is known
+    read_empty_pages(driver, 3.0)
+    assert driver.machine.lag_known is known
+    assert (driver.machine.lag_seconds(driver.now + offset) == 0.0) is known or age_seconds < 0
+
+
+@pytest.mark.parametrize("what", ["a new iterator", "a pause", "a rewind"])
+def test_what_interrupts_the_reading_has_the_tip_proven_again(what: str) -> None:
+    """A new iterator begins at the last record, which may be hours old."""
+    driver = opened_shard(SLOW)
+    driver = opened_shard(replace(SLOW, wall_offset_seconds=game(1).created - driver.now))
+    driver.answer(Read, page(game(1)))
+    if what == "a rewind":
+        driver.answer(Commit, Lost(row(owner=ME, checkpoint=sequence_number(0), created=1e9)))
+        assert not driver.machine.lag_known
+        return
+    driver.answer(Commit, Committed())
+    driver.wait(1.0)
+    read_empty_pages(driver, 3.0)
+    assert _known(driver)
+    if what == "a pause":
+        driver.wait(70.0).answer(Read, page())
+    else:
+        driver.answer(Read, IteratorExpired())
+        driver.answer(Open, "fresh")
+    for _ in range(58):
+        assert _known(driver) is False
+        driver.wait(1.0).answer(Read, page())
+    driver.wait(2.0).answer(Read, page())
+    driver.wait(9.0).answer(Read, page())
+    assert _known(driver)
+
+
+def _known(driver: ShardDriver) -> bool:
+    return driver.machine.lag_known
 
 
 def test_after_a_rewind_the_shard_does_not_count_as_caught_up() -> None:

@@ -55,6 +55,20 @@ def test_an_idle_shard_that_its_worker_has_caught_up_with_is_not_behind() -> Non
     assert found.verdict(Limits()) is Verdict.HEALTHY
 
 
+def test_a_lag_that_its_worker_does_not_know_is_shown_as_unknown() -> None:
+    """It has just taken the shard over, and has only met empty pages."""
+    report = replace(CAUGHT_UP, behind=1, lag_seconds=40.0, unknown=1)
+    found = status_of(row(owner=ME, created=NOW - 90), workers={ME: report})
+    assert (only(found).state, only(found).lag_seconds, only(found).at_most_seconds) == (
+        ShardCondition.RUNNING,
+        None,
+        41.0,
+    )
+    assert (found.lag_seconds, found.at_most_seconds) == (None, 41.0)
+    assert found.verdict(Limits()) is Verdict.HEALTHY
+    assert found.verdict(Limits(behind_seconds=30.0)) is Verdict.BEHIND
+
+
 @pytest.mark.parametrize(
     ("created", "lag", "right"),
     [

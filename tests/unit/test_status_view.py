@@ -130,6 +130,7 @@ def test_the_shape_for_machines() -> None:
         "workerId": "w1",
         "shards": 2,
         "behind": 1,
+        "unknown": 0,
         "lagSeconds": 8.0,
         "beat": 5,
         "beatSecondsAgo": 1.5,

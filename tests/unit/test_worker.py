@@ -185,7 +185,16 @@ def test_readiness_before_the_first_plan_and_during_a_drain() -> None:
 def test_the_status_shows_the_lag_of_the_shard_that_is_furthest_behind() -> None:
     driver = WorkerDriver(streams=stream(2))
     driver.serve(3.0)
-    assert driver.machine.status(driver.now).lag_seconds == 0.0
+    status = driver.machine.status(driver.now)
+    assert status.lag_seconds == pytest.approx(driver.now - 1000.0)
+    assert not status.lag_known
+    assert status.notes == (
+        f"lag unknown, at most {status.lag_seconds:.0f} s: some shards are not known to be read to their newest record",
+    )
+    assert driver.machine.coordinator.heartbeat.report.unknown == 2
+    driver.serve(70.0)
+    status = driver.machine.status(driver.now)
+    assert (status.lag_seconds, status.lag_known, status.notes, status.not_ready) == (0.0, True, (), ())
     driver.streams.write("shard-1", IMAGE)
     driver.serve(1.0, hold=Commit)
     status = driver.machine.status(driver.now)
