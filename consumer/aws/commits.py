@@ -42,7 +42,7 @@ COMPARE_AND_SET: Final = "checkpoint = :previous"
 
 ROWS_READ: Final = 10
 ROWS_TRIED: Final = 3
-"""Of the leaderboard: does the table refuse every game, or this one? Rows may be odd themselves."""
+"""Of the leaderboard: whether it refuses every game, or only one. Rows may be odd themselves, so one is not enough."""
 FULL_BYTES: Final = 409_600 - 200
 """From this size on an item may be too large for one more delta: it has at most 400 KB. Source: as MAX_PLAYER_BYTES."""
 

@@ -150,7 +150,7 @@ class Reader:
 
     `ended`: no records come after the buffered ones. `gap`: the checkpoint of a recorded gap, until the unit that
     follows it is committed. `created_after`: every record that is not committed was created after it (unix seconds).
-    `at_tip`: it is known to read new records as they come. An iterator that is opened anew has to prove that again.
+    `at_tip`: it is known to read new records as they come. An iterator that is opened again has to prove that again.
     """
 
     def __init__(
@@ -235,7 +235,7 @@ class Reader:
             case Open(), str():
                 self._iterator = reply
                 self.gone_evidence.found()
-                self._prove_again(self.timer.sent_at)
+                self.forget_tip(self.timer.sent_at)
             case ((Open() | Read()), DataTrimmed()):
                 self._iterator = None
                 self._trimmed = not self.nothing_trimmed(now + self._tuning.wall_offset_seconds)
@@ -302,10 +302,10 @@ class Reader:
         self._open_at = row.checkpoint
         self._iterator = self.gap = None
         self.ended = self._trimmed = False
-        self._prove_again(now)
+        self.forget_tip(now)
         self.timer.at = now
 
-    def _prove_again(self, asked_at: float) -> None:
+    def forget_tip(self, asked_at: float) -> None:
         """What was read until now does not show whether the next page is at the tip."""
         self.at_tip = False
         self._empty_asked_at.clear()
@@ -327,7 +327,7 @@ class Reader:
         self.ended = page.next_iterator is None
         longest_pause = max(tuning.poll_interval_seconds, tuning.idle_poll_interval_seconds)
         if asked_at - self._asked_at > longest_pause + tuning.caught_up_after_seconds:
-            self._prove_again(asked_at)
+            self.forget_tip(asked_at)
         self._asked_at = asked_at
         if page.entries:
             self._take_records(page, now)

@@ -7,13 +7,14 @@ import sys
 from pathlib import Path
 
 from tests.chaos import ChaosFailed, Plan, run
-from tests.chaos.plan import FEWEST_SHARDS
+from tests.chaos.plan import FEWEST_SHARDS, HostFault
 from tests.streams_server import Fault
 from tests.support.engines.table_engine import clean_environment
 
 
 def main() -> int:
     """Prints at the end how many runs failed."""
+    names: dict[str, Fault | HostFault] = {fault.value: fault for fault in (*Fault, *HostFault)}
     parser = argparse.ArgumentParser(prog="tests.chaos", description=__doc__)
     parser.add_argument("--seeds", type=int, default=10, help="how many runs, each with its own seed")
     parser.add_argument("--base", type=int, help="the first seed; default: a fresh one")
@@ -21,11 +22,11 @@ def main() -> int:
     parser.add_argument("--records", type=int, default=20_000)
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--shards", type=int, default=FEWEST_SHARDS, help="the least number of shards")
-    parser.add_argument("--without", default="", help=f"faults to leave out: {','.join(Fault)}")
+    parser.add_argument("--without", default="", help=f"faults to leave out: {','.join(names)}")
     parser.add_argument("--keep", type=Path, help="a folder for the logs of failed runs")
     given = parser.parse_args()
     base = given.base if given.base is not None else random.SystemRandom().randrange(1_000_000_000)
-    without = [Fault(name) for name in given.without.split(",") if name]
+    without = [names[name] for name in given.without.split(",") if name]
     failed = []
     print(f"seeds {base} to {base + given.seeds - 1}", flush=True)
     for seed in range(base, base + given.seeds):

@@ -10,7 +10,7 @@ from functools import partial
 from threading import Event
 from typing import Any, Self
 
-from tests.chaos.plan import Kind, Plan, Strike
+from tests.chaos.plan import HostFault, Kind, Plan, Strike
 from tests.support.processes import Game, WorkerProcess
 
 _STEP_SECONDS = 0.02
@@ -39,9 +39,12 @@ class Cluster:
         self.slots = [
             Slot(
                 f"w{number}",
-                Strike.never
-                if number < plan.spared
-                else partial(Strike.drawn, plan.random(f"slot {number}"), plan.time_scale),
+                partial(
+                    Strike.sparing if number < plan.spared else Strike.drawn,
+                    plan.random(f"slot {number}"),
+                    plan.time_scale,
+                    logs=HostFault.LOG not in plan.without,
+                ),
                 partial(self._start, number),
                 gaps=plan.trims,
             )
@@ -85,6 +88,10 @@ class Cluster:
     def strikes(self) -> Counter[Kind]:
         return sum((slot.strikes for slot in self.slots), Counter())
 
+    def blocked_logs(self) -> int:
+        """How often the log of a worker blocked."""
+        return sum(slot.blocked_logs for slot in self.slots)
+
     def exits(self) -> Counter[int]:
         return sum((slot.exits for slot in self.slots), Counter())
 
@@ -127,6 +134,7 @@ class Slot:
         self.workers: list[WorkerProcess] = []
         self.strikes: Counter[Kind] = Counter()
         self.exits: Counter[int] = Counter()
+        self.blocked_logs = 0
         self.errors: list[str] = []
         self._draw = draw
         self._start = start
@@ -168,15 +176,15 @@ class Slot:
         self.strikes[strike.kind] += 1
         worker = self.workers[-1]
         if strike.blocks_log:
+            self.blocked_logs += 1
             worker.block_log()
             yield from self._wait(strike.pause_seconds)
-        first, *others = strike.kind.signals
-        worker.send(first)
-        for number in others:
-            after_pause = number in (signal.SIGCONT, signal.SIGKILL)
-            yield from self._wait(strike.pause_seconds if after_pause else strike.gap_seconds)
+        for position, number in enumerate(strike.kind.signals):
+            if position:
+                after_pause = number in (signal.SIGCONT, signal.SIGKILL)
+                yield from self._wait(strike.pause_seconds if after_pause else strike.gap_seconds)
             worker.send(number)
-        if strike.kind is Kind.PAUSE:
+        if strike.kind in (Kind.PAUSE, Kind.LOG):
             worker.unblock_log()
             return True
         yield from self._await_end()

@@ -1,4 +1,7 @@
-"""Credentials that expire within a minute, from an endpoint that now and then hangs, or gives something else."""
+"""Credentials that expire within a minute, from an endpoint that now and then hangs, or gives something else.
+
+Also the first ones expire soon: a worker that lives to the end of the run, as a soak's does, meets every fault.
+"""
 
 import random
 import threading
@@ -14,12 +17,18 @@ _SECONDS = (4.0, 60.0)
 
 
 class FaultyEndpoint(CredentialEndpoint):
-    """Use it in a `with`; `heal` ends the faults."""
+    """Use it in a `with`; `heal` ends the faults. Not `faulty`: it is healed from the start.
 
-    def __init__(self, source: random.Random) -> None:
+    `faults` counts the requests that were not answered, or with something else than good credentials.
+    """
+
+    def __init__(self, source: random.Random, *, faulty: bool = True) -> None:
         super().__init__(seconds=3600.0)
+        self.faults = 0
         self._random = source
         self._healed = threading.Event()
+        if not faulty:
+            self.heal()
 
     def __exit__(self, *exception: object) -> None:
         self.heal()
@@ -31,9 +40,13 @@ class FaultyEndpoint(CredentialEndpoint):
 
     def reply(self) -> bytes:
         """See CredentialEndpoint."""
-        if self._healed.is_set() or self.requests < _FAULTLESS_REQUESTS:
+        if self._healed.is_set():
             return super().reply()
+        self.requests += 1
+        if self.requests <= _FAULTLESS_REQUESTS:
+            return credentials("ROLE", _SECONDS[1]).encode()
         drawn = self._random.random() / _FAULT_SHARE
+        self.faults += drawn < 3
         if drawn < 1:
             self._healed.wait(_HANGING_SECONDS)
         if drawn < 2:

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Collection
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, StrEnum
 from math import inf
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM, Signals
 from typing import NamedTuple
@@ -19,6 +19,15 @@ _TRIMS_EVERY = 3
 _LONGEST_PAUSE_SECONDS = 16.0
 
 
+class HostFault(StrEnum):
+    """A fault of what a worker's host gives it."""
+
+    LOG = "log"
+    """For a while nothing reads its log."""
+    CREDENTIALS = "credentials"
+    """They expire within a minute, and their endpoint hangs, or gives something else."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """`seconds`: how long faults last at least; the records are written meanwhile. `without`: faults left out."""
@@ -27,7 +36,7 @@ class Plan:
     seconds: float
     records: int
     workers: int
-    without: frozenset[Fault]
+    without: frozenset[Fault | HostFault]
     players: int
     poison: float
     roots: int
@@ -47,7 +56,7 @@ class Plan:
     options: dict[str, object]
     """Options of the streams server."""
     spared: int = 0
-    """How many slots, the first ones, get no signal before the end."""
+    """How many slots, the first ones, get no signal before the end. Their logs block all the same."""
     splits: tuple[int, int, int] = SPLITS
 
     @classmethod
@@ -59,7 +68,7 @@ class Plan:
         records: int = 20_000,
         workers: int = 3,
         fewest_shards: int = FEWEST_SHARDS,
-        without: Collection[Fault] = (),
+        without: Collection[Fault | HostFault] = (),
         spared: int = 0,
         splits: tuple[int, int, int] = SPLITS,
     ) -> "Plan":
@@ -117,7 +126,7 @@ class Plan:
     @property
     def rules(self) -> list[Rule]:
         """The faults of the run."""
-        rules = all_faults(self.rate, without={*self.without, Fault.TRIM})
+        rules = all_faults(self.rate, without={*(fault for fault in Fault if fault in self.without), Fault.TRIM})
         return [*rules, Rule(Fault.TRIM, _TRIM_RATE)] if self.trims else rules
 
     @property
@@ -140,6 +149,8 @@ class Kind(Enum):
     TERM = (SIGTERM,)
     TERM_PAUSE = (SIGTERM, SIGSTOP, SIGCONT)
     TERM_TWICE = (SIGTERM, SIGTERM)
+    LOG = ()
+    """Only its log blocks, for the time of a pause."""
 
     @property
     def signals(self) -> tuple[Signals, ...]:
@@ -164,16 +175,17 @@ class Strike(NamedTuple):
     blocks_log: bool
 
     @classmethod
-    def never(cls) -> "Strike":
-        """For a worker that is spared."""
-        return cls(Kind.KILL, inf, 0.0, 0.0, 0.0, False)
+    def sparing(cls, draw: random.Random, time_scale: float, *, logs: bool) -> "Strike":
+        """For a worker that gets no signals. `logs`: its log may block."""
+        after, pause = (time_scale * draw.uniform(1.0, _LONGEST_PAUSE_SECONDS) for _ in range(2))
+        return cls(Kind.LOG, after if logs else inf, pause, 0.0, 0.0, blocks_log=True)
 
     @classmethod
-    def drawn(cls, draw: random.Random, time_scale: float) -> "Strike":
+    def drawn(cls, draw: random.Random, time_scale: float, *, logs: bool) -> "Strike":
         """Some come right after the start; pauses last from an instant to much longer than any lease."""
         (kind,) = draw.choices([*_SHARES], [*_SHARES.values()])
         after = draw.uniform(0.1, 2.0) if draw.random() < 0.2 else draw.uniform(1.0, 9.0)
         pause = draw.uniform(2.0, _LONGEST_PAUSE_SECONDS) if draw.random() < 0.6 else draw.uniform(0.02, 2.0)
         gap, down = draw.uniform(0.0, 0.5), draw.uniform(0.0, 3.0)
-        blocks_log = draw.random() < 0.25
+        blocks_log = draw.random() < 0.25 and logs
         return cls(kind, time_scale * after, time_scale * pause, gap, time_scale * down, blocks_log)

@@ -7,7 +7,7 @@ from pathlib import Path
 from consumer.demo.engine import Engine
 from tests.chaos.cluster import Cluster
 from tests.chaos.credentials import FaultyEndpoint
-from tests.chaos.plan import Plan
+from tests.chaos.plan import HostFault, Plan
 from tests.chaos.verdict import Summary, judge
 from tests.chaos.writer import Writer
 from tests.streams_server import Remote, StreamsServer, build_shards, dump
@@ -35,7 +35,7 @@ def run(plan: Plan, keep: Path | None = None, watch: Callable[[Cluster], None] =
         Engine() as engine,
         StreamsServer(engine.url, plan.seed) as server,
         Game(TableEngine("ministack", server.faultless_url), plan.seed) as game,
-        FaultyEndpoint(plan.random("credentials")) as endpoint,
+        FaultyEndpoint(plan.random("credentials"), faulty=HostFault.CREDENTIALS not in plan.without) as endpoint,
         Cluster(plan, game, server.variables() | endpoint.variables(), _stream(plan, game, server.remote)) as cluster,
     ):
         errors: list[str] = []
@@ -45,6 +45,7 @@ def run(plan: Plan, keep: Path | None = None, watch: Callable[[Cluster], None] =
         except AssertionError as failure:
             errors.append(str(failure))
         figures = judge(plan, game, server.remote, cluster, errors)
+        figures |= {"blocked_logs": cluster.blocked_logs(), "credential_faults": endpoint.faults}
         summary = Summary(**figures, plan=plan, drained=drained, seconds=time.monotonic() - began)
         if errors:
             if keep is not None:

@@ -21,6 +21,8 @@ class Summary:
     strikes: Counter[Kind]
     exits: Counter[int]
     faults: int
+    blocked_logs: int
+    credential_faults: int
     conflicts: int
     moves: int
     poison: int
@@ -35,7 +37,8 @@ class Summary:
         codes = ", ".join(f"{count} x {code}" for code, count in sorted(self.exits.items()))
         return (
             f"seed {self.plan.seed}: {self.records:,} records, {self.shards} shards, {self.strikes.total()} strikes "
-            f"({kinds}), exits ({codes}), {self.faults:,} faults, {self.conflicts:,} conflicts, {self.moves:,} moves, "
+            f"({kinds}), exits ({codes}), {self.faults:,} faults, {self.blocked_logs} blocked logs, "
+            f"{self.credential_faults} credential faults, {self.conflicts:,} conflicts, {self.moves:,} moves, "
             f"{self.poison} poison, {self.ignored} ignored, {self.gaps} gaps, {self.lost} lost, "
             f"drained after {self.drained:.1f} s, {self.seconds:.0f} s in all"
         )

@@ -254,7 +254,7 @@ GUARDS: Final = (
         "aws/commits.py DynamoCommits.examine",
         "while the leaderboard refuses the games of all players, none is to blame",
         "only what is refused alone is poison",
-        12,
+        55,
         off=("examine_sound",),
     ),
     Guard(

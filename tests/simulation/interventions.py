@@ -49,7 +49,7 @@ class Interventions(PlannedEvents):
             self._at("empty table", self._empty_table)
         if random.random() < 0.03:
             self._at("swap binding", self._swap_binding)
-        refusals = self._simulation.dice.source("refusals")
+        refusals = self._simulation.dice.source("mistyped index")
         if refusals.random() < 0.1:
             self.plan_event("intervention refusals", refusals.uniform(3, FAULT_SECONDS - 4), self._refuse_games)
 

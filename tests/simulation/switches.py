@@ -169,6 +169,13 @@ def trimmed_proves_no_gap(_original: Any, *_: Any) -> bool:
     return True
 
 
+@switch(Reader.forget_tip)
+def tip_is_proven(original: Any, self: Reader, asked_at: float) -> None:
+    """A shard counts as read to its newest record as soon as it is opened."""
+    original(self, asked_at)
+    self.at_tip = True
+
+
 @switch(GoneEvidence.refused)
 def gone_after_three_refusals(original: Any, self: GoneEvidence) -> None:
     """One refusal proves that a shard is gone."""

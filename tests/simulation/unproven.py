@@ -78,6 +78,10 @@ EXPLAINED: Final[dict[str, str]] = {
         "a silent worker may be taken for dead at any time, the fence holds; the rule spares moves after all workers "
         "were paused together"
     ),
+    "tip_is_proven": (
+        "decides what lag is shown and how often a shard is polled; nothing is written by it. What children's rows say "
+        "comes from a long run of empty pages either way"
+    ),
     "player locks": "for speed: units that share a player conflict, and are retried",
 }
 """No seed needs them."""
