@@ -1,26 +1,198 @@
-"""boto3 sessions and clients. The SDK keeps credentials, endpoints, signing and pools; it does not retry."""
+"""The boto3 clients, and their credentials: the SDK's, renewed on a thread of their own.
+
+botocore refreshes credentials inside a call and under a lock: while their source hangs, every call queues. And what has
+no expiry (a shared file) it never reads again.
+"""
 
 import getpass
 import logging
 import os
 import re
 import socket
+import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from math import inf
 from threading import Event
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, Self
 from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, NoRegionError, ProfileNotFound
+from botocore.credentials import ReadOnlyCredentials, RefreshableCredentials
+from botocore.exceptions import BotoCoreError, NoCredentialsError, NoRegionError, ProfileNotFound
 from botocore.session import get_session
 
-from consumer import __version__
-from consumer.aws.credentials import Credentials
-from consumer.aws.errors import refusal_of, translated
-from consumer.aws.wire import check_replies, write_transaction_bodies
-from consumer.domain.errors import CallFailed, StartRefused
+from consumer import __version__, retries
+from consumer.aws.wire import (
+    KIND_OF_CODE,
+    call_failed_of,
+    check_replies,
+    refusal_of,
+    translated,
+    write_transaction_bodies,
+)
+from consumer.domain.errors import CallFailed, FailureKind, StartRefused
 from consumer.domain.ports import CredentialObserver
+
+EXPIRES_SOON_SECONDS: Final = 900
+"""New credentials are looked for so long before the present ones expire, as botocore does."""
+PAUSE_SECONDS: Final = 30.0
+"""Between two attempts to find new credentials, while the present ones work."""
+BROKEN_PAUSE_SECONDS: Final = 5.0
+"""The same while there are none that work: they have expired, or AWS refuses them."""
+HANGING_SECONDS: Final = 60.0
+"""After so long an attempt counts as hanging: the next one does not wait for it, and a start gives up."""
+MOST_ATTEMPTS: Final = 4
+"""Attempts at once. HTTP sources have time-outs; a `credential_process` may hang for good."""
+WAIT_SECONDS: Final = 2.0
+"""How long a call waits for credentials when there are none that it could sign with."""
+LONGEST_DETAIL: Final = 500
+"""Of a failure's text, which may be all that a `credential_process` wrote."""
+NO_REPLY: Final = "the source of the credentials does not reply"
+LASTING_REFUSALS: Final = 3
+"""Consecutive calls that AWS refuses before others are looked for."""
+
+
+class _Held(NamedTuple):
+    """`frozen` signs calls; `found` knows when it expires."""
+
+    frozen: ReadOnlyCredentials
+    found: Any
+
+
+def _good_for(seconds: float, held: _Held | None) -> bool:
+    """Whether there are credentials that do not expire so soon; what has no expiry never does."""
+    if held is None:
+        return False
+    return not (isinstance(held.found, RefreshableCredentials) and held.found.refresh_needed(seconds))
+
+
+def _find() -> Any:
+    """What the SDK's chain of providers finds now. A new session reads variables, files and endpoints again."""
+    return boto3.Session(region_name=os.environ.get("AWS_REGION") or None).get_credentials()
+
+
+def _start_thread(work: Callable[[], None]) -> None:
+    threading.Thread(target=work, name="credentials", daemon=True).start()
+
+
+class Credentials:
+    """Credentials for botocore's signers, and the resolver that botocore's session asks for them."""
+
+    method = "renewed"
+
+    def __init__(
+        self,
+        observer: CredentialObserver | None = None,
+        find: Callable[[], Any] = _find,
+        clock: Callable[[], float] = time.monotonic,
+        start: Callable[[Callable[[], None]], None] = _start_thread,
+    ) -> None:
+        self._observer = observer
+        self._find = find
+        self._clock = clock
+        self._start = start
+        self._changed = threading.Condition()
+        self._held: _Held | None = None
+        self._refusals = 0
+        self._failure = ""
+        self._attempts = self._running = self._succeeded = 0
+        self._began_at = -inf
+
+    def load_credentials(self) -> Self:
+        """For botocore's session: the credentials that its clients sign with."""
+        return self
+
+    def get_frozen_credentials(self) -> ReadOnlyCredentials:
+        """For botocore's signers. Raises CallFailed when no credentials can be had within WAIT_SECONDS."""
+        if self._is_due():
+            self._begin()
+        if not _good_for(0, self._held):
+            with self._changed:
+                self._changed.wait_for(lambda: _good_for(0, self._held) or not self._running, WAIT_SECONDS)
+        held = self._held
+        if held is None or not _good_for(0, held):
+            raise CallFailed(FailureKind.CREDENTIALS, NO_REPLY if self._running else self._failure)
+        return held.frozen
+
+    def get_deferred_property(self, name: str) -> Callable[[], Any]:
+        """For botocore's endpoints, which may contain the account's id."""
+        return lambda: getattr(self.get_frozen_credentials(), name, None)
+
+    def require(self, stop: threading.Event) -> None:
+        """Returns once there are credentials. Raises CallFailed when there are none, or none within HANGING_SECONDS."""
+
+        def is_awaited(error: BaseException) -> bool:
+            return isinstance(error, CallFailed) and self._running > 0
+
+        retries.persist(self.get_frozen_credentials, seconds=HANGING_SECONDS, stop=stop, retry_on=is_awaited)
+
+    def heed(self, parsed: dict[str, Any], **_: object) -> None:
+        """A handler of botocore's event after-call: counts consecutive replies that refuse these credentials."""
+        kind = KIND_OF_CODE.get(parsed.get("Error", {}).get("Code", ""))
+        refused = kind in (FailureKind.CREDENTIALS, FailureKind.DENIED)
+        self._refusals = self._refusals + 1 if refused else 0
+
+    def _works(self) -> bool:
+        """Whether calls may succeed with the credentials at hand."""
+        return _good_for(0, self._held) and self._refusals < LASTING_REFUSALS
+
+    def _is_due(self) -> bool:
+        """Whether another attempt to find credentials begins now."""
+        works = self._works()
+        if works and _good_for(EXPIRES_SOON_SECONDS, self._held):
+            return False
+        pause_seconds = HANGING_SECONDS if self._running else PAUSE_SECONDS if works else BROKEN_PAUSE_SECONDS
+        return self._clock() - self._began_at >= pause_seconds
+
+    def _begin(self) -> None:
+        with self._changed:
+            if not self._is_due():  # another thread was faster
+                return
+            self._began_at = self._clock()
+            hanging = self._running
+            if hanging < MOST_ATTEMPTS:
+                self._attempts += 1
+                self._running += 1
+                try:
+                    self._start(partial(self._attempt, self._attempts))
+                except RuntimeError as error:  # the system gives no thread
+                    self._running -= 1
+                    self._failure = str(error)
+        if hanging:
+            self._report_failure(NO_REPLY)
+
+    def _attempt(self, number: int) -> None:
+        """Finds credentials, on a thread of its own. Whatever a provider raises, the present ones stay."""
+        held, failure = None, ""
+        try:
+            found = self._find()
+            if found is None:
+                raise NoCredentialsError
+            held = _Held(found.get_frozen_credentials(), found)
+        except Exception as error:  # noqa: BLE001 - a provider may raise anything: it runs commands and parses files
+            failure = call_failed_of(error).detail[:LONGEST_DETAIL]
+        with self._changed:
+            before = self._held
+            self._running -= 1
+            if held is None:
+                self._failure = failure
+            elif number > self._succeeded:  # else a later attempt overtook this one
+                self._held, self._succeeded, self._refusals = held, number, 0
+            self._changed.notify_all()
+        if held is None:
+            self._report_failure(failure)
+        elif before is not None and before.frozen != held.frozen and self._observer is not None:
+            self._observer.credentials_renewed()
+
+    def _report_failure(self, detail: str) -> None:
+        """At a start the error itself says it."""
+        if self._observer is not None and self._held is not None:
+            self._observer.credentials_failed(detail, usable=self._works())
+
 
 CONNECT_SECONDS: Final = 1
 READ_SECONDS: Final = 5

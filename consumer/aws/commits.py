@@ -1,10 +1,10 @@
 """The commit: one transaction moves the checkpoint, adds the deltas and quarantines the poison, or nothing happens."""
 
+from dataclasses import dataclass
 from decimal import Decimal
 from secrets import token_hex
 from typing import Any, Final
 
-from consumer.aws.errors import translated
 from consumer.aws.items import (
     FENCE,
     NEW_QUARANTINE_ROW,
@@ -29,11 +29,11 @@ from consumer.aws.items import (
 )
 from consumer.aws.tables import LEADERBOARD_KEYS, LEASE_KEYS, QUARANTINE_KEYS, keys_of
 from consumer.aws.transact import add_delta, put_new, refused_deltas, set_missing, transact, update_item
+from consumer.aws.wire import translated
 from consumer.domain.breaker import Symptom
 from consumer.domain.errors import CallFailed, FailureKind
 from consumer.domain.fold import Delta, Unit
-from consumer.domain.leases import Lease, LeaseRow, Shard, TableNames
-from consumer.domain.position import SHARD_END
+from consumer.domain.leases import SHARD_END, Lease, LeaseRow, Shard, TableNames
 from consumer.domain.records import EXACT, Game, Poison, Reason, Verdict
 from consumer.domain.replies import CommitReply, Committed, Done, Lost, Refused
 
@@ -47,12 +47,12 @@ FULL_BYTES: Final = 409_600 - 200
 """From this size on an item may be too large for one more delta: it has at most 400 KB. Source: as MAX_PLAYER_BYTES."""
 
 
+@dataclass(frozen=True, slots=True)
 class DynamoCommits:
     """The Commits port over a boto3 client. The first action of a shard's transaction is always on its lease row."""
 
-    def __init__(self, client: Any, tables: TableNames) -> None:
-        self._client = client
-        self._tables = tables
+    _client: Any
+    _tables: TableNames
 
     @translated()
     def commit(self, lease: Lease, unit: Unit, later: frozenset[str], *, fills_gap: bool) -> CommitReply:

@@ -7,13 +7,11 @@ from typing import Any, Final
 
 from consumer.domain.audit import AuditEntry
 from consumer.domain.breaker import Circuit, Symptom
-from consumer.domain.leases import Lease, LeaseRow, Shard, StreamStart, TableBinding, label_of
+from consumer.domain.leases import TRIM_HORIZON, Lease, LeaseRow, Ledger, Shard, StreamStart, TableBinding, label_of
 from consumer.domain.membership import HeartbeatReport, Members
 from consumer.domain.operator_ports import Acknowledgement, Gap
-from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.records import Reason
 from consumer.domain.replay import Mode, Progress, Range
-from consumer.domain.replies import Ledger
 
 Item = Mapping[str, Any]
 Action = dict[str, Any]

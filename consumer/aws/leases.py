@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final
 
-from consumer.aws.errors import translated
 from consumer.aws.items import (
     BINDING,
     FENCE,
@@ -38,10 +37,13 @@ from consumer.aws.items import (
     strings,
 )
 from consumer.aws.transact import put_new, set_missing, transact, transact_or_lose, update_item
+from consumer.aws.wire import translated
 from consumer.domain.leases import (
+    SHARD_END,
     Adoption,
     Lease,
     LeaseRow,
+    Ledger,
     Origin,
     StreamStart,
     TableBinding,
@@ -49,8 +51,7 @@ from consumer.domain.leases import (
     table_arn_of,
 )
 from consumer.domain.membership import HeartbeatReport, Members
-from consumer.domain.position import SHARD_END
-from consumer.domain.replies import Done, HeartbeatRemoved, Ledger, Lost, Refused
+from consumer.domain.replies import Done, HeartbeatRemoved, Lost, Refused
 
 FINISHED: Final = "checkpoint = :end"
 _END: Final = {":end": {"S": SHARD_END}}

@@ -6,14 +6,13 @@ from functools import partial
 from threading import Event
 from typing import Any, Final
 
-from consumer.aws.errors import call_with_retries
 from consumer.aws.items import EXPIRY, PENDING_KEY, Action, Item, iso, number, quarantine_key, text
-from consumer.aws.operator_reads import read_items
 from consumer.aws.operator_writes import put_audit_entry
+from consumer.aws.tables import read_items
 from consumer.aws.transact import NO_DATE, Cancelled, add_delta, is_later, transact
+from consumer.aws.wire import call_with_retries
 from consumer.domain.errors import CallFailed, FailureKind
-from consumer.domain.leases import TableNames
-from consumer.domain.position import is_sequence_number
+from consumer.domain.leases import TableNames, is_sequence_number
 from consumer.domain.quarantine import (
     AlreadyResolved,
     Application,

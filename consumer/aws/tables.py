@@ -1,17 +1,37 @@
-"""The tables and the stream: `init` creates them, a start checks them. A refusal says what is wrong and what to do."""
+"""Whole tables: made, checked at start, and read by operators' commands."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from functools import partial
 from threading import Event
 from typing import Any, Final, NamedTuple, TypeVar
 
 from botocore.exceptions import ClientError
 
 from consumer import retries
-from consumer.aws import pending
-from consumer.aws.errors import call_with_retries, code_of, refusal_of
-from consumer.aws.items import EXPIRY, PENDING_KEY
+from consumer.aws.items import (
+    AUDIT,
+    BINDING,
+    EXPIRY,
+    GAP,
+    MEMBERS_KEY,
+    PENDING_INDEX,
+    PENDING_KEY,
+    REPLAY_PREFIX,
+    Item,
+    audit_row,
+    binding_row,
+    gap_row,
+    ledger_of,
+    members_of,
+    partition_of,
+    text,
+)
+from consumer.aws.wire import call_with_retries, code_of, refusal_of, translated
 from consumer.domain.errors import CallFailed, FailureKind, StartRefused, UnsafeRefused
+from consumer.domain.leases import TableBinding, TableNames
+from consumer.domain.operator_ports import BoardRow, Gap, LeaseTable
 from consumer.domain.stream_halt import READABLE_VIEWS, StreamHaltReason, StreamUnusable, without_images
 
 Keys = tuple[tuple[str, str], ...]
@@ -72,11 +92,11 @@ class DynamoTables:
         False: the table has it. Raises StartRefused for what AWS refuses.
         """
         table = self._describe(name)
-        if table is not None and table.index_status == pending.ACTIVE:
+        if table is not None and table.index_status == ACTIVE:
             return False
         if table is None or table.index_status is None:
             self._call(lambda: self._add_index(name))
-        self._wait(name, lambda table: table.index_status == pending.ACTIVE, INDEX_SECONDS)
+        self._wait(name, lambda table: table.index_status == ACTIVE, INDEX_SECONDS)
         return True
 
     def ensure_expiry(self, name: str) -> None:
@@ -169,7 +189,7 @@ class DynamoTables:
         schema = [
             {"AttributeName": key, "KeyType": kind} for (key, _), kind in zip(keys, ("HASH", "RANGE"), strict=False)
         ]
-        indexes = {"GlobalSecondaryIndexes": [pending.INDEX]} if keys == QUARANTINE_KEYS else {}
+        indexes = {"GlobalSecondaryIndexes": [INDEX]} if keys == QUARANTINE_KEYS else {}
         attributes = (*keys, (PENDING_KEY, "S")) if indexes else keys
 
         def create() -> bool:
@@ -194,11 +214,11 @@ class DynamoTables:
             self._client.update_table(
                 TableName=name,
                 AttributeDefinitions=_definitions((*QUARANTINE_KEYS, (PENDING_KEY, "S"))),
-                GlobalSecondaryIndexUpdates=[{"Create": pending.INDEX}],
+                GlobalSecondaryIndexUpdates=[{"Create": INDEX}],
             )
         except ClientError:
             description = self._client.describe_table(TableName=name)["Table"]
-            if pending.status_of(description) is None:  # no other `init` was faster
+            if index_status_of(description) is None:  # no other `init` was faster
                 raise
 
     def _wait(self, name: str, ready: "Callable[[_Table], bool]", seconds: float) -> "_Table":
@@ -254,7 +274,7 @@ def _table(description: Mapping[str, Any]) -> _Table:
         keys_of(description),
         stream_of(description),
         description.get("StreamSpecification", {}).get("StreamViewType"),
-        pending.status_of(description),
+        index_status_of(description),
     )
 
 
@@ -284,3 +304,174 @@ def _show(keys: Keys) -> str:
 
 class _NotYet(Exception):
     """The table is not active yet."""
+
+
+Reply = Mapping[str, Any]
+
+
+def read_pages(read: Callable[..., Reply], stop: Event, **request: Any) -> Iterator[Reply]:
+    """The replies to a scan or a query, consistently read, each as it is at its time. Raises CallFailed."""
+    start: dict[str, Any] = {}
+    while True:
+        reply = call_with_retries(partial(read, **request, ConsistentRead=True, **start), stop)
+        yield reply
+        if not reply.get("LastEvaluatedKey"):
+            return
+        start = {"ExclusiveStartKey": reply["LastEvaluatedKey"]}
+
+
+def read_items(read: Callable[..., Reply], stop: Event, **request: Any) -> Iterator[Item]:
+    """The items of all pages. Raises CallFailed."""
+    for page in read_pages(read, stop, **request):
+        with translated():
+            found = page["Items"]
+        yield from found
+
+
+class DynamoTableReader:
+    """The TableReader port over a boto3 client, and the audit trail. Retries wait on `stop`."""
+
+    def __init__(self, client: Any, tables: TableNames, stop: Event) -> None:
+        self._client = client
+        self._tables = tables
+        self._stop = stop
+
+    @translated()
+    def lease_table(self) -> LeaseTable:
+        """One scan; see operator_ports.TableReader."""
+        found = {
+            item["leaseKey"]["S"]: item
+            for item in read_items(self._client.scan, self._stop, TableName=self._tables.leases)
+        }
+        replays = tuple(_scalars(item) for key, item in found.items() if key.startswith(REPLAY_PREFIX))
+        return LeaseTable(ledger_of(found.values()), members_of(found.get(MEMBERS_KEY, {})), replays)
+
+    @translated()
+    def gaps(self) -> tuple[Gap, ...]:
+        """One partition; see operator_ports.TableReader."""
+        return tuple(map(gap_row, self._partition(GAP)))
+
+    @translated()
+    def bindings(self) -> tuple[TableBinding, ...]:
+        """One partition; see operator_ports.TableReader."""
+        return tuple(map(binding_row, self._partition(BINDING)))
+
+    def pending(self) -> int | None:
+        """By the index; see operator_ports.TableReader."""
+        return call_with_retries(DynamoPending(self._client, self._tables).count, self._stop)
+
+    def audit_rows(self, *, newest_first: bool = True) -> Iterator[dict[str, str]]:
+        """All audit entries: `who`, `at`, `act`, `target` and the entry's own details, as text. Raises CallFailed."""
+        return map(audit_row, self._partition(AUDIT, newest_first=newest_first))
+
+    def _partition(self, name: str, *, newest_first: bool = False) -> Iterator[Item]:
+        """A partition of the quarantine table, by its sort key."""
+        return read_items(
+            self._client.query,
+            self._stop,
+            TableName=self._tables.quarantine,
+            ScanIndexForward=not newest_first,
+            **partition_of(name),
+        )
+
+
+def _scalars(item: Item) -> dict[str, str]:
+    """The item's texts, numbers and booleans, as text."""
+    values = {name: next(iter(value.items())) for name, value in sorted(item.items())}
+    return {name: str(value) for name, (tag, value) in values.items() if tag in ("S", "N", "BOOL")}
+
+
+_COLUMNS: Final = "playerId, gamesPlayed, totalScore, lastPlayedDate"
+
+
+class DynamoBoard:
+    """The Boards port over a boto3 client. Retries wait on `stop`."""
+
+    def __init__(self, client: Any, tables: TableNames, stop: Event) -> None:
+        self._client = client
+        self._leaderboard = tables.leaderboard
+        self._stop = stop
+
+    def rows(self) -> Iterator[BoardRow]:
+        """One scan; it has everything that was committed before it. See operator_ports.Boards."""
+        request = {"TableName": self._leaderboard, "ProjectionExpression": _COLUMNS}
+        for item in read_items(self._client.scan, self._stop, **request):
+            with translated():
+                row = _board_row(item)
+            yield row
+
+    def about(self) -> int:
+        """The table's ItemCount, which DynamoDB counts about every six hours. Source: DescribeTable's reference."""
+        reply = call_with_retries(lambda: self._client.describe_table(TableName=self._leaderboard), self._stop)
+        return int(reply["Table"].get("ItemCount", 0))
+
+
+def _board_row(item: Item) -> BoardRow:
+    return BoardRow(
+        item["playerId"]["S"],
+        _number(item, "gamesPlayed"),
+        _number(item, "totalScore"),
+        text(item, "lastPlayedDate"),
+    )
+
+
+def _number(item: Item, name: str) -> Decimal | None:
+    """Made from the digits as they came: nothing is rounded."""
+    digits = text(item, name, "N")
+    try:
+        return None if digits is None else Decimal(digits)
+    except InvalidOperation:
+        raise ValueError(f"{name} is no number") from None
+
+
+INDEX: Final[dict[str, Any]] = {
+    "IndexName": PENDING_INDEX,
+    "KeySchema": [{"AttributeName": PENDING_KEY, "KeyType": "HASH"}],
+    "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["state"]},
+}
+"""As a request to create it."""
+ACTIVE: Final = "ACTIVE"
+"""The status of an index that is complete and can be read."""
+_COUNT: Final[dict[str, Any]] = {
+    "FilterExpression": "#state = :pending",
+    "ExpressionAttributeNames": {"#state": "state"},
+    "ExpressionAttributeValues": {":pending": {"S": "pending"}},
+    "Select": "COUNT",
+}
+
+
+class DynamoPending:
+    """The PendingRecords port over a boto3 client."""
+
+    def __init__(self, client: Any, tables: TableNames) -> None:
+        self._client = client
+        self._quarantine = tables.quarantine
+
+    @translated()
+    def count(self) -> int | None:
+        """By the index, eventually consistent; see ports.PendingRecords."""
+        if index_status_of(self._client.describe_table(TableName=self._quarantine)["Table"]) != ACTIVE:
+            return None
+        pages = self._client.get_paginator("scan").paginate(
+            TableName=self._quarantine, IndexName=PENDING_INDEX, **_COUNT
+        )
+        return sum(int(page["Count"]) for page in pages)
+
+    def scan(self) -> Iterator[int]:
+        """The whole table; see ports.PendingRecords."""
+        pages = iter(self._client.get_paginator("scan").paginate(TableName=self._quarantine, **_COUNT))
+        while True:
+            with translated():
+                page = next(pages, None)
+                count = int(page["Count"]) if page is not None else None
+            if count is None:
+                return
+            yield count
+
+
+def index_status_of(description: Mapping[str, Any]) -> str | None:
+    """The index's status by the table's description; None: there is none."""
+    indexes = description.get("GlobalSecondaryIndexes", ())
+    # ministack's CloudFormation makes indexes without a status.
+    statuses = (str(index.get("IndexStatus", ACTIVE)) for index in indexes if index["IndexName"] == PENDING_INDEX)
+    return next(statuses, None)

@@ -12,9 +12,8 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
-from consumer.aws.errors import KIND_OF_CODE, code_of, reasons_of, translated
 from consumer.aws.items import NEW_ROW, Action, Item, is_date, lease_key, lease_row, number, stream_key, text
-from consumer.aws.wire import encode_json
+from consumer.aws.wire import KIND_OF_CODE, code_of, encode_json, reasons_of, translated
 from consumer.domain.errors import CallFailed, FailureKind
 from consumer.domain.fold import Delta
 from consumer.domain.replies import Done, Lost, Refused

@@ -11,7 +11,7 @@ import click
 from consumer.cli.app import decorated
 from consumer.cli.output import with_count
 from consumer.domain.errors import UsageFault
-from consumer.domain.position import is_sequence_number
+from consumer.domain.leases import is_sequence_number
 from consumer.domain.quarantine import EntryState, QuarantineEntry, QuarantineFilter
 from consumer.domain.records import Reason
 from consumer.settings import Settings

@@ -34,7 +34,7 @@ from consumer.cli.output import (
 )
 from consumer.domain.errors import UsageFault
 from consumer.domain.fold import Delta
-from consumer.domain.position import SHARD_END, TRIM_HORIZON
+from consumer.domain.leases import SHARD_END, TRIM_HORIZON
 from consumer.domain.replay import LATEST, Batch, Mode, Progress
 from consumer.domain.text import breakdown, many
 from consumer.operations.quarantine import NO_REPAIR, ChangedConcurrently, Result, StillPoison, add_game
@@ -44,8 +44,7 @@ from consumer.settings import TABLE, TABLE_PATTERN, Settings, flag, variable
 
 if TYPE_CHECKING:
     from consumer.operations.replay import ReplayService
-    from consumer.operations.replay_plan import PlannedReplay, Plans
-    from consumer.operations.replay_reader import Reader
+    from consumer.operations.replay_plan import PlannedReplay, Plans, Reader
     from consumer.wiring.operators import Session
 
 Missed = Counter[str]

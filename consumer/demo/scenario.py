@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 from consumer.aws.clients import connect
-from consumer.aws.operator_reads import DynamoBoard
 from consumer.aws.quarantine import DynamoQuarantine
+from consumer.aws.tables import DynamoBoard
 from consumer.demo.engine import Engine
 from consumer.demo.expected import Quarantined, compare_board, compare_quarantine
 from consumer.demo.games import poison_of, season

@@ -7,7 +7,7 @@ from itertools import islice
 from threading import Event
 from typing import Any, Final
 
-from consumer.aws.errors import call_with_retries
+from consumer.aws.wire import call_with_retries
 from consumer.demo.expected import Expected
 from consumer.demo.games import Record
 

@@ -1,13 +1,39 @@
-"""Rows of the lease table: shards, their leases and checkpoints, and where each stream started."""
+"""The lease table: shards, their leases and checkpoints, where each stream started, and the ledger of them all."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from consumer.domain.breaker import CLOSED, Circuit
 from consumer.domain.errors import UnsafeRefused
-from consumer.domain.position import SHARD_END
+
+TRIM_HORIZON: Final = "TRIM_HORIZON"
+"""Checkpoint of a shard of which no record is committed yet."""
+SHARD_END: Final = "SHARD_END"
+"""Checkpoint of a finished shard: every record is committed and its children have their rows."""
+
+
+def is_sequence_number(text: object) -> bool:
+    """Whether `text` is a sequence number: 1 to 40 decimal digits.
+
+    DynamoDB Streams promises 21 to 40; a shorter one does no harm. Source: its API reference, StreamRecord.
+    """
+    return isinstance(text, str) and 0 < len(text) <= 40 and text.isascii() and text.isdigit()
+
+
+def rank(checkpoint: str) -> tuple[int, int]:
+    """Sort key of checkpoints of ONE shard. Sequence numbers have gaps and different lengths: they compare as integers.
+
+    ValueError when `checkpoint` is none of the three.
+    """
+    if checkpoint == TRIM_HORIZON:
+        return (0, 0)
+    if checkpoint == SHARD_END:
+        return (2, 0)
+    if not is_sequence_number(checkpoint):
+        raise ValueError(f"{checkpoint!r} is not a checkpoint: it must be TRIM_HORIZON, a sequence number or SHARD_END")
+    return (1, int(checkpoint))
 
 
 class TableNames(NamedTuple):
@@ -193,3 +219,55 @@ class BindingChange:
     before: TableBinding | None
     after: TableBinding | None
     has_stream_start: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """All rows of shards and streams in the lease table. Each row is read consistently, but not all at one time."""
+
+    rows: tuple[LeaseRow, ...]
+    stream_starts: tuple[StreamStart, ...]
+
+    @property
+    def read_to_the_end(self) -> bool:
+        """Whether streams were started and nothing of them is left to read."""
+        return bool(self.stream_starts) and all(row.finished for row in self.rows)
+
+    def row(self, shard: Shard) -> LeaseRow | None:
+        """The shard's row, if it has one."""
+        return next((row for row in self.rows if row.shard == shard), None)
+
+    def stream_start(self, stream_arn: str) -> StreamStart | None:
+        """Where the stream started, if it has."""
+        return next((start for start in self.stream_starts if start.stream_arn == stream_arn), None)
+
+    @property
+    def known_shards(self) -> set[Shard]:
+        """Every shard that has a row, is a root shard, or is in a parent's list of children."""
+        return self._expected(self.stream_starts) | {row.shard for row in self.rows}
+
+    @property
+    def missing(self) -> frozenset[Shard]:
+        """Shards that must have a row and have none: it was deleted, so no worker knows their position (design: G5)."""
+        complete = (start for start in self.stream_starts if start.complete)
+        return frozenset(self._expected(complete) - {row.shard for row in self.rows})
+
+    def _expected(self, starts: Iterable[StreamStart]) -> set[Shard]:
+        """Root shards of `starts`, and children of all rows."""
+        roots = {Shard(start.stream_arn, root) for start in starts for root in start.roots}
+        return roots | {Shard(row.shard.stream_arn, child) for row in self.rows for child in row.children}
+
+
+K = TypeVar("K")
+
+
+def ancestors(shards: Collection[K], parents: Mapping[K, K | None]) -> set[K]:
+    """The ancestors of `shards`, without `shards` themselves. They lie before the start and are never read."""
+    found: set[K] = set()
+    above = list(shards)
+    while above:
+        parent = parents.get(above.pop())
+        if parent is not None and parent not in shards and parent not in found:
+            found.add(parent)
+            above.append(parent)
+    return found

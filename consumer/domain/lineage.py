@@ -5,9 +5,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
-from consumer.domain.leases import Adoption, LeaseRow, Shard, StreamStart
-from consumer.domain.position import TRIM_HORIZON
-from consumer.domain.replies import Ledger, StreamListing
+from consumer.domain.leases import TRIM_HORIZON, Adoption, LeaseRow, Ledger, Shard, StreamStart, ancestors
+from consumer.domain.replies import StreamListing
 
 RETENTION_SECONDS: Final = 24 * 3600
 """How long a stream keeps a record. Source: Developer Guide, "Change data capture for DynamoDB Streams"."""
@@ -37,35 +36,6 @@ def unlisted_parents(listing: StreamListing) -> tuple[str, ...]:
     """Parents that a listing names but does not show: trimmed, or hidden."""
     listed = {shard.shard_id for shard in listing.shards}
     return tuple(sorted({shard.parent for shard in listing.shards if shard.parent is not None} - listed))
-
-
-def known_shards(ledger: Ledger) -> set[Shard]:
-    """Every shard that has a row, is a root shard, or is in a parent's list of children."""
-    return _expected(ledger, ledger.stream_starts) | {row.shard for row in ledger.rows}
-
-
-def missing(ledger: Ledger) -> frozenset[Shard]:
-    """Shards that must have a row and have none: it was deleted, so no worker knows their position (design: G5)."""
-    complete = (start for start in ledger.stream_starts if start.complete)
-    return frozenset(_expected(ledger, complete) - {row.shard for row in ledger.rows})
-
-
-def _expected(ledger: Ledger, starts: Iterable[StreamStart]) -> set[Shard]:
-    """Root shards of `starts`, and children of all rows."""
-    roots = {Shard(start.stream_arn, root) for start in starts for root in start.roots}
-    return roots | {Shard(row.shard.stream_arn, child) for row in ledger.rows for child in row.children}
-
-
-def ancestors(shards: Collection[K], parents: Mapping[K, K | None]) -> set[K]:
-    """The ancestors of `shards`, without `shards` themselves. They lie before the start and are never read."""
-    found: set[K] = set()
-    above = list(shards)
-    while above:
-        parent = parents.get(above.pop())
-        if parent is not None and parent not in shards and parent not in found:
-            found.add(parent)
-            above.append(parent)
-    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,11 @@ from decimal import Decimal
 from typing import Any, NamedTuple, Protocol
 
 from consumer.domain.audit import AuditEntry
-from consumer.domain.leases import BindingChange, LeaseRow, Shard, TableBinding, label_of
+from consumer.domain.leases import BindingChange, LeaseRow, Ledger, Shard, TableBinding, label_of
 from consumer.domain.membership import Members
 from consumer.domain.quarantine import AlreadyResolved, Application, OperatorAction, QuarantineEntry
 from consumer.domain.replay import Batch, Changed, Overtaken, Progress
-from consumer.domain.replies import Committed, Done, Ledger, Lost, Refused
+from consumer.domain.replies import Committed, Done, Lost, Refused
 
 
 class BoardRow(NamedTuple):

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from consumer.domain.breaker import Symptom
 from consumer.domain.fold import Unit
-from consumer.domain.leases import Adoption, Lease, LeaseRow, Origin, Shard, StreamStart
+from consumer.domain.leases import Adoption, Lease, LeaseRow, Ledger, Origin, Shard, StreamStart
 from consumer.domain.membership import HeartbeatReport, Members
 from consumer.domain.records import Game, Rules, Verdict
 from consumer.domain.replies import (
@@ -18,7 +18,6 @@ from consumer.domain.replies import (
     CommitReply,
     Done,
     HeartbeatRemoved,
-    Ledger,
     Lost,
     Page,
     RawPage,

@@ -6,8 +6,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from consumer.domain.fold import Unit
-from consumer.domain.leases import Shard
-from consumer.domain.position import TRIM_HORIZON, rank
+from consumer.domain.leases import TRIM_HORIZON, Shard, rank
 
 LATEST: Final = "LATEST"
 """As the end of a range: the shard's checkpoint at the time when the replay starts."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from consumer.domain.leases import LeaseRow, Shard, StreamStart
+from consumer.domain.leases import LeaseRow
 from consumer.domain.records import Entry
 
 
@@ -96,27 +96,6 @@ class Done:
 @dataclass(frozen=True, slots=True)
 class HeartbeatRemoved:
     """The heartbeat's worker is not in `members` any more: another worker evicted it as dead."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ledger:
-    """All rows of shards and streams in the lease table. Each row is read consistently, but not all at one time."""
-
-    rows: tuple[LeaseRow, ...]
-    stream_starts: tuple[StreamStart, ...]
-
-    @property
-    def read_to_the_end(self) -> bool:
-        """Whether streams were started and nothing of them is left to read."""
-        return bool(self.stream_starts) and all(row.finished for row in self.rows)
-
-    def row(self, shard: Shard) -> LeaseRow | None:
-        """The shard's row, if it has one."""
-        return next((row for row in self.rows if row.shard == shard), None)
-
-    def stream_start(self, stream_arn: str) -> StreamStart | None:
-        """Where the stream started, if it has."""
-        return next((start for start in self.stream_starts if start.stream_arn == stream_arn), None)
 
 
 CommitReply = Committed | Lost | Refused

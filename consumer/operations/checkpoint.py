@@ -9,12 +9,10 @@ from consumer.domain import lineage
 from consumer.domain.audit import AuditEntry
 from consumer.domain.breaker import Circuit
 from consumer.domain.errors import UnsafeRefused, UsageFault
-from consumer.domain.leases import LeaseRow, Shard
+from consumer.domain.leases import SHARD_END, LeaseRow, Ledger, Shard, rank
 from consumer.domain.operator_ports import LeaseAdmin
-from consumer.domain.position import SHARD_END, rank
-from consumer.domain.replies import Ledger, Lost
-from consumer.operations.shards import find_in_ledger
-from consumer.operations.steps import Command, OperatorCall, ask
+from consumer.domain.replies import Lost
+from consumer.operations.steps import Command, OperatorCall, ask, find_in_ledger
 
 ACTION: Final = "checkpoint set"
 READS: Final = 4
@@ -78,7 +76,7 @@ def recreated_row(ledger: Ledger, shard: Shard, position: str, now: float) -> Le
             f"the lease table does not have the row of shard {shard}'s stream any more. Nothing was changed. Next: "
             "`consumer init --adopt`"
         )
-    if shard not in lineage.missing(ledger):
+    if shard not in ledger.missing:
         raise UnsafeRefused(f"shard {shard} has no row yet: a worker that starts writes it. Nothing was changed")
     siblings = [row for row in ledger.rows if row.shard.stream_arn == shard.stream_arn]
     parent = next((row.shard.shard_id for row in siblings if shard.shard_id in row.children), None)

@@ -9,10 +9,9 @@ from typing import Any, Final
 from consumer.domain.audit import AuditEntry
 from consumer.domain.errors import NotFound, UnsafeRefused
 from consumer.domain.fold import Delta
-from consumer.domain.leases import Shard
+from consumer.domain.leases import Shard, is_sequence_number
 from consumer.domain.operator_ports import Quarantine
 from consumer.domain.ports import Commits
-from consumer.domain.position import is_sequence_number
 from consumer.domain.quarantine import (
     AlreadyResolved,
     Application,
@@ -24,8 +23,7 @@ from consumer.domain.quarantine import (
 )
 from consumer.domain.records import Game, Poison, Reason, Rules
 from consumer.domain.replies import Done, Refused
-from consumer.operations.shards import find_shard
-from consumer.operations.steps import Command, OperatorCall, ask
+from consumer.operations.steps import Command, OperatorCall, ask, find_shard
 
 DAMAGED: Final = "damaged"
 """In place of a Reason: the record's parts are not a whole record any more."""

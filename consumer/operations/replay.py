@@ -10,30 +10,30 @@ from typing import Any, Final, NamedTuple
 
 from consumer.domain.errors import CallFailed, FailureKind, NotFound, UsageFault
 from consumer.domain.fold import MAX_ACTIONS, Delta, Limits, Unit, cut
-from consumer.domain.leases import Shard, TableBinding
+from consumer.domain.leases import TRIM_HORIZON, Ledger, Shard, TableBinding, rank
 from consumer.domain.operator_ports import Replays
 from consumer.domain.ports import Backoff, Commits, Streams
-from consumer.domain.position import TRIM_HORIZON, rank
 from consumer.domain.quarantine import EntryState, QuarantineEntry, decode_again
 from consumer.domain.records import Entry, Game, Ignored, Outcome, Poison, Rules, Verdict, decode
 from consumer.domain.replay import Batch, Changed, Overtaken, Progress
-from consumer.domain.replies import Committed, Done, Ledger, Refused
+from consumer.domain.replies import Committed, Done, Refused
 from consumer.operations.quarantine import NO_REPAIR, Applied, QuarantineService, Result, add_game
 from consumer.operations.replay_plan import (
     ACTION,
     CountedAlready,
     PlannedReplay,
     Plans,
+    Reader,
     ReplayPlan,
     ReplayRequest,
     audit_entry_of,
     check_target,
     descendants,
+    number_of,
     plan_replay,
     progress_of,
     read_progress,
 )
-from consumer.operations.replay_reader import Reader, number_of
 from consumer.operations.steps import Command, OperatorCall, ask
 
 MOST_STATES: Final = 49

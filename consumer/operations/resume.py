@@ -7,13 +7,11 @@ from typing import Final
 
 from consumer.domain.audit import AuditEntry
 from consumer.domain.errors import DataTrimmed, IteratorExpired, UnsafeRefused
-from consumer.domain.leases import LeaseRow, Shard
+from consumer.domain.leases import TRIM_HORIZON, LeaseRow, Ledger, Shard
 from consumer.domain.operator_ports import Circuits
 from consumer.domain.ports import Streams
-from consumer.domain.position import TRIM_HORIZON
-from consumer.domain.replies import Ledger, Lost
-from consumer.operations.shards import find_in_ledger
-from consumer.operations.steps import Command, OperatorCall, ask
+from consumer.domain.replies import Lost
+from consumer.operations.steps import Command, OperatorCall, ask, find_in_ledger
 
 PAGE_RECORDS: Final = 1000
 EMPTY_PAGES: Final = 2

@@ -7,15 +7,15 @@ from enum import IntEnum, StrEnum
 from functools import partial
 from typing import Final
 
-from consumer.domain import lineage, stream_halt
+from consumer.domain import stream_halt
 from consumer.domain.breaker import CLOSED, Circuit
 from consumer.domain.errors import CallFailed, FailureKind, StartRefused
-from consumer.domain.leases import LeaseRow, Shard, TableBinding, refuse_foreign_source, table_arn_of
+from consumer.domain.leases import LeaseRow, Ledger, Shard, TableBinding, ancestors, refuse_foreign_source, table_arn_of
 from consumer.domain.lineage import RETENTION_SECONDS
 from consumer.domain.membership import HeartbeatReport, Members
 from consumer.domain.operator_ports import Gap, LeaseTable, TableReader
 from consumer.domain.ports import Streams
-from consumer.domain.replies import Ledger, StreamListing
+from consumer.domain.replies import StreamListing
 from consumer.domain.stream_halt import StreamHalt, StreamHaltReason, StreamUnusable
 from consumer.operations.steps import Command, OperatorCall, ask
 
@@ -179,7 +179,7 @@ def status(
     }
     parents |= {row.shard: Shard(row.shard.stream_arn, row.parent) for row in ledger.rows if row.parent is not None}
     shards = [_with_row(row, by_owner.get(row.owner or ""), now) for row in ledger.rows]
-    shards += [_with_lost_row(shard, ledger, now) for shard in lineage.missing(ledger)]
+    shards += [_with_lost_row(shard, ledger, now) for shard in ledger.missing]
     shards += _waiting(parents, {shard.shard for shard in shards}, ledger, now)
     started = {start.stream_arn for start in ledger.stream_starts}
     bound = {binding.stream_arn for binding in bindings}
@@ -247,7 +247,7 @@ def _waiting(
 ) -> list[ShardStatus]:
     """The listed shards that the lease table does not know yet."""
     finished = {row.shard: row.created for row in ledger.rows if row.finished}
-    never_read = lineage.ancestors(known, parents)
+    never_read = ancestors(known, parents)
     found = []
     for shard, parent in parents.items():
         if shard not in known and shard not in never_read:

@@ -1,15 +1,18 @@
-"""Operators' commands are generators: a command yields each of its calls as a Step, and is sent the reply.
+"""What all operators' commands have: their calls as steps, and the shard that an operator names.
 
-A command has no I/O of its own. `run` makes its calls over the real ports; tests and the simulation make them in their
-own way. A retry makes the yielded step again, so it sends the same request; a crash drops the generator.
+Operators' commands are generators: a command yields each of its calls as a Step, and is sent the reply. A command has
+no I/O of its own. `run` makes its calls over the real ports; tests and the simulation make them in their own way. A
+retry makes the yielded step again, so it sends the same request; a crash drops the generator.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
-from consumer.domain.errors import FailureKind
+from consumer.domain.errors import FailureKind, NotFound
+from consumer.domain.leases import LeaseRow, Ledger, Shard
 
 T = TypeVar("T")
 
@@ -87,3 +90,43 @@ def run(command: Command[T], make: Callable[[Step], object], wait: Callable[[flo
     except StopIteration as end:
         result: T = end.value
         return result
+
+
+MOST_OFFERED: Final = 3
+"""Names of similar shards in an error."""
+
+
+def find_shard(name: str, known: Collection[Shard]) -> Shard:
+    """The shard of that name: a shard id, or label/id. Raises NotFound, with the nearest names that there are."""
+    exact = [shard for shard in known if name in (shard.shard_id, str(shard))]
+    if len(exact) == 1:
+        return exact[0]
+    if exact:
+        names = " or ".join(sorted(map(str, exact)))
+        raise NotFound(f"{name!r} is a shard of {len(exact)} streams: name {names}")
+    near = get_close_matches(
+        name, sorted({shard.shard_id for shard in known} | set(map(str, known))), n=MOST_OFFERED, cutoff=0.3
+    )
+    hint = f": the nearest ones are {', '.join(near)}" if near else ", and no similar one is known"
+    raise NotFound(f"there is no shard {name!r}{hint}")
+
+
+def find_in_ledger(ledger: Ledger, name: str) -> tuple[Shard, LeaseRow | None]:
+    """The shard of that name, and its row unless that is missing. Raises NotFound."""
+    known = ledger.known_shards
+    if not known:
+        raise NotFound("the lease table knows no shard: no worker has run with it yet")
+    shard = find_shard(name, known)
+    return shard, ledger.row(shard)
+
+
+def find_row(ledger: Ledger, name: str) -> LeaseRow:
+    """The row of the shard of that name. Raises NotFound, also when the row is missing."""
+    shard, row = find_in_ledger(ledger, name)
+    if row is None:
+        raise NotFound(
+            f"the row of shard {shard} is missing from the lease table, and with it how far the shard was counted. The "
+            "worker has logged the last position that it knew, in the event shard.halted. Next: "
+            f"`consumer checkpoint set {shard} POSITION`"
+        )
+    return row

@@ -13,22 +13,35 @@ from typing import Final, TypeVar
 
 from consumer.aws.clients import caller, connect
 from consumer.aws.commits import DynamoCommits
-from consumer.aws.errors import RETRY_SECONDS, may_pass, refusal_of
 from consumer.aws.leases import DynamoLeases
-from consumer.aws.operator_reads import DynamoBoard, DynamoTableReader
-from consumer.aws.operator_writes import DynamoCircuits, DynamoGaps, DynamoLeaseAdmin, DynamoTableBindings
+from consumer.aws.operator_writes import (
+    DynamoCircuits,
+    DynamoGaps,
+    DynamoLeaseAdmin,
+    DynamoReplays,
+    DynamoTableBindings,
+)
 from consumer.aws.quarantine import DynamoQuarantine
-from consumer.aws.replay import DynamoReplays
 from consumer.aws.streams import DESCRIBES_AT_ONCE, DESCRIBES_PER_SECOND, DynamoStreams, RateLimiter
-from consumer.aws.tables import LEADERBOARD_KEYS, LEASE_KEYS, QUARANTINE_KEYS, DynamoTables, Keys, TableReport
+from consumer.aws.tables import (
+    LEADERBOARD_KEYS,
+    LEASE_KEYS,
+    QUARANTINE_KEYS,
+    DynamoBoard,
+    DynamoTableReader,
+    DynamoTables,
+    Keys,
+    TableReport,
+)
+from consumer.aws.wire import RETRY_SECONDS, may_pass, refusal_of
 from consumer.domain.errors import CallFailed
-from consumer.domain.leases import LeaseRow, TableBinding, TableNames
+from consumer.domain.leases import LeaseRow, Ledger, TableBinding, TableNames
 from consumer.domain.operator_ports import BoardRow, Gap
 from consumer.domain.records import Rules
-from consumer.domain.replies import Ledger, Lost
+from consumer.domain.replies import Lost
 from consumer.domain.text import many
 from consumer.operations import adopt as adoption
-from consumer.operations import checkpoint, gaps, resume, shards
+from consumer.operations import checkpoint, gaps, resume, steps
 from consumer.operations import top as board
 from consumer.operations.quarantine import QuarantineService
 from consumer.operations.replay import ReplayService
@@ -182,7 +195,7 @@ def status(settings: Settings) -> Callable[[], Status]:
 def show_checkpoint(settings: Settings, name: str) -> LeaseRow:
     """A shard's row. Raises NotFound, StartRefused."""
     session = Session(settings, "lease_table")
-    return shards.find_row(session.reader().lease_table().ledger, name)
+    return steps.find_row(session.reader().lease_table().ledger, name)
 
 
 @refusing()

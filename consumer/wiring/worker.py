@@ -15,11 +15,10 @@ import structlog
 from consumer import __version__
 from consumer.aws.clients import Clients, connect, resolution_seconds
 from consumer.aws.commits import DynamoCommits
-from consumer.aws.errors import call_with_retries, refusal_of
 from consumer.aws.leases import DynamoLeases, DynamoMembership
-from consumer.aws.pending import DynamoPending
 from consumer.aws.streams import DESCRIBES_AT_ONCE, DESCRIBES_PER_SECOND, DynamoStreams, RateLimiter
-from consumer.aws.tables import DynamoTables
+from consumer.aws.tables import DynamoPending, DynamoTables
+from consumer.aws.wire import call_with_retries, refusal_of
 from consumer.domain.breaker import Breaker
 from consumer.domain.errors import CallFailed, ConsumerError
 from consumer.domain.leases import label_of, table_of

@@ -10,22 +10,11 @@ from typing import ClassVar, Final
 from consumer.domain.breaker import Symptom
 from consumer.domain.errors import CallFailed, DataTrimmed, FailureKind, IteratorExpired
 from consumer.domain.fold import Unit
-from consumer.domain.leases import Adoption, Lease, LeaseRow, Origin, Shard, StreamStart
+from consumer.domain.leases import TRIM_HORIZON, Adoption, Lease, LeaseRow, Ledger, Origin, Shard, StreamStart
 from consumer.domain.membership import HeartbeatReport, Members
 from consumer.domain.ports import Commits, Ledgers, Membership, Streams
-from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.records import Game, Poison, Rules, Verdict, poison
-from consumer.domain.replies import (
-    Children,
-    Committed,
-    Done,
-    HeartbeatRemoved,
-    Ledger,
-    Lost,
-    Page,
-    Refused,
-    StreamListing,
-)
+from consumer.domain.replies import Children, Committed, Done, HeartbeatRemoved, Lost, Page, Refused, StreamListing
 
 PAGE_RECORDS: Final = 1000
 """The highest limit of one GetRecords. Source: its API reference."""

@@ -5,10 +5,9 @@ from math import inf
 from typing import Final
 
 from consumer.domain.errors import CallFailed
-from consumer.domain.leases import Shard
+from consumer.domain.leases import Ledger, Shard
 from consumer.domain.membership import FailureDetector, HeartbeatReport, Identity, Members
 from consumer.domain.ports import Backoff
-from consumer.domain.replies import Ledger
 from consumer.worker import events
 from consumer.worker.call_timer import CallTimer
 from consumer.worker.calls import (

@@ -4,14 +4,13 @@ from collections.abc import Callable, Iterable, Mapping
 from math import inf
 from typing import Protocol
 
-from consumer.domain import lineage
 from consumer.domain.breaker import Circuit
 from consumer.domain.errors import CallFailed
-from consumer.domain.leases import Lease, LeaseRow, Shard
+from consumer.domain.leases import Lease, LeaseRow, Ledger, Shard
 from consumer.domain.membership import HeartbeatReport
 from consumer.domain.planner import plan
 from consumer.domain.ports import Backoff
-from consumer.domain.replies import Ledger, Lost
+from consumer.domain.replies import Lost
 from consumer.worker import events
 from consumer.worker.call_timer import CallTimer
 from consumer.worker.calls import Claim, EvictMember, Reply
@@ -102,7 +101,7 @@ class LeaseAssignment:
 
     def take_ledger(self, ledger: Ledger) -> tuple[list[events.Event], bool]:
         """Takes the rows as read; True when they must be read again soon to be sure which are missing."""
-        missing = lineage.missing(ledger)
+        missing = ledger.missing
         last = {row.shard: row.checkpoint for row in self.ledger.rows}
         self._last_checkpoints = {shard: self._last_checkpoints.get(shard) or last.get(shard) for shard in missing}
         self.ledger = ledger

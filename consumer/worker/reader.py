@@ -8,9 +8,8 @@ from typing import Final
 
 from consumer.domain.errors import DataTrimmed, FailureKind, IteratorExpired
 from consumer.domain.fold import Unit
-from consumer.domain.leases import Lease, LeaseRow, enabled_at
+from consumer.domain.leases import TRIM_HORIZON, Lease, LeaseRow, enabled_at
 from consumer.domain.lineage import GoneEvidence
-from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.records import Entry, Game, Ignored, Poison
 from consumer.domain.replies import Page
 from consumer.worker import events

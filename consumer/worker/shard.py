@@ -12,10 +12,9 @@ from typing import Final
 from consumer.domain.breaker import Circuit
 from consumer.domain.errors import CallFailed, FailureKind
 from consumer.domain.fold import Unit
-from consumer.domain.leases import Lease, LeaseRow, Shard
+from consumer.domain.leases import TRIM_HORIZON, Lease, LeaseRow, Shard
 from consumer.domain.lineage import RETENTION_SECONDS
 from consumer.domain.ports import Backoff
-from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.records import Poison
 from consumer.domain.replies import Children, Committed, Done, Lost, Refused, StreamListing
 from consumer.worker import events

@@ -9,11 +9,10 @@ from typing import Final
 
 from consumer.domain import lineage, stream_halt
 from consumer.domain.errors import CallFailed, FailureKind
-from consumer.domain.leases import Adoption, LeaseRow, Shard, StreamStart
+from consumer.domain.leases import SHARD_END, TRIM_HORIZON, Adoption, LeaseRow, Ledger, Shard, StreamStart
 from consumer.domain.lineage import GoneEvidence
 from consumer.domain.ports import Backoff
-from consumer.domain.position import SHARD_END, TRIM_HORIZON
-from consumer.domain.replies import Children, Done, Ledger, Lost, StreamListing
+from consumer.domain.replies import Children, Done, Lost, StreamListing
 from consumer.domain.stream_halt import StreamHalt, StreamUnusable
 from consumer.worker import events
 from consumer.worker.call_timer import CallTimer

@@ -4,9 +4,8 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from consumer.domain.leases import Shard
+from consumer.domain.leases import Ledger, Shard
 from consumer.domain.membership import HeartbeatReport
-from consumer.domain.replies import Ledger
 from consumer.worker.shard import ShardMachine, ShardState
 
 UNOWNED_TTLS: Final = 3

@@ -12,6 +12,7 @@ from typing import Final, Literal
 from consumer.domain import lineage
 from consumer.domain.errors import UnsafeRefused
 from consumer.domain.leases import (
+    TRIM_HORIZON,
     LeaseRow,
     Origin,
     Shard,
@@ -21,7 +22,6 @@ from consumer.domain.leases import (
     refuse_foreign_source,
     table_arn_of,
 )
-from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.replies import Done, Lost, Refused, StreamListing
 from consumer.domain.stream_halt import READABLE_VIEWS, without_images
 from consumer.worker import events

@@ -17,7 +17,7 @@ from threading import Event
 from typing import Any
 
 from consumer.aws.clients import connect
-from consumer.aws.errors import call_with_retries
+from consumer.aws.wire import call_with_retries
 from consumer.aws.tables import DynamoTables
 from consumer.demo.games import season
 from consumer.demo.writer import BATCH_ITEMS, Writer

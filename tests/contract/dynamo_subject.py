@@ -12,15 +12,19 @@ from consumer.aws.clients import Clients
 from consumer.aws.commits import DynamoCommits
 from consumer.aws.items import shard_key
 from consumer.aws.leases import DynamoLeases, DynamoMembership
-from consumer.aws.operator_reads import DynamoTableReader
 from consumer.aws.operator_writes import DynamoCircuits
-from consumer.aws.pending import DynamoPending
 from consumer.aws.quarantine import DynamoQuarantine
 from consumer.aws.streams import DynamoStreams, RateLimiter
-from consumer.aws.tables import LEADERBOARD_KEYS, LEASE_KEYS, QUARANTINE_KEYS, DynamoTables
+from consumer.aws.tables import (
+    LEADERBOARD_KEYS,
+    LEASE_KEYS,
+    QUARANTINE_KEYS,
+    DynamoPending,
+    DynamoTableReader,
+    DynamoTables,
+)
 from consumer.domain.audit import AuditEntry
-from consumer.domain.leases import Shard, TableNames
-from consumer.domain.position import is_sequence_number
+from consumer.domain.leases import Shard, TableNames, is_sequence_number
 from consumer.domain.records import unpack
 from tests.contract.subject import Quarantined, Score, Subject, Value
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from consumer.aws.items import iso
-from consumer.aws.operator_reads import DynamoTableReader
 from consumer.aws.operator_writes import DynamoGaps, DynamoLeaseAdmin, DynamoTableBindings
+from consumer.aws.tables import DynamoTableReader
 from consumer.domain.audit import AuditEntry
 from consumer.domain.operator_ports import Gaps, LeaseAdmin, TableBindings, TableReader
 from tests.contract.dynamo_subject import DynamoSubject

@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 from consumer.domain.audit import AuditEntry
 from consumer.domain.breaker import Breaker
 from consumer.domain.fold import Limits, Unit, cut
-from consumer.domain.leases import LeaseRow, Shard, StreamStart, TableNames
+from consumer.domain.leases import TRIM_HORIZON, LeaseRow, Shard, StreamStart, TableNames
 from consumer.domain.operator_ports import Circuits, Quarantine
 from consumer.domain.ports import Commits, Ledgers, Membership, PendingRecords, Streams
-from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.records import Entry
 from consumer.domain.replies import Done
 from tests.contract.differences import Difference

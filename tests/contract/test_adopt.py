@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from consumer.domain.leases import Adoption, LeaseRow, StreamStart
-from consumer.domain.position import SHARD_END, TRIM_HORIZON
+from consumer.domain.leases import SHARD_END, TRIM_HORIZON, Adoption, LeaseRow, StreamStart
 from consumer.domain.replies import Done, Lost
 from tests.contract.dynamo_subject import DynamoSubject
 from tests.contract.subject import Subject

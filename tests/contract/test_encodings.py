@@ -3,9 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
-from consumer.domain.leases import Adoption, Lease, LeaseRow, StreamStart
+from consumer.domain.leases import TRIM_HORIZON, Adoption, Lease, LeaseRow, StreamStart
 from consumer.domain.membership import HeartbeatReport
-from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.records import pack
 from consumer.domain.replies import Committed, Done
 from tests.contract.dynamo_subject import DynamoSubject

@@ -13,12 +13,11 @@ import pytest
 from consumer.aws.clients import Clients, connect
 from consumer.aws.commits import DynamoCommits
 from consumer.aws.leases import DynamoLeases, DynamoMembership
-from consumer.aws.pending import DynamoPending
 from consumer.aws.streams import DynamoStreams
+from consumer.aws.tables import DynamoPending
 from consumer.domain.errors import CallFailed, FailureKind
-from consumer.domain.leases import Adoption, Shard, StreamStart, TableNames
+from consumer.domain.leases import SHARD_END, TRIM_HORIZON, Adoption, Shard, StreamStart, TableNames
 from consumer.domain.membership import HeartbeatReport
-from consumer.domain.position import SHARD_END, TRIM_HORIZON
 from consumer.domain.records import Rules
 from tests.contract.dynamo_subject import DynamoSubject
 from tests.contract.subject import unit

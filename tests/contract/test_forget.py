@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from consumer.domain.leases import LeaseRow, StreamStart
-from consumer.domain.position import SHARD_END, TRIM_HORIZON
+from consumer.domain.leases import SHARD_END, TRIM_HORIZON, LeaseRow, StreamStart
 from consumer.domain.replies import Done, Lost
 from tests.contract.subject import Subject
 from tests.support.builders import ARN, CREATED, ME, OTHER, row, sequence_number, shard

@@ -5,9 +5,8 @@ from dataclasses import replace
 import pytest
 
 from consumer.domain.audit import AuditEntry
-from consumer.domain.leases import LeaseRow, StreamStart, label_of
+from consumer.domain.leases import TRIM_HORIZON, LeaseRow, StreamStart, label_of
 from consumer.domain.operator_ports import Acknowledgement, Gap, GapChanged
-from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.replies import Committed, Done, Lost
 from tests.contract.dynamo_subject import DynamoSubject
 from tests.contract.operator_subject import OperatorSubject, operator_subject

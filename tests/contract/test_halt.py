@@ -6,8 +6,7 @@ import pytest
 
 from consumer.domain.breaker import CLOSED, Circuit
 from consumer.domain.fold import Limits, cut
-from consumer.domain.leases import LeaseRow
-from consumer.domain.position import TRIM_HORIZON
+from consumer.domain.leases import TRIM_HORIZON, LeaseRow
 from consumer.domain.replies import Committed, Done, Lost
 from tests.contract.subject import Subject
 from tests.support.builders import (

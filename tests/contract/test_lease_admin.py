@@ -6,9 +6,8 @@ import pytest
 
 from consumer.domain.audit import AuditEntry
 from consumer.domain.breaker import Circuit
-from consumer.domain.leases import LeaseRow, StreamStart
+from consumer.domain.leases import SHARD_END, TRIM_HORIZON, LeaseRow, StreamStart
 from consumer.domain.membership import HeartbeatReport
-from consumer.domain.position import SHARD_END, TRIM_HORIZON
 from consumer.domain.replies import Done, Lost
 from tests.contract.operator_subject import operator_subject
 from tests.contract.subject import Subject

@@ -2,8 +2,7 @@
 
 import pytest
 
-from consumer.domain.leases import Lease, LeaseRow, StreamStart
-from consumer.domain.position import SHARD_END, TRIM_HORIZON
+from consumer.domain.leases import SHARD_END, TRIM_HORIZON, Lease, LeaseRow, StreamStart
 from consumer.domain.replies import Committed, Done, Lost
 from tests.contract.dynamo_subject import DynamoSubject
 from tests.contract.subject import Subject, unit

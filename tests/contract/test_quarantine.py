@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from consumer.domain.position import TRIM_HORIZON
+from consumer.domain.leases import TRIM_HORIZON
 from consumer.domain.records import PART_BYTES, Poison, Reason, pack
 from consumer.domain.replies import Committed
 from tests.contract.dynamo_subject import DynamoSubject

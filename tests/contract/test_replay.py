@@ -6,11 +6,11 @@ from decimal import Decimal
 
 import pytest
 
-from consumer.aws.replay import DynamoReplays
+from consumer.aws.operator_writes import DynamoReplays
 from consumer.domain.audit import AuditEntry
 from consumer.domain.fold import Limits, cut
+from consumer.domain.leases import SHARD_END, TRIM_HORIZON
 from consumer.domain.operator_ports import Replays
-from consumer.domain.position import SHARD_END, TRIM_HORIZON
 from consumer.domain.records import Entry
 from consumer.domain.replay import Batch, Changed, Mode, Overtaken, Progress, Range
 from consumer.domain.replies import Committed, Done, Refused

@@ -2,8 +2,7 @@
 
 import pytest
 
-from consumer.domain.leases import Lease, LeaseRow
-from consumer.domain.position import SHARD_END, TRIM_HORIZON
+from consumer.domain.leases import SHARD_END, TRIM_HORIZON, Lease, LeaseRow
 from consumer.domain.replies import Committed, Lost, Refused
 from tests.contract.subject import Subject, unit
 from tests.support.builders import CREATED, ME, OTHER, game, lease, row, sequence_number, shard

@@ -10,8 +10,7 @@ import pytest
 from consumer.aws.clients import resolution_seconds
 from consumer.aws.streams import DynamoStreams
 from consumer.domain.errors import CallFailed, FailureKind
-from consumer.domain.leases import Shard
-from consumer.domain.position import TRIM_HORIZON, is_sequence_number, rank
+from consumer.domain.leases import TRIM_HORIZON, Shard, is_sequence_number, rank
 from consumer.domain.records import Game, Ignored, Outcome, Poison, Rules, decode
 from consumer.domain.replies import ListedShard
 from tests.contract.differences import LOSES_EMPTY_MAPS

@@ -5,8 +5,7 @@ import time
 import pytest
 
 from consumer.domain.errors import CallFailed, FailureKind
-from consumer.domain.leases import Shard
-from consumer.domain.position import TRIM_HORIZON
+from consumer.domain.leases import TRIM_HORIZON, Shard
 from consumer.domain.replies import ListedShard
 from tests.contract.subject import Subject
 from tests.contract.test_streams import images, item, read_all

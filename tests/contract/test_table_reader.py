@@ -1,8 +1,8 @@
 """The tables as operators' commands read them."""
 
-from consumer.domain.leases import StreamStart
+from consumer.domain.leases import Ledger, StreamStart
 from consumer.domain.membership import HeartbeatReport
-from consumer.domain.replies import Done, Ledger
+from consumer.domain.replies import Done
 from tests.contract.dynamo_subject import DynamoSubject
 from tests.contract.operator_subject import operator_subject
 from tests.contract.subject import Subject, unit

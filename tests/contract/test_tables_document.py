@@ -18,12 +18,11 @@ from typing import Any
 import click
 import pytest
 
-from consumer.aws.replay import DynamoReplays
+from consumer.aws.operator_writes import DynamoReplays
 from consumer.aws.tables import LEADERBOARD_KEYS, LEASE_KEYS, QUARANTINE_KEYS
 from consumer.domain.fold import Limits, cut
-from consumer.domain.leases import Adoption, Lease, LeaseRow, Shard, StreamStart, TableNames
+from consumer.domain.leases import TRIM_HORIZON, Adoption, Lease, LeaseRow, Shard, StreamStart, TableNames
 from consumer.domain.membership import HeartbeatReport
-from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.records import Game, Poison, Reason, Rules, decode, poison
 from consumer.domain.replay import LATEST, Mode
 from consumer.domain.replies import Committed, Done, StreamListing

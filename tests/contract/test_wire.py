@@ -7,7 +7,7 @@ import pytest
 
 from consumer.aws.streams import DynamoStreams
 from consumer.domain.fold import Unit
-from consumer.domain.position import TRIM_HORIZON
+from consumer.domain.leases import TRIM_HORIZON
 from consumer.domain.records import Game
 from tests.contract.dynamo_subject import AT_ONCE, DynamoSubject
 from tests.contract.subject import unit

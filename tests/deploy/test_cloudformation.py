@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from consumer.aws.items import EXPIRY
-from consumer.aws.pending import INDEX
-from consumer.aws.tables import LEADERBOARD_KEYS, LEASE_KEYS, QUARANTINE_KEYS, Keys, keys_of
+from consumer.aws.tables import INDEX, LEADERBOARD_KEYS, LEASE_KEYS, QUARANTINE_KEYS, Keys, keys_of
 from consumer.cli import healthcheck
 from consumer.settings import OPTIONS, PREFIX, TABLE_PATTERN, load
 from consumer.worker.daemon import DRAIN_SECONDS

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from consumer.aws.pending import status_of
-from consumer.aws.tables import LEADERBOARD_KEYS, LEASE_KEYS, QUARANTINE_KEYS, DynamoTables
+from consumer.aws.tables import LEADERBOARD_KEYS, LEASE_KEYS, QUARANTINE_KEYS, DynamoTables, index_status_of
 from tests.deploy.cloudformation import Cloud, properties
 from tests.deploy.iam import grants_of, statements
 from tests.support.engines.table_engine import REGION
@@ -71,7 +70,7 @@ def test_the_tables_are_what_the_worker_wants(game: Game) -> None:
         found = game.client.describe_table(TableName=game.tables[table])["Table"]
         assert found["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
         assert found["DeletionProtectionEnabled"] is True
-        assert status_of(found) == ("ACTIVE" if table == "quarantine" else None)
+        assert index_status_of(found) == ("ACTIVE" if table == "quarantine" else None)
 
 
 def test_the_tasks_variables_run_a_worker(cloud: Cloud, game: Game, service: dict[str, str]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from consumer.aws.operator_reads import DynamoTableReader
+from consumer.aws.tables import DynamoTableReader
 from consumer.domain.leases import TableNames
 from tests.support.engines import TableEngine
 from tests.support.processes import Game, Row, consumer

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from consumer.aws.operator_reads import DynamoTableReader
+from consumer.aws.tables import DynamoTableReader
 from consumer.domain.leases import TableNames
 from tests.support.engines import TableEngine
 from tests.support.processes import Game, consumer, until

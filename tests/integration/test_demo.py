@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.aws.operator_reads import DynamoBoard
+from consumer.aws.tables import DynamoBoard
 from consumer.demo import play
 from consumer.domain.operator_ports import BoardRow
 

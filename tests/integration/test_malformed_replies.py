@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from consumer.aws.clients import Clients, connect
 from consumer.aws.commits import DynamoCommits
 from consumer.aws.leases import DynamoLeases, DynamoMembership
-from consumer.aws.pending import DynamoPending
 from consumer.aws.streams import DynamoStreams, RateLimiter
+from consumer.aws.tables import DynamoPending
 from consumer.domain.errors import CallFailed, DataTrimmed, FailureKind, IteratorExpired
 from consumer.domain.fold import Limits, cut
 from consumer.domain.leases import Adoption, Lease, LeaseRow, Shard, StreamStart, TableNames

@@ -11,8 +11,7 @@ from consumer.aws.commits import DynamoCommits
 from consumer.aws.items import lease_item
 from consumer.aws.quarantine import DynamoQuarantine
 from consumer.domain.fold import Limits, cut
-from consumer.domain.leases import LeaseRow, TableNames
-from consumer.domain.position import TRIM_HORIZON
+from consumer.domain.leases import TRIM_HORIZON, LeaseRow, TableNames
 from consumer.domain.records import Reason, Rules, poison
 from consumer.domain.replies import Committed
 from tests.support import builders

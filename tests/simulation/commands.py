@@ -6,11 +6,9 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
-from consumer.domain.leases import Shard
-from consumer.domain.position import TRIM_HORIZON, rank
+from consumer.domain.leases import TRIM_HORIZON, Ledger, Shard, rank
 from consumer.domain.quarantine import QuarantineEntry, QuarantineFilter
 from consumer.domain.replay import LATEST, Mode
-from consumer.domain.replies import Ledger
 from consumer.operations import adopt, checkpoint, gaps, resume
 from consumer.operations.quarantine import NO_REPAIR, Repair
 from consumer.operations.replay import PendingReplay, Recount, ReplayService

@@ -8,8 +8,7 @@ from decimal import Context, Decimal
 from typing import Any
 
 from consumer.domain.fold import Delta, Unit
-from consumer.domain.leases import Adoption, Lease, LeaseRow, Shard
-from consumer.domain.position import SHARD_END, TRIM_HORIZON, rank
+from consumer.domain.leases import SHARD_END, TRIM_HORIZON, Adoption, Lease, LeaseRow, Shard, rank
 from consumer.domain.quarantine import EntryState
 from consumer.domain.records import Entry, Game, Poison, Rules, decode
 from tests.support.fakes import FakeShard, FakeStreams, FakeTables

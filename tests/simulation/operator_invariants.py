@@ -4,12 +4,10 @@ from collections import Counter
 from collections.abc import Sized
 from decimal import Context, Decimal
 
-from consumer.domain import lineage
 from consumer.domain.breaker import Breaker
 from consumer.domain.fold import Delta, Unit
-from consumer.domain.leases import BindingChange, Lease, LeaseRow, Shard, TableBinding
+from consumer.domain.leases import TRIM_HORIZON, BindingChange, Lease, LeaseRow, Shard, TableBinding, rank
 from consumer.domain.operator_ports import Gap
-from consumer.domain.position import TRIM_HORIZON, rank
 from consumer.domain.quarantine import Application, EntryState, OperatorAction, QuarantineEntry, decode_again, repaired
 from consumer.domain.records import Entry, Game, Poison, Rules, decode
 from consumer.domain.replay import Batch, Mode, Progress
@@ -148,7 +146,7 @@ class OperatorInvariants:
             for shard in {*self._recent, *self._let_through_to} - self._tables.rows.keys():
                 self._recent.pop(shard, None)
                 self._let_through_to.pop(shard, None)
-            self._ledger.adopt(change.stream_arn, lineage.missing(self._tables.load()))
+            self._ledger.adopt(change.stream_arn, self._tables.load().missing)
 
     def _on_acknowledge(self, gap: Gap, stored: GapRow) -> None:
         """No other operator has acknowledged it, and its row is what the operator read."""

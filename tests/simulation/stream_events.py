@@ -6,8 +6,7 @@ from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING
 
-from consumer.domain.leases import Shard
-from consumer.domain.position import TRIM_HORIZON
+from consumer.domain.leases import TRIM_HORIZON, Shard
 from consumer.domain.replies import StreamListing
 from tests.simulation.dice import PlannedEvents
 from tests.simulation.scale import HIDDEN_SECONDS, LIFE_SECONDS, STALE_LISTING_SECONDS

@@ -15,14 +15,13 @@ from unittest.mock import patch
 from consumer.domain import lineage
 from consumer.domain.breaker import Breaker
 from consumer.domain.fold import Unit
-from consumer.domain.leases import Adoption, Lease, LeaseRow, Shard
+from consumer.domain.leases import SHARD_END, TRIM_HORIZON, Adoption, Lease, LeaseRow, Ledger, Shard
 from consumer.domain.lineage import GoneEvidence
 from consumer.domain.membership import FailureDetector, Members
 from consumer.domain.operator_ports import LeaseAdmin
-from consumer.domain.position import SHARD_END, TRIM_HORIZON
 from consumer.domain.records import Game
 from consumer.domain.replay import Range
-from consumer.domain.replies import Ledger, Refused, StreamListing
+from consumer.domain.replies import Refused, StreamListing
 from consumer.operations import checkpoint
 from consumer.operations.steps import Command, OperatorCall, ask
 from consumer.worker import shard, stream_start

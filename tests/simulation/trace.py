@@ -3,9 +3,9 @@
 from collections.abc import Collection
 
 from consumer.domain.fold import Unit
-from consumer.domain.leases import Adoption, Lease, LeaseRow, Origin, Shard, StreamStart
+from consumer.domain.leases import Adoption, Lease, LeaseRow, Ledger, Origin, Shard, StreamStart
 from consumer.domain.membership import Members
-from consumer.domain.replies import Children, Committed, Done, Ledger, Lost, Page, Refused, StreamListing
+from consumer.domain.replies import Children, Committed, Done, Lost, Page, Refused, StreamListing
 from consumer.worker import events
 from consumer.worker.calls import Claim, Commit, EndShard, Open, Read, RecordGap, SendHeartbeat
 

@@ -2,9 +2,8 @@
 
 from collections.abc import Callable, Mapping
 
-from consumer.domain.leases import Lease, LeaseRow
+from consumer.domain.leases import Lease, LeaseRow, rank
 from consumer.domain.membership import HeartbeatReport
-from consumer.domain.position import rank
 from consumer.domain.replies import Done, Page
 from consumer.worker.calls import Call, Claim, Commit, EndShard, Read, Reply, SendHeartbeat
 from tests.simulation.ledger_invariants import Violation

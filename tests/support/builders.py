@@ -5,8 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from consumer.domain.breaker import Circuit, Symptom
-from consumer.domain.leases import Lease, LeaseRow, Shard
-from consumer.domain.position import SHARD_END, TRIM_HORIZON
+from consumer.domain.leases import SHARD_END, TRIM_HORIZON, Lease, LeaseRow, Shard
 from consumer.domain.records import Entry, Game, Ignored, Outcome, Poison, Reason, pack
 from consumer.domain.replies import ListedShard, Page, StreamListing
 

@@ -1,7 +1,6 @@
 """Clusters: whole workers over one stream and one set of tables in memory, on one clock that a test moves."""
 
-from consumer.domain.leases import LeaseRow
-from consumer.domain.position import TRIM_HORIZON
+from consumer.domain.leases import TRIM_HORIZON, LeaseRow
 from consumer.worker import events
 from consumer.worker.calls import Call, Reply
 from consumer.worker.stream_start import StartPosition, StreamStarter

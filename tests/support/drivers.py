@@ -8,11 +8,10 @@ from typing import Generic, Protocol, Self, TypeVar
 
 from consumer.domain.breaker import CLOSED, Circuit
 from consumer.domain.errors import CallFailed, FailureKind
-from consumer.domain.leases import Lease, LeaseRow, Shard, StreamStart, TableNames
+from consumer.domain.leases import TRIM_HORIZON, Lease, LeaseRow, Ledger, Shard, StreamStart, TableNames
 from consumer.domain.membership import HeartbeatReport, Identity, Members
-from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.records import Rules
-from consumer.domain.replies import Done, Ledger
+from consumer.domain.replies import Done
 from consumer.worker import events
 from consumer.worker.calls import (
     Call,

@@ -8,15 +8,13 @@ from itertools import count
 from typing import Any, TypeVar
 
 from consumer.domain.fold import Delta
-from consumer.domain.leases import StreamStart
-from consumer.domain.position import TRIM_HORIZON
+from consumer.domain.leases import TRIM_HORIZON, StreamStart
 from consumer.domain.quarantine import EntryState, Resolution
 from consumer.domain.records import Poison, Rules, decode
 from consumer.domain.replay import LATEST, Batch, Mode
 from consumer.operations.quarantine import QuarantineService
 from consumer.operations.replay import PendingReplay, Recount, ReplayService
-from consumer.operations.replay_plan import PlannedReplay, ReplayRequest
-from consumer.operations.replay_reader import Reader
+from consumer.operations.replay_plan import PlannedReplay, Reader, ReplayRequest
 from consumer.operations.steps import Command, OperatorCall, Step
 from tests.support.builders import ARN, CREATED, ME, row, shard
 from tests.support.commands import CommandDriver, finish

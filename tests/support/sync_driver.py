@@ -1,10 +1,9 @@
 """A driver of shard sync, call by call, with builders of what it meets."""
 
 from consumer.domain.errors import CallFailed, FailureKind
-from consumer.domain.leases import LeaseRow, StreamStart, TableNames
+from consumer.domain.leases import TRIM_HORIZON, LeaseRow, Ledger, StreamStart, TableNames
 from consumer.domain.lineage import FORGET_SECONDS
-from consumer.domain.position import TRIM_HORIZON
-from consumer.domain.replies import Ledger, ListedShard, StreamListing
+from consumer.domain.replies import ListedShard, StreamListing
 from consumer.worker.calls import FindStream, ListShards, Reply, SyncCall
 from consumer.worker.shard_sync import ShardSync
 from consumer.worker.stream_start import StreamStarter

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from consumer.aws.operator_reads import DynamoBoard
+from consumer.aws.tables import DynamoBoard
 from consumer.domain.errors import CallFailed, FailureKind
 from consumer.domain.leases import TableNames
 from consumer.domain.operator_ports import BoardRow

@@ -6,7 +6,7 @@ import pytest
 
 from consumer.domain.breaker import CLOSED, Breaker, Circuit, Symptom
 from consumer.domain.fold import Limits, cut
-from consumer.domain.position import TRIM_HORIZON
+from consumer.domain.leases import TRIM_HORIZON
 from consumer.domain.records import Entry, Poison, Reason
 from consumer.domain.replies import Committed, Done, Lost
 from consumer.worker import events

@@ -2,7 +2,7 @@
 
 import pytest
 
-from consumer.domain.position import TRIM_HORIZON
+from consumer.domain.leases import TRIM_HORIZON
 from consumer.worker.reader import Buffer, ReadAheadBudget
 from tests.support.builders import CREATED, game, games, ignored, page, poison, sequence_number
 

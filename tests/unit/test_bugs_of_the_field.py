@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from consumer.domain.leases import TRIM_HORIZON, rank
 from consumer.domain.lineage import RETENTION_SECONDS
-from consumer.domain.position import TRIM_HORIZON, rank
 from consumer.worker import events
 from consumer.worker.calls import Claim, Commit, Open, Read, execute
 from tests.support.builders import ARN, CREATED, ME, OTHER, shard

@@ -4,9 +4,8 @@ import pytest
 
 from consumer.aws.items import shard_key
 from consumer.domain.errors import CallFailed, FailureKind
-from consumer.domain.leases import Shard
+from consumer.domain.leases import TRIM_HORIZON, Shard
 from consumer.domain.lineage import FORGET_SECONDS, GONE_SECONDS
-from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.replies import Children, RawPage, StreamListing
 from tests.support.builders import ARN, ME, OTHER, shard
 from tests.support.cluster import LATER, Cluster, single_worker

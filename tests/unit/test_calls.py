@@ -6,11 +6,10 @@ from typing import get_args
 import pytest
 
 from consumer.domain.errors import CallFailed, DataTrimmed, FailureKind, IteratorExpired
-from consumer.domain.leases import LeaseRow, StreamStart
+from consumer.domain.leases import TRIM_HORIZON, LeaseRow, Ledger, StreamStart
 from consumer.domain.membership import HeartbeatReport
-from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.records import Game, Ignored, Outcome, Poison, Reason, Rules
-from consumer.domain.replies import Children, Committed, Done, HeartbeatRemoved, Ledger, Lost, Page
+from consumer.domain.replies import Children, Committed, Done, HeartbeatRemoved, Lost, Page
 from consumer.worker.calls import (
     Call,
     Claim,

@@ -6,15 +6,12 @@ import pytest
 
 from consumer.domain.breaker import Circuit
 from consumer.domain.errors import NotFound, UnsafeRefused, UsageFault
-from consumer.domain.leases import StreamStart
+from consumer.domain.leases import SHARD_END, TRIM_HORIZON, Ledger, StreamStart
 from consumer.domain.lineage import RETENTION_SECONDS
 from consumer.domain.membership import HeartbeatReport, Members
-from consumer.domain.position import SHARD_END, TRIM_HORIZON
-from consumer.domain.replies import Ledger
 from consumer.operations import checkpoint
 from consumer.operations.checkpoint import CheckpointChange, watch_heartbeat
-from consumer.operations.shards import find_row
-from consumer.operations.steps import Command
+from consumer.operations.steps import Command, find_row
 from tests.support.builders import ARN, CREATED, HAD_GAME, ME, OTHER, SYMPTOM, finished, row, sequence_number, shard
 from tests.support.commands import finish, make_twice
 from tests.support.fakes import FakeTables

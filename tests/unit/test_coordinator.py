@@ -3,9 +3,8 @@
 import pytest
 
 from consumer.domain.errors import CallFailed, FailureKind, UnsafeRefused
-from consumer.domain.leases import Origin, Shard, StreamStart, TableBinding, TableNames
-from consumer.domain.position import SHARD_END, TRIM_HORIZON
-from consumer.domain.replies import Done, Ledger
+from consumer.domain.leases import SHARD_END, TRIM_HORIZON, Ledger, Origin, Shard, StreamStart, TableBinding, TableNames
+from consumer.domain.replies import Done
 from consumer.worker import events
 from consumer.worker.calls import (
     Claim,

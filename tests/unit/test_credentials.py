@@ -12,8 +12,8 @@ from botocore.credentials import Credentials as StaticCredentials
 from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import CredentialRetrievalError
 
-from consumer.aws import credentials as module
-from consumer.aws.credentials import (
+from consumer.aws import clients as module
+from consumer.aws.clients import (
     BROKEN_PAUSE_SECONDS,
     EXPIRES_SOON_SECONDS,
     HANGING_SECONDS,

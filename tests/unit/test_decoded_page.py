@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from consumer.aws import get_records
-from consumer.aws.get_records import decoded_page, raw_page
+from consumer.aws import streams
+from consumer.aws.streams import decoded_page, raw_page
 from consumer.domain.records import Entry, Game, Ignored, Rules
 from tests.support.builders import CREATED, wire
 from tests.support.fakes import decoded
@@ -104,7 +104,7 @@ def test_attributes_of_any_name(name: str) -> None:
 def test_nearly_all_records_are_decoded_from_few_fields(
     record: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(get_records, "raw_page", lambda _: pytest.fail("the whole record was parsed"))
+    monkeypatch.setattr(streams, "raw_page", lambda _: pytest.fail("the whole record was parsed"))
     (entry,) = decoded_page(body_of([record]), Rules(), CREATED - 50).entries
     assert isinstance(entry, Game | Ignored)
 
@@ -112,5 +112,5 @@ def test_nearly_all_records_are_decoded_from_few_fields(
 def test_a_page_is_parsed_as_a_whole_once_at_the_most(monkeypatch: pytest.MonkeyPatch) -> None:
     body = body_of([wire(number, score=None) for number in range(5)])
     parsed = iter([raw_page(body)])
-    monkeypatch.setattr(get_records, "raw_page", lambda _: next(parsed))
+    monkeypatch.setattr(streams, "raw_page", lambda _: next(parsed))
     assert len(decoded_page(body, Rules(), None).entries) == 5

@@ -14,7 +14,7 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
-from consumer.aws.errors import call_failed_of, code_of, may_pass, refusal_of, translated
+from consumer.aws.wire import call_failed_of, code_of, may_pass, refusal_of, translated
 from consumer.domain.errors import CallFailed, DataTrimmed, FailureKind, IteratorExpired, StartRefused
 
 THROTTLED, CONFLICT, DENIED = FailureKind.THROTTLED, FailureKind.CONFLICT, FailureKind.DENIED

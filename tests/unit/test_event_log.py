@@ -8,9 +8,8 @@ import pytest
 from consumer.domain.breaker import Circuit
 from consumer.domain.errors import FailureKind
 from consumer.domain.fold import Limits, cut
-from consumer.domain.leases import Adoption
+from consumer.domain.leases import TRIM_HORIZON, Adoption
 from consumer.domain.ports import WorkerStatus
-from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.records import Entry
 from consumer.domain.stream_halt import StreamHalt, StreamHaltReason
 from consumer.worker import events

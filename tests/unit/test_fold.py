@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.domain.fold import DELTA_BYTES, Delta, Limits, Unit, cut
-from consumer.domain.position import TRIM_HORIZON
+from consumer.domain.leases import TRIM_HORIZON
 from consumer.domain.records import EXACT, Entry, Game, Ignored, Outcome, Poison
 from tests.support.builders import CREATED, HAD_GAME, game, games, ignored, poison, sequence_number
 

@@ -5,10 +5,9 @@ And which finished rows are forgotten.
 
 import pytest
 
-from consumer.domain.leases import Adoption, LeaseRow, StreamStart
+from consumer.domain.leases import TRIM_HORIZON, Adoption, LeaseRow, Ledger, StreamStart
 from consumer.domain.lineage import FORGET_SECONDS, RETENTION_SECONDS, forgettable, late_shards, unlisted_marks
-from consumer.domain.position import TRIM_HORIZON
-from consumer.domain.replies import Ledger, ListedShard, StreamListing
+from consumer.domain.replies import ListedShard, StreamListing
 from tests.support.builders import ARN, CREATED, build_shards, finished, row, shard
 
 SEEN = CREATED - 60

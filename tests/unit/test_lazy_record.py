@@ -2,7 +2,7 @@
 
 import json
 
-from consumer.aws.get_records import decoded_page
+from consumer.aws.streams import decoded_page
 from consumer.domain.errors import CallFailed, FailureKind
 from consumer.domain.leases import TableNames
 from consumer.domain.records import Game, Poison, Reason, Rules, unpack

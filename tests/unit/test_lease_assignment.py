@@ -2,7 +2,7 @@
 
 import pytest
 
-from consumer.domain.position import SHARD_END
+from consumer.domain.leases import SHARD_END
 from consumer.domain.replies import Lost
 from consumer.worker import events
 from consumer.worker.calls import Claim, Load, Reply

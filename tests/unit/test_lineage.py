@@ -3,9 +3,8 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from consumer.domain import lineage
-from consumer.domain.leases import StreamStart
-from consumer.domain.position import SHARD_END
-from consumer.domain.replies import Ledger, ListedShard, StreamListing
+from consumer.domain.leases import SHARD_END, Ledger, StreamStart
+from consumer.domain.replies import ListedShard, StreamListing
 from tests.support.builders import ARN, CREATED, build_shards, row, shard
 
 
@@ -51,11 +50,9 @@ def stream_start(*roots: int, complete: bool = True) -> StreamStart:
     ],
 )
 def test_a_row_is_missing_when_the_stream_start_or_a_parent_knows_the_shard(ledger: Ledger, missing: list[int]) -> None:
-    assert lineage.missing(ledger) == {shard(number) for number in missing}
+    assert ledger.missing == {shard(number) for number in missing}
 
 
 def test_a_shard_is_known_by_its_stream_too() -> None:
     other = StreamStart(ARN.replace("2026-01-01", "2026-02-02"), None, ("shard-0",), complete=True)
-    assert {each.label for each in lineage.missing(Ledger((row(0),), (stream_start(0), other)))} == {
-        "2026-02-02T00:00:00.000"
-    }
+    assert {each.label for each in Ledger((row(0),), (stream_start(0), other)).missing} == {"2026-02-02T00:00:00.000"}

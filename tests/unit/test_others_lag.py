@@ -1,8 +1,7 @@
 """The lag of the shards that other workers own, and of those that none owns."""
 
-from consumer.domain.leases import LeaseRow
+from consumer.domain.leases import LeaseRow, Ledger
 from consumer.domain.membership import HeartbeatReport
-from consumer.domain.replies import Ledger
 from consumer.worker.status import OthersLag
 from tests.support.builders import CREATED, ME, OTHER, finished, row, shard
 

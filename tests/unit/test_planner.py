@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.domain.leases import LeaseRow, Shard
+from consumer.domain.leases import SHARD_END, LeaseRow, Shard
 from consumer.domain.planner import Plan, plan
-from consumer.domain.position import SHARD_END
 from tests.support.builders import row, shard
 
 Working = Mapping[str, frozenset[Shard]]

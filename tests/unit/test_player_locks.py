@@ -4,8 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.domain.fold import Limits, cut
-from consumer.domain.leases import Lease
-from consumer.domain.position import TRIM_HORIZON
+from consumer.domain.leases import TRIM_HORIZON, Lease
 from consumer.worker.calls import Commit
 from consumer.worker.player_locks import PlayerLocks
 from tests.support.builders import game, shard

@@ -6,9 +6,9 @@ import time
 import pytest
 
 from consumer.domain.errors import CallFailed, FailureKind
-from consumer.domain.leases import Lease, Shard
+from consumer.domain.leases import Lease, Ledger, Shard
 from consumer.domain.membership import HeartbeatReport, Members
-from consumer.domain.replies import Done, Ledger
+from consumer.domain.replies import Done
 from consumer.worker.calls import Call, Load, ReadMembers, Release, Reply, SendHeartbeat
 from consumer.worker.daemon import Pool
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.domain.position import SHARD_END, TRIM_HORIZON, is_sequence_number, rank
+from consumer.domain.leases import SHARD_END, TRIM_HORIZON, is_sequence_number, rank
 
 DIGITS = st.text("0123456789", min_size=1, max_size=40)
 

@@ -16,17 +16,30 @@ import pytest
 from consumer.aws.commits import DynamoCommits
 from consumer.aws.items import lease_item, quarantine_key
 from consumer.aws.leases import DynamoLeases, DynamoMembership
-from consumer.aws.operator_writes import DynamoCircuits, DynamoGaps, DynamoLeaseAdmin, DynamoTableBindings
+from consumer.aws.operator_writes import (
+    DynamoCircuits,
+    DynamoGaps,
+    DynamoLeaseAdmin,
+    DynamoReplays,
+    DynamoTableBindings,
+)
 from consumer.aws.quarantine import DynamoQuarantine
-from consumer.aws.replay import DynamoReplays
 from consumer.domain.audit import AuditEntry
 from consumer.domain.breaker import Breaker, Circuit
 from consumer.domain.errors import CallFailed, ConsumerError, DataTrimmed, FailureKind, IteratorExpired
 from consumer.domain.fold import Delta, Unit
-from consumer.domain.leases import Adoption, BindingChange, Origin, StreamStart, TableBinding, TableNames
+from consumer.domain.leases import (
+    SHARD_END,
+    TRIM_HORIZON,
+    Adoption,
+    BindingChange,
+    Origin,
+    StreamStart,
+    TableBinding,
+    TableNames,
+)
 from consumer.domain.membership import HeartbeatReport
 from consumer.domain.operator_ports import Gap
-from consumer.domain.position import SHARD_END, TRIM_HORIZON
 from consumer.domain.quarantine import Application, OperatorAction, QuarantineEntry
 from consumer.domain.records import Rules
 from consumer.domain.replay import Batch, Mode, Progress, Range

@@ -15,10 +15,9 @@ import pytest
 from consumer.domain.audit import AuditEntry
 from consumer.domain.breaker import CLOSED, Circuit
 from consumer.domain.fold import Delta, Unit
-from consumer.domain.leases import Adoption, LeaseRow, StreamStart, TableNames
+from consumer.domain.leases import TRIM_HORIZON, Adoption, LeaseRow, StreamStart, TableNames
 from consumer.domain.lineage import late_row
 from consumer.domain.membership import HeartbeatReport
-from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.records import Rules
 from consumer.domain.replies import Done, HeartbeatRemoved
 from consumer.operations.checkpoint import plan

@@ -8,7 +8,7 @@ import pytest
 from consumer.cli.quarantine_filter import Selection, make_filter, select
 from consumer.domain.errors import NotFound, UnsafeRefused, UsageFault
 from consumer.domain.fold import Limits, cut
-from consumer.domain.position import TRIM_HORIZON
+from consumer.domain.leases import TRIM_HORIZON
 from consumer.domain.quarantine import EntryState, QuarantineEntry, QuarantineFilter, Resolution
 from consumer.domain.records import Reason
 from consumer.domain.replies import Committed

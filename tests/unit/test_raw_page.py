@@ -6,10 +6,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from consumer.aws.get_records import decoded_page, raw_page
+from consumer.aws.streams import decoded_page, raw_page
 from consumer.domain.errors import CallFailed, FailureKind
-from consumer.domain.leases import TableNames
-from consumer.domain.position import is_sequence_number
+from consumer.domain.leases import TableNames, is_sequence_number
 from consumer.domain.records import Rules
 from consumer.domain.replies import Page, RawPage
 from consumer.worker.calls import PAGE_RECORDS, Ports, Read, execute

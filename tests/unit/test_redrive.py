@@ -9,7 +9,7 @@ import pytest
 
 from consumer.domain.audit import AuditEntry
 from consumer.domain.fold import Delta, Limits, cut
-from consumer.domain.position import TRIM_HORIZON
+from consumer.domain.leases import TRIM_HORIZON
 from consumer.domain.quarantine import AlreadyResolved, Application, OperatorAction, QuarantineEntry, Resolution
 from consumer.domain.records import Entry, Game, Poison, Reason, Rules, decode
 from consumer.domain.replies import Committed, Done, Refused

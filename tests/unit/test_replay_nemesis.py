@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 
 from consumer.domain.errors import CallFailed, ConsumerError, FailureKind
-from consumer.domain.position import TRIM_HORIZON, rank
+from consumer.domain.leases import TRIM_HORIZON, rank
 from consumer.domain.quarantine import EntryState
 from consumer.domain.replay import Batch, Progress
 from consumer.domain.replies import Refused

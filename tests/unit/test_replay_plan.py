@@ -3,8 +3,7 @@
 import pytest
 
 from consumer.domain.errors import NotFound, UnsafeRefused, UsageFault
-from consumer.domain.leases import StreamStart, TableBinding
-from consumer.domain.position import SHARD_END, TRIM_HORIZON
+from consumer.domain.leases import SHARD_END, TRIM_HORIZON, StreamStart, TableBinding
 from consumer.domain.replay import LATEST, Mode, Range, merged
 from consumer.operations.replay import PendingReplay, Recount
 from consumer.operations.replay_plan import CountedAlready, Plans, read_progress

@@ -5,10 +5,10 @@ from functools import partial
 import pytest
 
 from consumer.domain.errors import CallFailed, DataTrimmed, FailureKind
-from consumer.domain.position import SHARD_END, TRIM_HORIZON
+from consumer.domain.leases import SHARD_END, TRIM_HORIZON
 from consumer.domain.replay import Range
 from consumer.domain.replies import RawPage
-from consumer.operations.replay_reader import CHECKED_PAGES, MOST_EMPTY_PAGES, Reader, number_of
+from consumer.operations.replay_plan import CHECKED_PAGES, MOST_EMPTY_PAGES, Reader, number_of
 from consumer.operations.steps import OperatorCall
 from tests.support.builders import ARN, CREATED, sequence_number, shard, wire
 from tests.support.commands import CommandDriver

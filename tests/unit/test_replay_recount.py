@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from consumer.domain.audit import AuditEntry
-from consumer.domain.position import TRIM_HORIZON
+from consumer.domain.leases import TRIM_HORIZON
 from consumer.domain.quarantine import EntryState
 from consumer.domain.records import Rules
 from consumer.domain.replay import Changed, Range

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from consumer.domain.position import SHARD_END, TRIM_HORIZON
+from consumer.domain.leases import SHARD_END, TRIM_HORIZON
 from consumer.domain.replay import Range
 from tests.support.builders import ARN, shard
 from tests.support.replay_fixture import ID, ReplayFixture, before_count, delta, images

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import replace
 
 from consumer.cli.replay import not_counted, plan_notes, share_done, stream_notes
-from consumer.domain.position import SHARD_END, TRIM_HORIZON
+from consumer.domain.leases import SHARD_END, TRIM_HORIZON
 from consumer.domain.replay import Mode, Range
 from tests.support.builders import shard
 from tests.support.replay_fixture import ID, ReplayFixture, before_count, images

@@ -7,9 +7,8 @@ import pytest
 
 from consumer.domain.breaker import Circuit
 from consumer.domain.errors import IteratorExpired, NotFound, UnsafeRefused
-from consumer.domain.leases import LeaseRow, Shard, StreamStart
-from consumer.domain.position import TRIM_HORIZON
-from consumer.domain.replies import Ledger, Lost
+from consumer.domain.leases import TRIM_HORIZON, LeaseRow, Ledger, Shard, StreamStart
+from consumer.domain.replies import Lost
 from consumer.operations.resume import Resumed, changed_concurrently, find_halted, resume
 from consumer.operations.steps import Command, OperatorCall, Step
 from tests.support.builders import ARN, CREATED, finished, row, shard

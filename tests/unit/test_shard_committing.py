@@ -6,7 +6,7 @@ import pytest
 
 from consumer.domain.errors import CallFailed, FailureKind
 from consumer.domain.fold import Delta
-from consumer.domain.position import TRIM_HORIZON
+from consumer.domain.leases import TRIM_HORIZON
 from consumer.domain.replies import Committed, Done, Lost, Refused
 from consumer.worker import events
 from consumer.worker.calls import Commit, FindChildren, Open, Operation, Read

@@ -6,8 +6,7 @@ import pytest
 
 from consumer.domain.breaker import Circuit
 from consumer.domain.errors import CallFailed, FailureKind
-from consumer.domain.leases import LeaseRow
-from consumer.domain.position import SHARD_END, TRIM_HORIZON
+from consumer.domain.leases import SHARD_END, TRIM_HORIZON, LeaseRow
 from consumer.domain.replies import Children, Committed, Done, Lost, Refused
 from consumer.worker import events
 from consumer.worker.calls import Commit, EndShard, FindChildren, Open, Read, Release

@@ -6,9 +6,8 @@ from datetime import UTC, datetime
 import pytest
 
 from consumer.domain.errors import CallFailed, DataTrimmed, FailureKind, IteratorExpired
-from consumer.domain.leases import Shard
+from consumer.domain.leases import TRIM_HORIZON, Shard
 from consumer.domain.lineage import RETENTION_SECONDS
-from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.replies import Committed, Lost
 from consumer.worker import events
 from consumer.worker.calls import Commit, Open, Read, RecordGap

@@ -3,8 +3,8 @@
 import pytest
 
 from consumer.domain.errors import CallFailed, FailureKind
+from consumer.domain.leases import TRIM_HORIZON
 from consumer.domain.lineage import GONE_SECONDS
-from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.replies import Children, Committed, StreamListing
 from consumer.worker import events
 from consumer.worker.calls import Commit, EndShard, FindChildren, Open, Read, RecordGap

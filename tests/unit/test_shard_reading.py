@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from consumer.domain.errors import CallFailed, DataTrimmed, FailureKind, IteratorExpired
+from consumer.domain.leases import TRIM_HORIZON
 from consumer.domain.lineage import RETENTION_SECONDS
-from consumer.domain.position import TRIM_HORIZON
 from consumer.domain.replies import Children, Committed, Lost
 from consumer.worker import events
 from consumer.worker.calls import PAGE_RECORDS, Commit, EndShard, FindChildren, Open, Operation, Read, Reply

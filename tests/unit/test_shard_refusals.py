@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from consumer.domain.errors import CallFailed, FailureKind
 from consumer.domain.fold import Limits, cut
-from consumer.domain.position import TRIM_HORIZON
+from consumer.domain.leases import TRIM_HORIZON
 from consumer.domain.records import Entry, Game, Poison, Reason, Rules, poison
 from consumer.domain.replies import Committed, Done, Lost, Refused
 from consumer.worker.calls import Commit, Examine, Open, Read, Release

@@ -6,9 +6,8 @@ from math import inf
 import pytest
 
 from consumer.domain.errors import CallFailed, FailureKind
-from consumer.domain.leases import LeaseRow
+from consumer.domain.leases import SHARD_END, TRIM_HORIZON, LeaseRow
 from consumer.domain.lineage import GONE_SECONDS, RETENTION_SECONDS
-from consumer.domain.position import SHARD_END, TRIM_HORIZON
 from consumer.domain.replies import Children, Done, Lost
 from consumer.worker import events
 from consumer.worker.calls import (

@@ -2,9 +2,8 @@
 
 import pytest
 
-from consumer.domain.leases import LeaseRow, StreamStart, TableNames
-from consumer.domain.position import TRIM_HORIZON
-from consumer.domain.replies import Children, Done, Ledger
+from consumer.domain.leases import TRIM_HORIZON, LeaseRow, Ledger, StreamStart, TableNames
+from consumer.domain.replies import Children, Done
 from consumer.worker.calls import Adopt, FindLate, FindStream, ListShards, Probe
 from consumer.worker.shard_sync import NEW_SHARD_SECONDS, RECHECK_DELAYS_SECONDS, ShardSync
 from consumer.worker.stream_start import StreamStarter

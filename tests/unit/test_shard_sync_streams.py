@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from consumer.domain.errors import UnsafeRefused
-from consumer.domain.leases import LeaseRow, Origin, TableBinding
-from consumer.domain.replies import Done, Ledger, Lost
+from consumer.domain.leases import LeaseRow, Ledger, Origin, TableBinding
+from consumer.domain.replies import Done, Lost
 from consumer.domain.stream_halt import StreamHaltReason
 from consumer.worker import events
 from consumer.worker.calls import (

@@ -7,11 +7,11 @@ import pytest
 
 from consumer.domain.breaker import Circuit
 from consumer.domain.errors import CallFailed, FailureKind, StartRefused
-from consumer.domain.leases import LeaseRow, StreamStart, TableBinding
+from consumer.domain.leases import LeaseRow, Ledger, StreamStart, TableBinding
 from consumer.domain.lineage import RETENTION_SECONDS
 from consumer.domain.membership import HeartbeatReport, Members
 from consumer.domain.operator_ports import LeaseTable
-from consumer.domain.replies import Ledger, StreamListing
+from consumer.domain.replies import StreamListing
 from consumer.domain.stream_halt import StreamHaltReason, StreamUnusable
 from consumer.operations.status import Limits, ShardCondition, ShardStatus, Status, Verdict, collect, status
 from tests.support.builders import ARN, ME, OTHER, build_shards, finished, row, sequence_number, shard

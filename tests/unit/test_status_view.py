@@ -8,10 +8,9 @@ import pytest
 from consumer.cli.output import to_json
 from consumer.cli.status import duration, print_status, status_fields
 from consumer.domain.breaker import Circuit
-from consumer.domain.leases import StreamStart, TableBinding
+from consumer.domain.leases import Ledger, StreamStart, TableBinding
 from consumer.domain.membership import HeartbeatReport, Members
 from consumer.domain.operator_ports import Gap, LeaseTable
-from consumer.domain.replies import Ledger
 from consumer.operations.status import Limits, Status, status
 from tests.support.builders import ARN, ME, OTHER, SYMPTOM, build_shards, finished, row, sequence_number, shard
 

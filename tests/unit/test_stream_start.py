@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from consumer.domain.errors import UnsafeRefused
-from consumer.domain.leases import LeaseRow, Origin, Shard, StreamStart, TableBinding, TableNames
-from consumer.domain.position import TRIM_HORIZON
+from consumer.domain.leases import TRIM_HORIZON, LeaseRow, Origin, Shard, StreamStart, TableBinding, TableNames
 from consumer.domain.replies import Done, ListedShard, Lost, Refused, StreamListing
 from consumer.worker import events
 from consumer.worker.calls import (

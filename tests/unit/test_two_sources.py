@@ -5,8 +5,7 @@ from itertools import product
 import pytest
 
 from consumer.domain.errors import UnsafeRefused
-from consumer.domain.leases import Origin, StreamStart, TableBinding, table_arn_of
-from consumer.domain.position import TRIM_HORIZON
+from consumer.domain.leases import TRIM_HORIZON, Origin, StreamStart, TableBinding, table_arn_of
 from consumer.domain.records import Rules
 from consumer.domain.replies import Done
 from consumer.worker.calls import Ports, execute

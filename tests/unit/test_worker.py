@@ -6,10 +6,9 @@ from math import inf
 
 import pytest
 
-from consumer.domain.leases import LeaseRow, StreamStart
+from consumer.domain.leases import SHARD_END, LeaseRow, StreamStart
 from consumer.domain.lineage import RETENTION_SECONDS
 from consumer.domain.membership import HeartbeatReport
-from consumer.domain.position import SHARD_END
 from consumer.domain.replies import Done, Lost
 from consumer.worker import events
 from consumer.worker.calls import Claim, Commit, Load, Open, Read, ReadMembers, SendHeartbeat, execute

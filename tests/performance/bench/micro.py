@@ -16,10 +16,9 @@ from typing import Any, Final
 
 from consumer.aws import wire
 from consumer.aws.commits import DynamoCommits
-from consumer.aws.get_records import decoded_page
+from consumer.aws.streams import decoded_page
 from consumer.domain.fold import Limits, Unit, cut
-from consumer.domain.leases import TableNames
-from consumer.domain.position import TRIM_HORIZON
+from consumer.domain.leases import TRIM_HORIZON, TableNames
 from consumer.domain.records import Entry, Rules
 from tests.performance.figures import Figure, show
 from tests.support.builders import CREATED, lease, sequence_number

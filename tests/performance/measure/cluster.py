@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from math import inf
 from typing import NamedTuple, Self
 
-from consumer.domain.position import SHARD_END
+from consumer.domain.leases import SHARD_END
 from tests.streams_server import StreamsServer, Transaction, build_shards
 from tests.streams_server.shard import Item
 from tests.streams_server.stream import ShardName

@@ -5,8 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from consumer.aws.items import MEMBERS_KEY, WORKER_PREFIX, lease_item, lease_key
-from consumer.domain.leases import LeaseRow, Shard
-from consumer.domain.position import SHARD_END
+from consumer.domain.leases import SHARD_END, LeaseRow, Shard
 from tests.performance.figures import Figure
 from tests.performance.measure.cluster import DEFAULT_TTL_SECONDS, MeasuredCluster
 from tests.support.processes import until

@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from consumer.aws.items import lease_item, stream_start_item
-from consumer.domain.leases import LeaseRow, Shard, StreamStart
-from consumer.domain.position import SHARD_END, TRIM_HORIZON
+from consumer.domain.leases import SHARD_END, TRIM_HORIZON, LeaseRow, Shard, StreamStart
 from tests.performance.figures import Figure, worst
 from tests.streams_server import StreamsServer, build_shards, shard_id
 from tests.support.engines import TableEngine

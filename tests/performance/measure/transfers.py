@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
-from consumer.domain.position import SHARD_END
+from consumer.domain.leases import SHARD_END
 from tests.performance.figures import Figure, worst
 from tests.performance.measure.cluster import (
     DEFAULT_TTL_SECONDS,

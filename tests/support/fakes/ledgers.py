@@ -7,6 +7,7 @@ from consumer.domain.leases import (
     Adoption,
     Lease,
     LeaseRow,
+    Ledger,
     Origin,
     Shard,
     StreamStart,
@@ -15,7 +16,7 @@ from consumer.domain.leases import (
     table_arn_of,
 )
 from consumer.domain.membership import HeartbeatReport, Members
-from consumer.domain.replies import Done, HeartbeatRemoved, Ledger, Lost, Refused
+from consumer.domain.replies import Done, HeartbeatRemoved, Lost, Refused
 
 
 class FakeLedgers:

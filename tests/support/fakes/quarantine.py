@@ -7,8 +7,7 @@ from typing import Any
 from consumer.aws.items import iso
 from consumer.domain.audit import AuditEntry
 from consumer.domain.fold import Unit
-from consumer.domain.leases import LeaseRow
-from consumer.domain.position import TRIM_HORIZON
+from consumer.domain.leases import TRIM_HORIZON, LeaseRow
 from consumer.domain.quarantine import (
     AlreadyResolved,
     Application,

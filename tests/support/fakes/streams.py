@@ -6,8 +6,7 @@ from itertools import count
 from typing import Any
 
 from consumer.domain.errors import CallFailed, DataTrimmed, FailureKind, IteratorExpired
-from consumer.domain.leases import Shard, label_of
-from consumer.domain.position import TRIM_HORIZON
+from consumer.domain.leases import TRIM_HORIZON, Shard, label_of
 from consumer.domain.records import Rules, decode
 from consumer.domain.replies import Children, ListedShard, Page, RawPage, StreamListing
 

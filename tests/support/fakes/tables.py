@@ -12,9 +12,8 @@ from decimal import Context, Decimal
 from consumer.domain.breaker import Symptom
 from consumer.domain.errors import CallFailed, FailureKind
 from consumer.domain.fold import Unit
-from consumer.domain.leases import Lease, LeaseRow, Shard, TableNames
+from consumer.domain.leases import SHARD_END, Lease, LeaseRow, Shard, TableNames
 from consumer.domain.operator_ports import Acknowledgement
-from consumer.domain.position import SHARD_END
 from consumer.domain.records import EXACT, Game, Poison, Reason, Verdict
 from consumer.domain.replies import CommitReply, Committed, Done, Lost, Refused
 from tests.support.fakes.ledgers import FakeLedgers

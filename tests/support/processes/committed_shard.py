@@ -12,8 +12,7 @@ from consumer.aws.streams import DynamoStreams
 from consumer.aws.tables import LEADERBOARD_KEYS, DynamoTables
 from consumer.domain.audit import AuditEntry
 from consumer.domain.fold import Limits, cut
-from consumer.domain.leases import Lease, LeaseRow, Shard, StreamStart, TableNames
-from consumer.domain.position import TRIM_HORIZON
+from consumer.domain.leases import TRIM_HORIZON, Lease, LeaseRow, Shard, StreamStart, TableNames
 from consumer.domain.quarantine import OperatorAction, QuarantineEntry
 from consumer.domain.records import Entry, Rules, decode
 from consumer.domain.replies import Committed, Done, Refused

@@ -3,7 +3,7 @@
 import secrets
 import sys
 
-from consumer.aws import commits, quarantine, replay, transact
+from consumer.aws import commits, operator_writes, quarantine, transact
 from consumer.cli.app import main
 
 if __name__ == "__main__":
@@ -15,7 +15,7 @@ if __name__ == "__main__":
     if "pending" in guards:
         quarantine.STILL_PENDING = "(#state = :pending OR attribute_exists(#state))"  # type: ignore[misc]
     if "position" in guards:
-        replay.POSITION = "(#position = :previous OR attribute_exists(#position))"  # type: ignore[misc]
+        operator_writes.POSITION = "(#position = :previous OR attribute_exists(#position))"  # type: ignore[misc]
     if "same-state" in guards:
-        replay.SAME_STATE = "(#state = :state OR attribute_exists(#state))"  # type: ignore[misc]
+        operator_writes.SAME_STATE = "(#state = :state OR attribute_exists(#state))"  # type: ignore[misc]
     main()
