@@ -37,7 +37,8 @@ def test_a_started_stream(dynamo: DynamoSubject) -> None:
         "pinComplete": {"BOOL": False},
         "pinnedAt": {"N": "1769860800"},
     }
-    assert dynamo.items(dynamo.names.leases) == [stream_start]
+    source = {"leaseKey": {"S": "source"}, "sourceTable": {"S": ARN.partition("/stream/")[0]}}
+    assert leases(dynamo) == {f"stream#{LABEL}": stream_start, "source": source}
     assert dynamo.items(dynamo.names.quarantine) == [
         {
             "shardId": {"S": "#birth"},
@@ -48,7 +49,7 @@ def test_a_started_stream(dynamo: DynamoSubject) -> None:
         }
     ]
     dynamo.ledgers.complete_stream_start(ARN)
-    assert dynamo.items(dynamo.names.leases) == [stream_start | {"pinComplete": {"BOOL": True}}]
+    assert leases(dynamo)[f"stream#{LABEL}"] == stream_start | {"pinComplete": {"BOOL": True}}
 
 
 def test_a_stream_started_at_its_horizon_has_no_start_time(dynamo: DynamoSubject) -> None:

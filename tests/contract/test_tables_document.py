@@ -41,7 +41,7 @@ from tests.support.command_line import subcommands
 from tests.support.commands import finish
 
 ROOT = Path(__file__).parents[2]
-WRITERS = ("items", "commits", "leases", "operator_writes", "quarantine", "replay", "transact")
+WRITERS = ("items", "commits", "leases", "operator_writes", "quarantine", "transact")
 FEWEST_NAMES = 50
 NO_ATTRIBUTES = {"worker"}
 """Found by the pattern, and names of something else: `#worker` stands for an attribute `worker#<owner>`."""

@@ -444,7 +444,7 @@ GUARDS: Final = (
     ),
     Guard(
         "position of a replay",
-        "aws/replay.py DynamoReplays.count: POSITION",
+        "aws/operator_writes.py DynamoReplays.count: POSITION",
         "a batch counts only where the one before it ended, once",
         "a replay counts a record once",
         24,
@@ -452,7 +452,7 @@ GUARDS: Final = (
     ),
     Guard(
         "progress row as it was read",
-        "aws/replay.py DynamoReplays.put: no row, or runner = :me AND position = :previous",
+        "aws/operator_writes.py DynamoReplays.put: no row, or runner = :me AND position = :previous",
         "a replay that begins, takes over or ends late does not take the row back",
         "a replay counts a record once",
         34,
@@ -468,7 +468,7 @@ GUARDS: Final = (
     ),
     Guard(
         "state of a quarantine row",
-        "aws/replay.py DynamoReplays.count: SAME_STATE",
+        "aws/operator_writes.py DynamoReplays.count: SAME_STATE",
         "a record that was re-driven or discarded since counts as its row says now",
         "a replay counts as the quarantine rows say",
         5399,
