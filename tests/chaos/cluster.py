@@ -46,7 +46,7 @@ class Cluster:
                     logs=HostFault.LOG not in plan.without,
                 ),
                 partial(self._start, number),
-                gaps=plan.trims,
+                may_log=_expected_errors(plan),
             )
             for number in range(plan.workers)
         ]
@@ -127,9 +127,9 @@ class Slot:
     """
 
     def __init__(
-        self, name: str, draw: Callable[[], Strike], start: Callable[[], WorkerProcess], *, gaps: bool
+        self, name: str, draw: Callable[[], Strike], start: Callable[[], WorkerProcess], *, may_log: Collection[str]
     ) -> None:
-        """`gaps`: whether workers may log lost records."""
+        """`may_log`: events that are errors and are expected."""
         self.name = name
         self.workers: list[WorkerProcess] = []
         self.strikes: Counter[Kind] = Counter()
@@ -138,7 +138,7 @@ class Slot:
         self.errors: list[str] = []
         self._draw = draw
         self._start = start
-        self._gaps = gaps
+        self._may_log = may_log
         self._spared = False
         self._steps = self._run()
 
@@ -235,18 +235,23 @@ class Slot:
         self.exits[code] += 1
         lines = log.splitlines()
         name = f"{self.name} (pid {worker.pid})"
-        self.errors += [f"{name} logged {line}" for line in _alarming(lines, gaps=self._gaps)]
+        self.errors += [f"{name} logged {line}" for line in _alarming(lines, self._may_log)]
         if code not in allowed or (code == _START_REFUSED and self._has_started):
             last = "\n".join(lines[-10:])
             self.errors.append(f"{name} ended with {code}, not {sorted(allowed)}:\n{last}")
 
 
-def _alarming(lines: Iterable[str], *, gaps: bool) -> Iterator[str]:
-    """What no worker should log: tracebacks, and errors but a second signal's. `gaps`: lost records are allowed."""
+def _expected_errors(plan: Plan) -> tuple[str, ...]:
+    """A second signal's, lost records where the stream trims, and a stream that is off and read to its end."""
+    trimmed = ("shard.gap",) if plan.trims else ()
+    return ("worker.aborted", *trimmed, *(("stream.halted",) if plan.disabled else ()))
+
+
+def _alarming(lines: Iterable[str], may_log: Collection[str]) -> Iterator[str]:
+    """What no worker should log: tracebacks, and errors that are not expected."""
     for line in lines:
         event = _event(line)
-        allowed = ("worker.aborted", *(["shard.gap"] if gaps else []))
-        serious = event.get("level") in ("error", "critical") and event.get("event") not in allowed
+        serious = event.get("level") in ("error", "critical") and event.get("event") not in may_log
         if serious or "Traceback" in line or "Fatal Python error" in line:
             yield line
 
