@@ -17,8 +17,8 @@ from threading import Event
 from typing import Any
 
 from consumer.aws.clients import connect
-from consumer.aws.wire import call_with_retries
 from consumer.aws.tables import DynamoTables
+from consumer.aws.wire import call_with_retries
 from consumer.demo.games import season
 from consumer.demo.writer import BATCH_ITEMS, Writer
 from consumer.domain.errors import ConsumerError, StartRefused
