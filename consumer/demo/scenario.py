@@ -205,11 +205,11 @@ class Scenario:
         board = list(self._leaderboard.rows())
         quarantined = sum(1 for _ in self._quarantine.entries())
         done = int(sum(row.games or 0 for row in board)) + quarantined
-        lag_seconds = worker.lag_seconds()
+        lag = worker.lag()
         snapshot = Snapshot(
             pid=worker.pid,
             activity=worker.activity,
-            lag_seconds=lag_seconds,
+            lag=lag,
             written=written,
             total=self._total,
             done=done,

@@ -36,12 +36,13 @@ ACTIVITY_STYLES: Final = {
 class Snapshot:
     """One view of the demo. `done`: records that count on the board or are in quarantine, by the tables.
 
-    `lag_seconds`: as the worker with this `pid` reports it, None: it reports none.
+    `lag`: seconds, and whether they are known or an upper bound, as the worker with this `pid` reports; None: it does
+    not.
     """
 
     pid: int
     activity: Activity
-    lag_seconds: float | None
+    lag: tuple[float, bool] | None
     written: int
     total: int
     done: int
@@ -52,7 +53,10 @@ class Snapshot:
     @property
     def work(self) -> str:
         """The worker's lag, or what its process does instead."""
-        return self.activity if self.lag_seconds is None else f"lag {self.lag_seconds:.1f} s"
+        if self.lag is None:
+            return self.activity
+        seconds, known = self.lag
+        return f"lag {'' if known else '< '}{seconds:.1f} s"
 
 
 class Show:

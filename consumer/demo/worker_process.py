@@ -15,6 +15,7 @@ from consumer.demo import child_process
 STOP_SECONDS: Final = 10.0
 LOG_TAIL_CHARACTERS: Final = 3_000
 LAG: Final = "leaderboard_consumer_lag_seconds "
+LAG_UNKNOWN: Final = "leaderboard_consumer_lag_unknown "
 
 
 class Activity(StrEnum):
@@ -72,8 +73,8 @@ class WorkerProcess:
         self.kill()
         self._log.close()
 
-    def lag_seconds(self) -> float | None:
-        """Its lag, from /metrics; None while it reports none."""
+    def lag(self) -> tuple[float, bool] | None:
+        """Its lag in seconds, from /metrics, and whether it is known, not a bound; None while it reports none."""
         if self.activity in (Activity.KILLED, Activity.STOPPED):
             return None
         self._port = self._port or self._listening_port()
@@ -87,11 +88,14 @@ class WorkerProcess:
             return None
         finally:
             connection.close()
-        lag = next((float(line.removeprefix(LAG)) for line in lines if line.startswith(LAG)), math.nan)
+        lag, unknown = (
+            next((float(line.removeprefix(name)) for line in lines if line.startswith(name)), math.nan)
+            for name in (LAG, LAG_UNKNOWN)
+        )
         if math.isnan(lag):
             return None
         self.activity = Activity.WORKING
-        return lag
+        return lag, unknown == 0
 
     def log_tail(self) -> str:
         """The end of its log."""

@@ -245,10 +245,11 @@ def refuse_overtaken(overtaken: Overtaken) -> None:
     raise UnsafeRefused(f"changed concurrently: another command took this replay over; {now}. Next: `consumer status`")
 
 
-CHECKED_PAGES: Final = 3, 30
+CHECKED_PAGES: Final = 3, 30, 300
 """Consecutive empty pages after which the reader checks whether the end of the range is trimmed."""
-MOST_EMPTY_PAGES: Final = 200
-"""Consecutive empty pages after which the reader stops: no record has the end's number, or the records are gone."""
+MOST_EMPTY_PAGES: Final = 1500
+"""Consecutive empty pages after which the reader stops, five minutes at least: no record has the end's number, or the
+records are gone. Hundreds of empty pages come before data too."""
 EMPTY_PAUSE_SECONDS: Final = 0.2
 LONGEST_PAUSE_SECONDS: Final = 5.0
 FIRST_PAUSE_SECONDS: Final = 0.25

@@ -116,6 +116,14 @@ def test_empty_pages_come_before_data_too() -> None:
         assert driver.take(page(3)).read == [sequence_number(3)]
 
 
+def test_hundreds_of_empty_pages_come_before_data() -> None:
+    driver = ReaderDriver(sequence_number(3)).take("it")
+    for _ in range(400 + len(CHECKED_PAGES)):
+        driver.take("at the end" if driver.due() == (OPEN_AT, sequence_number(9)) else page())
+    assert driver.take(page(3)).read == [sequence_number(3)]
+    assert not driver.reader.trimmed
+
+
 def test_it_does_not_wait_for_ever_for_an_end_that_is_no_record() -> None:
     driver = ReaderDriver().take("it")
     calls = 0
