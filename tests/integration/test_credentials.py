@@ -157,7 +157,7 @@ def test_a_shared_credentials_file_that_is_rotated(game: Game, files: Credential
             valid.add("NEW")
             game.play(20, 5)
             assert_recovers(game, worker)
-            assert worker.events("credentials.renewed")
+            worker.wait_for_event("credentials.renewed")
 
 
 def test_a_start_without_working_credentials_says_so(game: Game, files: CredentialFiles) -> None:
