@@ -140,6 +140,7 @@ class Settings:
     quarantine_retention_days: int | None = _whole(
         None, "Days after which settled quarantine records expire; none: never.", 2, 3650
     )
+    remembered_rows: int = _whole(50_000, "Players whose rows a worker remembers: 600 bytes each.", 1000, 10_000_000)
     lease_ttl_seconds: float = _seconds(5.0, "Silence after which a worker counts as dead.", 1, 300)
     pool_size: int = _whole(16, "Concurrent calls to DynamoDB.", 1, 256)
     http_host: str = _text("127.0.0.1", "Address of /metrics, /livez and /readyz.", HOST, r"^\S{1,255}$")

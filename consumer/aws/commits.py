@@ -1,10 +1,12 @@
 """The commit: one transaction moves the checkpoint, adds the deltas and quarantines the poison, or nothing happens."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from secrets import token_hex
 from typing import Any, Final
 
+from consumer.aws.board import add_delta, player_key, read_rows, refused_rows, row_action, write_row
 from consumer.aws.items import (
     FENCE,
     NEW_QUARANTINE_ROW,
@@ -28,14 +30,15 @@ from consumer.aws.items import (
     text,
 )
 from consumer.aws.tables import LEADERBOARD_KEYS, LEASE_KEYS, QUARANTINE_KEYS, keys_of
-from consumer.aws.transact import add_delta, put_new, refused_deltas, set_missing, transact, update_item
+from consumer.aws.transact import put_new, set_missing, transact, update_item, update_under
 from consumer.aws.wire import translated
 from consumer.domain.breaker import Symptom
 from consumer.domain.errors import CallFailed, FailureKind
 from consumer.domain.fold import Delta, Unit
 from consumer.domain.leases import SHARD_END, Lease, LeaseRow, Shard, TableNames
+from consumer.domain.marks import RowWrite, StoredRow
 from consumer.domain.records import EXACT, Game, Poison, Reason, Verdict
-from consumer.domain.replies import CommitReply, Committed, Done, Lost, Refused
+from consumer.domain.replies import CommitReply, Committed, Done, Lost, Refused, RowRefused
 
 COMPARE_AND_SET: Final = "checkpoint = :previous"
 """Makes it exact: a unit counts only where the one before it ended, once."""
@@ -54,24 +57,31 @@ class DynamoCommits:
     _client: Any
     _tables: TableNames
 
+    def read_rows(self, players: Sequence[str], *, consistent: bool = False) -> Mapping[str, StoredRow]:
+        """One BatchGetItem; see ports.Commits."""
+        return read_rows(self._client, self._tables.leaderboard, players, consistent=consistent)
+
+    def write_row(self, write: RowWrite) -> Done | RowRefused | Refused:
+        """One UpdateItem; see ports.Commits."""
+        return write_row(self._client, self._tables.leaderboard, write)
+
     @translated()
-    def commit(self, lease: Lease, unit: Unit, later: frozenset[str], *, fills_gap: bool) -> CommitReply:
-        """Lease row, deltas, quarantine rows and the gap's end; see ports.Commits."""
-        players = list(unit.deltas)
+    def commit(self, lease: Lease, unit: Unit, rows: Sequence[RowWrite], *, fills_gap: bool) -> CommitReply:
+        """Lease row, deltas, quarantine rows and the gap's end, or the lease row alone; see ports.Commits."""
         actions = [self._advance(lease, unit)]
-        actions += [
-            add_delta(self._tables.leaderboard, player, unit.deltas[player], dated=player not in later)
-            for player in players
-        ]
+        actions += [row_action(self._tables.leaderboard, write) for write in rows]
         for poison in unit.poison:
             actions += self._quarantine(lease.shard, poison, unit.cut_at)
         if fills_gap:
             filled = {**gap(lease.shard, unit.previous, unit.cut_at), "to": {"S": unit.first}}
             actions.append(set_missing(self._tables.quarantine, gap_key(lease.shard, unit.previous), filled))
+        if len(actions) == 1:
+            failed, item = update_under(self._client, actions[0]["Update"])
+            return Lost(lease_row(item) if item else None) if failed else Committed()
         cancelled = transact(self._client, actions)
         if cancelled is None:
             return Committed()
-        return cancelled.lost if 0 in cancelled.failed else refused_deltas(cancelled, players, unit.deltas)
+        return cancelled.lost if 0 in cancelled.failed else refused_rows(cancelled, rows)
 
     @translated()
     def end(self, lease: Lease, previous: str, children: tuple[str, ...], rows: tuple[LeaseRow, ...]) -> CommitReply:
@@ -125,7 +135,7 @@ class DynamoCommits:
                 if keys_of(self._client.describe_table(TableName=table)["Table"]) != keys:
                     raise CallFailed(FailureKind.REJECTED, f"table {table} now has another key; no record is to blame")
             reply = self._client.get_item(
-                TableName=self._tables.leaderboard, Key={"playerId": {"S": game.player}}, ConsistentRead=True
+                TableName=self._tables.leaderboard, Key=player_key(game.player), ConsistentRead=True
             )
         verdict = verdict_on(reply.get("Item") or {}, game)
         if verdict is None:

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 from typing import Any, Final
 
 from consumer.domain.audit import AuditEntry
-from consumer.domain.breaker import Circuit, Symptom
+from consumer.domain.breaker import Circuit, HaltReason, Symptom
 from consumer.domain.leases import TRIM_HORIZON, Lease, LeaseRow, Ledger, Shard, StreamStart, TableBinding, label_of
 from consumer.domain.membership import HeartbeatReport, Members
 from consumer.domain.operator_ports import Acknowledgement, Gap
@@ -142,19 +142,22 @@ def lease_row(item: Item) -> LeaseRow:
 
 def symptom_item(symptom: Symptom) -> dict[str, Any]:
     """Why a shard halted, as attributes of its row."""
-    return {
+    item = {
         "haltReason": {"S": symptom.reason.value},
         "haltDetail": {"S": symptom.detail},
         "haltExample": {"S": symptom.sequence_number},
     }
+    return item if symptom.player is None else {**item, "haltPlayer": {"S": symptom.player}}
 
 
 def symptom_row(item: Item) -> Symptom:
     """Why a shard halted, from its item."""
-    return Symptom(Reason(item["haltReason"]["S"]), item["haltDetail"]["S"], item["haltExample"]["S"])
+    code = item["haltReason"]["S"]
+    reason = HaltReason(code) if code in list(HaltReason) else Reason(code)
+    return Symptom(reason, item["haltDetail"]["S"], item["haltExample"]["S"], text(item, "haltPlayer"))
 
 
-NO_HALT: Final = "haltedAt, haltReason, haltDetail, haltExample"
+NO_HALT: Final = "haltedAt, haltReason, haltDetail, haltExample, haltPlayer"
 """What a row loses when its circuit is closed."""
 FENCE: Final = "leaseOwner = :me AND leaseEpoch = :epoch"
 """Keeps a zombie out: only the holder of this very epoch passes."""
@@ -188,13 +191,20 @@ def stream_key(stream_arn: str) -> str:
     return f"{STREAM_PREFIX}{label_of(stream_arn)}"
 
 
+ROOTS: Final = "rootShards"
+OLD_ROOTS: Final = "rootShardIds"
+"""Its name in version 0.1, which cannot read a stream's row without it: so no such worker counts beside a new one."""
+
+
 def stream_start_item(start: StreamStart) -> dict[str, Any]:
     """A stream's row as an item."""
     item: dict[str, Any] = {
         **lease_key(stream_key(start.stream_arn)),
         "streamArn": {"S": start.stream_arn},
-        "rootShardIds": strings(start.roots),
+        ROOTS: strings(start.roots),
         "pinComplete": {"BOOL": start.complete},
+        "keyed": {"BOOL": start.keyed},
+        "protocol": number(start.protocol),
     }
     if start.start_time is not None:
         item["floor"] = seconds(start.start_time)
@@ -202,13 +212,15 @@ def stream_start_item(start: StreamStart) -> dict[str, Any]:
 
 
 def stream_start_row(item: Item) -> StreamStart:
-    """A stream's row from its item."""
+    """A stream's row from its item. Version 0.1 wrote neither `keyed` nor `protocol`."""
     return StreamStart(
         stream_arn=item["streamArn"]["S"],
         start_time=_float(item, "floor"),
-        roots=tuple(root["S"] for root in item["rootShardIds"]["L"]),
+        roots=tuple(root["S"] for root in item[ROOTS if ROOTS in item else OLD_ROOTS]["L"]),
         complete=bool(item["pinComplete"]["BOOL"]),
         started_at=_float(item, "pinnedAt"),
+        keyed=bool(item.get("keyed", {}).get("BOOL")),
+        protocol=int(text(item, "protocol", "N") or 1),
     )
 
 
@@ -234,12 +246,13 @@ def report_value(report: HeartbeatReport) -> dict[str, Any]:
             "lagSeconds": seconds(report.lag_seconds),
             "asOf": seconds(report.as_of),
             "unknown": number(report.unknown),
+            "protocol": number(report.protocol),
         }
     }
 
 
 def report_of(value: Item) -> HeartbeatReport:
-    """A heartbeat from its attribute. Older versions did not write how many shards are behind or unknown."""
+    """A heartbeat from its attribute. Version 0.1 did not write its protocol, nor, at first, some of the counts."""
     fields = value["M"]
     return HeartbeatReport(
         number=int(fields["beat"]["N"]),
@@ -248,6 +261,7 @@ def report_of(value: Item) -> HeartbeatReport:
         lag_seconds=float(fields["lagSeconds"]["N"]),
         as_of=float(fields["asOf"]["N"]),
         unknown=int(text(fields, "unknown", "N") or 0),
+        protocol=int(text(fields, "protocol", "N") or 1),
     )
 
 

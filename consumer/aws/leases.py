@@ -10,6 +10,8 @@ from consumer.aws.items import (
     MEMBERS_KEY,
     NEW_QUARANTINE_ROW,
     NEW_ROW,
+    OLD_ROOTS,
+    ROOTS,
     SOURCE_KEY,
     WORKER_PREFIX,
     Action,
@@ -39,6 +41,7 @@ from consumer.aws.items import (
 from consumer.aws.transact import put_new, set_missing, transact, transact_or_lose, update_item
 from consumer.aws.wire import translated
 from consumer.domain.leases import (
+    PROTOCOL,
     SHARD_END,
     Adoption,
     Lease,
@@ -126,6 +129,16 @@ class DynamoLeases:
             stream_key(stream_arn), "SET pinComplete = :yes", "attribute_exists(leaseKey)", {":yes": {"BOOL": True}}
         )
         return Done()
+
+    def upgrade_stream(self, stream_arn: str, *, keyed: bool) -> Done | Lost:
+        """One update, if the row is as version 0.1 wrote it; see ports.Ledgers."""
+        failed, _ = self._update(
+            stream_key(stream_arn),
+            f"SET {ROOTS} = {OLD_ROOTS}, keyed = :keyed, protocol = :protocol REMOVE {OLD_ROOTS}",
+            f"attribute_exists({OLD_ROOTS})",
+            {":keyed": {"BOOL": keyed}, ":protocol": number(PROTOCOL)},
+        )
+        return Lost(None) if failed else Done()
 
     def adopt(self, adoption: Adoption) -> Done | Lost:
         """The list, if it is as it was read, and the rows, if they are absent: a shard is adopted once."""
@@ -222,14 +235,18 @@ class DynamoLeases:
         }
 
     def _set_roots(self, start: StreamStart, after: tuple[str, ...]) -> Action:
-        """Of a complete stream start: until then workers create the root rows."""
+        """Of a complete stream start: until then workers create the root rows.
+
+        The row of an earlier stream may still be as version 0.1 wrote it.
+        """
+        roots = ROOTS if start.protocol == PROTOCOL else OLD_ROOTS
         values = {":before": strings(start.roots), ":after": strings(after), ":yes": {"BOOL": True}}
         return {
             "Update": {
                 "TableName": self._tables.leases,
                 "Key": lease_key(stream_key(start.stream_arn)),
-                "UpdateExpression": "SET rootShardIds = :after",
-                "ConditionExpression": "rootShardIds = :before AND pinComplete = :yes",
+                "UpdateExpression": f"SET {roots} = :after",
+                "ConditionExpression": f"{roots} = :before AND pinComplete = :yes",
                 "ExpressionAttributeValues": values,
             }
         }

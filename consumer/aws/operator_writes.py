@@ -3,6 +3,7 @@
 from threading import Event
 from typing import Any, Final
 
+from consumer.aws.board import add_delta, read_row, refused_deltas, remove_mark, stored_row
 from consumer.aws.items import (
     GAP,
     MEMBERS_KEY,
@@ -32,14 +33,15 @@ from consumer.aws.items import (
 )
 from consumer.aws.leases import read_members_item
 from consumer.aws.streams import date_of
-from consumer.aws.transact import add_delta, check_stream_start, put_new, refused_deltas, transact, transact_or_lose
+from consumer.aws.transact import check_stream_start, put_new, transact, transact_or_lose
 from consumer.aws.wire import call_with_retries, translated
 from consumer.domain.audit import AuditEntry
 from consumer.domain.leases import BindingChange, LeaseRow, Shard, TableNames
+from consumer.domain.marks import StoredRow
 from consumer.domain.membership import Members
-from consumer.domain.operator_ports import Gap, GapChanged
+from consumer.domain.operator_ports import AcceptedMark, Gap, GapChanged
 from consumer.domain.replay import Batch, Changed, Overtaken, Progress
-from consumer.domain.replies import Committed, Done, Lost, Refused
+from consumer.domain.replies import Committed, Done, Lost, Refused, RowRefused
 
 
 def put_audit_entry(quarantine: str, entry: AuditEntry) -> Action:
@@ -139,18 +141,28 @@ class DynamoCircuits:
         self._client = client
         self._tables = tables
 
-    def resume(self, row: LeaseRow, free_to: str | None, token: str, audit_entry: AuditEntry) -> Done | Lost:
-        """The lease row, the audit entry and the counter of changes; see operator_ports.Circuits."""
+    def read_row(self, player: str) -> StoredRow:
+        """One GetItem; see operator_ports.Circuits."""
+        return read_row(self._client, self._tables.leaderboard, player)
+
+    def resume(
+        self, row: LeaseRow, free_to: str | None, token: str, audit_entry: AuditEntry, mark: AcceptedMark | None = None
+    ) -> Done | Lost | RowRefused:
+        """The lease row, the audit entry, the counter of changes, and the mark; see operator_ports.Circuits."""
         actions = [
             self._close(row, free_to, token),
             put_audit_entry(self._tables.quarantine, audit_entry),
             count_change(self._tables.leases),
         ]
+        if mark is not None:
+            actions.append(remove_mark(self._tables.leaderboard, *mark))
         cancelled = transact(self._client, actions)
         if cancelled is None:
             return Done()
         cancelled.require_failed_condition()
-        mine = text(cancelled.failed.get(0) or {}, "resumeAct") == token
+        if 0 not in cancelled.failed:
+            return RowRefused(stored_row(cancelled.failed[len(actions) - 1]))
+        mine = text(cancelled.failed[0] or {}, "resumeAct") == token
         return Done() if mine else cancelled.lost
 
     def _close(self, row: LeaseRow, free_to: str | None, token: str) -> Action:

@@ -6,10 +6,11 @@ from functools import partial
 from threading import Event
 from typing import Any, Final
 
+from consumer.aws.board import NO_DATE, add_delta, is_later
 from consumer.aws.items import EXPIRY, PENDING_KEY, Action, Item, iso, number, quarantine_key, text
 from consumer.aws.operator_writes import put_audit_entry
 from consumer.aws.tables import read_items
-from consumer.aws.transact import NO_DATE, Cancelled, add_delta, is_later, transact
+from consumer.aws.transact import Cancelled, transact
 from consumer.aws.wire import call_with_retries
 from consumer.domain.errors import CallFailed, FailureKind
 from consumer.domain.leases import TableNames, is_sequence_number

@@ -217,6 +217,7 @@ class _PartialListing:
     enabled: bool = True
     served_at: float = 0.0
     view: str | None = None
+    partition_key: str | None = None
     pages: int = 0
     shards: list[ListedShard] = field(default_factory=list)
     last: str | None = None
@@ -251,7 +252,8 @@ class Listings:
             if may_pass(failure):
                 self._broken_off[stream_arn] = partial
             raise
-        return StreamListing(stream_arn, partial.enabled, tuple(partial.shards), partial.served_at, partial.view)
+        shards, served_at, key = tuple(partial.shards), partial.served_at, partial.partition_key
+        return StreamListing(stream_arn, partial.enabled, shards, served_at, partial.view, partition_key=key)
 
     def read_recent(self, stream_arn: str, seconds: float) -> StreamListing:
         """A listing at most so old, which all shards of the stream share."""
@@ -270,6 +272,7 @@ class Listings:
         if partial.pages == 0:
             partial.enabled, partial.served_at = _is_enabled(description), date
             partial.view = description.get("StreamViewType")
+            partial.partition_key = _partition_key(description)
         partial.pages += 1
         partial.shards += _shards_of(description)
         partial.last = description.get("LastEvaluatedShardId") or None
@@ -279,6 +282,12 @@ class Listings:
 def _is_enabled(description: Mapping[str, Any]) -> bool:
     """Whether DynamoDB still writes records to the stream."""
     return description.get("StreamStatus") in ("ENABLED", "ENABLING")
+
+
+def _partition_key(description: Mapping[str, Any]) -> str | None:
+    """The partition key of the stream's table, as the stream describes it."""
+    names = [part["AttributeName"] for part in description.get("KeySchema", ()) if part["KeyType"] == "HASH"]
+    return names[0] if names else None
 
 
 def _shards_of(description: Mapping[str, Any]) -> list[ListedShard]:

@@ -398,7 +398,8 @@ class DynamoBoard:
         for item in read_items(self._client.scan, self._stop, **request):
             with translated():
                 row = _board_row(item)
-            yield row
+            if row.games != 0:
+                yield row
 
     def about(self) -> int:
         """The table's ItemCount, which DynamoDB counts about every six hours. Source: DescribeTable's reference."""

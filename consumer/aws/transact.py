@@ -5,18 +5,16 @@ other content is another request.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
-from consumer.aws.items import NEW_ROW, Action, Item, is_date, lease_key, lease_row, number, stream_key, text
+from consumer.aws.items import NEW_ROW, Action, Item, lease_key, lease_row, stream_key
 from consumer.aws.wire import KIND_OF_CODE, code_of, encode_json, reasons_of, translated
 from consumer.domain.errors import CallFailed, FailureKind
-from consumer.domain.fold import Delta
-from consumer.domain.replies import Done, Lost, Refused
+from consumer.domain.replies import Done, Lost
 
 CONDITION_FAILED: Final = "ConditionalCheckFailed"
 INVALID: Final = "ValidationError"
@@ -129,6 +127,11 @@ def update_item(
         request["ExpressionAttributeValues"] = values
     if names:
         request["ExpressionAttributeNames"] = names
+    return update_under(client, request)
+
+
+def update_under(client: Any, request: Mapping[str, Any]) -> tuple[bool, Item | None]:
+    """One UpdateItem. Whether its condition failed, and the item that came with the reply. Raises CallFailed."""
     with translated():
         try:
             return False, client.update_item(**request).get("Attributes")
@@ -166,52 +169,3 @@ def check_stream_start(leases: str, stream_arn: str, *, started: bool) -> Action
             "ConditionExpression": "attribute_exists(leaseKey)" if started else NEW_ROW,
         }
     }
-
-
-ADD: Final = "ADD gamesPlayed :games, totalScore :total"
-ADD_DATED: Final = f"{ADD} SET lastPlayedDate = :date"
-NO_DATE: Final = "a stored lastPlayedDate is no date"
-DATE_GROWS: Final = "attribute_not_exists(lastPlayedDate) OR lastPlayedDate <= :date"
-
-
-def add_delta(leaderboard: str, player: str, delta: Delta, *, dated: bool) -> Action:
-    """Adds a delta to a player's row. Not `dated`: the stored date is a later one and stays."""
-    add: dict[str, Any] = {
-        "TableName": leaderboard,
-        "Key": {"playerId": {"S": player}},
-        "UpdateExpression": ADD,
-        "ExpressionAttributeValues": {":games": number(delta.games), ":total": _exact(delta.total)},
-    }
-    if dated:
-        add["UpdateExpression"] = ADD_DATED
-        add["ExpressionAttributeValues"][":date"] = {"S": delta.date}
-        add["ConditionExpression"] = DATE_GROWS
-        add["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
-    return {"Update": add}
-
-
-def is_later(stored: str, date: str) -> bool:
-    """Whether the stored text is a date, and later than `date`: then the delta counts without its date."""
-    return stored > date and is_date(stored)
-
-
-def refused_deltas(cancelled: Cancelled, players: Sequence[str], deltas: Mapping[str, Delta]) -> Refused:
-    """The reply when the players' deltas, which are the actions from 1 on, were refused.
-
-    Of their conditions only those of the dates can have failed. A player whose stored date is no later date is suspect.
-    """
-    failed = {players[index - 1]: text(item or {}, "lastPlayedDate") for index, item in cancelled.failed.items()}
-    later = {
-        player: stored
-        for player, stored in failed.items()
-        if stored is not None and is_later(stored, deltas[player].date)
-    }
-    suspects = failed.keys() - later.keys()
-    suspects |= {players[index - 1] for index in cancelled.invalid_at if 0 < index <= len(players)}
-    invalid = cancelled.invalid or (NO_DATE if suspects else None)
-    return Refused(later, cancelled.conflict, invalid, frozenset(suspects))
-
-
-def _exact(total: Decimal) -> dict[str, str]:
-    """Every digit. Zero has no exponent: a sum may be 0E-167, which an engine may take for too small a number."""
-    return {"N": str(total or 0)}

@@ -53,6 +53,11 @@ def set_(settings: Settings, shard: str, position: str, yes: bool) -> int:
     Asks first. Refuses while a living worker owns the shard. Moving back counts games a second time, moving forward
     skips games: only you can know which position is right. Leaves an audit row. Pass the workers' LEASE_TTL_SECONDS.
 
+    Where the source table is keyed by the player (`consumer status`: marked writes), a step back counts no game that
+    the mark of its player's row covers. It counts again those of players who play in two shards at once, of rows
+    without a mark, and of rows that were deleted or restored. So after a restore of the leaderboard a step back to a
+    position before the backup is exact for the others. Games that a step forward skips are lost to the board.
+
     \b
     Example:
       consumer checkpoint set shardId-00000001769860800000-1a2b3c4d 1234500000000000123456789

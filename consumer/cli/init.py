@@ -19,7 +19,9 @@ def init(settings: Settings, adopt: bool, yes: bool) -> int:
     Run it as often as you like. A table of that name with another key is refused. A quarantine table of an older
     version gets its index, and its rows what they lack: that reads the whole table. With --adopt: when `run` refuses
     because lease, leaderboard and quarantine table do not match, prints what would be counted again or be missing,
-    asks, and records that they belong together from now on. Stop all workers first.
+    asks, and records that they belong together from now on. Stop all workers first. Where the source table is keyed
+    by the player, games that the mark of their player's row covers are not counted again: those of players who play in
+    two shards at once, and of rows without a mark, are.
 
     \b
     Example:

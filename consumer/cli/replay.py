@@ -88,6 +88,10 @@ def replay(
     was taken with all workers stopped: else games are counted twice. --into counts into another table. If a record is
     in quarantine, its row decides: applied counts as it was repaired, pending and discarded do not count.
 
+    It adds games whatever the marks of rows say, and leaves marks alone; its worker goes on behind the checkpoint. On
+    a stream keyed by the player (`consumer status`) reset a leaderboard by deleting its rows, not by zeros. After a
+    restore, `consumer checkpoint set` to a position before the backup is better: marks say what each row holds.
+
     It is one more reader of the shard, and DynamoDB Streams serves two; it slows down when it is throttled. After an
     interruption the same command goes on where it stopped, and nothing is counted twice.
 
@@ -164,9 +168,18 @@ def stream_notes(planned: "PlannedReplay", reader: "Reader") -> Iterator[str]:
     elif planned.progress.range.first == TRIM_HORIZON and reader.first_found is not None:
         yield f"{reader.first_found} is the oldest record that the stream still has."
     yield "It is one more reader of the shard, and DynamoDB Streams serves two: it slows down when it is throttled."
-    if planned.progress.mode is Mode.RECOUNT:
+    target, plan = planned.progress.target, planned.plan
+    if planned.progress.mode is Mode.RECOUNT and plan.keyed and not plan.request.into_other_table:
         yield (
-            f"All that counts is counted once more in {planned.progress.target}: that must be reset to zero, restored "
+            f"All that counts is counted once more in {target}, whatever the marks of its rows say; the marks stay. So "
+            "its rows must be deleted (one that is only set to zero keeps its mark, and misses games), or restored "
+            "from a backup taken with all workers stopped. Even then a row may hold games past the checkpoint of that "
+            "time, which would be counted twice: after a restore, `consumer checkpoint set` to a position before the "
+            "backup is exact where the shard is not finished."
+        )
+    elif planned.progress.mode is Mode.RECOUNT:
+        yield (
+            f"All that counts is counted once more in {target}: that must be reset to zero, restored "
             "from a backup taken with all workers stopped, or new."
         )
 

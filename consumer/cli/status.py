@@ -11,7 +11,7 @@ from consumer.cli.app import LOGS, json_object, switch, with_settings
 from consumer.cli.gaps import gap_fields
 from consumer.cli.output import stdout_console, to_json
 from consumer.domain.errors import StartRefused, UsageFault
-from consumer.domain.leases import Shard, label_of
+from consumer.domain.leases import PROTOCOL, Shard, label_of
 from consumer.operations.status import Limits, MemberStatus, ShardCondition, ShardStatus, Status
 from consumer.settings import Settings
 
@@ -113,6 +113,10 @@ def status_fields(status: Status, limits: Limits) -> dict[str, object]:
         "haltedStreams": [halt.detail for halt in status.stream_halts],
         "unreadStreams": list(status.unread),
         "strangeStreams": [binding.stream_arn for binding in status.unknown_streams],
+        "streams": [
+            {"streamArn": stream_arn, "writes": writes.mode.value, "why": writes.why}
+            for stream_arn, writes in status.writes.items()
+        ],
         "workers": [_worker_fields(worker) for worker in status.workers],
         "shards": [_shard_fields(shard) for shard in status.shards],
         "openGaps": len(status.open_gaps),
@@ -138,6 +142,7 @@ def _shard_fields(shard: ShardStatus) -> dict[str, object]:
         "haltReason": symptom.reason.value if symptom is not None else None,
         "haltDetail": symptom.detail if symptom is not None else None,
         "haltExample": symptom.sequence_number if symptom is not None else None,
+        "haltPlayer": symptom.player if symptom is not None else None,
     }
 
 
@@ -152,6 +157,7 @@ def _worker_fields(worker: MemberStatus) -> dict[str, object]:
         "beat": worker.report.number,
         "beatSecondsAgo": _whole(worker.silent_seconds),
         "fresh": worker.fresh,
+        "protocol": worker.report.protocol,
     }
 
 
@@ -185,6 +191,9 @@ def _summary(status: Status, limits: Limits) -> Iterable[str]:
     for gap in status.open_gaps[-SHOWN_GAPS:]:
         where = f"shard {Shard(gap.stream_arn, gap.shard_id)}" if gap.shard_id else f"stream {label_of(gap.stream_arn)}"
         yield f"  {where}: from {gap.start} to {gap.end or 'not known yet'}, loss {gap.loss}, found {gap.found_at}"
+    for stream_arn, writes in status.writes.items():
+        of_stream = "" if len(status.writes) == 1 else f"stream {label_of(stream_arn)}: "
+        yield f"writes      {of_stream}{writes}"
     for stream_arn in status.unread:
         yield f"unread      no worker has started {stream_arn}"
     for binding in status.unknown_streams:
@@ -196,7 +205,9 @@ def _summary(status: Status, limits: Limits) -> Iterable[str]:
         if shard.state is ShardCondition.MISSING:
             yield f"halted      {shard.shard}: its row is missing; next: `consumer checkpoint set`"
         else:
-            yield f"halted      {shard.shard}: {shard.circuit.cause}; next: `consumer resume`"
+            options = shard.circuit.resume_options
+            command = f"consumer resume {shard.shard}{options}" if options else "consumer resume"
+            yield f"halted      {shard.shard}: {shard.circuit.cause}; next: `{command}`"
     for replay in status.replays:
         where = replay["leaseKey"].partition("#")[2]
         yield f"replay      {where}: {replay['games']} games, behind {replay['position']} of {replay['to']}"
@@ -213,6 +224,8 @@ def _worker_line(worker: MemberStatus) -> str:
     behind = f"{report.behind} behind by up to {duration(report.lag_seconds)}" if report.behind else "0 behind"
     if report.unknown:
         behind += f" (lag of {report.unknown} unknown)"
+    if report.protocol != PROTOCOL:
+        seen += f", protocol {report.protocol}: beside it workers of protocol {PROTOCOL} claim nothing"
     return f"worker      {worker.owner}: owns {worker.owns}, {behind}, {seen}"
 
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from itertools import accumulate, cycle
 from typing import Any, Final, NamedTuple
 
-from consumer.domain.records import MAX_PLAYER_BYTES, Reason
+from consumer.domain.records import Reason
 
 Image = Mapping[str, Any]
 
@@ -26,13 +26,9 @@ class Fault(NamedTuple):
 
 
 def faults(now: datetime) -> tuple[Fault, ...]:
-    """All faults that a table accepts and the worker must not; what lies after `now` is in the future."""
+    """The faults that a table keyed by player accepts and the worker must not; what is after `now` is in the future."""
     two_days_on = (now + timedelta(days=2)).strftime("%Y-%m-%dT%H:%M:%SZ")
     return (
-        Fault(Reason.PLAYER_MISSING, "playerId", None),
-        Fault(Reason.PLAYER_EMPTY, "playerId", {"S": ""}),
-        Fault(Reason.PLAYER_TYPE, "playerId", {"N": "7"}),
-        Fault(Reason.PLAYER_TOO_LONG, "playerId", {"S": "\N{MUSICAL KEYBOARD}" * (MAX_PLAYER_BYTES // 4 + 1)}),
         Fault(Reason.SCORE_MISSING, "score", None),
         Fault(Reason.SCORE_TYPE, "score", {"S": "100"}),
         Fault(Reason.SCORE_TYPE, "score", {"BOOL": True}),
@@ -79,7 +75,7 @@ class Record(NamedTuple):
 
     @property
     def game_id(self) -> str:
-        """The item's key."""
+        """The item's sort key: unique among all items, whosever they are."""
         game_id: str = self.image["gameId"]["S"]
         return game_id
 

@@ -10,16 +10,19 @@ from datetime import UTC, datetime
 from typing import Final
 
 from consumer.aws.clients import connect
+from consumer.aws.leases import DynamoLeases
 from consumer.aws.quarantine import DynamoQuarantine
 from consumer.aws.tables import DynamoBoard
+from consumer.aws.wire import call_with_retries
 from consumer.demo.engine import Engine
 from consumer.demo.expected import Quarantined, compare_board, compare_quarantine
 from consumer.demo.games import poison_of, season
 from consumer.demo.server import ServerError
 from consumer.demo.show import Show, Snapshot, open_show
 from consumer.demo.worker_process import Activity, WorkerProcess
-from consumer.demo.writer import Writer
+from consumer.demo.writer import KEYS, Writer
 from consumer.domain.errors import CallFailed, ConsumerError
+from consumer.domain.marks import writes_of
 from consumer.domain.text import many
 from consumer.settings import DEMO_PREFIX, load
 from consumer.wiring.operators import init, table_names
@@ -111,6 +114,7 @@ class Scenario:
         client, names = connect(self._settings.pool_size).dynamodb, table_names(self._settings)
         self._leaderboard = DynamoBoard(client, names, self._stop)
         self._quarantine = DynamoQuarantine(client, names, self._stop)
+        self._ledger = DynamoLeases(client, names)
         self._writer = Writer(client, SOURCE_TABLE, season(games, players, datetime.now(UTC)), self._stop)
         self._worker: WorkerProcess | None = None
         self._done: deque[tuple[float, int]] = deque()
@@ -133,6 +137,9 @@ class Scenario:
         self._moved_at = time.monotonic()
         self._writer.write((self._total + 1) // 2)
         worker = self._start_worker("started")
+        self._watch_until(worker, lambda snapshot: snapshot.done > 0)
+        (stream_start,) = call_with_retries(self._ledger.load, self._stop).stream_starts
+        self._show.say("writes", str(writes_of(stream_start, KEYS[0][0])))
         self._watch_until(worker, lambda snapshot: snapshot.done >= 0.45 * self._total)
         self._writer.write()
         self._let_it_fall_behind()

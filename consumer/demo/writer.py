@@ -11,6 +11,8 @@ from consumer.aws.wire import call_with_retries
 from consumer.demo.expected import Expected
 from consumer.demo.games import Record
 
+KEYS: Final = (("playerId", "S"), ("gameId", "S"))
+"""Of the source table. The player is its partition key, so games are written by marked writes."""
 BATCH_ITEMS: Final = 25
 """Most items of one BatchWriteItem. Source: its API reference."""
 
@@ -34,8 +36,11 @@ class Writer:
             self._client.create_table,
             TableName=self._table,
             BillingMode="PAY_PER_REQUEST",
-            KeySchema=[{"AttributeName": "gameId", "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": "gameId", "AttributeType": "S"}],
+            KeySchema=[
+                {"AttributeName": name, "KeyType": kind}
+                for (name, _), kind in zip(KEYS, ("HASH", "RANGE"), strict=True)
+            ],
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": type_} for name, type_ in KEYS],
             StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"},
         )
         call_with_retries(create, self._stop)

@@ -3,17 +3,28 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Final, NamedTuple
 
 from consumer.domain.records import Entry, Poison, Reason
+from consumer.domain.text import quoted
+
+
+class HaltReason(StrEnum):
+    """Why a shard halts besides a flood of poison, as a stable code."""
+
+    MARK_UNKNOWN = "mark_unknown"
 
 
 class Symptom(NamedTuple):
-    """A poison record as the example of what most of a flood suffers from."""
+    """Why a shard halts: a poison record as the example of what most of a flood suffers from, or the record before
+    which it cannot go on. `player`: whose row has a mark that is not known.
+    """
 
-    reason: Reason
+    reason: Reason | HaltReason
     detail: str
     sequence_number: str
+    player: str | None = None
 
 
 def symptom_of(flood: Sequence[Symptom]) -> Symptom:
@@ -47,14 +58,28 @@ class Circuit:
 
     @property
     def cause(self) -> str:
-        """Why the breaker trips here, as a part of a sentence."""
+        """Why the shard halts here, as a part of a sentence."""
+        if self.unknown_mark is not None:
+            return self.unknown_mark.detail
         cause = "most of its last records are poison"
         if not self.had_game:
             cause = "it has had no good record yet, and too much poison"
         if self.symptom is not None:
-            reason, detail, sequence_number = self.symptom
+            reason, detail, sequence_number, _ = self.symptom
             cause += f", most often {reason}: {detail} (record {sequence_number})"
         return cause
+
+    @property
+    def unknown_mark(self) -> Symptom | None:
+        """Why the shard halts before a row's mark; None: it does not halt for that reason."""
+        symptom = self.symptom
+        return symptom if symptom is not None and symptom.reason is HaltReason.MARK_UNKNOWN else None
+
+    @property
+    def resume_options(self) -> str:
+        """What `consumer resume` needs besides the shard, to close this circuit for good."""
+        symptom = self.unknown_mark
+        return "" if symptom is None else f" --accept-mark {quoted(symptom.player or '')}"
 
     def lets_pass(self, entry: Entry) -> bool:
         """Whether an operator lets this record pass."""

@@ -1,7 +1,7 @@
 """Fold: consecutive records of one shard become one commit unit with one delta per player."""
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final, NamedTuple
 
@@ -17,20 +17,38 @@ DELTA_BYTES: Final = 400
 
 
 class Delta(NamedTuple):
-    """What a unit adds to one player's row. `total` is exact; `date` is the newest game's."""
+    """What a unit adds to one player's row. `total` is exact; `date` is the newest game's, empty without games."""
 
     games: int
     total: Decimal
     date: str
 
 
+class Place(NamedTuple):
+    """What is known of a player's row before a unit is cut: up to where the player's records are dealt with.
+
+    `dealt_with_to`: a sequence number as a number; -1: none, inf: all. `in_transaction`: the player's records need an
+    action of the transaction. `stops`: the unit must end before them.
+    """
+
+    dealt_with_to: float = -1
+    in_transaction: bool = True
+    stops: bool = False
+
+
+IN_TRANSACTION: Final = Place()
+
+
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """What one transaction commits: consecutive records of one shard, from `first` to `last`, both included.
+    """What is committed together: consecutive records of one shard, from `first` to `last`, both included.
 
     `previous` is the checkpoint before them. `records` counts all of them, ignored ones too. `created` is when the last
     record was created and `cut_at` when the unit was cut, both in unix seconds. `circuit` is the shard's circuit after
     them. `first_game`: its games are the first of the shard's lineage.
+
+    With marks `newest` has each player's newest record that is not dealt with, and its creation time; a player whose
+    records are all poison then has an empty delta.
     """
 
     previous: str
@@ -44,6 +62,7 @@ class Unit:
     cut_at: float
     circuit: Circuit = CLOSED
     first_game: bool = False
+    newest: Mapping[str, tuple[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +81,27 @@ class Limits:
     breaker: Breaker = Breaker()  # noqa: RUF009  it is frozen
 
 
-def cut(entries: Iterable[Entry], previous: str, limits: Limits, cut_at: float, circuit: Circuit = CLOSED) -> Unit:
+def cut(
+    entries: Iterable[Entry],
+    previous: str,
+    limits: Limits,
+    cut_at: float,
+    circuit: Circuit = CLOSED,
+    place_of: Callable[[str, float], Place] | None = None,
+) -> Unit:
     """The longest unit that starts with the first of `entries` and keeps the limits. It has at least one record.
 
     `cut_at` is in unix seconds. The unit also ends before a record that would make a player's sum too long for a
     DynamoDB number, and before one that would trip the breaker. The caller checks whether the first record trips it.
+    `place_of` (marked writes) says what is known of a player's row, given the creation time of the first record.
     """
     # In one piece: one more call per record would cost as much as the fold itself.
-    sums: dict[str, _PlayerSum] = {}
+    shares: dict[str, _Share] = {}
     poison: list[Poison] = []
     ignored: dict[Outcome, int] = {}
-    actions = size = records = 0
+    actions = size = records = settled = 0
     first = newest = None
+    had_game = circuit.had_game
     max_records, apart, held = limits.records, limits.apart, limits.held
     recent, breaker = circuit.recent, limits.breaker
     for entry in entries:
@@ -87,38 +115,58 @@ def cut(entries: Iterable[Entry], previous: str, limits: Limits, cut_at: float, 
                 max_records = 1
             if records and player in held:
                 break
-            player_sum = sums.get(player)
-            if player_sum is None:
+            share = shares.get(player)
+            if share is None:
+                place = place_of(player, entry.created) if place_of else IN_TRANSACTION
                 needed = DELTA_BYTES + 4 * len(player)
-                if records and (actions >= limits.actions or size + needed > limits.size_bytes):
+                too_much = (actions >= limits.actions and place.in_transaction) or size + needed > limits.size_bytes
+                if records and (too_much or place.stops):
                     break
-                actions += 1
+                actions += place.in_transaction
                 size += needed
-                sums[player] = _PlayerSum(entry)
-            elif not player_sum.add(entry):
+                share = shares[player] = _Share(place, counted=place.in_transaction)
+            if share.newest is None and share.deals_with(entry):
+                settled += 1
+            elif not share.add(entry):
                 break
+            had_game = True
             if recent:
                 recent = breaker.after(recent, poison=False)
         elif isinstance(entry, Poison):
             flood = recent if circuit.lets_pass(entry) else breaker.after(recent, poison=True)
             rows = 1 + len(entry.parts)
+            share, stops = None, False
+            if place_of and entry.player is not None:
+                share = shares.get(entry.player) or _Share(place_of(entry.player, entry.created), counted=False)
+                rows += not share.counted
+                stops = share.stops
             needed = rows * DELTA_BYTES + sum(map(len, entry.parts))
             too_much = actions + rows > limits.actions or size + needed > limits.size_bytes
-            if records and (too_much or breaker.trips(flood, had_game=circuit.had_game or bool(sums))):
+            if records and (too_much or stops or breaker.trips(flood, had_game=had_game)):
                 break
             recent = flood
             actions += rows
             size += needed
-            poison.append(entry)
+            if share is not None and entry.player is not None:
+                share.counted = True
+                shares[entry.player] = share
+            if share is not None and share.newest is None and share.deals_with(entry):
+                settled += 1
+            else:
+                poison.append(entry)
+                if share is not None:
+                    share.newest = entry
         else:
             ignored[entry.outcome] = ignored.get(entry.outcome, 0) + 1
         records += 1
         first, newest = first or entry, entry
     last, created = (newest.sequence_number, newest.created) if newest else (previous, 0.0)
-    deltas = {player: Delta(its.games, its.total, its.date) for player, its in sums.items()}
+    written = {player: share for player, share in shares.items() if share.newest is not None}
+    deltas = {player: Delta(its.games, its.total, its.date) for player, its in written.items()}
     counts = {
         Outcome.APPLIED: sum(delta.games for delta in deltas.values()),
         Outcome.QUARANTINED: len(poison),
+        Outcome.ALREADY_SETTLED: settled,
     } | ignored
     outcomes = {outcome: count for outcome, count in counts.items() if count}
     return Unit(
@@ -131,26 +179,49 @@ def cut(entries: Iterable[Entry], previous: str, limits: Limits, cut_at: float, 
         outcomes,
         created,
         cut_at,
-        circuit.after(recent, last, had_game=circuit.had_game or bool(sums)),
-        first_game=bool(sums) and not circuit.had_game,
+        circuit.after(recent, last, had_game=had_game),
+        first_game=had_game and not circuit.had_game,
+        newest={} if place_of is None else {player: share.end for player, share in written.items()},
     )
 
 
-class _PlayerSum:
-    """The games of one player in a unit that still grows."""
+class _Share:
+    """The records of one player in a unit that still grows. `counted`: its row is an action of the transaction.
 
-    __slots__ = ("date", "games", "total")
+    `newest` is the last record that is not dealt with: those after it have higher numbers.
+    """
 
-    def __init__(self, game: Game) -> None:
-        self.games, self.total, self.date = 1, game.score, game.date
+    __slots__ = ("counted", "date", "dealt_with_to", "games", "newest", "stops", "total")
+
+    def __init__(self, place: Place, *, counted: bool) -> None:
+        self.dealt_with_to, self.stops, self.counted = place.dealt_with_to, place.stops, counted
+        self.games, self.total, self.date = 0, NOTHING, ""
+        self.newest: Game | Poison | None = None
+
+    def deals_with(self, entry: Game | Poison) -> bool:
+        """Whether the player's row shows that the record has ended."""
+        return self.dealt_with_to >= 0 and int(entry.sequence_number) <= self.dealt_with_to
+
+    @property
+    def end(self) -> tuple[str, float]:
+        """Number and creation time of the newest record."""
+        assert self.newest is not None
+        return self.newest.sequence_number, self.newest.created
 
     def add(self, game: Game) -> bool:
         """Adds one game. False, and nothing is added, when no DynamoDB number can hold the sum exactly."""
-        try:
-            self.total = EXACT.add(self.total, game.score)
-        except ArithmeticError:
-            return False
+        if self.games:
+            try:
+                self.total = EXACT.add(self.total, game.score)
+            except ArithmeticError:
+                return False
+        else:
+            self.total = game.score
+        self.newest = game
         self.games += 1
         if game.date > self.date:
             self.date = game.date
         return True
+
+
+NOTHING: Final = Decimal(0)

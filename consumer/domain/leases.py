@@ -74,12 +74,21 @@ def table_of(stream_arn: str) -> str:
     return table_arn_of(stream_arn).rpartition("/")[2]
 
 
+def stream_arn_of(stream_arn: str, label: str) -> str:
+    """The ARN of the stream with this label, of the same table as another stream."""
+    return f"{table_arn_of(stream_arn)}/stream/{label}"
+
+
 def enabled_at(stream_arn: str) -> float | None:
     """When a stream was switched on (unix seconds): its label is that time in UTC. None: the label is no time."""
     try:
         return datetime.fromisoformat(label_of(stream_arn)).replace(tzinfo=UTC).timestamp()
     except ValueError:
         return None
+
+
+PROTOCOL: Final = 2
+"""How workers share the tables. Version 0.1 had protocol 1, and did not write it down; 2 has marked writes."""
 
 
 class Lease(NamedTuple):
@@ -125,6 +134,9 @@ class StreamStart:
     Records from before `start_time` (unix seconds; None: the trim horizon) do not count. Until `complete`, a root shard
     without a row has none yet; afterwards its row was lost. `started_at` is the server's time at which the stream
     started, in unix seconds; None: not known.
+
+    `keyed`: the source table's partition key is the player, so rows of the leaderboard have marks. `protocol`: of the
+    workers that may read the stream; workers of an older one cannot parse its row.
     """
 
     stream_arn: str
@@ -132,6 +144,8 @@ class StreamStart:
     roots: tuple[str, ...]
     complete: bool
     started_at: float | None = field(default=None, compare=False)
+    keyed: bool = False
+    protocol: int = PROTOCOL
 
     def without(self, root: str) -> "StreamStart":
         """The same start without one of its root shards, whose row is forgotten."""

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from consumer.domain.leases import PROTOCOL
+
 
 @dataclass(frozen=True, slots=True)
 class HeartbeatReport:
@@ -10,7 +12,7 @@ class HeartbeatReport:
 
     `number` grows with each heartbeat. The worker owns `shards` shards; `behind` of them lag, by `lag_seconds` at most.
     Of those the lag of `unknown` is not known, and lower. All of that was so at `as_of` (unix seconds), when its other
-    shards were caught up.
+    shards were caught up. `protocol`: see PROTOCOL.
     """
 
     number: int
@@ -19,6 +21,7 @@ class HeartbeatReport:
     lag_seconds: float = 0.0
     as_of: float = 0.0
     unknown: int = 0
+    protocol: int = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)

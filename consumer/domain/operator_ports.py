@@ -11,10 +11,11 @@ from typing import Any, NamedTuple, Protocol
 
 from consumer.domain.audit import AuditEntry
 from consumer.domain.leases import BindingChange, LeaseRow, Ledger, Shard, TableBinding, label_of
+from consumer.domain.marks import Mark, StoredRow
 from consumer.domain.membership import Members
 from consumer.domain.quarantine import AlreadyResolved, Application, OperatorAction, QuarantineEntry
 from consumer.domain.replay import Batch, Changed, Overtaken, Progress
-from consumer.domain.replies import Committed, Done, Lost, Refused
+from consumer.domain.replies import Committed, Done, Lost, Refused, RowRefused
 
 
 class BoardRow(NamedTuple):
@@ -80,7 +81,10 @@ class Boards(Protocol):
     """The leaderboard, as `top` reads it."""
 
     def rows(self) -> Iterator[BoardRow]:
-        """The whole leaderboard, in no order, each page as it is when it is read."""
+        """The whole leaderboard, in no order, each page as it is when it is read.
+
+        Rows without games are left out: such a row only has the mark of a player whose records were all poison.
+        """
         ...
 
     def about(self) -> int:
@@ -112,14 +116,27 @@ class Quarantine(Protocol):
         ...
 
 
-class Circuits(Protocol):
-    """The circuits of halted shards."""
+class AcceptedMark(NamedTuple):
+    """An operator takes `mark` off the row of `player`: then it is a row without a mark."""
 
-    def resume(self, row: LeaseRow, free_to: str | None, token: str, audit_entry: AuditEntry) -> Done | Lost:
+    player: str
+    mark: Mark
+
+
+class Circuits(Protocol):
+    """The circuits of halted shards, and the row because of whose mark a shard may halt."""
+
+    def read_row(self, player: str) -> StoredRow:
+        """A player's row of the leaderboard, read consistently."""
+        ...
+
+    def resume(
+        self, row: LeaseRow, free_to: str | None, token: str, audit_entry: AuditEntry, mark: AcceptedMark | None = None
+    ) -> Done | Lost | RowRefused:
         """Closes the circuit and lets all records up to `free_to` pass; it also raises the counter of changes.
 
-        Lost when the circuit is not open, or was closed since `row` was read. Done also when this very action (`token`)
-        closed it.
+        Lost when the circuit is not open, or was closed since `row` was read; RowRefused when the player's row does not
+        have this `mark` any more. Done also when this very action (`token`) closed it.
         """
         ...
 

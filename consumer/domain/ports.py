@@ -4,13 +4,14 @@ Every call to AWS may raise CallFailed, after which the outcome of a write is un
 write again.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from consumer.domain.breaker import Symptom
 from consumer.domain.fold import Unit
 from consumer.domain.leases import Adoption, Lease, LeaseRow, Ledger, Origin, Shard, StreamStart
+from consumer.domain.marks import RowWrite, StoredRow
 from consumer.domain.membership import HeartbeatReport, Members
 from consumer.domain.records import Game, Rules, Verdict
 from consumer.domain.replies import (
@@ -22,6 +23,7 @@ from consumer.domain.replies import (
     Page,
     RawPage,
     Refused,
+    RowRefused,
     StreamListing,
 )
 from consumer.domain.stream_halt import StreamHalt
@@ -109,6 +111,10 @@ class Ledgers(Protocol):
         """Marks the stream's start complete: from now on a root shard without a row has lost it."""
         ...
 
+    def upgrade_stream(self, stream_arn: str, *, keyed: bool) -> Done | Lost:
+        """Makes the row of a stream that version 0.1 started one of this protocol. Lost when it is none of 0.1."""
+        ...
+
     def adopt(self, adoption: Adoption) -> Done | Lost:
         """Writes the list and the new rows in one transaction. Lost when the list has changed or a row exists."""
         ...
@@ -157,13 +163,20 @@ class Membership(Protocol):
 
 
 class Commits(Protocol):
-    """The transactions of a shard's worker, which count each record exactly once."""
+    """The writes of a shard's worker to the board, which count each record exactly once."""
 
-    def commit(self, lease: Lease, unit: Unit, later: frozenset[str], *, fills_gap: bool) -> CommitReply:
-        """Writes a unit: checkpoint, deltas and quarantine rows, all or nothing.
+    def read_rows(self, players: Sequence[str], *, consistent: bool = False) -> Mapping[str, StoredRow]:
+        """The rows of at most 100 players. It may leave some out; CallFailed when all."""
+        ...
 
-        Players in `later` keep their stored date. `fills_gap`: the unit's first record ends a gap, and the gap's row
-        gets its end.
+    def write_row(self, write: RowWrite) -> Done | RowRefused | Refused:
+        """A single write: one conditional update of one row. Refused when DynamoDB will always refuse it."""
+        ...
+
+    def commit(self, lease: Lease, unit: Unit, rows: Sequence[RowWrite], *, fills_gap: bool) -> CommitReply:
+        """Writes a unit: checkpoint, `rows` and quarantine rows, all or nothing. The unit's other rows are written.
+
+        `fills_gap`: the unit's first record ends a gap, and the gap's row gets its end.
         """
         ...
 

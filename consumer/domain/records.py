@@ -29,11 +29,15 @@ UNKNOWN_CREATION: Final = 1e12
 
 
 class Outcome(StrEnum):
-    """Where a record ends: in exactly one of these, or unread in a gap."""
+    """Where a record ends: in exactly one of these, or unread in a gap.
+
+    ALREADY_SETTLED: a record that was read again, and whose player's row shows that it has ended before.
+    """
 
     APPLIED = "applied"
     QUARANTINED = "quarantined"
     IGNORED = "ignored"
+    ALREADY_SETTLED = "already_settled"
     BEFORE_START = "before_start"
 
 
@@ -191,13 +195,17 @@ def _game_or_poison(wire: Mapping[str, Any], created: float, rules: Rules, store
 
 
 def poison(wire: Mapping[str, Any], reason: Reason, detail: str, rules: Rules) -> Poison:
-    """`wire` as a poison record, with the player's id if it has a usable one."""
+    """`wire` as a poison record, with the player's id if its image, or its key, has a usable one."""
     change = wire["dynamodb"]
-    try:
-        player = _player(change["NewImage"], rules.player_attribute)
-    except (Fault, KeyError, TypeError, AttributeError):
-        player = None
+    player = _player_of(change, "NewImage", rules) or _player_of(change, "Keys", rules)
     return Poison(change["SequenceNumber"], _created(change), player, reason, detail, pack(wire))
+
+
+def _player_of(change: Mapping[str, Any], part: str, rules: Rules) -> str | None:
+    try:
+        return _player(change[part], rules.player_attribute)
+    except (Fault, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _created(change: Mapping[str, Any]) -> float:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from consumer.domain.leases import LeaseRow
+from consumer.domain.marks import StoredRow
 from consumer.domain.records import Entry
 
 
@@ -21,6 +22,7 @@ class StreamListing:
 
     It is the Date of the first page. A listing never proves that a shard is gone. `view`: the view type; None: not
     known. `successor`: of a configured stream that is off, the ARN of the table's newer stream, as far as it is known.
+    `partition_key`: the attribute that is the source table's; None: not known.
     """
 
     stream_arn: str
@@ -29,6 +31,7 @@ class StreamListing:
     served_at: float
     view: str | None = None
     successor: str | None = None
+    partition_key: str | None = None
 
 
 class RawPage(NamedTuple):
@@ -78,7 +81,8 @@ class Refused:
 
     `later`: players whose stored date is later than the delta's, with the stored date. `conflict`: another transaction
     was writing a row. `invalid`: why DynamoDB will refuse it each time, in its words; `suspects`: the players whose
-    rows it names, if it does. `existing`: shards that have their row already.
+    rows it names, if it does. `existing`: shards that have their row already. `rows`: the players whose row has not
+    the mark that was expected, with the row.
     """
 
     later: Mapping[str, str] = field(default_factory=dict)
@@ -86,6 +90,14 @@ class Refused:
     invalid: str | None = None
     suspects: frozenset[str] = frozenset()
     existing: frozenset[str] = frozenset()
+    rows: Mapping[str, StoredRow] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RowRefused:
+    """A single write did not take effect: the row has not the mark that was expected, or has a later date."""
+
+    row: StoredRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
-"""How counts are written in sentences."""
+"""How counts and names are written in sentences."""
 
+import shlex
 from collections.abc import Mapping
 
 
@@ -11,3 +12,16 @@ def many(count: int, noun: str) -> str:
 def breakdown(counts: Mapping[str, int]) -> str:
     """`score_missing 1, score_type 1,000`."""
     return ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items()))
+
+
+def quoted(name: str) -> str:
+    """A name that any player may choose, as one word for a shell. What a terminal would not show is escaped."""
+    if name.isprintable():
+        return shlex.quote(name)
+    return "$'" + "".join(_escaped(char) for char in name) + "'"
+
+
+def _escaped(char: str) -> str:
+    if char in "'\\":
+        return f"\\{char}"
+    return char if char.isprintable() else f"\\U{ord(char):08x}"

@@ -32,6 +32,10 @@ def binding_changes(
 def sentence(change: BindingChange, tables: TableNames) -> str:
     """What is wrong, and what happens when it is adopted."""
     lease_table, leaderboard = tables.leases, tables.leaderboard
+    marks = (
+        f" Where the source table is keyed by the player, games that the mark of their player's row in {leaderboard} "
+        "covers are not counted again."
+    )
     stream, before = change.stream_arn, change.before
     if change.after is None:
         assert before is not None
@@ -40,7 +44,7 @@ def sentence(change: BindingChange, tables: TableNames) -> str:
             f"{before.lease_table}. Lease table {lease_table} does not know how far. If this is adopted, the next "
             f"`run` starts the stream again and counts into {leaderboard}: everything that the stream still has, up to "
             "24 hours of games, is counted a second time. With CONSUMER_START_POSITION=LATEST (or a time) it starts "
-            "there instead, and earlier games that were not counted yet are skipped."
+            f"there instead, and earlier games that were not counted yet are skipped.{marks}"
         )
     if before is None:
         return (
@@ -51,7 +55,7 @@ def sentence(change: BindingChange, tables: TableNames) -> str:
     return (
         f"Stream {stream} was counted into leaderboard {before.leaderboard_table} by lease table {before.lease_table}. "
         f"If this is adopted, lease table {lease_table} goes on from its checkpoints and counts into {leaderboard}: "
-        "games that another table has counted are missing there, or are counted a second time."
+        f"games that another table has counted are missing there, or are counted a second time.{marks}"
     )
 
 

@@ -25,12 +25,19 @@ _WORKER_FINDS_END: Final = (
 )
 
 
+_MARKED: Final = (
+    "Games that the mark of their player's row covers are not counted again. Counted again are those of players who "
+    "play in two shards at once, of rows without a mark, and of rows that were deleted or restored since."
+)
+
+
 @dataclass(frozen=True, slots=True)
 class CheckpointChange:
-    """A shard's row before (None: it is missing) and after."""
+    """A shard's row before (None: it is missing) and after. `keyed`: of a stream whose players' rows have marks."""
 
     before: LeaseRow | None
     after: LeaseRow
+    keyed: bool = False
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -41,6 +48,12 @@ class CheckpointChange:
                 f"The row of shard {shard} is missing. It is written again as finished: nothing of the shard is read.",
                 "Games that were not counted yet are skipped.",
             )
+        if before is None and self.keyed:
+            return (
+                f"The row of shard {shard} is missing. It is written again, and the shard is read after {position}.",
+                "Earlier games that are not counted are skipped.",
+                _MARKED,
+            )
         if before is None:
             return (
                 f"The row of shard {shard} is missing. It is written again, and the shard is read after {position}.",
@@ -48,9 +61,14 @@ class CheckpointChange:
             )
         said = f"The checkpoint of shard {shard} is {before.checkpoint}; the shard will be read after {position}."
         if rank(position) < rank(before.checkpoint):
+            if self.keyed:
+                return said, "That is a step back: the games in between are read again.", _MARKED
             return said, "That is a step back: the games in between are counted a second time."
         if rank(position) > rank(before.checkpoint):
-            return said, "That is a step forward: games in between that are not counted yet are skipped for ever."
+            skipped = "That is a step forward: games in between that are not counted yet are skipped for ever."
+            if self.keyed:
+                return said, skipped, "A step back later does not count those of players who have played again by then."
+            return said, skipped
         return said, "The checkpoint does not move: only the owner is removed and the circuit closed."
 
 
@@ -66,7 +84,8 @@ def plan(ledger: Ledger, name: str, position: str, now: float) -> CheckpointChan
         raise UsageFault(str(error)) from None
     shard, row = find_in_ledger(ledger, name)
     after = recreated_row(ledger, shard, position, now) if row is None else moved_row(row, position, now)
-    return CheckpointChange(row, after)
+    start = ledger.stream_start(shard.stream_arn)
+    return CheckpointChange(row, after, keyed=start is not None and start.keyed)
 
 
 def recreated_row(ledger: Ledger, shard: Shard, position: str, now: float) -> LeaseRow:

@@ -73,7 +73,7 @@ class ReplayPlan:
     """A request as the lease table allows it. `row` is the shard's row.
 
     Games from before `start_time` (unix seconds) never count. `capped`: --to is past the checkpoint, which is the end
-    instead.
+    instead: rows with marks may hold games beyond it, which its worker comes to. `keyed`: rows have marks.
     """
 
     request: ReplayRequest
@@ -81,6 +81,7 @@ class ReplayPlan:
     range: Range
     start_time: float | None
     capped: bool
+    keyed: bool = False
 
     @property
     def shard(self) -> Shard:
@@ -140,7 +141,8 @@ def plan_replay(ledger: Ledger, request: ReplayRequest) -> ReplayPlan:
             "which no game counts. Next: `consumer init --adopt`"
         )
     start_time = start.start_time if start is not None else None
-    return ReplayPlan(request, row, Range(request.first, last), start_time, capped)
+    keyed = start is not None and start.keyed
+    return ReplayPlan(request, row, Range(request.first, last), start_time, capped, keyed)
 
 
 def check_target(plan: ReplayPlan, binding: TableBinding | None) -> None:

@@ -1,16 +1,22 @@
-"""`consumer resume`: closes a halted shard's circuit, and may let everything pass that the shard holds now."""
+"""`consumer resume`: closes a halted shard's circuit. It may let everything pass that the shard holds now, or accept a
+row's mark.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
+from math import inf
 from typing import Final
 
 from consumer.domain.audit import AuditEntry
-from consumer.domain.errors import DataTrimmed, IteratorExpired, UnsafeRefused
-from consumer.domain.leases import TRIM_HORIZON, LeaseRow, Ledger, Shard
-from consumer.domain.operator_ports import Circuits
+from consumer.domain.errors import DataTrimmed, IteratorExpired, NotFound, UnsafeRefused
+from consumer.domain.leases import TRIM_HORIZON, LeaseRow, Ledger, Shard, TableBinding
+from consumer.domain.marks import Route, StoredRow, lineage_of, route
+from consumer.domain.operator_ports import AcceptedMark, Circuits
 from consumer.domain.ports import Streams
-from consumer.domain.replies import Lost
+from consumer.domain.replies import Done, Lost, RowRefused
+from consumer.domain.text import quoted
 from consumer.operations.steps import Command, OperatorCall, ask, find_in_ledger
 
 PAGE_RECORDS: Final = 1000
@@ -20,12 +26,16 @@ EMPTY_PAGES: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """The shard goes on after `checkpoint`. `read` records pass, the newest of them is `free_to`; None: no record."""
+    """The shard goes on after `checkpoint`. `read` records pass, the newest of them is `free_to`; None: no record.
+
+    `accepted`: the mark that was taken off a row.
+    """
 
     shard: Shard
     checkpoint: str
     read: int = 0
     free_to: str | None = None
+    accepted: AcceptedMark | None = None
 
 
 def find_halted(ledger: Ledger, name: str) -> LeaseRow:
@@ -51,20 +61,27 @@ def resume(
     report: Callable[[int], object] = lambda _: None,
     *,
     quarantine_all: bool,
-) -> Command[Resumed | Lost]:
-    """Closes the circuit. Lost: another operator or worker changed the row first.
+    accepted: AcceptedMark | None = None,
+    board: str = "",
+) -> Command[Resumed | Lost | RowRefused]:
+    """Closes the circuit. Lost: another operator or worker changed the shard's row first; RowRefused: the player's row.
 
     `quarantine_all`: everything passes that the shard holds now; `report` gets the number of records of each page.
+    `accepted`: the mark of a row of the leaderboard `board` goes away with it.
     """
-    resumed = Resumed(row.shard, row.checkpoint)
+    resumed = Resumed(row.shard, row.checkpoint, accepted=accepted)
     if quarantine_all:
         resumed = yield from _find_newest(resumed, streams, report)
     detail = {"outcome": "resumed", "checkpoint": row.checkpoint}
     if resumed.free_to is not None:
         detail["freeTo"] = resumed.free_to
+    if accepted is not None:
+        player, mark = accepted
+        detail |= {"player": player, "markShard": mark.shard, "markTo": mark.to, "leaderboardTable": board}
     audit_entry = AuditEntry(who, at, "resume", str(row.shard), detail)
-    reply = yield from ask(OperatorCall.RESUME, partial(circuits.resume, row, resumed.free_to, token, audit_entry))
-    return reply if isinstance(reply, Lost) else resumed
+    close = partial(circuits.resume, row, resumed.free_to, token, audit_entry, accepted)
+    reply = yield from ask(OperatorCall.RESUME, close)
+    return resumed if isinstance(reply, Done) else reply
 
 
 def _find_newest(resumed: Resumed, streams: Streams, report: Callable[[int], object]) -> Command[Resumed]:
@@ -94,6 +111,78 @@ def _find_newest(resumed: Resumed, streams: Streams, report: Callable[[int], obj
         if iterator is None:
             break
     return resumed
+
+
+def require_unknown_mark(row: LeaseRow, player: str) -> None:
+    """Raises UnsafeRefused unless the shard is halted for the mark of this player's row."""
+    symptom = row.circuit.unknown_mark
+    if symptom is None:
+        raise UnsafeRefused(
+            f"shard {row.shard} is not halted for a mark: {row.circuit.cause}. Nothing was changed. --accept-mark does "
+            f"not help. Next: `consumer resume {row.shard}`"
+        )
+    if symptom.player != player:
+        raise UnsafeRefused(
+            f"shard {row.shard} is not halted for the row of player {quoted(player)}: {symptom.detail}. Nothing was "
+            f"changed. Next: `consumer resume {row.shard}{row.circuit.resume_options}`"
+        )
+
+
+def refuse_other_board(row: LeaseRow, board: str, binding: TableBinding | None) -> None:
+    """Raises UnsafeRefused when the configured leaderboard is not the one into which the shard is counted."""
+    if binding is not None and binding.leaderboard_table != board:
+        raise UnsafeRefused(
+            f"shard {row.shard} is counted into {binding.leaderboard_table}, and the configured leaderboard is "
+            f"{board}. Nothing was changed. Next: correct CONSUMER_LEADERBOARD_TABLE"
+        )
+
+
+def mark_to_accept(row: LeaseRow, player: str, stored: StoredRow, ledger: Ledger, board: str) -> AcceptedMark:
+    """The mark of the player's row, for which the shard is halted.
+
+    Raises NotFound when there is no such row, UnsafeRefused when a worker knows by now what to do with it: to count
+    what follows as if there were no mark could then count it twice.
+    """
+    again = f"Nothing was changed. Next: `consumer resume {row.shard}`, which reads the row again"
+    if not stored.exists:
+        raise NotFound(f"leaderboard {board} has no row of player {quoted(player)}. {again}")
+    if stored.mark is None:
+        raise UnsafeRefused(f"the row of player {quoted(player)} has no mark any more. {again}")
+    if route(stored, str(row.shard), lineage_of(ledger), -inf) is not Route.UNKNOWN:
+        raise UnsafeRefused(
+            f"the row of player {quoted(player)} now has a mark of the shard {stored.mark.shard} (up to "
+            f"{stored.mark.to}), which the lease table knows. {again}"
+        )
+    return AcceptedMark(player, stored.mark)
+
+
+def sentences_on(accepted: AcceptedMark, row: LeaseRow, board: str) -> tuple[str, ...]:
+    """What the row says, what happens to it, and the risk, for the operator who is asked to confirm it."""
+    player, mark = quoted(accepted.player), accepted.mark
+    created = datetime.fromtimestamp(mark.created, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    says = (
+        f"The row of player {player} in {board} has a mark: all games of the shard {mark.shard} up to {mark.to} "
+        f"(created {created}) are in it. Neither the lease table nor the stream knows that shard."
+    )
+    happens = (
+        f"If the mark is accepted, it is removed, and the row's numbers stay. Shard {row.shard} goes on behind "
+        f"{row.checkpoint}: the games of this player that follow there are added."
+    )
+    risk = (
+        f"If a worker reads the shard {mark.shard} after all, or if games that follow in {row.shard} are in the row "
+        "already, they are counted twice."
+    )
+    return says, happens, risk
+
+
+def row_changed(accepted: AcceptedMark, refused: RowRefused) -> UnsafeRefused:
+    """Why the mark was not accepted."""
+    mark = refused.row.mark
+    now = f"a mark of the shard {mark.shard} (up to {mark.to})" if mark is not None else "no mark"
+    return UnsafeRefused(
+        f"changed concurrently: the row of player {quoted(accepted.player)} has {now} by now. Nothing was changed by "
+        "this command. Next: the same command again, which shows the row"
+    )
 
 
 def changed_concurrently(shard: Shard, lost: Lost) -> UnsafeRefused:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
 from functools import partial
 from typing import Final
@@ -12,6 +12,7 @@ from consumer.domain.breaker import CLOSED, Circuit
 from consumer.domain.errors import CallFailed, FailureKind, StartRefused
 from consumer.domain.leases import LeaseRow, Ledger, Shard, TableBinding, ancestors, refuse_foreign_source, table_arn_of
 from consumer.domain.lineage import RETENTION_SECONDS
+from consumer.domain.marks import Writes, writes_of
 from consumer.domain.membership import HeartbeatReport, Members
 from consumer.domain.operator_ports import Gap, LeaseTable, TableReader
 from consumer.domain.ports import Streams
@@ -96,7 +97,7 @@ class Status:
 
     `unread` are the ARNs of streams that no worker has started. `unknown_streams` were started, but the lease table
     does not know them: it was emptied, or it is the wrong table. `stream_halts` says why nothing of the stream to read
-    is read. `pending` None: not known, see TableReader.
+    is read. `pending` None: not known, see TableReader. `writes`: how the games of the streams are written, by ARN.
     """
 
     now: float
@@ -108,6 +109,7 @@ class Status:
     unread: tuple[str, ...] = ()
     unknown_streams: tuple[TableBinding, ...] = ()
     stream_halts: tuple[StreamHalt, ...] = ()
+    writes: Mapping[str, Writes] = field(default_factory=dict)
 
     @property
     def halted(self) -> tuple[ShardStatus, ...]:
@@ -192,7 +194,19 @@ def status(
         tuple(replay for replay in table.replays if replay.get("state") == "running"),
         tuple(listing.stream_arn for listing in listings if listing.stream_arn not in started | bound),
         tuple(binding for binding in bindings if binding.stream_arn not in started),
+        writes=_writes(ledger, listings),
     )
+
+
+def _writes(ledger: Ledger, listings: Iterable[StreamListing]) -> dict[str, Writes]:
+    """Of the streams that are listed, or have an unfinished shard."""
+    partition_keys = {listing.stream_arn: listing.partition_key for listing in listings}
+    read = {row.shard.stream_arn for row in ledger.rows if not row.finished} | partition_keys.keys()
+    return {
+        start.stream_arn: writes_of(start, partition_keys.get(start.stream_arn))
+        for start in sorted(ledger.stream_starts, key=lambda start: start.stream_arn)
+        if start.stream_arn in read
+    }
 
 
 def _workers(ledger: Ledger, members: Members, now: float, ttl_seconds: float) -> tuple[MemberStatus, ...]:

@@ -32,6 +32,7 @@ class OperatorCall(StrEnum):
     READ_RECORD = "op read_record"
     READ_CLOCK = "op read_clock"
     READ_PROGRESS = "op read_progress"
+    READ_ROW = "op read_row"
     GET_SHARD_ITERATOR = "op get_shard_iterator"
     GET_ITERATOR_AT = "op get_iterator_at"
     GET_RECORDS = "op get_records"

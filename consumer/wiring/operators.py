@@ -38,7 +38,7 @@ from consumer.domain.errors import CallFailed
 from consumer.domain.leases import LeaseRow, Ledger, TableBinding, TableNames
 from consumer.domain.operator_ports import BoardRow, Gap
 from consumer.domain.records import Rules
-from consumer.domain.replies import Lost
+from consumer.domain.replies import Lost, RowRefused
 from consumer.domain.text import many
 from consumer.operations import adopt as adoption
 from consumer.operations import checkpoint, gaps, resume, steps
@@ -111,6 +111,11 @@ class Session:
     def ledger(self) -> Ledger:
         """The lease table's rows."""
         return self.run(ask(OperatorCall.LOAD_LEDGER, DynamoLeases(self.dynamodb, self.names).load))
+
+    def binding(self, stream_arn: str) -> TableBinding | None:
+        """A stream's table binding."""
+        leases = DynamoLeases(self.dynamodb, self.names)
+        return self.run(ask(OperatorCall.READ_BINDINGS, partial(leases.read_origin, stream_arn))).binding
 
     def caller(self) -> str:
         """The identity that the audit trail records."""
@@ -216,27 +221,50 @@ def set_checkpoint(
 def resume_shard(
     settings: Settings,
     name: str,
-    agree: Callable[[LeaseRow], object],
+    agree: Callable[[LeaseRow, tuple[str, ...]], object],
     progress: Callable[[], AbstractContextManager[Callable[[int], object]]],
     *,
     quarantine_all: bool,
+    player: str | None = None,
 ) -> resume.Resumed:
     """Closes the circuit of a halted shard, once `agree` has not raised. Raises ConsumerError.
 
-    `progress` yields what counts the records that are read.
+    `progress` yields what counts the records that are read. `player`: the mark of this player's row is accepted.
     """
-    session = Session(settings, "lease_table", "quarantine_table")
-    circuits = DynamoCircuits(session.dynamodb, session.names)
-    row = resume.find_halted(session.ledger(), name)
-    agree(row)
+    session = Session(settings, *(KEYS if player is not None else ("lease_table", "quarantine_table")))
+    circuits, board = DynamoCircuits(session.dynamodb, session.names), session.names.leaderboard
+    ledger = session.ledger()
+    row = resume.find_halted(ledger, name)
+    accepted, sentences = None, tuple[str, ...]()
+    if player is not None:
+        resume.require_unknown_mark(row, player)
+        resume.refuse_other_board(row, board, session.binding(row.shard.stream_arn))
+        stored = session.run(ask(OperatorCall.READ_ROW, partial(circuits.read_row, player)))
+        accepted = resume.mark_to_accept(row, player, stored, ledger, board)
+        sentences = resume.sentences_on(accepted, row, board)
+    agree(row, sentences)
     streams = session.streams()(row.shard.stream_arn)
     who, now, token = session.caller(), time.time(), secrets.token_hex(16)
     with progress() as report:
         done = session.run(
-            resume.resume(row, circuits, streams, who, now, token, report, quarantine_all=quarantine_all)
+            resume.resume(
+                row,
+                circuits,
+                streams,
+                who,
+                now,
+                token,
+                report,
+                quarantine_all=quarantine_all,
+                accepted=accepted,
+                board=board,
+            )
         )
     if isinstance(done, Lost):
         raise resume.changed_concurrently(row.shard, done)
+    if isinstance(done, RowRefused):
+        assert accepted is not None
+        raise resume.row_changed(accepted, done)
     return done
 
 
@@ -299,11 +327,6 @@ def replay_service(settings: Settings, into: str | None) -> Iterator[tuple[Repla
     if into is not None:
         session.tables.check(into, LEADERBOARD_KEYS, "--into", f"consumer init --leaderboard-table {into}")
         names = names._replace(leaderboard=into)
-    leases = DynamoLeases(session.dynamodb, names)
-
-    def binding(stream_arn: str) -> TableBinding | None:
-        return session.run(ask(OperatorCall.READ_BINDINGS, partial(leases.read_origin, stream_arn))).binding
-
     with refusing():
         yield (
             ReplayService(
@@ -312,7 +335,7 @@ def replay_service(settings: Settings, into: str | None) -> Iterator[tuple[Repla
                 DynamoReplays(session.dynamodb, names, session.stop),
                 DynamoCommits(session.dynamodb, names),
                 session.ledger,
-                binding,
+                session.binding,
                 JitteredBackoff(random.Random()),
             ),
             session,

@@ -75,7 +75,7 @@ def _run(settings: Settings, sink: Sink) -> None:
         dropped_log_lines=lambda: sink.dropped,
     )
     stop = Stop()
-    event_log = EventLog(log, meters)
+    event_log = EventLog(log, meters, settings.player_attribute)
     clients = connect(settings.pool_size, settings.stream_arn, stop=stop.event, observer=event_log)
     stream_arn = _find_stream(settings, clients, stop)
     stop.catch_signals()  # so far nothing was held, and a signal ended the process at once
@@ -180,7 +180,13 @@ def _make_ports(settings: Settings, clients: Clients, stop: Stop) -> Ports:
 
 def _make_worker(settings: Settings, identity: Identity, stream_arn: str) -> Worker:
     def stream_starter(stream_arn: str) -> StreamStarter:
-        return StreamStarter(stream_arn, settings.start_position, resolution_seconds(stream_arn), table_names(settings))
+        return StreamStarter(
+            stream_arn,
+            settings.start_position,
+            resolution_seconds(stream_arn),
+            table_names(settings),
+            settings.player_attribute,
+        )
 
     tuning = Tuning(
         poll_interval_seconds=settings.poll_interval_seconds,
@@ -188,6 +194,7 @@ def _make_worker(settings: Settings, identity: Identity, stream_arn: str) -> Wor
         idle_after_seconds=settings.idle_after_seconds,
         batch_window_seconds=settings.batch_window_seconds,
         lookahead_records=LOOKAHEAD_RECORDS,
+        remembered_rows=settings.remembered_rows,
         wall_offset_seconds=time.time() - time.monotonic(),
         breaker=Breaker(ceil(settings.breaker_share * settings.breaker_window), settings.breaker_window),
     )

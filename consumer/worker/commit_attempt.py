@@ -1,65 +1,61 @@
 """The unit in flight: cut once and sent unchanged until it is committed, or cut smaller when DynamoDB refuses it."""
 
 from collections import OrderedDict, deque
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Final
 
-from consumer.domain.breaker import Breaker, Circuit, Symptom, symptom_of
+from consumer.domain.breaker import Breaker, Circuit, HaltReason, Symptom, symptom_of
 from consumer.domain.errors import FailureKind
-from consumer.domain.fold import Delta, Limits, Unit, cut
+from consumer.domain.fold import Limits, Unit, cut
 from consumer.domain.leases import Lease
-from consumer.domain.records import Game, Poison, Reason
+from consumer.domain.marks import RowWrite
+from consumer.domain.records import Game, Ignored, Outcome, Poison, Reason
 from consumer.domain.replies import Refused
-from consumer.worker.calls import Commit, Examine, Halt
+from consumer.domain.text import quoted
+from consumer.worker import events
+from consumer.worker.calls import Reply
+from consumer.worker.known_rows import KnownRows
 from consumer.worker.reader import Buffer
+from consumer.worker.row_writes import RowWrites
+from consumer.worker.shard_calls import Commit, Examine, Halt, RowCall
 
 PATIENT_CONFLICTS: Final = 2
 """Consecutive conflicts after which the unit is halved: fewer rows meet fewer conflicts."""
 UNLIMITED_RECORDS: Final = 10_000
 """A unit that has grown back to this many records is not limited any more."""
+MOST_MARKED_RECORDS: Final = 1_000
+"""Records of a unit of single writes: what is read again, and skipped, after a crash."""
 APART_PLAYERS: Final = 1_000
 """Refused players that are remembered. A forgotten one costs some more refusals, nothing else."""
-KNOWN_DATES: Final = 20_000
-"""Players whose stored date is remembered. For a forgotten one a late game costs a second transaction."""
-
-
-class KnownDates:
-    """The latest `lastPlayedDate` known to be stored, by player, for all shards of a worker.
-
-    A stored date can only grow, so an older one need not be sent.
-    """
-
-    def __init__(self) -> None:
-        self._stored: OrderedDict[str, str] = OrderedDict()
-
-    def learn(self, dates: Mapping[str, str]) -> None:
-        """These dates are stored."""
-        stored = self._stored
-        for player, date in dates.items():
-            if date > stored.get(player, ""):
-                stored[player] = date
-                stored.move_to_end(player)
-        while len(stored) > KNOWN_DATES:
-            stored.popitem(last=False)
-
-    def later(self, deltas: Mapping[str, Delta]) -> frozenset[str]:
-        """The players whose stored date is later than what these deltas would write."""
-        stored = self._stored
-        return frozenset(player for player, delta in deltas.items() if stored.get(player, "") > delta.date)
 
 
 class CommitAttempt:
-    """Cuts units off the buffer, and decides what a refusal means. `unit` is in flight or to be sent again."""
+    """Cuts units off the buffer, and decides what a refusal means. `unit` is in flight or to be sent again.
 
-    def __init__(self, buffer: Buffer, dates: KnownDates, breaker: Breaker, circuit: Circuit) -> None:
+    `keyed`: the source's key is the player, so that rows have marks (see domain.marks); `row_writes` then makes the
+    single writes, and a unit may be cut again as long as no transaction of it has an unknown outcome.
+    """
+
+    def __init__(
+        self,
+        buffer: Buffer,
+        known: KnownRows,
+        row_writes: RowWrites,
+        breaker: Breaker,
+        circuit: Circuit,
+        *,
+        keyed: bool,
+    ) -> None:
         self.buffer = buffer
         self.circuit = circuit
+        self.keyed = keyed
+        self.row_writes = row_writes
         self.unit: Unit | None = None
         self.first_sent_at = 0.0
-        self._dates = dates
+        self._known = known
         self._breaker = breaker
-        self._later: frozenset[str] = frozenset()
+        self._rows: tuple[RowWrite, ...] = ()
         self._conflicts = 0
         self._quarantined: deque[Symptom] = deque(maxlen=breaker.window)
         self._most_records: int | None = None
@@ -67,41 +63,78 @@ class CommitAttempt:
         self._suspect: tuple[Game, str] | None = None
         self._found_no_reason = False
         self._condemned: Game | None = None
+        self._unmarked = False
+
+    @property
+    def rows_settled(self) -> bool:
+        """Whether every single write has a definite reply: then the rest of the unit may be committed, or it halts."""
+        if not self.keyed or not self.buffer or self._suspect is not None:
+            return True
+        return self.row_writes.idle and not self.row_writes.stale and (self.unit is not None or self._must_halt)
+
+    def row_calls(self, checkpoint: str, now: float, unix_now: float) -> list[RowCall]:
+        """The calls for rows that are due. Where a unit is to be cut, those that must come before."""
+        row_writes = self.row_writes
+        if self.rows_settled:
+            return []
+        if row_writes.idle and (row_writes.stale or self.unit is None):
+            most = MOST_MARKED_RECORDS if self.unit is None else self.unit.records
+            self.unit = None
+            row_writes.begin()
+            if not self._must_halt:
+                self._cut_marked(checkpoint, now, unix_now, most)
+        return row_writes.ready(now)
 
     def next_call(
         self, lease: Lease, checkpoint: str, gap: str | None, now: float, unix_now: float
     ) -> Commit | Halt | Examine:
         """The unit to send, cut now if there is none; or the examination of a record that was refused alone; or the
-        halt before a flood of poison.
+        halt before a flood of poison, or before a row whose mark is not known.
         """
         if self._suspect is not None:
             game, detail = self._suspect
             return Examine(lease, game, (Reason.REFUSED, detail) if self._found_no_reason else None)
         if self.unit is None:
-            oldest = self.buffer.oldest()
-            if isinstance(oldest, Poison) and self._breaker.stops(oldest, self.circuit):
-                symptom = symptom_of([*self._quarantined, _symptom(oldest)])
+            symptom = self._symptom()
+            if symptom is not None:
                 return Halt(lease, checkpoint, self.circuit.resumes, unix_now, symptom)
-            self.unit = self._cut(checkpoint, unix_now)
+            assert not self.keyed, "a unit with marks is cut before its single writes"
+            self._use(self._cut(checkpoint, unix_now))
             self.first_sent_at = now
-        return Commit(lease, self.unit, self._later, fills_gap=gap == self.unit.previous)
+        assert self.unit is not None
+        return Commit(lease, self.unit, self._rows, fills_gap=gap == self.unit.previous)
 
     def grow(self, held: Collection[str], unix_now: float) -> None:
         """Takes in what has come while the unit waited, up to a record of a player whose lock another unit holds."""
-        if self.unit is not None and len(self.buffer) > self.unit.records:
-            self.unit = self._cut(self.unit.previous, unix_now, held)
+        if not self.keyed and self.unit is not None and len(self.buffer) > self.unit.records:
+            self._use(self._cut(self.unit.previous, unix_now, held))
 
-    def settle(self, unit: Unit) -> None:
-        """The unit is committed: the next one may be larger again."""
-        self._dates.learn({player: delta.date for player, delta in unit.deltas.items() if player not in self._later})
-        for player in self._apart.keys() & unit.deltas.keys():
+    def settle(self, unit: Unit) -> Unit:
+        """The unit is committed: the next one may be larger again. Returns it with what became of its records."""
+        known = self._known
+        known.learn({write.player: write.after(known.get(write.player)) for write in self._rows})
+        for player in self._apart.keys() & {player for player, delta in unit.deltas.items() if delta.games}:
             del self._apart[player]
         self.circuit = replace(unit.circuit, resumes=max(unit.circuit.resumes, self.circuit.resumes))
         self._quarantined.extend(map(_symptom, unit.poison))
         self._conflicts = 0
         if self._most_records is not None:
             self._most_records = None if self._most_records >= UNLIMITED_RECORDS else self._most_records * 2
-        self.forget()
+        self._drop_unit()
+        settled = unit.outcomes.get(Outcome.ALREADY_SETTLED, 0)
+        mine = self.row_writes.settle(settled)
+        if not mine:
+            return unit
+        applied = unit.outcomes.get(Outcome.APPLIED, 0) + mine
+        outcomes = {**unit.outcomes, Outcome.APPLIED: applied, Outcome.ALREADY_SETTLED: settled - mine}
+        return replace(unit, outcomes={outcome: count for outcome, count in outcomes.items() if count})
+
+    def resume(self, circuit: Circuit) -> None:
+        """An operator has closed the circuit, and may have changed the row that it was opened for."""
+        self.circuit = circuit
+        oldest = self.buffer.oldest() if self.buffer else None
+        if self.keyed and isinstance(oldest, Game | Poison) and oldest.player is not None:
+            self.row_writes.forget(oldest.player)
 
     def rewind(self, circuit: Circuit) -> None:
         """The row stands elsewhere, with this circuit."""
@@ -110,14 +143,18 @@ class CommitAttempt:
 
     def forget(self) -> None:
         """No unit is in flight any more."""
-        self.unit = None
-        self._suspect = self._condemned = None
-        self._found_no_reason = False
+        self._drop_unit()
+        self.row_writes.clear()
 
     def refuse(self, unit: Unit, reply: Refused) -> FailureKind | None:
         """Decides what to do after a refusal; None: the next call may be made at once."""
-        self._dates.learn(reply.later)
-        self._later |= reply.later.keys()
+        for player, date in reply.later.items():
+            self._known.learn_date(player, date)
+        self._rows = tuple(
+            write._replace(dated=False) if write.player in reply.later else write for write in self._rows
+        )
+        if reply.rows:
+            self.row_writes.refuse(reply.rows)
         if reply.invalid is not None:
             return self.narrow_down(unit, reply, reply.invalid)
         if not reply.conflict:
@@ -127,6 +164,13 @@ class CommitAttempt:
             self._conflicts = 0
             self._cut_at_most(unit.records // 2)
         return FailureKind.CONFLICT
+
+    def take_row(self, call: RowCall, reply: Reply, now: float) -> list[events.Event]:
+        """Takes the reply to a call for rows. Records whose single write is refused for good are committed apart."""
+        reported = self.row_writes.take(call, reply, now)
+        while self.row_writes.refused:
+            self._keep_apart(self.row_writes.refused.pop())
+        return reported
 
     def narrow_down(self, unit: Unit, reply: Refused, detail: str) -> FailureKind | None:
         """Narrows a refusal down to one record, in order. Only a game that is refused alone is examined.
@@ -141,6 +185,9 @@ class CommitAttempt:
         oldest = self.buffer.oldest()
         if isinstance(oldest, Game):
             self.examine_next(oldest, detail)
+            return None
+        if self.keyed and not self._unmarked:
+            self._unmarked = self.row_writes.stale = True  # the row may be too large for a mark
             return None
         if self._condemned is not None:
             self.buffer.replace_oldest(self._condemned)
@@ -171,11 +218,57 @@ class CommitAttempt:
         self._suspect = None
         self._found_no_reason = False
 
-    def _cut(self, checkpoint: str, unix_now: float, held: Collection[str] = ()) -> Unit:
-        limits = Limits(records=self._most_records, apart=self._apart, held=held, breaker=self._breaker)
-        unit = cut(self.buffer, checkpoint, limits, unix_now, self.circuit)
-        self._later = self._dates.later(unit.deltas)
-        return unit
+    @property
+    def _must_halt(self) -> bool:
+        """Whether there is no unit because the oldest record may not be committed."""
+        return self.unit is None and bool(self.buffer) and self._symptom() is not None
+
+    def _symptom(self) -> Symptom | None:
+        """Why the shard must halt before the oldest record; None: it need not."""
+        oldest = self.buffer.oldest()
+        if isinstance(oldest, Poison) and self._breaker.stops(oldest, self.circuit):
+            return symptom_of([*self._quarantined, _symptom(oldest)])
+        if not self.keyed or isinstance(oldest, Ignored) or oldest.player is None:
+            return None
+        mark = self.row_writes.unknown_mark(oldest.player, oldest.created)
+        if mark is None:
+            return None
+        detail = (
+            f"the row of player {quoted(oldest.player)} has a mark of the shard {mark.shard} (up to {mark.to}), which "
+            "neither the lease table nor the stream knows"
+        )
+        return Symptom(HaltReason.MARK_UNKNOWN, detail, oldest.sequence_number, oldest.player)
+
+    def _cut_marked(self, checkpoint: str, now: float, unix_now: float, most: int) -> None:
+        """Cuts a unit whose rows are all known, and begins its single writes; or reads what is not known first."""
+        unit = self._cut(checkpoint, unix_now, most=most)
+        if self.row_writes.read():
+            return
+        self.first_sent_at = self.first_sent_at or now
+        together = unit.records == 1 and not self._apart.keys().isdisjoint(unit.deltas)
+        self.unit = unit
+        self._rows = self.row_writes.write(unit, together=together, unmarked=self._unmarked)
+
+    def _cut(self, checkpoint: str, unix_now: float, held: Collection[str] = (), most: int | None = None) -> Unit:
+        most = most if self._most_records is None else min(most or self._most_records, self._most_records)
+        limits = Limits(records=most, apart=self._apart, held=held, breaker=self._breaker)
+        place_of = self.row_writes.place_of if self.keyed else None
+        return cut(self.buffer, checkpoint, limits, unix_now, self.circuit, place_of)
+
+    def _use(self, unit: Unit) -> None:
+        """The unit is the next one; its rows are all in the transaction."""
+        self.unit = unit
+        self._rows = tuple(
+            RowWrite(player, delta, dated=(row.date or "") <= delta.date if (row := self._known.get(player)) else True)
+            for player, delta in unit.deltas.items()
+        )
+
+    def _drop_unit(self) -> None:
+        self.unit = None
+        self.first_sent_at = 0.0
+        self._rows = ()
+        self._suspect = self._condemned = None
+        self._found_no_reason = self._unmarked = False
 
     def _cut_at_most(self, records: int) -> None:
         self._most_records = records

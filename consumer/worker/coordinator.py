@@ -5,24 +5,24 @@ from math import inf
 from typing import Final
 
 from consumer.domain.errors import CallFailed
-from consumer.domain.leases import Ledger, Shard
+from consumer.domain.leases import PROTOCOL, Ledger, Shard
 from consumer.domain.membership import FailureDetector, HeartbeatReport, Identity, Members
 from consumer.domain.ports import Backoff
 from consumer.worker import events
 from consumer.worker.call_timer import CallTimer
-from consumer.worker.calls import (
+from consumer.worker.calls import Reply
+from consumer.worker.heartbeat import Heartbeat
+from consumer.worker.lease_assignment import Claims, LeaseAssignment, OwnedShard
+from consumer.worker.ledger_calls import (
     Claim,
     CoordinatorCall,
     EvictMember,
     Leave,
     Load,
     ReadMembers,
-    Reply,
     SendHeartbeat,
     StreamStartCall,
 )
-from consumer.worker.heartbeat import Heartbeat
-from consumer.worker.lease_assignment import Claims, LeaseAssignment, OwnedShard
 from consumer.worker.stream_start import StreamStarter
 
 LOAD_INTERVAL_SECONDS: Final = 30.0
@@ -34,7 +34,8 @@ class Coordinator:
 
     `owned` is the worker's own map of the shards it owns now; the coordinator only reads it. `plan_after`: a plan needs
     members that were read after this time, which is that of the ledger. A worker joins before its first claim, so then
-    every owner that the ledger names is among the members.
+    every owner that the ledger names is among the members. `foreign`: living members of another protocol; beside them
+    this worker claims nothing.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Coordinator:
         self._assignment = LeaseAssignment(identity.owner, identity.is_earlier_life, owned, self._claims)
         self._backoff = backoff
         self._failure_detector = FailureDetector(lease_ttl_seconds)
+        self.foreign: tuple[str, ...] = ()
         self._members_timer, self._ledger_timer = CallTimer(at=inf), CallTimer()
         self._draining = False
         self._changes_seen: int | None = None
@@ -134,6 +136,11 @@ class Coordinator:
         assert start is not None
         return start.start_time
 
+    def is_keyed(self, shard: Shard) -> bool:
+        """Whether the shard's source is keyed by the player."""
+        start = self.ledger.stream_start(shard.stream_arn) or self.starter.stream_start
+        return start is not None and start.keyed
+
     def lasting_failures(self) -> set[str]:
         """The failures of calls that have failed for a while."""
         mine = {timer.failure for timer in (self._members_timer, self._ledger_timer) if timer.failure}
@@ -192,9 +199,12 @@ class Coordinator:
         if self._draining:
             return []
         dead = self._failure_detector.dead()
-        reported = self._plan(dead, now) if timer.sent_at >= self.plan_after else []
+        living = {owner: report for owner, report in reply.workers.items() if owner not in dead}
+        self.foreign = tuple(sorted(owner for owner, report in living.items() if report.protocol != PROTOCOL))
+        may_plan = timer.sent_at >= self.plan_after and not self.foreign
+        reported = self._plan(dead, now) if may_plan else []
         changed = reply.changes != self._changes_planned or dead != self._dead_planned
-        if changed and self.starter.complete and not self._ledger_timer.in_flight:
+        if changed and not self.foreign and self.starter.complete and not self._ledger_timer.in_flight:
             self.reload_ledger(now)
         return reported
 

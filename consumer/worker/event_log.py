@@ -3,7 +3,9 @@
 from functools import lru_cache
 from typing import Any, Final
 
-from consumer.domain.leases import Lease
+from consumer.domain.breaker import HaltReason
+from consumer.domain.leases import Lease, StreamStart
+from consumer.domain.marks import Writes, writes_of
 from consumer.domain.ports import Meters, WorkerStatus
 from consumer.domain.stream_halt import StreamHaltReason
 from consumer.worker import events
@@ -15,10 +17,12 @@ MOST_BOUND_LOGS: Final = 1_000
 
 
 class EventLog:
-    """`log` is a structlog logger with the worker's id bound."""
+    """`log` is a structlog logger with the worker's id bound. `player`: the source's attribute of that name."""
 
-    def __init__(self, log: Any, meters: Meters) -> None:
+    def __init__(self, log: Any, meters: Meters, player: str = "playerId") -> None:
         self._log = log
+        self._player = player
+        self._writes: dict[str, Writes] = {}
         self._log_of = lru_cache(maxsize=MOST_BOUND_LOGS)(self._bind)
         self._meters = meters
         self._records = 0
@@ -118,6 +122,8 @@ class EventLog:
                 self._log_of(lease).info("shard.ended", children=list(children))
             case events.ShardHalted(shard, checkpoint, circuit):
                 reason, detail = ("row_missing", None) if circuit is None else ("poison_flood", circuit.cause)
+                if circuit is not None and circuit.unknown_mark is not None:
+                    reason = HaltReason.MARK_UNKNOWN.value
                 self._log.error(
                     "shard.halted", shard_id=str(shard), reason=reason, checkpoint=checkpoint, detail=detail
                 )
@@ -132,6 +138,11 @@ class EventLog:
                 if predecessor is not None:
                     self._meters.gap()
                     self._log.error("stream.gap", stream_arn=stream_arn, predecessor=predecessor, certain=False)
+            case events.StreamListed(listing, StreamStart() as start):
+                writes = writes_of(start, listing.partition_key, self._player)
+                if self._writes.get(start.stream_arn) != writes:
+                    self._writes[start.stream_arn] = writes
+                    self._log.info("stream.writes", stream_arn=start.stream_arn, mode=writes.mode.value, why=writes.why)
             case events.ShardsAdopted(adoption):
                 shard_ids = [str(row.shard) for row in adoption.rows]
                 self._log.info("shard.found_late", shard_ids=shard_ids, parent_shard_id=adoption.rows[0].parent)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from consumer.domain.breaker import Circuit
 from consumer.domain.errors import FailureKind
 from consumer.domain.fold import Unit
-from consumer.domain.leases import Adoption, Lease, LeaseRow, Shard
+from consumer.domain.leases import Adoption, Lease, LeaseRow, Shard, StreamStart
 from consumer.domain.replies import StreamListing
 from consumer.worker.calls import Operation
 
@@ -126,9 +126,10 @@ class StreamStarted:
 
 @dataclass(frozen=True, slots=True)
 class StreamListed:
-    """A listing came in: shards may wait for what it shows."""
+    """A listing came in: shards may wait for what it shows. `start`: its stream's row in the ledger, if any."""
 
     listing: StreamListing
+    start: StreamStart | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from consumer.domain.ports import Backoff
 from consumer.domain.replies import HeartbeatRemoved
 from consumer.worker import events
 from consumer.worker.call_timer import CallTimer
-from consumer.worker.calls import Leave, Reply, SendHeartbeat
+from consumer.worker.calls import Reply
+from consumer.worker.ledger_calls import Leave, SendHeartbeat
 
 
 class Heartbeat:

@@ -13,8 +13,9 @@ from consumer.domain.ports import Backoff
 from consumer.domain.replies import Lost
 from consumer.worker import events
 from consumer.worker.call_timer import CallTimer
-from consumer.worker.calls import Claim, EvictMember, Reply
+from consumer.worker.calls import Reply
 from consumer.worker.events import RetryScheduled
+from consumer.worker.ledger_calls import Claim, EvictMember
 
 
 class Claims:

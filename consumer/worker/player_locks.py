@@ -7,7 +7,7 @@ each lock is granted in order of arrival: no commit waits for ever, and none hol
 from collections.abc import Collection
 
 from consumer.domain.leases import Lease
-from consumer.worker.calls import Commit
+from consumer.worker.shard_calls import Commit
 
 
 class PlayerLocks:
@@ -22,7 +22,7 @@ class PlayerLocks:
     def acquire(self, commit: Commit) -> bool:
         """Whether the commit may be sent now. If not, `take_granted` returns it when it may."""
         blocked = 0
-        for player in commit.unit.deltas:
+        for player in commit.players:
             queue = self._queues.get(player)
             if queue is None:
                 self._queues[player] = [commit.lease]
@@ -55,12 +55,11 @@ class PlayerLocks:
 
     def held_by_others(self, lease: Lease) -> Collection[str]:
         """Players whose locks only other commits hold or wait for."""
-        mine = self._commits[lease].unit.deltas
-        return self._queues.keys() - mine.keys()
+        return self._queues.keys() - set(self._commits[lease].players)
 
     def extend(self, grown: Commit) -> None:
         """The unit has grown by players whose locks no other commit held: it holds them too."""
-        for player in grown.unit.deltas.keys() - self._commits[grown.lease].unit.deltas.keys():
+        for player in set(grown.players).difference(self._commits[grown.lease].players):
             self._queues[player] = [grown.lease]
         self._commits[grown.lease] = grown
 
@@ -76,7 +75,7 @@ class PlayerLocks:
     def _remove(self, lease: Lease) -> None:
         commit = self._commits.pop(lease)
         del self._blocked[lease]
-        for player in commit.unit.deltas:
+        for player in commit.players:
             queue = self._queues[player]
             if len(queue) == 1:
                 del self._queues[player]

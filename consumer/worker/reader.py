@@ -14,7 +14,8 @@ from consumer.domain.records import Entry, Game, Ignored, Poison
 from consumer.domain.replies import Page
 from consumer.worker import events
 from consumer.worker.call_timer import CallTimer
-from consumer.worker.calls import PAGE_RECORDS, Open, Read, RecordGap, Reply
+from consumer.worker.calls import Reply
+from consumer.worker.shard_calls import PAGE_RECORDS, Open, Read, RecordGap
 from consumer.worker.tuning import Tuning
 
 CAUGHT_UP_PAGES: Final = 2

@@ -19,7 +19,12 @@ from consumer.domain.records import Poison
 from consumer.domain.replies import Children, Committed, Done, Lost, Refused, StreamListing
 from consumer.worker import events
 from consumer.worker.call_timer import CallTimer
-from consumer.worker.calls import (
+from consumer.worker.calls import Reply
+from consumer.worker.commit_attempt import CommitAttempt
+from consumer.worker.known_rows import KnownRows
+from consumer.worker.reader import Buffer, ReadAheadBudget, Reader
+from consumer.worker.row_writes import RowWrites
+from consumer.worker.shard_calls import (
     Commit,
     EndShard,
     Examine,
@@ -29,11 +34,9 @@ from consumer.worker.calls import (
     Read,
     RecordGap,
     Release,
-    Reply,
+    RowCall,
     ShardCall,
 )
-from consumer.worker.commit_attempt import CommitAttempt, KnownDates
-from consumer.worker.reader import Buffer, ReadAheadBudget, Reader
 from consumer.worker.tuning import Tuning
 
 MOST_CHILDREN_FAILURES: Final = 4
@@ -136,7 +139,7 @@ class Writer:
     def due_at(self) -> float:
         """From when on there is something to commit, to end or to release; inf while there is nothing."""
         buffer, tuning = self._buffer, self._tuning
-        if self.releasing or self.attempt.unit is not None:
+        if self.releasing or self.attempt.unit is not None or not self.attempt.row_writes.idle:
             return 0.0
         if not buffer:
             return 0.0 if self.reader.ended else inf
@@ -145,9 +148,33 @@ class Writer:
         window_seconds = tuning.ignored_window_seconds if buffer.only_ignored else tuning.batch_window_seconds
         return buffer.oldest_arrived_at + window_seconds
 
+    def row_calls(self, now: float) -> list[RowCall]:
+        """The calls for single rows that are due. While releasing, those of a unit that is begun."""
+        if self._releases_now:
+            return []
+        return self.attempt.row_calls(self.checkpoint, now, self._unix(now))
+
+    @property
+    def ready(self) -> bool:
+        """Whether the next call may be made: no single write must come before it."""
+        return self._releases_now or self.attempt.rows_settled
+
+    @property
+    def wake_at(self) -> float:
+        """When there is something to do if no reply comes before."""
+        if self.ready:
+            return max(self.timer.wake_at, self.due_at)
+        if self.attempt.row_writes.idle:
+            return self.due_at
+        return self.attempt.row_writes.wake_at()
+
+    @property
+    def _releases_now(self) -> bool:
+        return self.releasing and not self._outcome_unknown and not self.attempt.row_writes.begun
+
     def next_call(self, now: float) -> WriteCall:
         """The next call of the writing half."""
-        if self.releasing and not self._outcome_unknown:
+        if self._releases_now:
             return Release(self.lease)
         if self._buffer:
             return self.attempt.next_call(self.lease, self.checkpoint, self.reader.gap, now, self._unix(now))
@@ -175,14 +202,21 @@ class Writer:
         elif isinstance(call, Examine):
             self.attempt.examination_failed()
 
-    def settle(self, unit: Unit, now: float) -> None:
-        """The unit is committed, by this attempt or by an earlier one whose reply was lost."""
+    def take_row(self, call: RowCall, reply: Reply, now: float) -> list[events.Event]:
+        """Takes the reply to a call for rows. While releasing, a unit that does not go through at once is left."""
+        reported = self.attempt.take_row(call, reply, now)
+        if self.releasing and not self._outcome_unknown and (reported or self.attempt.row_writes.stale):
+            self.attempt.forget()
+        return reported
+
+    def settle(self, unit: Unit, now: float) -> Unit:
+        """The unit is committed, by this attempt or by an earlier one whose reply was lost. Returns it as it ended."""
         self.checkpoint = unit.last
         self._outcome_unknown = False
         self._buffer.drop(unit.records)
         self.reader.committed(unit, self._unix(now))
-        self.attempt.settle(unit)
         self.timer.succeed(now)
+        return self.attempt.settle(unit)
 
     def rewind(self, row: LeaseRow, now: float) -> None:
         """The row of this lease stands elsewhere than expected: the shard is read again from there."""
@@ -197,6 +231,8 @@ class Writer:
         """Cancelled although the lease holds: made again at once with a change, or unchanged after a wait."""
         if isinstance(call, Commit):
             kind = self.attempt.refuse(call.unit, reply)
+            if self.releasing and not self._outcome_unknown:
+                self.attempt.forget()
         else:
             self._end.skip_rows(reply.existing)
             kind = FailureKind.CONFLICT if reply.conflict else FailureKind.REJECTED if reply.invalid else None
@@ -242,17 +278,20 @@ class ShardMachine:
         start_time: float | None,
         tuning: Tuning,
         budget: ReadAheadBudget,
-        dates: KnownDates,
+        known: KnownRows,
         backoff: Backoff,
+        *,
+        keyed: bool,
     ) -> None:
-        """`budget` and `dates` are shared by all shards of the worker."""
+        """`budget` and `known` are shared by all shards of the worker. `keyed`: see CommitAttempt."""
         self.lease = lease
         self.state = ShardState.RUNNING if row.circuit.halted_at is None else ShardState.HALTED
         self.row_missing = False
         self._tuning = tuning
         self._backoff = backoff
         self._buffer = Buffer(row.checkpoint, budget)
-        self._attempt = CommitAttempt(self._buffer, dates, tuning.breaker, row.circuit)
+        row_writes = RowWrites(lease, known, backoff)
+        self._attempt = CommitAttempt(self._buffer, known, row_writes, tuning.breaker, row.circuit, keyed=keyed)
         self._reader = Reader(row, start_time, self._buffer, budget, tuning)
         self._writer = Writer(row, lease, self._reader, self._attempt, tuning, backoff)
 
@@ -264,9 +303,12 @@ class ShardMachine:
         if self._reads and self._reader.timer.ready(now):
             self._reader.timer.send(now)
             calls.append(self._reader.next_call(self.lease, self.checkpoint, now + self._tuning.wall_offset_seconds))
-        if may_commit and self._writer.timer.ready(now) and now >= self._writer.due_at:
-            self._writer.timer.send(now)
-            calls.append(self._next_write(now))
+        writer = self._writer
+        if may_commit and now >= writer.due_at:
+            calls += writer.row_calls(now)
+            if writer.ready and writer.timer.ready(now):
+                writer.timer.send(now)
+                calls.append(self._next_write(now))
         return calls
 
     def wake_at(self, *, may_commit: bool = True) -> float:
@@ -274,7 +316,7 @@ class ShardMachine:
         if self.state in (ShardState.HALTED, ShardState.GONE):
             return inf
         reads = self._reader.timer.wake_at if self._reads else inf
-        writes = max(self._writer.timer.wake_at, self._writer.due_at) if may_commit else inf
+        writes = self._writer.wake_at if may_commit else inf
         return min(reads, writes)
 
     def drain(self) -> None:
@@ -287,7 +329,7 @@ class ShardMachine:
 
     def resume(self, row: LeaseRow) -> None:
         """An operator has closed the circuit."""
-        self._attempt.circuit = row.circuit
+        self._attempt.resume(row.circuit)
         self._writer.timer.at = 0.0
         if self.state is ShardState.HALTED and not self.row_missing:
             self.state = ShardState.RUNNING
@@ -303,6 +345,8 @@ class ShardMachine:
         timer = self._writer.timer
         if self.state is not ShardState.RUNNING or self._attempt.unit is not commit.unit or not timer.ready(now):
             return None
+        if not self._writer.ready:
+            return None  # a row has another mark: the unit is cut again
         call = self._next_write(now)
         if not isinstance(call, Commit):
             return None
@@ -360,7 +404,8 @@ class ShardMachine:
 
     def lasting_failures(self) -> set[str]:
         """Calls that have failed for a while, and why."""
-        return {timer.failure for timer in (self._reader.timer, self._writer.timer) if timer.failure}
+        failures = {timer.failure for timer in (self._reader.timer, self._writer.timer) if timer.failure}
+        return failures | self._attempt.row_writes.lasting_failures()
 
     @property
     def _reads(self) -> bool:
@@ -376,6 +421,8 @@ class ShardMachine:
         """Takes the reply to a call of `ready`; returns what is to be reported."""
         # In one piece: the table of what each reply means.
         reader, writer = self._reader, self._writer
+        if isinstance(call, RowCall):
+            return [] if self.state in (ShardState.HALTED, ShardState.GONE) else writer.take_row(call, reply, now)
         reads = isinstance(call, Open | Read | RecordGap)
         timer = reader.timer if reads else writer.timer
         timer.answered()
@@ -424,8 +471,8 @@ class ShardMachine:
     def _settle(self, unit: Unit, now: float, *, settled: bool) -> list[events.Event]:
         """`settled`: an earlier attempt took effect, and its reply was lost."""
         seconds = now - self._attempt.first_sent_at
-        self._writer.settle(unit, now)
-        return [events.UnitCommitted(self.lease, unit, seconds, settled)]
+        ended = self._writer.settle(unit, now)
+        return [events.UnitCommitted(self.lease, ended, seconds, settled)]
 
     def _is_mine(self, row: LeaseRow) -> bool:
         return row.owner == self.lease.owner and row.epoch == self.lease.epoch

@@ -16,7 +16,8 @@ from consumer.domain.replies import Children, Done, Lost, StreamListing
 from consumer.domain.stream_halt import StreamHalt, StreamUnusable
 from consumer.worker import events
 from consumer.worker.call_timer import CallTimer
-from consumer.worker.calls import (
+from consumer.worker.calls import Reply
+from consumer.worker.ledger_calls import (
     Adopt,
     FindLate,
     FindStream,
@@ -25,7 +26,6 @@ from consumer.worker.calls import (
     Mark,
     Probe,
     RecordLoss,
-    Reply,
     StreamStartCall,
     SyncCall,
 )
@@ -183,7 +183,7 @@ class ShardSync:
                 if arn == self._newest:
                     self._off = None if reply.enabled else stream_halt.off_for_good(arn, reply.successor)
                 self._steps.extend(self._diff.compare(reply, self._ledger, now))
-                return [events.StreamListed(reply)]
+                return [events.StreamListed(reply, self._ledger.stream_start(arn))]
             case ListShards(arn), CallFailed(kind=FailureKind.MISSING, detail=detail) if arn == self._newest:
                 self._off = stream_halt.off(detail)
             case ListShards(arn), CallFailed(kind=FailureKind.MISSING) if self._newest is not None:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import Final
 
+from consumer.domain.breaker import Circuit
 from consumer.domain.leases import Ledger, Shard
 from consumer.domain.membership import HeartbeatReport
 from consumer.worker.shard import ShardMachine, ShardState
@@ -83,12 +84,17 @@ def count_by_state(shards: Mapping[Shard, ShardMachine], missing: Collection[Sha
     return {**states, UNOWNED: unowned}
 
 
-def reasons_to_wait(*, draining: bool, planned: bool, may_commit: bool) -> list[str]:
+def reasons_to_wait(*, draining: bool, planned: bool, may_commit: bool, foreign: Collection[str]) -> list[str]:
     """Why the worker as a whole commits nothing now."""
     reasons = []
     if draining:
         reasons.append("draining: the worker is stopping")
-    if not planned:
+    if foreign:
+        reasons.append(
+            f"workers of another version count with another protocol ({', '.join(foreign)}): this one claims nothing "
+            "until they have stopped"
+        )
+    elif not planned:
         reasons.append("starting: the ledger has not been read and planned yet")
     if not may_commit:
         reasons.append("no heartbeat could be written for a lease TTL: nothing is committed until one can")
@@ -106,8 +112,15 @@ def halted_shards(shards: Mapping[Shard, ShardMachine], missing: Collection[Shar
             for shard in sorted(lost)
         ),
         *(
-            f"shard {shard} is halted: {halted[shard].circuit.cause}; "
-            f"fix the producer or the settings, next: `consumer resume {shard}`"
+            f"shard {shard} is halted: {_next_step(shard, halted[shard].circuit)}"
             for shard in sorted(halted.keys() - lost)
         ),
     ]
+
+
+def _next_step(shard: Shard, circuit: Circuit) -> str:
+    """Why the circuit is open, and what comes next."""
+    first = (
+        "fix the producer or the settings" if circuit.unknown_mark is None else "if no worker will ever read that shard"
+    )
+    return f"{circuit.cause}; {first}, next: `consumer resume {shard}{circuit.resume_options}`"

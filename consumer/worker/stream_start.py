@@ -12,6 +12,7 @@ from typing import Final, Literal
 from consumer.domain import lineage
 from consumer.domain.errors import UnsafeRefused
 from consumer.domain.leases import (
+    PROTOCOL,
     TRIM_HORIZON,
     LeaseRow,
     Origin,
@@ -25,15 +26,16 @@ from consumer.domain.leases import (
 from consumer.domain.replies import Done, Lost, Refused, StreamListing
 from consumer.domain.stream_halt import READABLE_VIEWS, without_images
 from consumer.worker import events
-from consumer.worker.calls import (
+from consumer.worker.calls import Reply
+from consumer.worker.ledger_calls import (
     CompleteStreamStart,
     CreateRootRows,
     ListShards,
     Probe,
     ReadOrigin,
     RecordStreamStart,
-    Reply,
     StreamStartCall,
+    UpgradeStream,
 )
 
 StartPosition = Literal["TRIM_HORIZON", "LATEST"] | datetime
@@ -50,19 +52,26 @@ class StartStep(Enum):
     PROBING = "probing"
     RECORDING = "recording"
     CREATING_ROOTS = "creating_roots"
+    UPGRADING = "upgrading"
 
 
 class StreamStarter:
     """Names the calls that start stream `stream_arn`, one at a time. `stream_start` is its row once it is known."""
 
     def __init__(
-        self, stream_arn: str, start_position: StartPosition, resolution_seconds: int, tables: TableNames
+        self,
+        stream_arn: str,
+        start_position: StartPosition,
+        resolution_seconds: int,
+        tables: TableNames,
+        player_attribute: str = "playerId",
     ) -> None:
         self.stream_start: StreamStart | None = None
         self.stream_arn = stream_arn
         self._start_position = start_position
         self._resolution_seconds = resolution_seconds
         self._tables = tables
+        self._player_attribute = player_attribute
         self._step = StartStep.ORIGIN
         self._tables_checked = False
         self._draft: StreamStart | None = None
@@ -81,7 +90,8 @@ class StreamStarter:
     @property
     def complete(self) -> bool:
         """Whether every root has its row, so that shards can be claimed."""
-        return self.stream_start is not None and self.stream_start.complete
+        start = self.stream_start
+        return start is not None and start.complete and start.protocol == PROTOCOL
 
     def next_call(self) -> StreamStartCall:
         """The next call; only while not complete."""
@@ -100,6 +110,9 @@ class StreamStarter:
                 return CreateRootRows(self.stream_arn, tuple(map(self.root_row, self._missing_roots[:ROOTS_AT_ONCE])))
             case StartStep.CREATING_ROOTS:
                 return CompleteStreamStart(self.stream_arn)
+            case StartStep.UPGRADING:
+                assert self._listing is not None
+                return UpgradeStream(self.stream_arn, self._keyed(self._listing))
 
     def take(self, call: StreamStartCall, reply: Reply) -> list[events.Event]:
         """Takes the reply to the call.
@@ -120,6 +133,9 @@ class StreamStarter:
                     if reply.view not in (None, *READABLE_VIEWS):
                         raise without_images(reply.view, self.stream_arn)
                     self._take_first_listing(reply)
+                elif self.stream_start.protocol < PROTOCOL:
+                    self._listing = reply
+                    self._step = StartStep.UPGRADING
                 else:
                     self._create_roots_of(self.stream_start)
             case Probe(shard), bool():
@@ -130,8 +146,8 @@ class StreamStarter:
             case RecordStreamStart(start, predecessor), Done():
                 self._create_roots_of(start)
                 return [events.StreamStarted(start.stream_arn, start.start_time, start.roots, predecessor)]
-            case ((RecordStreamStart() | CreateRootRows()), Lost()):
-                self._step = StartStep.ORIGIN  # another worker was first: read what it has recorded
+            case ((RecordStreamStart() | CreateRootRows()), Lost()) | (UpgradeStream(), Done() | Lost()):
+                self._step = StartStep.ORIGIN  # read what is recorded: another worker may have been first
             case CreateRootRows(_, rows), Done():
                 self._roots_created({row.shard.shard_id for row in rows})
             case CreateRootRows(), Refused():
@@ -161,7 +177,18 @@ class StreamStarter:
         self._step = StartStep.RECORDING
         roots = lineage.roots(listing, self._hidden)
         start_time = self._start_time(listing)
-        self._draft = StreamStart(self.stream_arn, start_time, roots, complete=False, started_at=listing.served_at)
+        self._draft = StreamStart(
+            self.stream_arn,
+            start_time,
+            roots,
+            complete=False,
+            started_at=listing.served_at,
+            keyed=self._keyed(listing),
+        )
+
+    def _keyed(self, listing: StreamListing) -> bool:
+        """Whether each item of the source belongs to the player that is its partition key."""
+        return listing.partition_key == self._player_attribute
 
     def _create_roots_of(self, start: StreamStart) -> None:
         self.stream_start = start

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from math import inf
 
-from consumer.domain.leases import Lease, LeaseRow, Shard
+from consumer.domain.leases import Lease, LeaseRow, Ledger, Shard
 from consumer.domain.lineage import RETENTION_SECONDS
 from consumer.domain.membership import Identity
 from consumer.domain.ports import Backoff, WorkerStatus
@@ -11,12 +11,14 @@ from consumer.domain.replies import StreamListing
 from consumer.domain.stream_halt import StreamHalt
 from consumer.worker import events
 from consumer.worker.call_timer import TimerQueue
-from consumer.worker.calls import Call, Commit, CoordinatorCall, Reply, ShardCall, SyncCall
-from consumer.worker.commit_attempt import KnownDates
+from consumer.worker.calls import Call, Reply
 from consumer.worker.coordinator import Coordinator
+from consumer.worker.known_rows import KnownRows
+from consumer.worker.ledger_calls import CoordinatorCall, SyncCall
 from consumer.worker.player_locks import PlayerLocks
 from consumer.worker.reader import ReadAheadBudget
 from consumer.worker.shard import ShardMachine, ShardState
+from consumer.worker.shard_calls import Commit, ShardCall
 from consumer.worker.shard_sync import ShardSync
 from consumer.worker.status import SHOWN_FAILURES, OthersLag, count_by_state, halted_shards, reasons_to_wait
 from consumer.worker.stream_start import StreamStarter
@@ -42,7 +44,7 @@ class Worker:
         self._others_lag = OthersLag(lease_ttl_seconds)
         self._locks = PlayerLocks()
         self._budget = ReadAheadBudget(tuning.total_lookahead_bytes)
-        self._dates = KnownDates()
+        self._known = KnownRows(tuning.remembered_rows)
         self._tuning = tuning
         self._backoff = backoff
         self._draining = False
@@ -132,6 +134,8 @@ class Worker:
             else:
                 assert isinstance(call, CoordinatorCall)
                 reported = self.coordinator.take(call, reply, now)
+                if isinstance(reply, Ledger):
+                    self._known.take_ledger(reply)
         for event in reported:
             self._apply(event, now)
         return reported
@@ -202,14 +206,16 @@ class Worker:
         known = self.shards.get(row.shard)
         if known is not None and known.lease.epoch >= row.epoch:
             return  # the row of a child, in a late reply to its parent's end: the child has been claimed since
+        self._known.own(row)
         machine = ShardMachine(
             row,
             Lease(row.shard, row.owner, row.epoch),
             self.coordinator.start_time_for(row.shard),
             self._tuning,
             self._budget,
-            self._dates,
+            self._known,
             self._backoff,
+            keyed=self.coordinator.is_keyed(row.shard),
         )
         if known is not None:
             self._drop(known)
@@ -265,7 +271,9 @@ class Worker:
     def _not_ready(self, now: float, halts: tuple[StreamHalt, ...]) -> list[str]:
         coordinator = self.coordinator
         may_commit = self.may_commit(now)
-        reasons = reasons_to_wait(draining=self._draining, planned=coordinator.planned, may_commit=may_commit)
+        reasons = reasons_to_wait(
+            draining=self._draining, planned=coordinator.planned, may_commit=may_commit, foreign=coordinator.foreign
+        )
         reasons += halted_shards(self.shards, coordinator.halted)
         reasons += [halt.detail for halt in halts]
         failures = coordinator.lasting_failures() | self._shard_sync.lasting_failures()

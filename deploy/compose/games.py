@@ -20,12 +20,11 @@ from consumer.aws.clients import connect
 from consumer.aws.tables import DynamoTables
 from consumer.aws.wire import call_with_retries
 from consumer.demo.games import season
-from consumer.demo.writer import BATCH_ITEMS, Writer
+from consumer.demo.writer import BATCH_ITEMS, KEYS, Writer
 from consumer.domain.errors import ConsumerError, StartRefused
 
 SEASON = 1_000
 PLAYERS = 200
-KEYS = (("gameId", "S"),)
 
 
 def make_table(table: str, stop: Event) -> None:
@@ -38,7 +37,7 @@ def make_table(table: str, stop: Event) -> None:
 
 
 def images() -> Iterator[dict[str, Any]]:
-    """Games without end; each key is unique, also after a restart."""
+    """Games without end; each gameId is unique, also after a restart."""
     for turn in count():
         prefix = secrets.token_hex(6)
         for record in season(SEASON, PLAYERS, datetime.now(UTC), seed=turn):

@@ -217,8 +217,8 @@ class Slot:
 
     def _allowed_codes(self, kind: Kind) -> set[int]:
         signals = kind.signals
-        if signal.SIGKILL in signals:
-            return {-signal.SIGKILL}
+        if signal.SIGKILL in signals:  # its start may have been refused a moment before
+            return {-signal.SIGKILL} if self._has_started else {-signal.SIGKILL, _START_REFUSED}
         codes = {0}
         if signals.count(signal.SIGTERM) > 1:
             codes.add(_SECOND_SIGNAL)

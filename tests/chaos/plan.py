@@ -16,6 +16,8 @@ SPLITS = (70, 24, 6)
 _TRIM_RATE = 0.02
 _TRIMS_EVERY = 3
 """Every third seed loses records, so that any ten in a row have some of either kind."""
+BY_MATCH_EVERY = 4
+"""Every fourth seed, 1 and so on, has a source that is keyed by match."""
 _LONGEST_PAUSE_SECONDS = 16.0
 
 
@@ -47,6 +49,8 @@ class Plan:
     """Whether the stream is switched off after the last record."""
     by_arn: bool
     """Whether workers get the stream's ARN instead of the table: only so they find a stream that is switched off."""
+    keyed: bool
+    """Whether the source is keyed by player, so that rows have marks; else by match."""
     rate: float
     lease_ttl_seconds: int
     poll_interval_seconds: float
@@ -89,6 +93,7 @@ class Plan:
             shards=fewest_shards + draw.randrange(max(1, fewest_shards // 3)),
             disabled=disabled,
             by_arn=disabled or draw.random() < 0.3,
+            keyed=seed % BY_MATCH_EVERY != 1,
             rate=draw.choice((0.01, 0.02, 0.03)),
             lease_ttl_seconds=draw.randint(2, 5),
             poll_interval_seconds=draw.choice((0.1, 0.2)),

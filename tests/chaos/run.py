@@ -34,7 +34,7 @@ def run(plan: Plan, keep: Path | None = None, watch: Callable[[Cluster], None] =
     with (
         Engine() as engine,
         StreamsServer(engine.url, plan.seed) as server,
-        Game(TableEngine("ministack", server.faultless_url), plan.seed) as game,
+        Game(TableEngine("ministack", server.faultless_url), plan.seed, keyed=plan.keyed) as game,
         FaultyEndpoint(plan.random("credentials"), faulty=HostFault.CREDENTIALS not in plan.without) as endpoint,
         Cluster(plan, game, server.variables() | endpoint.variables(), _stream(plan, game, server.remote)) as cluster,
     ):

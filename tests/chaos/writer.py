@@ -13,6 +13,8 @@ _BATCH = 25
 _WRITTEN_BY = 0.95
 """The part of the seconds after which all is written, if the machine is fast enough."""
 _HOT_PLAYERS = 3
+_SHARED_PLAYERS = 30
+"""They play now and then, each time in another shard, so that a mark is often another shard's."""
 _SPLIT_UNTIL = 0.97
 """The part of the records after which no shard splits any more: the last shards get some records too."""
 _HIDDEN_SECONDS = (0.5, 12.0)
@@ -22,8 +24,8 @@ _SHOWN_OPEN_SECONDS = (0.5, 10.0)
 class Writer(Background):
     """Most records go through the source table. Some go directly into a shard.
 
-    Those are of players who play in every shard, as in a source keyed by match, and changes and removals, which do not
-    count.
+    Those are of players who play in every shard, as in a source keyed by match (where it is keyed by player, they share
+    rows between shards), and changes and removals, which do not count.
     """
 
     def __init__(self, plan: Plan, game: Game, remote: Remote, roots: list[str]) -> None:
@@ -57,7 +59,8 @@ class Writer(Background):
         for _ in range(direct):
             shard = self._random.choice(self._splitter.open)
             event = self._random.choices(("INSERT", "MODIFY", "REMOVE"), (80, 12, 8))[0]
-            self._append(shard, f"hot-{self._random.randrange(_HOT_PLAYERS)}", event)
+            hot, shared = self._random.randrange(_HOT_PLAYERS), self._random.randrange(_SHARED_PLAYERS)
+            self._append(shard, f"hot-{hot}" if self._random.random() < 0.5 else f"shared-{shared}", event)
         self.written += records
 
     def _append(self, shard: str, player: str, event: str = "INSERT") -> None:

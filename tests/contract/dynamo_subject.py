@@ -24,7 +24,8 @@ from consumer.aws.tables import (
     DynamoTables,
 )
 from consumer.domain.audit import AuditEntry
-from consumer.domain.leases import Shard, TableNames, is_sequence_number
+from consumer.domain.leases import Shard, StreamStart, TableNames, is_sequence_number
+from consumer.domain.marks import Mark
 from consumer.domain.records import unpack
 from tests.contract.subject import Quarantined, Score, Subject, Value
 
@@ -72,6 +73,32 @@ class DynamoSubject(Subject):
             )
             for item in self.items(self.names.leaderboard)
         }
+
+    def marks(self) -> dict[str, Mark | None]:
+        return {
+            item["playerId"]["S"]: Mark(
+                item["appliedShard"]["S"], item["appliedTo"]["S"], float(item["appliedAt"]["N"])
+            )
+            if "appliedShard" in item
+            else None
+            for item in self.items(self.names.leaderboard)
+        }
+
+    def put_player(self, player: str, score: Score, mark: Mark | None = None) -> None:
+        item = {
+            "playerId": {"S": player},
+            "gamesPlayed": {"N": str(score.games)},
+            "totalScore": {"N": str(score.total)},
+        }
+        if score.date is not None:
+            item["lastPlayedDate"] = {"S": str(score.date)}
+        if mark is not None:
+            item |= {"appliedShard": {"S": mark.shard}, "appliedTo": {"S": mark.to}}
+            item["appliedAt"] = {"N": str(mark.created)}
+        self.clients.dynamodb.put_item(TableName=self.names.leaderboard, Item=item)
+
+    def delete_player(self, player: str) -> None:
+        self._delete(self.names.leaderboard, playerId=player)
 
     def quarantine_rows(self) -> dict[tuple[str, str], Quarantined]:
         rows = {(item["shardId"]["S"], item["sequenceNumber"]["S"]): item for item in self.items(self.names.quarantine)}
@@ -122,6 +149,28 @@ class DynamoSubject(Subject):
     def delete_stream_start(self, stream_arn: str) -> None:
         self._delete(self.names.leases, leaseKey=f"stream#{stream_arn.rpartition('/')[2]}")
 
+    def put_old_stream_start(self, start: StreamStart) -> None:
+        item = {
+            "leaseKey": {"S": f"stream#{start.stream_arn.rpartition('/')[2]}"},
+            "streamArn": {"S": start.stream_arn},
+            "rootShardIds": {"L": [{"S": root} for root in start.roots]},
+            "pinComplete": {"BOOL": start.complete},
+            "pinnedAt": {"N": str(start.started_at)},
+        }
+        if start.start_time is not None:
+            item["floor"] = {"N": str(start.start_time)}
+        self.clients.dynamodb.put_item(TableName=self.names.leases, Item=item)
+
+    def put_old_heartbeat(self, owner: str, number: int) -> None:
+        report = {"beat": number, "shards": 0, "behind": 0, "lagSeconds": 0, "asOf": 0, "unknown": 0}
+        self.clients.dynamodb.update_item(
+            TableName=self.names.leases,
+            Key={"leaseKey": {"S": "members"}},
+            UpdateExpression="SET #worker = :report",
+            ExpressionAttributeNames={"#worker": f"worker#{owner}"},
+            ExpressionAttributeValues={":report": {"M": {name: {"N": str(value)} for name, value in report.items()}}},
+        )
+
     def delete_binding(self, stream_arn: str) -> None:
         self._delete(self.names.quarantine, shardId="#birth", sequenceNumber=stream_arn.rpartition("/")[2])
 
@@ -140,12 +189,13 @@ class DynamoSubject(Subject):
         key = {"shardId": {"S": shard_id}, "sequenceNumber": {"S": sequence_number}}
         self._set(self.names.quarantine, key, "state", state)
 
-    def make_source(self, view: str = "NEW_IMAGE") -> Shard:
+    def make_source(self, keys: Sequence[str] = ("gameId",), view: str = "NEW_IMAGE") -> Shard:
+        roles = zip(keys, ("HASH", "RANGE"), strict=False)
         reply = self.clients.dynamodb.create_table(
             TableName=self.source,
             BillingMode="PAY_PER_REQUEST",
-            KeySchema=[{"AttributeName": "gameId", "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": "gameId", "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": key, "KeyType": role} for key, role in roles],
+            AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in keys],
             StreamSpecification={"StreamEnabled": True, "StreamViewType": view},
         )
         return self._first_shard(reply)

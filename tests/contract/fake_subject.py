@@ -3,12 +3,15 @@
 import copy
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 from consumer.domain.audit import AuditEntry
-from consumer.domain.leases import Shard, label_of
+from consumer.domain.leases import Shard, StreamStart, label_of
+from consumer.domain.marks import Mark
+from consumer.domain.membership import HeartbeatReport
 from consumer.domain.records import unpack
 from tests.contract.subject import Quarantined, Score, Subject
 from tests.support.builders import ARN
@@ -34,6 +37,18 @@ class FakeSubject(Subject):
 
     def board(self) -> dict[str, Score]:
         return {player: _as_stored(score) for player, score in self._tables.board.items()}
+
+    def marks(self) -> dict[str, Mark | None]:
+        return {player: score.mark for player, score in self._tables.board.items()}
+
+    def put_player(self, player: str, score: Score, mark: Mark | None = None) -> None:
+        assert isinstance(score.games, Decimal)
+        assert isinstance(score.total, Decimal)
+        assert not isinstance(score.date, Decimal)
+        self._tables.board[player] = fake_tables.Score(int(score.games), score.total, score.date, mark=mark)
+
+    def delete_player(self, player: str) -> None:
+        del self._tables.board[player]
 
     def quarantine_rows(self) -> dict[tuple[str, str], Quarantined]:
         return {
@@ -83,6 +98,12 @@ class FakeSubject(Subject):
     def delete_stream_start(self, stream_arn: str) -> None:
         del self._tables.stream_starts[stream_arn]
 
+    def put_old_stream_start(self, start: StreamStart) -> None:
+        self._tables.stream_starts[start.stream_arn] = replace(start, protocol=1, keyed=False)
+
+    def put_old_heartbeat(self, owner: str, number: int) -> None:
+        self._tables.workers[owner] = HeartbeatReport(number, protocol=1)
+
     def delete_binding(self, stream_arn: str) -> None:
         del self._tables.bindings[stream_arn]
 
@@ -103,7 +124,8 @@ class FakeSubject(Subject):
     def mark(self, shard_id: str, sequence_number: str, state: str) -> None:
         self._tables.quarantine[shard_id, sequence_number].state = state
 
-    def make_source(self) -> Shard:
+    def make_source(self, keys: Sequence[str] = ("gameId",)) -> Shard:
+        self._streams.partition_key = keys[0]
         self._streams.add_shard(_SHARD)
         return Shard(ARN, _SHARD)
 

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 from consumer.domain.audit import AuditEntry
 from consumer.domain.breaker import Breaker
-from consumer.domain.fold import Limits, Unit, cut
+from consumer.domain.fold import IN_TRANSACTION, Limits, Unit, cut
 from consumer.domain.leases import TRIM_HORIZON, LeaseRow, Shard, StreamStart, TableNames
+from consumer.domain.marks import Mark
 from consumer.domain.operator_ports import Circuits, Quarantine
 from consumer.domain.ports import Commits, Ledgers, Membership, PendingRecords, Streams
 from consumer.domain.records import Entry
@@ -62,6 +63,18 @@ class Subject(abc.ABC):
         """The leaderboard by player."""
 
     @abc.abstractmethod
+    def marks(self) -> dict[str, Mark | None]:
+        """The mark of each row of the leaderboard by player."""
+
+    @abc.abstractmethod
+    def put_player(self, player: str, score: Score, mark: Mark | None = None) -> None:
+        """Puts a player's row, as another worker or an operator left it."""
+
+    @abc.abstractmethod
+    def delete_player(self, player: str) -> None:
+        """Deletes a player's row."""
+
+    @abc.abstractmethod
     def quarantine_rows(self) -> dict[tuple[str, str], Quarantined]:
         """Quarantined records by shard id and sequence number."""
 
@@ -90,6 +103,14 @@ class Subject(abc.ABC):
         """Deletes a stream's row."""
 
     @abc.abstractmethod
+    def put_old_stream_start(self, start: StreamStart) -> None:
+        """Puts a stream's row exactly as version 0.1 wrote it."""
+
+    @abc.abstractmethod
+    def put_old_heartbeat(self, owner: str, number: int) -> None:
+        """Puts a heartbeat of a worker of version 0.1 into `members`."""
+
+    @abc.abstractmethod
     def delete_binding(self, stream_arn: str) -> None:
         """Deletes a stream's table binding."""
 
@@ -110,8 +131,8 @@ class Subject(abc.ABC):
         """Sets the state of a quarantined record."""
 
     @abc.abstractmethod
-    def make_source(self) -> Shard:
-        """A source table with the key `gameId` and a stream; the stream's only shard."""
+    def make_source(self, keys: Sequence[str] = ("gameId",)) -> Shard:
+        """A source table with a partition key, perhaps a sort key, and a stream; the stream's only shard."""
 
     @abc.abstractmethod
     def write(self, items: Sequence[Mapping[str, Any]]) -> None:
@@ -142,6 +163,13 @@ class Subject(abc.ABC):
         if not self.ledgers.load().stream_starts:
             assert self.ledgers.record_stream_start(StreamStart(ARN, None, (), complete=False), None, CREATED) == Done()
         assert self.ledgers.create_root_rows(ARN, rows) == Done()
+
+
+def marked_unit(*entries: Entry, previous: str = TRIM_HORIZON) -> Unit:
+    """One unit of all these entries, where rows have marks and none of the entries is dealt with."""
+    made = cut(entries, previous, Limits(breaker=Breaker(first=100)), CREATED + 60, place_of=lambda *_: IN_TRANSACTION)
+    assert made.records == len(entries)
+    return made
 
 
 def unit(*entries: Entry, previous: str = TRIM_HORIZON) -> Unit:

@@ -15,7 +15,20 @@ from consumer.domain.replies import CommitReply, Committed, Lost
 from tests.contract.differences import FORGETS_TOKENS
 from tests.contract.dynamo_subject import DynamoSubject
 from tests.contract.subject import Score, Subject, unit
-from tests.support.builders import CREATED, ME, OTHER, game, ignored, lease, poison, row, sequence_number, shard
+from tests.support.builders import (
+    CREATED,
+    ME,
+    OTHER,
+    commit_plain,
+    game,
+    ignored,
+    lease,
+    plain_rows,
+    poison,
+    row,
+    sequence_number,
+    shard,
+)
 
 _token_of = transact.token_of
 
@@ -25,7 +38,7 @@ NO_PLAYERS: frozenset[str] = frozenset()
 def test_it_advances_the_row_and_adds(subject: Subject) -> None:
     subject.create_root_rows(row(owner=ME), row(1, owner=OTHER))
     games = unit(game(1, "foo", 150), game(2, "foo", 220), game(3, "bar", "-0.5", "2026-02-01"), ignored(4))
-    assert subject.commits.commit(lease(), games, NO_PLAYERS, fills_gap=False) == Committed()
+    assert subject.commits.commit(lease(), games, plain_rows(games), fills_gap=False) == Committed()
     assert subject.row(shard()) == row(owner=ME, checkpoint=sequence_number(4), created=CREATED + 4, had_game=True)
     assert subject.row(shard(1)) == row(1, owner=OTHER)
     assert subject.board() == {
@@ -33,7 +46,7 @@ def test_it_advances_the_row_and_adds(subject: Subject) -> None:
         "bar": Score(Decimal(1), Decimal("-0.5"), "2026-02-01"),
     }
     more = unit(game(999, "foo", 1, "2026-02-02"), game(1000, "baz", 2), previous=sequence_number(4))
-    assert subject.commits.commit(lease(), more, NO_PLAYERS, fills_gap=False) == Committed()
+    assert subject.commits.commit(lease(), more, plain_rows(more), fills_gap=False) == Committed()
     assert subject.row(shard()) == row(
         owner=ME, checkpoint=sequence_number(1000), created=CREATED + 1000, had_game=True
     )
@@ -51,12 +64,12 @@ def test_a_second_attempt_finds_the_checkpoint_moved(subject: Subject) -> None:
     subject.create_root_rows(row(owner=ME))
     subject.commits.record_gap(shard(), "TRIM_HORIZON", CREATED)
     games = unit(game(1), poison(2))
-    assert subject.commits.commit(lease(), games, NO_PLAYERS, fills_gap=True) == Committed()
+    assert subject.commits.commit(lease(), games, plain_rows(games), fills_gap=True) == Committed()
     before = subject.everything()
     stored = row(owner=ME, checkpoint=sequence_number(2), created=CREATED + 2)
     expected = Lost(replace(stored, circuit=games.circuit))
     for _ in range(2):
-        assert subject.commits.commit(lease(), games, NO_PLAYERS, fills_gap=True) == expected
+        assert subject.commits.commit(lease(), games, plain_rows(games), fills_gap=True) == expected
     assert subject.everything() == before
 
 
@@ -64,8 +77,8 @@ def test_the_same_token_twice_counts_once(subject: Subject, monkeypatch: pytest.
     monkeypatch.setattr(transact, "token_of", _token_of)
     subject.create_root_rows(row(owner=ME))
     games = unit(game(1))
-    assert subject.commits.commit(lease(), games, NO_PLAYERS, fills_gap=False) == Committed()
-    again = subject.commits.commit(lease(), games, NO_PLAYERS, fills_gap=False)
+    assert subject.commits.commit(lease(), games, plain_rows(games), fills_gap=False) == Committed()
+    again = subject.commits.commit(lease(), games, plain_rows(games), fills_gap=False)
     if subject.has(FORGETS_TOKENS):
         assert again == Lost(row(owner=ME, checkpoint=sequence_number(1), created=CREATED + 1, had_game=True))
     else:
@@ -99,13 +112,18 @@ def test_a_lost_lease_writes_nothing_at_all(
     subject.create_root_rows(row(9, owner=ME))
     if stored is not None:
         subject.create_root_rows(stored)
-    subject.commits.commit(lease(9), unit(game(1, "foo", 1, "2026-03-01")), NO_PLAYERS, fills_gap=False)
+    subject.commits.commit(
+        lease(9),
+        unit(game(1, "foo", 1, "2026-03-01")),
+        plain_rows(unit(game(1, "foo", 1, "2026-03-01"))),
+        fills_gap=False,
+    )
     before = sequence_number(previous) if previous is not None else "TRIM_HORIZON"
     subject.commits.record_gap(shard(), before, CREATED)
     snapshot = subject.everything()
     games = unit(game(6, "foo"), game(7, "bar"), poison(8), previous=before)
-    assert subject.commits.commit(mine, games, NO_PLAYERS, fills_gap=True) == Lost(stored)
-    assert subject.commits.commit(mine, games, frozenset({"foo", "bar"}), fills_gap=True) == Lost(stored)
+    assert subject.commits.commit(mine, games, plain_rows(games), fills_gap=True) == Lost(stored)
+    assert subject.commits.commit(mine, games, plain_rows(games, {"foo", "bar"}), fills_gap=True) == Lost(stored)
     assert subject.everything() == snapshot
 
 
@@ -115,7 +133,7 @@ def test_as_many_players_as_a_transaction_takes(subject: Subject, players: int) 
     subject.commits.record_gap(shard(), "TRIM_HORIZON", CREATED)
     games = unit(*(game(seq, f"player-{seq % players}", seq) for seq in range(2 * players)))
     assert len(games.deltas) == players
-    assert subject.commits.commit(lease(), games, NO_PLAYERS, fills_gap=True) == Committed()
+    assert subject.commits.commit(lease(), games, plain_rows(games), fills_gap=True) == Committed()
     board = subject.board()
     assert len(board) == players
     assert {score.games for score in board.values()} == {Decimal(2)}
@@ -126,19 +144,19 @@ def test_as_many_players_as_a_transaction_takes(subject: Subject, players: int) 
 def test_a_unit_of_ignored_records_moves_the_checkpoint_alone(subject: Subject) -> None:
     subject.create_root_rows(row(owner=ME))
     passed = unit(ignored(1), ignored(2, Outcome.BEFORE_START))
-    assert subject.commits.commit(lease(), passed, NO_PLAYERS, fills_gap=False) == Committed()
+    assert subject.commits.commit(lease(), passed, plain_rows(passed), fills_gap=False) == Committed()
     assert subject.row(shard()) == row(owner=ME, checkpoint=sequence_number(2), created=CREATED + 2)
     assert subject.board() == {}
     assert subject.quarantine_rows() == {}
     expected = Lost(row(owner=ME, checkpoint=sequence_number(2), created=CREATED + 2))
-    assert subject.commits.commit(lease(), passed, NO_PLAYERS, fills_gap=False) == expected
+    assert subject.commits.commit(lease(), passed, plain_rows(passed), fills_gap=False) == expected
 
 
 def test_shards_of_one_player_add_up(subject: Subject) -> None:
     subject.create_root_rows(*(row(number, owner=ME) for number in range(3)))
     for number in range(3):
         games = unit(game(1, "foo", number + 1, f"2026-01-0{number + 1}"))
-        assert subject.commits.commit(lease(number), games, NO_PLAYERS, fills_gap=False) == Committed()
+        assert subject.commits.commit(lease(number), games, plain_rows(games), fills_gap=False) == Committed()
     assert subject.board() == {"foo": Score(Decimal(3), Decimal(6), "2026-01-03")}
 
 
@@ -147,7 +165,7 @@ def test_shards_of_one_player_add_up(subject: Subject) -> None:
 )
 def test_a_players_name_is_taken_as_it_is(subject: Subject, player: str) -> None:
     subject.create_root_rows(row(owner=ME))
-    assert subject.commits.commit(lease(), unit(game(1, player)), NO_PLAYERS, fills_gap=False) == Committed()
+    assert commit_plain(subject.commits, lease(), unit(game(1, player))) == Committed()
     assert list(subject.board()) == [player]
 
 
@@ -160,7 +178,7 @@ def test_of_many_commits_at_once_one_takes_effect(dynamo: DynamoSubject) -> None
     def attempt(_: int) -> CommitReply | CallFailed:
         start.wait()
         try:
-            return dynamo.commits.commit(lease(), games, NO_PLAYERS, fills_gap=False)
+            return dynamo.commits.commit(lease(), games, plain_rows(games), fills_gap=False)
         except CallFailed as failure:
             return failure
 

@@ -8,7 +8,7 @@ from consumer.domain.audit import AuditEntry
 from consumer.domain.quarantine import AlreadyResolved, OperatorAction, QuarantineEntry, Resolution
 from consumer.domain.replies import Committed, Done
 from tests.contract.subject import Subject, unit
-from tests.support.builders import CREATED, ME, lease, poison, row, sequence_number, wire
+from tests.support.builders import CREATED, ME, commit_plain, lease, poison, row, sequence_number, wire
 
 NOW = CREATED + 3600
 
@@ -16,7 +16,7 @@ NOW = CREATED + 3600
 @pytest.fixture
 def entry(subject: Subject) -> QuarantineEntry:
     subject.create_root_rows(row(owner=ME))
-    assert subject.commits.commit(lease(), unit(poison(1)), frozenset(), fills_gap=False) == Committed()
+    assert commit_plain(subject.commits, lease(), unit(poison(1))) == Committed()
     (entry,) = subject.quarantine.entries()
     return entry
 

@@ -9,7 +9,21 @@ from consumer.domain.records import pack
 from consumer.domain.replies import Committed, Done
 from tests.contract.dynamo_subject import DynamoSubject
 from tests.contract.subject import unit
-from tests.support.builders import ARN, CREATED, ME, OTHER, game, lease, poison, row, sequence_number, shard, wire
+from tests.support.builders import (
+    ARN,
+    CREATED,
+    ME,
+    OTHER,
+    commit_plain,
+    game,
+    lease,
+    plain_rows,
+    poison,
+    row,
+    sequence_number,
+    shard,
+    wire,
+)
 
 NO_PLAYERS: frozenset[str] = frozenset()
 LABEL = "2026-01-01T00:00:00.000"
@@ -27,13 +41,15 @@ def quarantine(dynamo: DynamoSubject) -> dict[tuple[str, str], Any]:
 
 def test_a_started_stream(dynamo: DynamoSubject) -> None:
     dynamo.ledgers.record_stream_start(
-        StreamStart(ARN, CREATED + 0.5, ("shard-0", "shard-1"), complete=False), None, CREATED
+        StreamStart(ARN, CREATED + 0.5, ("shard-0", "shard-1"), complete=False, keyed=True), None, CREATED
     )
     stream_start = {
         "leaseKey": {"S": f"stream#{LABEL}"},
         "streamArn": {"S": ARN},
         "floor": {"N": "1769860800.5"},
-        "rootShardIds": {"L": [{"S": "shard-0"}, {"S": "shard-1"}]},
+        "rootShards": {"L": [{"S": "shard-0"}, {"S": "shard-1"}]},
+        "keyed": {"BOOL": True},
+        "protocol": {"N": "2"},
         "pinComplete": {"BOOL": False},
         "pinnedAt": {"N": "1769860800"},
     }
@@ -74,7 +90,7 @@ def test_the_life_of_a_shards_row(dynamo: DynamoSubject) -> None:
     expected |= {"leaseOwner": {"S": ME}, "leaseEpoch": {"N": "8"}}
     assert leases(dynamo)[key] == expected
 
-    dynamo.commits.commit(lease(epoch=8), unit(game(1)), NO_PLAYERS, fills_gap=False)
+    commit_plain(dynamo.commits, lease(epoch=8), unit(game(1)))
     expected |= {"checkpoint": {"S": sequence_number(1)}, "checkpointCreatedAt": {"N": "1769860801"}}
     expected |= {"hadGame": {"BOOL": True}}
     assert leases(dynamo)[key] == expected
@@ -113,8 +129,8 @@ def test_members_are_one_item(dynamo: DynamoSubject) -> None:
     dynamo.membership.send_heartbeat(ME, HeartbeatReport(3, 2, 1, 1.5, CREATED), joining=True, bump=True)
     dynamo.membership.send_heartbeat(OTHER, HeartbeatReport(1), joining=True, bump=True)
     numbers = {"beat": "3", "shards": "2", "behind": "1", "lagSeconds": "1.5", "asOf": "1769860800", "unknown": "0"}
-    fields = {name: {"N": digits} for name, digits in numbers.items()}
-    other = {name: {"N": "0"} for name in fields} | {"beat": {"N": "1"}}
+    fields = {name: {"N": digits} for name, digits in numbers.items()} | {"protocol": {"N": "2"}}
+    other = {name: {"N": "0"} for name in fields} | {"beat": {"N": "1"}, "protocol": {"N": "2"}}
     members = {"leaseKey": {"S": "members"}, "changes": {"N": "2"}, f"worker#{ME}": {"M": fields}}
     assert dynamo.items(dynamo.names.leases) == [members | {f"worker#{OTHER}": {"M": other}}]
     assert dynamo.membership.leave(OTHER) == Done()
@@ -124,7 +140,7 @@ def test_members_are_one_item(dynamo: DynamoSubject) -> None:
 def test_a_players_row(dynamo: DynamoSubject) -> None:
     dynamo.create_root_rows(row(owner=ME))
     games = unit(game(1, score="0.5"), game(2, score="-1E+3", date="2026-02-01"))
-    assert dynamo.commits.commit(lease(), games, NO_PLAYERS, fills_gap=False) == Committed()
+    assert dynamo.commits.commit(lease(), games, plain_rows(games), fills_gap=False) == Committed()
     (item,) = dynamo.items(dynamo.names.leaderboard)
     assert item == {
         "playerId": {"S": "foo"},
@@ -139,7 +155,7 @@ def test_a_quarantined_record_is_a_head_row_and_its_parts(dynamo: DynamoSubject)
     packed = pack(wire(1, score=None))[0]
     parted = poison(1, parts=(packed[:20], packed[20:]))
     without_player = poison(2)._replace(player=None)
-    assert dynamo.commits.commit(lease(), unit(parted, without_player), NO_PLAYERS, fills_gap=False) == Committed()
+    assert commit_plain(dynamo.commits, lease(), unit(parted, without_player)) == Committed()
     rows = quarantine(dynamo)
     entry = {
         "shardId": {"S": "shard-0"},
@@ -186,7 +202,7 @@ def test_roots_found_late(dynamo: DynamoSubject) -> None:
     stream_start = StreamStart(ARN, None, ("shard-1",), complete=True)
     dynamo.ledgers.record_stream_start(stream_start, None, CREATED)
     dynamo.ledgers.adopt(Adoption(stream_start, (row(created=CREATED),)))
-    assert leases(dynamo)[f"stream#{LABEL}"]["rootShardIds"] == {"L": [{"S": "shard-0"}, {"S": "shard-1"}]}
+    assert leases(dynamo)[f"stream#{LABEL}"]["rootShards"] == {"L": [{"S": "shard-0"}, {"S": "shard-1"}]}
 
 
 def test_a_gap_row(dynamo: DynamoSubject) -> None:
@@ -204,12 +220,12 @@ def test_a_gap_row(dynamo: DynamoSubject) -> None:
     }
     assert quarantine(dynamo)[key] == expected
     filling = unit(game(5))
-    dynamo.commits.commit(lease(), filling, NO_PLAYERS, fills_gap=True)
+    dynamo.commits.commit(lease(), filling, plain_rows(filling), fills_gap=True)
     filled = expected | {"to": {"S": sequence_number(5)}}
     assert quarantine(dynamo)[key] == filled
 
     dynamo.delete_gap(shard(), TRIM_HORIZON)
     dynamo.delete_row(shard())
     dynamo.create_root_rows(row(owner=ME))
-    dynamo.commits.commit(lease(), filling, NO_PLAYERS, fills_gap=True)
+    dynamo.commits.commit(lease(), filling, plain_rows(filling), fills_gap=True)
     assert quarantine(dynamo)[key] == filled | {"foundAt": {"S": "2026-01-31T12:01:00.000Z"}}

@@ -12,7 +12,18 @@ from tests.contract.dynamo_subject import DynamoSubject
 from tests.contract.subject import unit
 from tests.contract.test_quarantine import big
 from tests.contract.test_tables import in_index
-from tests.support.builders import CREATED, ME, game, lease, poison, row, sequence_number, shard
+from tests.support.builders import (
+    CREATED,
+    ME,
+    commit_plain,
+    game,
+    lease,
+    plain_rows,
+    poison,
+    row,
+    sequence_number,
+    shard,
+)
 
 SETTLED_AT = CREATED + 3600.9
 EXPIRES = str(int(CREATED) + 3600 + 30 * 86_400)
@@ -44,7 +55,7 @@ def quarantined(dynamo: DynamoSubject) -> QuarantineEntry:
     """A record in several parts; beside it another one that stays pending, a gap and a table binding."""
     dynamo.create_root_rows(row(owner=ME))
     records = unit(big(1), poison(2))
-    assert dynamo.commits.commit(lease(), records, frozenset(), fills_gap=False) == Committed()
+    assert dynamo.commits.commit(lease(), records, plain_rows(records), fills_gap=False) == Committed()
     assert dynamo.commits.record_gap(shard(), records.last, CREATED)
     found = dynamo.quarantine.entry(shard().shard_id, sequence_number(1))
     assert found is not None
@@ -104,6 +115,6 @@ def test_a_settled_record_that_is_read_again_still_expires(dynamo: DynamoSubject
     before = expiries(dynamo)
     dynamo.delete_row(shard())
     dynamo.create_root_rows(row(owner=ME))
-    assert dynamo.commits.commit(lease(), unit(big(1)), frozenset(), fills_gap=False) == Committed()
+    assert commit_plain(dynamo.commits, lease(), unit(big(1))) == Committed()
     assert expiries(dynamo) == before
     assert dynamo.pending_records.count() == 1

@@ -21,7 +21,7 @@ from consumer.domain.membership import HeartbeatReport
 from consumer.domain.records import Rules
 from tests.contract.dynamo_subject import DynamoSubject
 from tests.contract.subject import unit
-from tests.support.builders import ARN, CREATED, ME, game, lease, row, shard
+from tests.support.builders import ARN, CREATED, ME, commit_plain, game, lease, row, shard
 from tests.support.engines import TableEngine
 
 LeaseCall = Callable[[DynamoLeases, DynamoCommits], object]
@@ -41,7 +41,7 @@ CALLS: dict[str, LeaseCall] = {
     "load": lambda leases, _: leases.load(),
     "claim": lambda leases, _: leases.claim(row(), lease(epoch=8)),
     "release": lambda leases, _: leases.release(lease()),
-    "commit": lambda _, commits: commits.commit(lease(), unit(game(1)), frozenset(), fills_gap=False),
+    "commit": lambda _, commits: commit_plain(commits, lease(), unit(game(1))),
     "end": lambda _, commits: commits.end(lease(), TRIM_HORIZON, (), ()),
     "record_gap": lambda _, commits: commits.record_gap(shard(), TRIM_HORIZON, CREATED, lease()),
     "examine": lambda _, commits: commits.examine(game(1)),

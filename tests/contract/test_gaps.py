@@ -11,7 +11,20 @@ from consumer.domain.replies import Committed, Done, Lost
 from tests.contract.dynamo_subject import DynamoSubject
 from tests.contract.operator_subject import OperatorSubject, operator_subject
 from tests.contract.subject import Subject, unit
-from tests.support.builders import ARN, CREATED, ME, OTHER, game, ignored, lease, row, sequence_number, shard
+from tests.support.builders import (
+    ARN,
+    CREATED,
+    ME,
+    OTHER,
+    commit_plain,
+    game,
+    ignored,
+    lease,
+    plain_rows,
+    row,
+    sequence_number,
+    shard,
+)
 
 NO_PLAYERS: frozenset[str] = frozenset()
 
@@ -38,14 +51,14 @@ def test_the_first_unit_after_a_gap_fills_it_once(subject: Subject, checkpoint: 
     subject.commits.record_gap(shard(), checkpoint, CREATED)
     subject.commits.record_gap(shard(1), checkpoint, CREATED)
     games = unit(ignored(700), game(701), previous=checkpoint)
-    assert subject.commits.commit(lease(), games, NO_PLAYERS, fills_gap=True) == Committed()
+    assert subject.commits.commit(lease(), games, plain_rows(games), fills_gap=True) == Committed()
     filled = {(shard(), checkpoint): sequence_number(700), (shard(1), checkpoint): None}
     assert subject.gaps() == filled
 
     subject.delete_row(shard())
     subject.create_root_rows(row(owner=ME, checkpoint=checkpoint))
     later = unit(game(800), previous=checkpoint)
-    assert subject.commits.commit(lease(), later, NO_PLAYERS, fills_gap=True) == Committed()
+    assert subject.commits.commit(lease(), later, plain_rows(later), fills_gap=True) == Committed()
     assert subject.gaps() == filled
     assert subject.commits.record_gap(shard(), checkpoint, CREATED) is False
     assert subject.gaps() == filled
@@ -54,7 +67,7 @@ def test_the_first_unit_after_a_gap_fills_it_once(subject: Subject, checkpoint: 
 def test_a_unit_that_fills_none_leaves_it_open(subject: Subject) -> None:
     subject.create_root_rows(row(owner=ME))
     subject.commits.record_gap(shard(), TRIM_HORIZON, CREATED)
-    assert subject.commits.commit(lease(), unit(game(1)), NO_PLAYERS, fills_gap=False) == Committed()
+    assert commit_plain(subject.commits, lease(), unit(game(1))) == Committed()
     assert subject.gaps() == {(shard(), TRIM_HORIZON): None}
 
 
@@ -63,7 +76,7 @@ def test_a_gap_row_that_was_deleted_is_made_whole_again(subject: Subject) -> Non
     subject.create_root_rows(row(owner=ME))
     subject.commits.record_gap(shard(), TRIM_HORIZON, CREATED)
     subject.delete_gap(shard(), TRIM_HORIZON)
-    assert subject.commits.commit(lease(), unit(game(1)), NO_PLAYERS, fills_gap=True) == Committed()
+    assert commit_plain(subject.commits, lease(), unit(game(1)), fills_gap=True) == Committed()
     assert subject.gaps() == {(shard(), TRIM_HORIZON): sequence_number(1)}
 
 
@@ -129,7 +142,7 @@ def test_a_gap_stays_acknowledged_when_it_is_found_again_and_filled(subject: Sub
     operator.gaps.acknowledge(gap, "why", "mine", audit_entry(gap))
     assert subject.commits.record_gap(shard(), sequence_number(5), CREATED + 9) is False
     games = unit(game(7), previous=sequence_number(5))
-    assert subject.commits.commit(lease(), games, NO_PLAYERS, fills_gap=True) == Committed()
+    assert subject.commits.commit(lease(), games, plain_rows(games), fills_gap=True) == Committed()
     (now,) = operator.reader.gaps()
     assert now.end == sequence_number(7)
     assert now.acknowledged == Acknowledgement("me", "2026-01-31T12:00:00.000Z", "why")

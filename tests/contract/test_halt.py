@@ -17,6 +17,7 @@ from tests.support.builders import (
     SYMPTOM,
     game,
     lease,
+    plain_rows,
     poison,
     row,
     sequence_number,
@@ -33,12 +34,12 @@ def held(circuit: Circuit | None = None) -> LeaseRow:
 def test_the_window_moves_with_the_unit(subject: Subject) -> None:
     subject.create_root_rows(held())
     first = cut([poison(101), game(102, "a")], AT, Limits(), CREATED)
-    assert subject.commits.commit(lease(), first, frozenset(), fills_gap=False) == Committed()
+    assert subject.commits.commit(lease(), first, plain_rows(first), fills_gap=False) == Committed()
     stored = subject.row(shard())
     assert stored is not None
     assert stored.circuit == Circuit(recent=0b10, had_game=True)
     second = cut([game(seq, "a") for seq in range(103, 400)], first.last, Limits(), CREATED, stored.circuit)
-    assert subject.commits.commit(lease(), second, frozenset(), fills_gap=False) == Committed()
+    assert subject.commits.commit(lease(), second, plain_rows(second), fills_gap=False) == Committed()
     stored = subject.row(shard())
     assert stored is not None
     assert stored.circuit == HAD_GAME, "nothing is kept when no poison is among the last"
@@ -49,7 +50,7 @@ def test_a_shard_has_had_a_good_record_once_its_first_game_is_committed(subject:
     checkpoint, circuit = TRIM_HORIZON, CLOSED
     for entry, had_game in ((poison(101), False), (game(102, "a"), True), (poison(103), True)):
         unit = cut([entry], checkpoint, Limits(), CREATED, circuit)
-        assert subject.commits.commit(lease(), unit, frozenset(), fills_gap=False) == Committed()
+        assert subject.commits.commit(lease(), unit, plain_rows(unit), fills_gap=False) == Committed()
         stored = subject.row(shard())
         assert stored is not None
         assert stored.circuit == unit.circuit

@@ -6,7 +6,19 @@ from consumer.domain.leases import SHARD_END, TRIM_HORIZON, Lease, LeaseRow, Str
 from consumer.domain.replies import Committed, Done, Lost
 from tests.contract.dynamo_subject import DynamoSubject
 from tests.contract.subject import Subject, unit
-from tests.support.builders import ARN, CREATED, ME, OTHER, game, lease, row, sequence_number, shard
+from tests.support.builders import (
+    ARN,
+    CREATED,
+    ME,
+    OTHER,
+    commit_plain,
+    game,
+    lease,
+    plain_rows,
+    row,
+    sequence_number,
+    shard,
+)
 
 NO_PLAYERS: frozenset[str] = frozenset()
 
@@ -27,12 +39,12 @@ def test_a_claim_raises_the_epoch_and_changes_nothing_else(
 def test_a_claim_returns_the_row_as_it_is_then(subject: Subject) -> None:
     """Its owner may have committed since the row was read: only owner and epoch are compared."""
     subject.create_root_rows(row(owner=OTHER))
-    subject.commits.commit(lease(owner=OTHER), unit(game(5)), NO_PLAYERS, fills_gap=False)
+    commit_plain(subject.commits, lease(owner=OTHER), unit(game(5)))
     reply = subject.ledgers.claim(row(owner=OTHER), lease(epoch=8))
     assert reply == row(owner=ME, epoch=8, checkpoint=sequence_number(5), created=CREATED + 5, had_game=True)
     late = unit(game(6), previous=sequence_number(5))
-    assert subject.commits.commit(lease(owner=OTHER), late, NO_PLAYERS, fills_gap=False) == Lost(reply)
-    assert subject.commits.commit(lease(epoch=8), late, NO_PLAYERS, fills_gap=False) == Committed()
+    assert subject.commits.commit(lease(owner=OTHER), late, plain_rows(late), fills_gap=False) == Lost(reply)
+    assert subject.commits.commit(lease(epoch=8), late, plain_rows(late), fills_gap=False) == Committed()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Heartbeats, and how workers join and leave."""
 
+from consumer.domain.leases import PROTOCOL
 from consumer.domain.membership import HeartbeatReport, Members
 from consumer.domain.replies import Done, HeartbeatRemoved
 from tests.contract.dynamo_subject import DynamoSubject
@@ -103,3 +104,22 @@ def test_a_heartbeat_of_an_older_version_does_not_count_shards_behind(dynamo: Dy
         ExpressionAttributeNames={"#worker": f"worker#{ME}"},
     )
     assert dynamo.membership.read_members().workers == {ME: HeartbeatReport(1, 2, 0, 0.5, CREATED)}
+
+
+def test_a_heartbeat_says_by_which_protocol_its_worker_counts(subject: Subject) -> None:
+    """Those of version 0.1 say nothing: it was the first one."""
+    subject.put_old_heartbeat(OTHER, 7)
+    subject.membership.send_heartbeat(ME, HeartbeatReport(1), joining=True, bump=False)
+    members = subject.membership.read_members()
+    assert {owner: (report.number, report.protocol) for owner, report in members.workers.items()} == {
+        OTHER: (7, 1),
+        ME: (1, PROTOCOL),
+    }
+
+
+def test_a_worker_of_version_0_1_is_evicted_as_any_other(subject: Subject) -> None:
+    subject.put_old_heartbeat(OTHER, 7)
+    subject.membership.evict(OTHER, 6)
+    assert set(subject.membership.read_members().workers) == {OTHER}
+    subject.membership.evict(OTHER, 7)
+    assert not subject.membership.read_members().workers

@@ -10,7 +10,7 @@ from consumer.domain.records import EXACT, Reason
 from consumer.domain.replies import Committed, Refused
 from tests.contract.differences import ROUNDS_SUMS
 from tests.contract.subject import Score, Subject, Value, unit
-from tests.support.builders import ME, game, lease, row, sequence_number
+from tests.support.builders import ME, commit_plain, game, lease, plain_rows, row, sequence_number
 
 NO_PLAYERS: frozenset[str] = frozenset()
 MOST = "9." + "9" * 37
@@ -27,7 +27,7 @@ MOST = "9." + "9" * 37
 def test_a_score_comes_back_exact(subject: Subject, score: str) -> None:
     subject.create_root_rows(row(owner=ME))
     given = EXACT.create_decimal(score)
-    assert subject.commits.commit(lease(), unit(game(1, score=given)), NO_PLAYERS, fills_gap=False) == Committed()
+    assert commit_plain(subject.commits, lease(), unit(game(1, score=given))) == Committed()
     _same(subject, subject.board()["foo"].total, Decimal(score))
 
 
@@ -74,11 +74,11 @@ def test_a_sum_of_up_to_38_digits_is_exact(subject: Subject, stored: str, added:
 )
 def test_a_sum_that_no_number_can_hold_is_refused(subject: Subject, stored: str, added: str) -> None:
     subject.create_root_rows(row(owner=ME))
-    subject.commits.commit(lease(), unit(game(1, score=stored)), NO_PLAYERS, fills_gap=False)
+    commit_plain(subject.commits, lease(), unit(game(1, score=stored)))
     before = subject.everything()
     second = game(2, score=added)
     games = unit(game(3, "bar"), second, previous=sequence_number(1))
-    reply = subject.commits.commit(lease(), games, NO_PLAYERS, fills_gap=False)
+    reply = subject.commits.commit(lease(), games, plain_rows(games), fills_gap=False)
     if subject.has(ROUNDS_SUMS):
         assert reply == Committed()
         return
@@ -105,7 +105,7 @@ def test_any_scores_add_up(subject: Subject, scores: list[Decimal]) -> None:
     previous = held.checkpoint if held else "TRIM_HORIZON"
     for number, score in enumerate(scores, start=first - int(sequence_number(0)) + 1):
         games = unit(game(number, score=score), previous=previous)
-        assert subject.commits.commit(lease(), games, NO_PLAYERS, fills_gap=False) == Committed()
+        assert subject.commits.commit(lease(), games, plain_rows(games), fills_gap=False) == Committed()
         previous = games.last
     after = subject.board()["foo"]
     assert Decimal(after.games or 0) == Decimal(before.games or 0) + len(scores)
@@ -123,6 +123,6 @@ def _same(subject: Subject, total: Value, exact: Decimal) -> None:
 
 def _add(subject: Subject, stored: str, added: str) -> object:
     subject.create_root_rows(row(owner=ME))
-    subject.commits.commit(lease(), unit(game(1, score=stored)), NO_PLAYERS, fills_gap=False)
+    commit_plain(subject.commits, lease(), unit(game(1, score=stored)))
     games = unit(game(2, score=added), previous=sequence_number(1))
-    return subject.commits.commit(lease(), games, NO_PLAYERS, fills_gap=False)
+    return subject.commits.commit(lease(), games, plain_rows(games), fills_gap=False)

@@ -11,7 +11,19 @@ from consumer.domain.records import PART_BYTES, Poison, Reason, pack
 from consumer.domain.replies import Committed
 from tests.contract.dynamo_subject import DynamoSubject
 from tests.contract.subject import Quarantined, Score, Subject, unit
-from tests.support.builders import CREATED, ME, game, lease, poison, row, sequence_number, shard, wire
+from tests.support.builders import (
+    CREATED,
+    ME,
+    commit_plain,
+    game,
+    lease,
+    plain_rows,
+    poison,
+    row,
+    sequence_number,
+    shard,
+    wire,
+)
 
 NO_PLAYERS: frozenset[str] = frozenset()
 
@@ -31,7 +43,7 @@ def test_poison_is_stored_whole_and_its_neighbours_count(subject: Subject) -> No
     subject.create_root_rows(row(owner=ME))
     without_player = poison(3)._replace(player=None, reason=Reason.PLAYER_MISSING, detail="the record has no playerId")
     games = unit(game(1), poison(2), without_player, game(4))
-    assert subject.commits.commit(lease(), games, NO_PLAYERS, fills_gap=False) == Committed()
+    assert subject.commits.commit(lease(), games, plain_rows(games), fills_gap=False) == Committed()
     at = CREATED + 60
     assert subject.quarantine_rows() == {
         ("shard-0", sequence_number(2)): Quarantined(
@@ -50,7 +62,7 @@ def test_a_record_larger_than_an_item_is_stored_in_parts(subject: Subject) -> No
     large = big(1)
     assert len(large.parts) > 1
     assert max(map(len, large.parts)) == PART_BYTES
-    assert subject.commits.commit(lease(), unit(game(0), large), NO_PLAYERS, fills_gap=False) == Committed()
+    assert commit_plain(subject.commits, lease(), unit(game(0), large)) == Committed()
     ((key, found),) = subject.quarantine_rows().items()
     assert key == ("shard-0", sequence_number(1))
     assert found.parts == len(large.parts)
@@ -62,9 +74,9 @@ def test_as_much_poison_as_a_unit_may_hold(subject: Subject) -> None:
     subject.create_root_rows(row(owner=ME))
     games = unit(*(big(seq) for seq in range(3)))
     assert sum(len(part) for entry in games.poison for part in entry.parts) > 1_500_000
-    assert subject.commits.commit(lease(), games, NO_PLAYERS, fills_gap=False) == Committed()
+    assert subject.commits.commit(lease(), games, plain_rows(games), fills_gap=False) == Committed()
     many = unit(*(poison(seq) for seq in range(10, 59)), previous=games.last)
-    assert subject.commits.commit(lease(), many, NO_PLAYERS, fills_gap=False) == Committed()
+    assert subject.commits.commit(lease(), many, plain_rows(many), fills_gap=False) == Committed()
     assert subject.pending_records.count() == 52
 
 
@@ -72,7 +84,7 @@ def test_as_much_poison_as_a_unit_may_hold(subject: Subject) -> None:
 def test_an_existing_row_is_never_reset(subject: Subject, state: str) -> None:
     """A shard that is read again from an earlier checkpoint meets its poison again."""
     subject.create_root_rows(row(owner=ME), row(1, owner=ME))
-    assert subject.commits.commit(lease(), unit(poison(1)), NO_PLAYERS, fills_gap=False) == Committed()
+    assert commit_plain(subject.commits, lease(), unit(poison(1))) == Committed()
     subject.mark("shard-0", sequence_number(1), state)
     before = subject.quarantine_rows()
     subject.delete_row(shard())
@@ -80,7 +92,7 @@ def test_an_existing_row_is_never_reset(subject: Subject, state: str) -> None:
     judged_otherwise = poison(1)._replace(reason=Reason.TIMESTAMP_INVALID, detail="another detail this time")
     again = unit(judged_otherwise, poison(2))
     assert again.cut_at == before["shard-0", sequence_number(1)].at
-    assert subject.commits.commit(lease(), again, NO_PLAYERS, fills_gap=False) == Committed()
+    assert subject.commits.commit(lease(), again, plain_rows(again), fills_gap=False) == Committed()
     after = subject.quarantine_rows()
     assert after["shard-0", sequence_number(1)] == before["shard-0", sequence_number(1)]
     assert after["shard-0", sequence_number(2)].state == "pending"
@@ -90,7 +102,7 @@ def test_an_existing_row_is_never_reset(subject: Subject, state: str) -> None:
 def test_shards_do_not_share_rows(subject: Subject) -> None:
     subject.create_root_rows(row(owner=ME), row(1, owner=ME))
     for number in range(2):
-        assert subject.commits.commit(lease(number), unit(poison(1)), NO_PLAYERS, fills_gap=False) == Committed()
+        assert commit_plain(subject.commits, lease(number), unit(poison(1))) == Committed()
     assert sorted(subject.quarantine_rows()) == [("shard-0", sequence_number(1)), ("shard-1", sequence_number(1))]
 
 
@@ -99,7 +111,7 @@ def test_pending_counts_over_pages(dynamo: DynamoSubject) -> None:
     previous = TRIM_HORIZON
     for seq in range(4):
         games = unit(big(seq), previous=previous)
-        assert dynamo.commits.commit(lease(), games, NO_PLAYERS, fills_gap=False) == Committed()
+        assert dynamo.commits.commit(lease(), games, plain_rows(games), fills_gap=False) == Committed()
         previous = games.last
     first = dynamo.clients.dynamodb.scan(TableName=dynamo.names.quarantine)
     assert first.get("LastEvaluatedKey"), "one page holds it all: this test shows nothing"

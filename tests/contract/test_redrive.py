@@ -7,11 +7,25 @@ import pytest
 
 from consumer.domain.audit import AuditEntry
 from consumer.domain.fold import Delta
+from consumer.domain.marks import Mark, Route, RowWrite, StoredRow
 from consumer.domain.quarantine import AlreadyResolved, Application, OperatorAction, QuarantineEntry, Resolution
 from consumer.domain.records import Reason
 from consumer.domain.replies import Committed, Done, Refused
 from tests.contract.subject import Score, Subject, unit
-from tests.support.builders import ARN, CREATED, ME, game, lease, poison, row, sequence_number, shard, wire
+from tests.support.builders import (
+    ARN,
+    CREATED,
+    ME,
+    commit_plain,
+    game,
+    lease,
+    plain_rows,
+    poison,
+    row,
+    sequence_number,
+    shard,
+    wire,
+)
 
 NO_PLAYERS: frozenset[str] = frozenset()
 NOW = CREATED + 3600
@@ -22,7 +36,7 @@ DAY = "2026-01-31"
 def quarantined(subject: Subject, *numbers: int, at: int = 0) -> list[QuarantineEntry]:
     subject.create_root_rows(row(at, owner=ME))
     poisons = unit(*(poison(number) for number in numbers))
-    assert subject.commits.commit(lease(at), poisons, NO_PLAYERS, fills_gap=False) == Committed()
+    assert subject.commits.commit(lease(at), poisons, plain_rows(poisons), fills_gap=False) == Committed()
     return sorted(subject.quarantine.entries(f"shard-{at}"), key=lambda entry: entry.order)
 
 
@@ -110,7 +124,7 @@ def test_a_record_without_a_row_is_not_counted(subject: Subject) -> None:
 def test_it_adds_to_what_is_there_and_moves_the_date(subject: Subject) -> None:
     (entry,) = quarantined(subject, 1)
     subject.create_root_rows(row(1, owner=ME))
-    assert subject.commits.commit(lease(1), unit(game(5, score="0.5")), NO_PLAYERS, fills_gap=False) == Committed()
+    assert commit_plain(subject.commits, lease(1), unit(game(5, score="0.5"))) == Committed()
     assert subject.quarantine.apply(application(entry, date="2026-02-01")) == Done()
     assert subject.board() == {"foo": Score(Decimal(2), Decimal("12.5"), "2026-02-01")}
 
@@ -118,7 +132,7 @@ def test_it_adds_to_what_is_there_and_moves_the_date(subject: Subject) -> None:
 def test_a_later_date_is_kept(subject: Subject) -> None:
     (entry,) = quarantined(subject, 1)
     subject.create_root_rows(row(1, owner=ME))
-    assert subject.commits.commit(lease(1), unit(game(5)), NO_PLAYERS, fills_gap=False) == Committed()
+    assert commit_plain(subject.commits, lease(1), unit(game(5))) == Committed()
     before = subject.everything()
     early = application(entry, date="2026-01-30")
     assert subject.quarantine.apply(early) == Refused(later={"foo": DAY})
@@ -140,7 +154,7 @@ def test_what_the_database_refuses_stays(
 ) -> None:
     (entry,) = quarantined(subject, 1)
     subject.create_root_rows(row(1, owner=ME))
-    assert subject.commits.commit(lease(1), unit(game(5)), NO_PLAYERS, fills_gap=False) == Committed()
+    assert commit_plain(subject.commits, lease(1), unit(game(5))) == Committed()
     subject.spoil("foo", attribute, value)
     before = subject.everything()
     refused = subject.quarantine.apply(application(entry))
@@ -152,6 +166,18 @@ def test_what_the_database_refuses_stays(
     assert verdict is not None
     assert verdict[0] is reason
     assert subject.everything() == before
+
+
+@pytest.mark.parametrize("stored", [Mark(str(shard(1)), sequence_number(7), CREATED), None], ids=["marked", "absent"])
+def test_the_mark_of_the_row_stays_as_it_is(subject: Subject, stored: Mark | None) -> None:
+    """What is in the row without being behind its mark is what the owner of its shard does not have to know."""
+    (entry,) = quarantined(subject, 1)
+    if stored is not None:
+        write = RowWrite("foo", Delta(1, Decimal("0.5"), DAY), Route.INSERT, mark=stored)
+        assert subject.commits.write_row(write) == Done()
+    assert subject.quarantine.apply(application(entry)) == Done()
+    assert subject.circuits.read_row("foo") == StoredRow(mark=stored, date=DAY)
+    assert subject.board()["foo"].games == (1 if stored is None else 2)
 
 
 def head_key(entry: QuarantineEntry) -> tuple[str, str]:

@@ -11,7 +11,19 @@ from consumer.domain.replies import Committed, Lost, Refused
 from tests.contract.differences import IGNORES_LATE_INDEXES, NAMES_NO_SUSPECT, TAKES_LONG_KEYS
 from tests.contract.dynamo_subject import DynamoSubject
 from tests.contract.subject import Score, Subject, unit
-from tests.support.builders import CREATED, ME, OTHER, game, lease, poison, row, sequence_number, shard
+from tests.support.builders import (
+    CREATED,
+    ME,
+    OTHER,
+    commit_plain,
+    game,
+    lease,
+    plain_rows,
+    poison,
+    row,
+    sequence_number,
+    shard,
+)
 
 NO_PLAYERS: frozenset[str] = frozenset()
 
@@ -20,7 +32,7 @@ def _begin(subject: Subject, *players: str, date: str = "2026-02-01") -> None:
     """Every player has one game of that day, 10 points; the shard stands at record 100."""
     subject.create_root_rows(row(owner=ME, checkpoint=sequence_number(99)))
     games = unit(*(game(100, player, 10, date) for player in players), previous=sequence_number(99))
-    assert subject.commits.commit(lease(), games, NO_PLAYERS, fills_gap=False) == Committed()
+    assert subject.commits.commit(lease(), games, plain_rows(games), fills_gap=False) == Committed()
 
 
 def test_later_dates_are_named_and_nothing_is_written(subject: Subject) -> None:
@@ -36,14 +48,14 @@ def test_later_dates_are_named_and_nothing_is_written(subject: Subject) -> None:
         previous=sequence_number(100),
     )
     expected = Refused(later={"a": "2026-02-01", "c": "2026-02-01"})
-    assert subject.commits.commit(lease(), games, NO_PLAYERS, fills_gap=True) == expected
-    assert subject.commits.commit(lease(), games, frozenset({"b"}), fills_gap=True) == expected
-    assert subject.commits.commit(lease(), games, frozenset({"a"}), fills_gap=True) == Refused(
+    assert subject.commits.commit(lease(), games, plain_rows(games), fills_gap=True) == expected
+    assert subject.commits.commit(lease(), games, plain_rows(games, {"b"}), fills_gap=True) == expected
+    assert subject.commits.commit(lease(), games, plain_rows(games, {"a"}), fills_gap=True) == Refused(
         later={"c": "2026-02-01"}
     )
     assert subject.everything() == before
 
-    assert subject.commits.commit(lease(), games, frozenset(expected.later), fills_gap=True) == Committed()
+    assert subject.commits.commit(lease(), games, plain_rows(games, expected.later), fills_gap=True) == Committed()
     assert subject.board() == {
         "a": Score(Decimal(2), Decimal(160), "2026-02-01"),
         "b": Score(Decimal(2), Decimal(160), "2026-02-01"),
@@ -72,7 +84,7 @@ def test_a_date_grows(subject: Subject, stored: str | None, date: str, kept: str
     else:
         subject.delete_attribute("a", "lastPlayedDate")
     games = unit(game(101, "a", 1, date), previous=sequence_number(100))
-    assert subject.commits.commit(lease(), games, NO_PLAYERS, fills_gap=False) == Committed()
+    assert subject.commits.commit(lease(), games, plain_rows(games), fills_gap=False) == Committed()
     assert subject.board() == {"a": Score(Decimal(2), Decimal(11), kept)}
 
 
@@ -84,7 +96,7 @@ def test_a_stored_date_that_is_none_makes_its_player_suspect(subject: Subject, s
     subject.spoil("a", "lastPlayedDate", stored)
     before = subject.everything()
     games = unit(game(101, "a"), game(102, "b", date="2026-02-02"), game(103, "c"), previous=sequence_number(100))
-    reply = subject.commits.commit(lease(), games, NO_PLAYERS, fills_gap=False)
+    reply = subject.commits.commit(lease(), games, plain_rows(games), fills_gap=False)
     assert isinstance(reply, Refused)
     assert reply.invalid
     assert (reply.later, reply.conflict, reply.suspects) == ({}, False, frozenset({"a"}))
@@ -98,7 +110,7 @@ def test_later_dates_and_bad_ones_are_distinguished(subject: Subject) -> None:
     _begin(subject, "a", "b")
     subject.spoil("a", "lastPlayedDate", "someday")
     games = unit(game(101, "a"), game(102, "b"), previous=sequence_number(100))
-    reply = subject.commits.commit(lease(), games, NO_PLAYERS, fills_gap=False)
+    reply = subject.commits.commit(lease(), games, plain_rows(games), fills_gap=False)
     assert isinstance(reply, Refused)
     assert (set(reply.later), set(reply.suspects)) == ({"b"}, {"a"})
     assert reply.invalid
@@ -110,7 +122,7 @@ def test_a_stored_number_of_another_type(subject: Subject, attribute: str) -> No
     subject.spoil("a", attribute, "many")
     before = subject.everything()
     games = unit(game(101, "b"), game(102, "a"), game(103, "c"), previous=sequence_number(100))
-    reply = subject.commits.commit(lease(), games, NO_PLAYERS, fills_gap=False)
+    reply = subject.commits.commit(lease(), games, plain_rows(games), fills_gap=False)
     assert isinstance(reply, Refused)
     assert reply.invalid
     assert (reply.later, reply.conflict) == ({}, False)
@@ -130,7 +142,7 @@ def test_a_lost_lease_comes_before_anything_else(subject: Subject) -> None:
     for players in (("late",), ("worse",), ("late", "worse"), ("bad", "late", "worse"), ("bad",)):
         games = unit(*(game(101, player) for player in players), previous=sequence_number(100))
         for mine in (lease(owner=OTHER), lease(epoch=8)):
-            assert subject.commits.commit(mine, games, NO_PLAYERS, fills_gap=False) == Lost(stored), players
+            assert subject.commits.commit(mine, games, plain_rows(games), fills_gap=False) == Lost(stored), players
     assert subject.everything() == before
 
 
@@ -140,11 +152,11 @@ def test_a_later_date_beside_what_can_never_be_applied(subject: Subject) -> None
     subject.spoil("bad", "totalScore", "many")
     before = subject.everything()
     games = unit(game(101, "late"), game(102, "bad", date="2026-02-02"), previous=sequence_number(100))
-    reply = subject.commits.commit(lease(), games, NO_PLAYERS, fills_gap=False)
+    reply = subject.commits.commit(lease(), games, plain_rows(games), fills_gap=False)
     assert isinstance(reply, Refused)
     assert reply.later.keys() == {"late"} or (reply.invalid and not reply.later)
     assert subject.everything() == before
-    reply = subject.commits.commit(lease(), games, frozenset({"late"}), fills_gap=False)
+    reply = subject.commits.commit(lease(), games, plain_rows(games, {"late"}), fills_gap=False)
     assert isinstance(reply, Refused)
     assert reply.invalid
     assert not reply.later
@@ -156,7 +168,7 @@ def test_a_key_too_long_is_refused_with_its_player(subject: Subject) -> None:
     subject.create_root_rows(row(owner=ME))
     before = subject.everything()
     long = "x" * 2049
-    reply = subject.commits.commit(lease(), unit(game(1), game(2, long)), NO_PLAYERS, fills_gap=False)
+    reply = commit_plain(subject.commits, lease(), unit(game(1), game(2, long)))
     if subject.has(TAKES_LONG_KEYS):
         assert reply == Committed()
         return
@@ -171,7 +183,7 @@ def test_a_number_past_the_range_is_refused(dynamo: DynamoSubject, number: str) 
     """The fold makes none; if it did, nothing would be rounded. (The fakes take what the fold can make.)"""
     dynamo.create_root_rows(row(owner=ME))
     before = dynamo.everything()
-    reply = dynamo.commits.commit(lease(), unit(game(1, score=number)), NO_PLAYERS, fills_gap=False)
+    reply = commit_plain(dynamo.commits, lease(), unit(game(1, score=number)))
     assert isinstance(reply, Refused)
     assert reply.invalid
     assert dynamo.everything() == before

@@ -8,8 +8,9 @@ import pytest
 
 from consumer.aws.operator_writes import DynamoReplays
 from consumer.domain.audit import AuditEntry
-from consumer.domain.fold import Limits, cut
+from consumer.domain.fold import Delta, Limits, cut
 from consumer.domain.leases import SHARD_END, TRIM_HORIZON
+from consumer.domain.marks import Mark, Route, RowWrite, StoredRow
 from consumer.domain.operator_ports import Replays
 from consumer.domain.records import Entry
 from consumer.domain.replay import Batch, Changed, Mode, Overtaken, Progress, Range
@@ -17,7 +18,7 @@ from consumer.domain.replies import Committed, Done, Refused
 from tests.contract.dynamo_subject import DynamoSubject
 from tests.contract.fake_subject import FakeSubject
 from tests.contract.subject import Score, Subject, unit
-from tests.support.builders import CREATED, ME, game, ignored, lease, poison, row, sequence_number, shard
+from tests.support.builders import CREATED, ME, game, ignored, lease, plain_rows, poison, row, sequence_number, shard
 from tests.support.fakes import FakeReplays
 
 NO_PLAYERS: frozenset[str] = frozenset()
@@ -63,7 +64,7 @@ def batch(*entries: Entry, states: dict[str, str] | None = None, skipped: dict[s
 def quarantined(subject: Subject, *numbers: int) -> None:
     subject.create_root_rows(row(owner=ME))
     poisons = unit(*(poison(number) for number in numbers))
-    assert subject.commits.commit(lease(), poisons, NO_PLAYERS, fills_gap=False) == Committed()
+    assert subject.commits.commit(lease(), poisons, plain_rows(poisons), fills_gap=False) == Committed()
 
 
 def test_the_row_is_put_once_and_read(subject: Subject, replays: Replays) -> None:
@@ -182,3 +183,15 @@ def test_a_full_batch_fits_a_transaction(subject: Subject, replays: Replays) -> 
     entries = [ignored(number) for number in range(1, 31)] + [game(number, f"p{number}") for number in range(31, 100)]
     assert replays.count(before, batch(*entries, states=states), NO_PLAYERS) == Committed()
     assert len(subject.board()) == 69
+
+
+def test_the_marks_of_the_rows_stay_as_they_are(subject: Subject, replays: Replays) -> None:
+    """A marked row, also one whose mark covers the record, and a player without a row."""
+    mark = Mark(str(shard()), sequence_number(9), CREATED)
+    write = RowWrite("foo", Delta(1, Decimal("0.5"), DAY), Route.INSERT, mark=mark)
+    assert subject.commits.write_row(write) == Done()
+    counted = batch(game(1, "foo"), game(2, "bar"))
+    assert replays.count(begun(subject, replays), counted, NO_PLAYERS) == Committed()
+    assert subject.circuits.read_row("foo") == StoredRow(mark=mark, date=DAY)
+    assert subject.circuits.read_row("bar") == StoredRow(date=DAY)
+    assert {player: row.games for player, row in subject.board().items()} == {"foo": 2, "bar": 1}

@@ -5,7 +5,7 @@ import pytest
 from consumer.domain.leases import SHARD_END, TRIM_HORIZON, Lease, LeaseRow
 from consumer.domain.replies import Committed, Lost, Refused
 from tests.contract.subject import Subject, unit
-from tests.support.builders import CREATED, ME, OTHER, game, lease, row, sequence_number, shard
+from tests.support.builders import CREATED, ME, OTHER, game, lease, plain_rows, row, sequence_number, shard
 
 NO_PLAYERS: frozenset[str] = frozenset()
 AT = sequence_number(5)
@@ -31,7 +31,7 @@ def test_the_row_and_its_childrens_rows(subject: Subject, children: tuple[int, .
 def test_what_was_committed_last_stays_in_the_row(subject: Subject) -> None:
     subject.create_root_rows(row(owner=ME))
     games = unit(game(5))
-    subject.commits.commit(lease(), games, NO_PLAYERS, fills_gap=False)
+    subject.commits.commit(lease(), games, plain_rows(games), fills_gap=False)
     assert subject.commits.end(lease(), AT, (), ()) == Committed()
     assert subject.row(shard()) == row(owner=ME, checkpoint=SHARD_END, created=games.created, had_game=True)
 

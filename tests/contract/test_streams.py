@@ -68,6 +68,13 @@ def test_a_listing(subject: Subject) -> None:
     assert listing.served_at == int(listing.served_at), "a Date has whole seconds"
 
 
+@pytest.mark.parametrize("keys", [("gameId",), ("playerId", "timestamp"), ("timestamp", "playerId")])
+def test_a_listing_names_the_partition_key_of_the_table(subject: Subject, keys: tuple[str, ...]) -> None:
+    """By it a worker knows whether all games of a player are in one lineage."""
+    shard = subject.make_source(keys)
+    assert subject.streams.list_shards(shard.stream_arn).partition_key == keys[0]
+
+
 def test_from_the_horizon(subject: Subject) -> None:
     shard = subject.make_source()
     first = [item(number) for number in range(5)]

@@ -6,7 +6,7 @@ from consumer.domain.replies import Done
 from tests.contract.dynamo_subject import DynamoSubject
 from tests.contract.operator_subject import operator_subject
 from tests.contract.subject import Subject, unit
-from tests.support.builders import ARN, CREATED, ME, game, lease, poison, row, sequence_number, shard
+from tests.support.builders import ARN, CREATED, ME, game, lease, plain_rows, poison, row, sequence_number, shard
 
 
 def test_empty_tables(subject: Subject) -> None:
@@ -29,7 +29,12 @@ def test_ledger_members_gaps_and_pending(subject: Subject) -> None:
     subject.create_root_rows(row(0, owner=ME), row(1))
     report = HeartbeatReport(3, 2, 1, 12.5, CREATED)
     subject.membership.send_heartbeat(ME, report, joining=True, bump=False)
-    subject.commits.commit(lease(), unit(poison(1), game(2), poison(3), poison(4)), frozenset(), fills_gap=False)
+    subject.commits.commit(
+        lease(),
+        unit(poison(1), game(2), poison(3), poison(4)),
+        plain_rows(unit(poison(1), game(2), poison(3), poison(4))),
+        fills_gap=False,
+    )
     subject.mark(shard().shard_id, sequence_number(3), "discarded")
     subject.commits.record_gap(shard(1), sequence_number(9), CREATED)
     if isinstance(subject, DynamoSubject):

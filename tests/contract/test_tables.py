@@ -13,7 +13,7 @@ from consumer.domain.replies import Committed
 from tests.contract.differences import NO_RECOVERY
 from tests.contract.dynamo_subject import DynamoSubject
 from tests.contract.subject import unit
-from tests.support.builders import ME, game, lease, poison, row, sequence_number, shard
+from tests.support.builders import ME, commit_plain, game, lease, plain_rows, poison, row, sequence_number, shard
 from tests.support.engines import make_old_quarantine_table
 
 
@@ -34,7 +34,7 @@ def test_a_table_is_created_once(dynamo: DynamoSubject, keys: Keys) -> None:
 
 def test_creating_it_again_leaves_its_items(dynamo: DynamoSubject) -> None:
     dynamo.create_root_rows(row(owner=ME))
-    dynamo.commits.commit(lease(), unit(game(1)), frozenset(), fills_gap=False)
+    commit_plain(dynamo.commits, lease(), unit(game(1)))
     before = dynamo.everything()
     for name, keys in zip(dynamo.names, (LEASE_KEYS, LEADERBOARD_KEYS, QUARANTINE_KEYS), strict=True):
         dynamo.tables.ensure(name, keys)
@@ -108,14 +108,14 @@ def test_a_stream_that_was_switched_off_is_found_by_its_own_name(dynamo: DynamoS
 
 @pytest.mark.parametrize("view", ["KEYS_ONLY", "OLD_IMAGE"])
 def test_a_stream_without_new_images(dynamo: DynamoSubject, view: str) -> None:
-    arn = dynamo.make_source(view).stream_arn
+    arn = dynamo.make_source(view=view).stream_arn
     for complaint in (lambda: dynamo.tables.require_stream(dynamo.source), lambda: dynamo.tables.check_stream(arn)):
         with pytest.raises(StartRefused, match=f"has the view type {view}.*NEW_IMAGE or NEW_AND_OLD_IMAGES is needed"):
             complaint()
 
 
 def test_a_stream_with_both_images(dynamo: DynamoSubject) -> None:
-    arn = dynamo.make_source("NEW_AND_OLD_IMAGES").stream_arn
+    arn = dynamo.make_source(view="NEW_AND_OLD_IMAGES").stream_arn
     assert dynamo.tables.require_stream(dynamo.source) == arn
     dynamo.tables.check_stream(arn)
 
@@ -141,7 +141,7 @@ def old_rows(dynamo: DynamoSubject, states: dict[int, str]) -> None:
     """Quarantined records in these states, without what version 0.1 did not write."""
     dynamo.create_root_rows(row(owner=ME))
     records = unit(*(poison(seq) for seq in states))
-    assert dynamo.commits.commit(lease(), records, frozenset(), fills_gap=False) == Committed()
+    assert dynamo.commits.commit(lease(), records, plain_rows(records), fills_gap=False) == Committed()
     for seq, state in states.items():
         dynamo.clients.dynamodb.update_item(
             TableName=dynamo.names.quarantine,
@@ -174,7 +174,7 @@ def test_a_new_quarantine_table_has_its_index(dynamo: DynamoSubject) -> None:
 def test_a_row_that_an_older_version_settled_leaves_the_index(dynamo: DynamoSubject) -> None:
     """It did not know the index's key. Until then the row is in the index, and not counted."""
     dynamo.create_root_rows(row(owner=ME))
-    dynamo.commits.commit(lease(), unit(poison(1), poison(2)), frozenset(), fills_gap=False)
+    commit_plain(dynamo.commits, lease(), unit(poison(1), poison(2)))
     dynamo.mark(shard().shard_id, sequence_number(1), "discarded")
     assert in_index(dynamo) == 2
     assert dynamo.pending_records.count() == 1

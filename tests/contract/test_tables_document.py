@@ -10,6 +10,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from decimal import Decimal
 from functools import cache
 from itertools import count, takewhile
 from pathlib import Path
@@ -20,9 +21,12 @@ import pytest
 
 from consumer.aws.operator_writes import DynamoReplays
 from consumer.aws.tables import LEADERBOARD_KEYS, LEASE_KEYS, QUARANTINE_KEYS
-from consumer.domain.fold import Limits, cut
+from consumer.domain.breaker import HaltReason, Symptom
+from consumer.domain.fold import Delta, Limits, cut
 from consumer.domain.leases import TRIM_HORIZON, Adoption, Lease, LeaseRow, Shard, StreamStart, TableNames
+from consumer.domain.marks import Mark, Route, RowWrite
 from consumer.domain.membership import HeartbeatReport
+from consumer.domain.operator_ports import AcceptedMark
 from consumer.domain.records import Game, Poison, Reason, Rules, decode, poison
 from consumer.domain.replay import LATEST, Mode
 from consumer.domain.replies import Committed, Done, StreamListing
@@ -36,12 +40,12 @@ from consumer.retries import JitteredBackoff
 from consumer.worker.calls import Operation
 from tests.contract.dynamo_subject import DynamoSubject, Item
 from tests.contract.operator_subject import operator_subject
-from tests.support.builders import CREATED, ME, OTHER, SYMPTOM, wire
+from tests.support.builders import CREATED, ME, OTHER, SYMPTOM, plain_rows, wire
 from tests.support.command_line import subcommands
 from tests.support.commands import finish
 
 ROOT = Path(__file__).parents[2]
-WRITERS = ("items", "commits", "leases", "operator_writes", "quarantine", "transact")
+WRITERS = ("items", "board", "commits", "leases", "operator_writes", "quarantine", "transact")
 FEWEST_NAMES = 50
 NO_ATTRIBUTES = {"worker"}
 """Found by the pattern, and names of something else: `#worker` stands for an attribute `worker#<owner>`."""
@@ -220,7 +224,10 @@ def worker_commits(subject: DynamoSubject, shard: Shard) -> Iterator[None]:
     assert [type(entry) for entry in entries] == [Game, Poison, Poison, Game]
     entries[3] = poison(wires[3], Reason.TOTAL_OVERFLOW, "no cause is left", Rules())
     unit = cut(entries, TRIM_HORIZON, Limits(), CREATED)
-    assert subject.commits.commit(lease, unit, frozenset(), fills_gap=True) == Committed()
+    assert subject.commits.commit(lease, unit, plain_rows(unit), fills_gap=True) == Committed()
+    mark = Mark(str(shard), unit.last, CREATED)
+    alone = RowWrite("bar", Delta(1, Decimal(1), "2026-01-31"), Route.INSERT, None, mark)
+    assert subject.commits.write_row(alone) == Done()
     operator = operator_subject(subject)
     for gap in operator.reader.gaps():
         finish(gaps.acknowledge(gap, operator.gaps, "no game then", WHO, CREATED, "token"))
@@ -232,6 +239,23 @@ def worker_commits(subject: DynamoSubject, shard: Shard) -> Iterator[None]:
     done = finish(resume.resume(halted, circuits, streams, WHO, CREATED, "token", quarantine_all=True), at_the_end)
     assert isinstance(done, Resumed)
     assert done.free_to is not None
+    yield
+
+
+def a_mark_is_accepted(subject: DynamoSubject, shard: Shard) -> Iterator[None]:
+    """A shard halts for the mark of a row, and an operator takes the mark off."""
+    lease, row = claim(subject, shard), known_row(subject, shard)
+    mark = Mark("2025-01-01T00:00:00.000/shardId-gone", "1" * 21, CREATED)
+    write = RowWrite("marked", Delta(1, Decimal(1), "2026-01-31"), Route.INSERT, mark=mark)
+    assert subject.commits.write_row(write) == Done()
+    symptom = Symptom(HaltReason.MARK_UNKNOWN, "the row has a mark", "1" * 21, "marked")
+    assert subject.commits.halt(lease, row.checkpoint, row.circuit.resumes, CREATED, symptom) == Done()
+    yield
+    halted, accepted = known_row(subject, shard), AcceptedMark("marked", mark)
+    command = resume.resume(
+        halted, subject.circuits, subject.streams, WHO, CREATED, "again", quarantine_all=False, accepted=accepted
+    )
+    assert isinstance(finish(command), Resumed)
     yield
 
 
@@ -315,7 +339,14 @@ def shard_ends(subject: DynamoSubject, shard: Shard) -> Iterator[None]:
 def everything(subject: DynamoSubject) -> Iterator[None]:
     """Each kind of write, step by step."""
     shard = subject.make_source()
-    for part in (workers_start, worker_commits, operators_resolve, operators_change_tables, shard_ends):
+    for part in (
+        workers_start,
+        worker_commits,
+        a_mark_is_accepted,
+        operators_resolve,
+        operators_change_tables,
+        shard_ends,
+    ):
         yield from part(subject, shard)
     yield
 

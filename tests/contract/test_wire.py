@@ -11,7 +11,7 @@ from consumer.domain.leases import TRIM_HORIZON
 from consumer.domain.records import Game
 from tests.contract.dynamo_subject import AT_ONCE, DynamoSubject
 from tests.contract.subject import unit
-from tests.support.builders import ME, OTHER, game, ignored, lease, poison, row
+from tests.support.builders import ME, OTHER, commit_plain, game, ignored, lease, poison, row
 from tests.support.engines import TableEngine
 
 NO_PLAYERS: frozenset[str] = frozenset()
@@ -70,7 +70,7 @@ def test_transactions_end_the_same(
 ) -> None:
     def outcome(subject: DynamoSubject) -> tuple[str, object, object]:
         subject.create_root_rows(row(owner=ME))
-        reply = subject.commits.commit(lease(), make(subject), NO_PLAYERS, fills_gap=True)
+        reply = commit_plain(subject.commits, lease(), make(subject), fills_gap=True)
         prefix = subject.names.leases.removesuffix("-leases")  # some errors name the table
         return repr(reply).replace(prefix, ""), subject.board(), subject.quarantine_rows()
 

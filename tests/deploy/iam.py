@@ -54,6 +54,9 @@ def _needs(call: Call, account_arn: str, streams: dict[str, str]) -> Iterator[Ne
     elif operation.startswith("Transact"):
         for (part, request), *_ in (list(action.items()) for action in call.request["TransactItems"]):
             yield Need(f"dynamodb:{_IN_A_TRANSACTION[part]}", _table(request, account_arn), operation)
+    elif operation == "BatchGetItem":
+        for table in call.request["RequestItems"]:
+            yield Need(f"dynamodb:{operation}", f"{account_arn}/{table}")
     else:
         yield Need(f"dynamodb:{operation}", _table(call.request, account_arn))
 

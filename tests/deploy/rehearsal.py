@@ -103,6 +103,8 @@ def rehearse(it: Rehearsal) -> None:
     first = it.worker(worker_id="w1")
     first.wait_for_event("worker.joined")
     _count_and_split(it)
+    _check_the_mark_of_another_shard(it)
+    _accept_an_unknown_mark(it, first)
     _examine_refused_game(it)
     _refuse_every_game(it, first)
     _flood(it, first)
@@ -139,6 +141,29 @@ def _count_and_split(it: Rehearsal) -> None:
     it.wait_until_read()
 
 
+def _check_the_mark_of_another_shard(it: Rehearsal) -> None:
+    """Poison of players whose rows are marked by one of the two open shards: those of the other shard are checked."""
+    label = it.remote.streams()[-1].rpartition("/")[2]
+    mark = {"appliedShard": {"S": f"{label}/{shard_id(1)}"}, "appliedTo": {"S": "1" * 21}, "appliedAt": {"N": "1"}}
+    players = [f"shared-{number}" for number in range(8)]
+    for player in players:
+        row = {"playerId": {"S": player}, **mark}
+        it.game.client.put_item(TableName=it.game.tables["leaderboard"], Item=row)
+    it.game.put([it.game.make(player) | {"score": {"S": "12"}} for player in players])
+    it.wait_until_read()
+
+
+def _accept_an_unknown_mark(it: Rehearsal, worker: WorkerProcess) -> None:
+    """A row whose mark names a shard of no ledger and no listing."""
+    mark = {"appliedShard": {"S": f"another/{shard_id(1)}"}, "appliedTo": {"S": "1" * 21}}
+    row = {"playerId": {"S": "stranger"}, **mark, "appliedAt": {"N": "9999999999"}}
+    it.game.client.put_item(TableName=it.game.tables["leaderboard"], Item=row)
+    it.game.put([it.game.make("stranger")])
+    shard = worker.wait_for_event("shard.halted")["shard_id"]
+    it.command("resume", shard, "--accept-mark", "stranger", "--yes")
+    it.wait_until_read()
+
+
 def _examine_refused_game(it: Rehearsal) -> None:
     """A total that is not a number: its player's game is refused alone, and examined."""
     row = {"playerId": {"S": "refused-player"}, "totalScore": {"S": "many"}}
@@ -168,7 +193,7 @@ def _refuse_every_game(it: Rehearsal, worker: WorkerProcess) -> None:
 
 def _flood(it: Rehearsal, worker: WorkerProcess) -> None:
     it.game.put([it.game.make("player-1", "12") | {"score": {"S": "12"}} for _ in range(150)])
-    shard = worker.wait_for_event("shard.halted")["shard_id"]
+    shard = worker.wait_for_event("shard.halted", count=2)["shard_id"]
     it.command("resume", shard, "--quarantine-all", "--yes")
     it.wait_until_read()
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from consumer.domain.records import Outcome
 from tests.deploy.checkers import program, promtool
 from tests.deploy.monitoring import Alert, Query, alerts, dashboard, filled, queries, variables
 from tests.deploy.prometheus import JOB, MonitoredCluster, Sample, monitored_cluster
@@ -109,7 +110,7 @@ def test_the_dashboard_shows_what_the_workers_do(cluster: MonitoredCluster) -> N
     assert 0 <= lag < 30
     assert 86_400 - 30 < headroom <= 86_400
     outcomes = values(cluster, "Records per second, by outcome", "outcome")
-    assert outcomes.keys() == {"applied", "quarantined", "ignored", "before_start"}
+    assert outcomes.keys() == {outcome.value for outcome in Outcome}
     assert outcomes["applied"] > 0
     assert values(cluster, "Pending records in quarantine") == {"": 0.0}
     assert all(0 < seconds <= 10 for seconds in values(cluster, "Commit latency").values())

@@ -72,6 +72,7 @@ def test_a_small_demo_ends_exact() -> None:
     assert (demo.returncode, errors) == (0, ""), printed
     assert "\nEXACT: 1,500 games of 50 players" in printed
     assert "6 poison records in quarantine" in printed
+    assert " writes  marked writes (GameEvents is keyed by playerId)\n" in printed
     assert re.search(r" kill +SIGKILL to process \d+: [\d,]+ done, [\d,]+ waiting in the stream\n", printed)
     to_go = re.search(r"killed with ([\d,]+) records to go", printed)
     assert to_go is not None

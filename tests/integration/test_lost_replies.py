@@ -1,4 +1,7 @@
-"""Replies that never arrive although the transaction was applied. The compare-and-set alone keeps it exact."""
+"""Replies that never arrive although the write was applied.
+
+The conditions alone keep it exact: the compare-and-set of a transaction, the mark of a single write.
+"""
 
 import random
 from collections.abc import Iterator
@@ -6,21 +9,22 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.engines import TableEngine
-from tests.support.processes import Call, Fate, Game, Proxy, guards_off, is_commit
+from tests.support.processes import Call, Fate, Game, Proxy, guards_off, is_commit, is_row_write
 
 SEED = 20_260_131
 RECORDS = 4_000
+MARKED_RECORDS = 1_000
 
 
 class LostReplies:
-    """Of each ten transactions one loses its reply and one is answered with a 500, both after they were applied."""
+    """Of ten commits and single writes one loses its reply and one is answered with a 500, after they were applied."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
         self._next: list[Fate] = []
 
     def __call__(self, call: Call) -> Fate:
-        if not is_commit(call):
+        if not is_commit(call) and not is_row_write(call):
             return Fate.PASS
         if not self._next:
             self._next = [Fate.DROP_REPLY, Fate.FAIL_AFTER, *[Fate.PASS] * 8]
@@ -30,7 +34,8 @@ class LostReplies:
 
 @pytest.fixture
 def game(engine: TableEngine) -> Iterator[Game]:
-    with Game(engine, SEED) as game:
+    """A game whose rows are written in transactions alone."""
+    with Game(engine, SEED, keyed=False) as game:
         game.play(RECORDS, 2_000)
         yield game
 
@@ -56,6 +61,22 @@ def consume(game: Game, proxy: Proxy, *unguarded: str) -> int:
 def test_exact(game: Game, proxy: Proxy) -> None:
     consume(game, proxy, "none")
     game.assert_exact()
+
+
+def test_marked_writes_are_exact(engine: TableEngine, proxy: Proxy) -> None:
+    with Game(engine, SEED) as game:
+        game.play(MARKED_RECORDS, 300, poison=0.01)
+        worker = game.worker(proxy, poll_interval_seconds="0.05")
+        game.wait_until_consumed()
+        for _ in range(3):  # rows that are there by now, and units of their own
+            game.play(50, 300)
+            game.wait_until_consumed()
+        assert worker.terminate().code == 0
+        game.assert_exact()
+    applied = [call for call in proxy.matching(is_row_write) if call.applied]
+    fates = proxy.fates(applied)
+    print(f"{engine.name}: single writes, applied: {dict(fates)}")
+    assert min(fates[Fate.DROP_REPLY.value], fates[Fate.FAIL_AFTER.value]) >= 10
 
 
 def test_exact_also_with_a_fresh_token_per_attempt(game: Game, proxy: Proxy) -> None:

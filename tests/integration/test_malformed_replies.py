@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 from zlib import crc32
 
 import pytest
@@ -26,10 +26,13 @@ from consumer.aws.tables import DynamoPending
 from consumer.domain.errors import CallFailed, DataTrimmed, FailureKind, IteratorExpired
 from consumer.domain.fold import Limits, cut
 from consumer.domain.leases import Adoption, Lease, LeaseRow, Shard, StreamStart, TableNames
+from consumer.domain.marks import ABSENT, Mark, Route, RowWrite, StoredRow
 from consumer.domain.membership import HeartbeatReport
 from consumer.domain.records import Rules
-from consumer.domain.replies import Committed, RawPage
-from tests.support.builders import SYMPTOM, game
+from consumer.domain.replies import Committed, RawPage, RowRefused
+from consumer.worker.calls import Ports
+from consumer.worker.shard_calls import LookUpShard
+from tests.support.builders import SYMPTOM, game, plain_rows
 
 SHARD = Shard(
     "arn:aws:dynamodb:eu-west-1:123456789012:table/T/stream/2026-01-01T00:00:00.000", "shardId-00000000000000000001"
@@ -38,6 +41,8 @@ LEASE = Lease(SHARD, "w/1", 5)
 ROW = LeaseRow(SHARD, None, 4, "TRIM_HORIZON")
 UNIT = cut([game(1)], "TRIM_HORIZON", Limits(), 0.0)
 NAMES = ("leases", "board", "quarantine")
+MARK = Mark(str(SHARD), "1", 0.0)
+WRITE = RowWrite("foo", UNIT.deltas["foo"], Route.FOLLOW, MARK, MARK._replace(to="2"))
 
 NAMES_IN_REPLIES = [
     "Records",
@@ -48,6 +53,13 @@ NAMES_IN_REPLIES = [
     "dynamodb",
     "__type",
     "CancellationReasons",
+    "UnprocessedKeys",
+    "board",
+    "playerId",
+    "appliedShard",
+    "appliedTo",
+    "appliedAt",
+    "lastPlayedDate",
     "Item",
     "Items",
     "Attributes",
@@ -138,6 +150,7 @@ def calls(clients: Clients) -> dict[str, Callable[[], object]]:
     )
     pending = DynamoPending(clients.dynamodb, TableNames(*NAMES))
     commits = DynamoCommits(clients.dynamodb, TableNames(*NAMES))
+    ports = Ports(streams, leases, members, commits, Rules())
     return {
         "find_stream": streams.find_stream,
         "list_shards": lambda: streams.list_shards(SHARD.stream_arn),
@@ -162,7 +175,11 @@ def calls(clients: Clients) -> dict[str, Callable[[], object]]:
         "leave": lambda: members.leave("w/1"),
         "complete_stream_start": lambda: leases.complete_stream_start(SHARD.stream_arn),
         "release": lambda: leases.release(LEASE),
-        "commit": lambda: commits.commit(LEASE, UNIT, frozenset(), fills_gap=False),
+        "upgrade_stream": lambda: leases.upgrade_stream(SHARD.stream_arn, keyed=True),
+        "read_rows": lambda: commits.read_rows(["foo", "bar"]),
+        "write_row": lambda: commits.write_row(WRITE),
+        "look_up_shard": lambda: LookUpShard(LEASE, str(SHARD)).execute(ports),
+        "commit": lambda: commits.commit(LEASE, UNIT, plain_rows(UNIT), fills_gap=False),
         "end": lambda: commits.end(LEASE, "1", ("a",), (ROW,)),
         "record_gap": lambda: commits.record_gap(SHARD, "1", 0.0, LEASE),
         "halt": lambda: commits.halt(LEASE, "1", 0, 0.0, SYMPTOM),
@@ -195,6 +212,64 @@ def test_what_is_no_json_object_is_no_commit(
         calls["commit"]()
     portal.body = b"{}"
     assert calls["commit"]() == Committed()
+
+
+def portal_shows(portal: Portal, row: object) -> Iterator[str]:
+    """The calls that meet a player's row, each when the portal answers it with this one."""
+    refusal = {"__type": "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException", "Item": row}
+    reasons = [{"Code": "None"}, {"Code": "ConditionalCheckFailed", "Item": row}]
+    cancelled = {"__type": "x#TransactionCanceledException", "CancellationReasons": reasons}
+    found = {"Responses": {"board": [{"playerId": {"S": "foo"}, **row} if isinstance(row, dict) else row]}}
+    for call, status, body in (("write_row", 400, refusal), ("read_rows", 200, found), ("commit", 400, cancelled)):
+        portal.status, portal.body = status, json.dumps(body).encode()
+        yield call
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"appliedShard": {"S": "a/b"}, "appliedTo": {"S": "1"}, "appliedAt": {"N": "soon"}},
+        {"appliedShard": "a/b"},
+        [],
+    ],
+    ids=["no time", "no map", "a list"],
+)
+def test_a_row_that_is_none_is_a_failed_call(
+    portal: Portal, calls: dict[str, Callable[[], object]], row: object
+) -> None:
+    for call in portal_shows(portal, row):
+        with pytest.raises(CallFailed) as raised:
+            calls[call]()
+        assert raised.value.kind is FailureKind.MALFORMED, call
+
+
+@pytest.mark.parametrize(
+    "to", [{"S": "many"}, {"N": "7"}, {"S": "1" * 5_000}, {}], ids=["text", "type N", "too long", "nothing"]
+)
+def test_a_damaged_mark_is_one_of_an_unknown_shard(
+    portal: Portal, calls: dict[str, Callable[[], object]], to: object
+) -> None:
+    """Whichever way it is met: the shard halts before it."""
+    row = {"appliedShard": {"S": "a/b"}, "appliedTo": to, "appliedAt": {"N": "1"}}
+    for call in portal_shows(portal, row):
+        if call == "commit":
+            continue  # its write knows no marks
+        reply = calls[call]()
+        found: StoredRow = reply["foo"] if isinstance(reply, dict) else cast("RowRefused", reply).row
+        assert found.mark is not None
+        assert found.mark.shard == "a/b (damaged)", call
+
+
+def test_rows_that_are_not_read_are_not_absent(portal: Portal, calls: dict[str, Callable[[], object]]) -> None:
+    """What a throttled table leaves out is to be read again; when it leaves out all, the call has failed."""
+    left = {"board": {"Keys": [{"playerId": {"S": "bar"}}]}}
+    portal.status, portal.body = 200, json.dumps({"Responses": {"board": []}, "UnprocessedKeys": left}).encode()
+    assert calls["read_rows"]() == {"foo": ABSENT}
+    left["board"]["Keys"].append({"playerId": {"S": "foo"}})
+    portal.body = json.dumps({"Responses": {}, "UnprocessedKeys": left}).encode()
+    with pytest.raises(CallFailed) as raised:
+        calls["read_rows"]()
+    assert raised.value.kind is FailureKind.THROTTLED
 
 
 @pytest.mark.parametrize("status", [200, 400, 500])

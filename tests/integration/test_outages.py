@@ -7,7 +7,7 @@ import pytest
 
 from consumer.aws.tables import LEADERBOARD_KEYS, LEASE_KEYS, QUARANTINE_KEYS, Keys
 from tests.support.engines import TableEngine
-from tests.support.processes import Call, Fate, Proxy, WorkerProcess, is_commit, until
+from tests.support.processes import Call, Fate, Proxy, WorkerProcess, is_commit, is_row_write, until
 from tests.support.processes.game import Item
 from tests.support.processes.poison import Matches
 
@@ -40,9 +40,14 @@ def proxy(engine: TableEngine, outage: Outage) -> Iterator[Proxy]:
         yield proxy
 
 
+@pytest.fixture(params=[True, False], ids=["marks", "transactions"])
+def keyed(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
 @pytest.fixture
-def matches(engine: TableEngine) -> Iterator[Matches]:
-    with Matches(engine) as matches:
+def matches(engine: TableEngine, keyed: bool) -> Iterator[Matches]:
+    with Matches(engine, keyed=keyed) as matches:
         yield matches
 
 
@@ -63,6 +68,11 @@ def play(matches: Matches, *, poison: bool = False) -> None:
         items[3:3] = [matches.poisoned("player-1", "score of type S")]
         items.append(matches.poisoned("player-2", "30 February"))
     matches.put(items)
+
+
+def writes(call: Call) -> bool:
+    """Whether it commits, or writes a row."""
+    return is_commit(call) or is_row_write(call)
 
 
 def wait_until_ready(worker: WorkerProcess) -> None:
@@ -148,24 +158,30 @@ def test_a_leaderboard_with_a_key_of_another_name(
     swap_and_restore(matches, worker, outage, "leaderboard", other)
 
 
-def test_a_lease_table_with_another_key(matches: Matches, worker: WorkerProcess, outage: Outage) -> None:
-    """It refuses every transaction, whatever is in it."""
-    swap_and_restore(matches, worker, outage, "lease", (("leaseKey", "N"),))
+def test_a_lease_table_with_another_key(matches: Matches, worker: WorkerProcess, outage: Outage, keyed: bool) -> None:
+    """It refuses every transaction, whatever is in it, and every checkpoint alone, which no record is in."""
+    what = "commit" if keyed else ANOTHER_KEY
+    swap_and_restore(matches, worker, outage, "lease", (("leaseKey", "N"),), what)
 
 
-def swap_and_restore(matches: Matches, worker: WorkerProcess, outage: Outage, table: str, other: Keys) -> None:
+ANOTHER_KEY = "now has another key"
+
+
+def swap_and_restore(
+    matches: Matches, worker: WorkerProcess, outage: Outage, table: str, other: Keys, what: str = ANOTHER_KEY
+) -> None:
     """No transaction comes between a table's end and the rows of the one in its place: a restore has them at once."""
     right = {"leaderboard": LEADERBOARD_KEYS, "lease": LEASE_KEYS}[table]
-    outage.begin(Fate.DROP_CALL, is_commit)
+    outage.begin(Fate.DROP_CALL, writes)
     rows = remove_table(matches, table)
     make_table(matches, table, other)
     play(matches)
     since = len(worker.events("call.retry_scheduled"))
     outage.end()
-    wait_until_reported(worker, since, "now has another key", "rejected")
+    wait_until_reported(worker, since, what, "rejected")
     assert_nothing_quarantined(matches)
 
-    outage.begin(Fate.DROP_CALL, is_commit)
+    outage.begin(Fate.DROP_CALL, writes)
     remove_table(matches, table)
     make_table(matches, table, right, rows)
     outage.end()
@@ -197,12 +213,36 @@ def test_a_quarantine_table_with_another_key(matches: Matches, worker: WorkerPro
     assert_recovered(matches, worker)
 
 
-def test_no_permission_for_transactions(matches: Matches, worker: WorkerProcess, outage: Outage) -> None:
+def test_no_permission_for_transactions(matches: Matches, worker: WorkerProcess, outage: Outage, keyed: bool) -> None:
+    """Players without poison are written alone; what must be in the transaction waits, and with it the checkpoint."""
     outage.begin(Fate.DENY, lambda call: call.operation == "TransactWriteItems")
     before = matches.board(), matches.checkpoint()
     play(matches, poison=True)
     wait_until_reported(worker, 0, "commit", "denied")
-    assert (matches.board(), matches.checkpoint()) == before
+    board, checkpoint = matches.board(), matches.checkpoint()
+    changed = {player for player in board if board[player] != before[0][player]}
+    assert changed <= ({"player-0", "player-3", "player-4", "player-5", "player-6"} if keyed else set())
+    assert checkpoint == before[1]
+    assert_nothing_quarantined(matches)
+    outage.end()
+    assert_recovered(matches, worker)
+
+
+@pytest.mark.parametrize("keyed", [True], ids=["marks"], indirect=True)
+@pytest.mark.parametrize(
+    ("fate", "kind"), [(Fate.DENY, "denied"), (Fate.DROP_CALL, "network"), (Fate.FAIL_AFTER, "server")]
+)
+@pytest.mark.parametrize(("operation", "name"), [("UpdateItem", "write_row"), ("BatchGetItem", "read_rows")])
+def test_no_reply_about_rows(
+    matches: Matches, worker: WorkerProcess, outage: Outage, operation: str, name: str, fate: Fate, kind: str
+) -> None:
+    """Rows that cannot be written, or read, hold the checkpoint; nothing counts twice."""
+    outage.begin(fate, lambda call: call.operation == operation and b'"playerId"' in call.body)
+    checkpoint = matches.checkpoint()
+    matches.put([matches.good(f"new-player-{number}") for number in range(10)])
+    play(matches, poison=True)
+    wait_until_reported(worker, 0, name, kind)
+    assert matches.checkpoint() == checkpoint
     assert_nothing_quarantined(matches)
     outage.end()
     assert_recovered(matches, worker)

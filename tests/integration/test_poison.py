@@ -15,6 +15,7 @@ from consumer.domain.leases import TRIM_HORIZON, LeaseRow, TableNames
 from consumer.domain.records import Reason, Rules, poison
 from consumer.domain.replies import Committed
 from tests.support import builders
+from tests.support.builders import plain_rows
 from tests.support.engines import TableEngine
 from tests.support.processes import Game, Proxy, is_commit
 from tests.support.processes.game import Item
@@ -94,7 +95,7 @@ def test_a_record_of_twice_390_kilobytes(engine: TableEngine) -> None:
         while waiting:
             unit = cut(waiting, checkpoint, limits, builders.CREATED)
             assert (
-                DynamoCommits(game.client, TableNames(*names)).commit(lease, unit, frozenset(), fills_gap=False)
+                DynamoCommits(game.client, TableNames(*names)).commit(lease, unit, plain_rows(unit), fills_gap=False)
                 == Committed()
             )
             del waiting[: unit.records]

@@ -14,6 +14,7 @@ from consumer.demo.child_process import spawn
 from tests.performance.measure.status import SHARDS, ManyShards, many_shards
 from tests.support.engines import TableEngine
 from tests.support.processes import Game, Proxy, consumer, until
+from tests.support.processes.poison import Matches
 
 
 @pytest.fixture
@@ -105,6 +106,34 @@ def test_watching_until_ctrl_c(game: Game) -> None:
             watching.kill()
 
 
+@pytest.mark.parametrize(
+    ("kind", "mode", "log", "shown"),
+    [
+        (Game, "marked", "{table} is keyed by playerId", "marked writes ({table} is keyed by playerId)"),
+        (
+            Matches,
+            "transactions",
+            "{table} is keyed by matchId; marked writes need playerId as its partition key",
+            "transactions ({table} is keyed by matchId, not by the player)",
+        ),
+    ],
+)
+def test_how_games_are_written(ministack_url: str, kind: type[Game], mode: str, log: str, shown: str) -> None:
+    with kind(TableEngine("ministack", ministack_url)) as game:
+        game.put([game.make("ada", "1")])
+        first, table = game.worker(), game.tables["source"]
+        game.wait_until_consumed()
+        first.kill()
+        worker = game.worker()
+        line = worker.wait_for_event("stream.writes")
+        assert (line["mode"], line["why"]) == (mode, log.format(table=table))
+        _, document = status(game)
+        assert [stream["writes"] for stream in document["streams"]] == [mode]
+        text = consumer("status", environment=game.environment()).stdout
+        assert f"writes      {shown.format(table=table)}" in text.splitlines()
+        assert ["appliedShard" in row for row in game.rows("leaderboard")] == [mode == "marked"]
+
+
 def test_a_stream_that_was_switched_off(game: Game) -> None:
     game.play(5, 2)
     worker = game.worker()
@@ -127,7 +156,7 @@ def test_a_thousand_shards_in_few_calls_and_in_time(ministack_url: str) -> None:
     assert len(shown["shards"]) == SHARDS
     assert calls == {"DescribeTable": 4, "DescribeStream": SHARDS // 100, "Scan": 2, "Query": 2}
     assert took < 6, "3 s on a machine that does nothing else: make measure NAMES=status"
-    assert len(drawn.splitlines()) == SHARDS // 2 + len(["summary"] * 5 + ["no workers", "the stream"])
+    assert len(drawn.splitlines()) == SHARDS // 2 + len(["summary"] * 6 + ["no workers", "the stream"])
     assert f"{SHARDS // 2} finished shards not shown" in drawn
 
 

@@ -9,14 +9,20 @@ import pytest
 
 from consumer.worker.daemon import ECHO_SECONDS
 from tests.support.engines import TableEngine
-from tests.support.processes import Game, Proxy, is_commit
+from tests.support.processes import Game, Proxy, is_commit, is_row_write
 
 LOAD = 6_000
+KEYED = pytest.mark.parametrize("keyed", [True, False], ids=["marks", "transactions"])
 
 
 @pytest.fixture
-def game(engine: TableEngine) -> Iterator[Game]:
-    with Game(engine) as game:
+def keyed() -> bool:
+    return True
+
+
+@pytest.fixture
+def game(engine: TableEngine, keyed: bool) -> Iterator[Game]:
+    with Game(engine, keyed=keyed) as game:
         yield game
 
 
@@ -26,11 +32,13 @@ def proxy(engine: TableEngine) -> Iterator[Proxy]:
         yield proxy
 
 
-def test_sigterm_in_the_middle_of_heavy_work(game: Game, proxy: Proxy) -> None:
-    game.play(LOAD, 1_000)
+@KEYED
+def test_sigterm_in_the_middle_of_heavy_work(game: Game, proxy: Proxy, keyed: bool) -> None:
+    """A unit of marked writes is bounded by records, one of transactions by players."""
+    game.play(LOAD, 100 if keyed else 1_000)
     last = int(game.played()[-1].sequence_number)
     first = game.worker(proxy)
-    first.wait_for_event("unit.committed", count=10)
+    first.wait_for_event("unit.committed", count=2 if keyed else 10)
     ended = first.terminate()
     print(f"{game.engine.name}: exit {ended.code}, {ended.seconds:.2f} s after SIGTERM")
     assert (ended.code, ended.seconds < 2) == (0, True), ended
@@ -55,10 +63,11 @@ def test_sigterm_in_the_middle_of_heavy_work(game: Game, proxy: Proxy) -> None:
     assert sum(committed) == LOAD
 
 
+@KEYED
 @pytest.mark.parametrize("applied", [False, True], ids=["requested", "applied"])
-def test_sigterm_waits_for_the_commit_in_flight(game: Game, proxy: Proxy, applied: bool) -> None:
-    game.play(1_000, 500)
-    held = proxy.hold(is_commit, applied=applied, skip=2)
+def test_sigterm_waits_for_the_commit_in_flight(game: Game, proxy: Proxy, applied: bool, keyed: bool) -> None:
+    game.play(1_000, 50 if keyed else 500)
+    held = proxy.hold(is_commit, applied=applied, skip=0 if keyed else 2)
     worker = game.worker(proxy)
     call = held.wait_caught()
     worker.send(signal.SIGTERM).wait_for_event("worker.draining")
@@ -67,11 +76,31 @@ def test_sigterm_waits_for_the_commit_in_flight(game: Game, proxy: Proxy, applie
     assert (ended.code, ended.seconds < 4) == (0, True), ended  # a poll without a reply would take 5 s
     lease = game.lease()
     assert lease is not None
-    values = call.request["TransactItems"][0]["Update"]["ExpressionAttributeValues"]
-    assert lease["checkpoint"] == values[":last"]
+    assert lease["checkpoint"]["S"] == call.moved_to
     assert "leaseOwner" not in lease
     members = next(row for row in game.rows("lease") if row["leaseKey"]["S"] == "members")
     assert not [name for name in members if name.startswith("worker#")]
+    game.worker()
+    game.wait_until_consumed()
+    game.assert_exact()
+
+
+@pytest.mark.parametrize("applied", [False, True], ids=["requested", "applied"])
+def test_sigterm_waits_for_the_single_writes_in_flight(game: Game, proxy: Proxy, applied: bool) -> None:
+    """The unit that they belong to is finished: nothing of it is read again."""
+    game.play(500, 50)
+    held = proxy.hold(is_row_write, applied=applied, skip=20)
+    worker = game.worker(proxy)
+    held.wait_caught()
+    worker.send(signal.SIGTERM).wait_for_event("worker.draining")
+    held.let_go()
+    ended = worker.wait()
+    assert (ended.code, ended.seconds < 4) == (0, True), ended
+    (committed,) = worker.events("unit.committed")
+    lease = game.lease()
+    assert lease is not None
+    assert lease["checkpoint"]["S"] == committed["checkpoint"]
+    assert "leaseOwner" not in lease
     game.worker()
     game.wait_until_consumed()
     game.assert_exact()
@@ -93,11 +122,12 @@ def test_a_second_sigterm_ends_a_drain_that_is_stuck(game: Game, proxy: Proxy) -
     game.assert_exact()
 
 
-def test_a_worker_of_the_same_name_goes_on_at_once_after_sigkill(game: Game, proxy: Proxy) -> None:
-    """The dead one's transaction, which arrives late and exactly at the checkpoint, is refused by the fence."""
-    game.play(2_000, 500)
+@KEYED
+def test_a_worker_of_the_same_name_goes_on_at_once_after_sigkill(game: Game, proxy: Proxy, keyed: bool) -> None:
+    """The dead one's commit, which arrives late and exactly at the checkpoint, is refused by the fence."""
+    game.play(2_000, 50 if keyed else 500)
     forever = "300"
-    dead_one = proxy.hold(is_commit, skip=3)
+    dead_one = proxy.hold(is_commit, skip=0 if keyed else 3)
     first = game.worker(proxy, lease_ttl_seconds=forever)
     dead_one.wait_caught()
     assert first.kill() == -signal.SIGKILL

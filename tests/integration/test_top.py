@@ -77,6 +77,24 @@ def test_digits_ties_and_rows_that_another_program_spoiled(game: Game) -> None:
     assert [line.split()[:3] for line in out.splitlines()[1:]] == [["1", "small", "5"], ["2", "huge", "4"]]
 
 
+def test_a_player_whose_games_were_all_poison_is_not_on_the_board(game: Game) -> None:
+    game.count(game.make("ada", "12"))
+    game.put([game.make("bob") | {"score": {"S": "12"}}])
+    worker = game.worker()
+    game.wait_until_consumed()
+    worker.kill()
+    assert {row["playerId"]["S"]: row["gamesPlayed"]["N"] for row in game.rows("leaderboard")} == {
+        "ada": "1",
+        "bob": "0",
+    }
+    code, out, _ = top(game, "--json")
+    assert (code, [row["playerId"] for row in json.loads(out)]) == (0, ["ada"])
+    ended = consumer("quarantine", "redrive", "--set", "score=5", "--yes", environment=game.environment())
+    assert ended.returncode == 0, ended.stderr
+    code, out, _ = top(game, "--json")
+    assert [(row["playerId"], row["totalScore"]) for row in json.loads(out)] == [("ada", 12), ("bob", 5)]
+
+
 def test_more_than_one_page(game: Game) -> None:
     """Names of 2,000 bytes, 700 of them: more than the megabyte that a page holds."""
     names = [f"{number:04}-".ljust(2_000, "x") for number in range(700)]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
+from consumer.domain.errors import ConsumerError
 from consumer.domain.leases import TRIM_HORIZON, Ledger, Shard, rank
 from consumer.domain.quarantine import QuarantineEntry, QuarantineFilter
 from consumer.domain.replay import LATEST, Mode
@@ -59,7 +61,7 @@ class Commands:
             self._operators.invariants.resolved(entry, result, token)
 
     def resume(self, name: str) -> Script:
-        """Resumes a halted shard, in most runs with everything it holds now."""
+        """Resumes a halted shard, in most runs with everything it holds now; or accepts the mark for which it halts."""
         random = self._simulation.dice.source(name)
         for _ in range(MOST_HALT_POLLS):
             ledger = yield from self._load(HALT_POLL_SECONDS)
@@ -71,8 +73,15 @@ class Commands:
         row = resume.find_halted(ledger, random.choice(halted))
         everything = random.random() < 0.7
         circuits, streams = self._operators.quarantine, self._simulation.streams
-        now = self._operators.now()
-        done = yield from resume.resume(row, circuits, streams, name, now, name, quarantine_all=everything)
+        now, accepted = self._operators.now(), None
+        if (symptom := row.circuit.unknown_mark) is not None and (player := symptom.player) is not None:
+            everything = False
+            stored = yield from ask(OperatorCall.READ_ROW, partial(circuits.read_row, player))
+            with suppress(ConsumerError):  # the cause is gone: a plain resume
+                accepted = resume.mark_to_accept(row, player, stored, ledger, "")
+        done = yield from resume.resume(
+            row, circuits, streams, name, now, name, quarantine_all=everything, accepted=accepted
+        )
         self._operators.invariants.resumed(row.shard, done, name)
 
     def set_checkpoint(self, name: str) -> Script:

@@ -9,6 +9,7 @@ import sys
 from typing import Final
 
 from tests.simulation import switches
+from tests.simulation.mark_guards import MARK_GUARDS
 from tests.simulation.proving import Guard, find, verify
 from tests.simulation.unproven import EXPLAINED, NOT_FOUND_YET, unproven
 
@@ -289,6 +290,8 @@ GUARDS: Final = (
         342,
         switches=(switches.own_rows_at_drain,),
     ),
+    # --- marked writes ---
+    *MARK_GUARDS,
     # --- operators' commands ---
     Guard(
         "pending state of a redrive",

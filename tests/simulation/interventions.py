@@ -53,6 +53,11 @@ class Interventions(PlannedEvents):
         if refusals.random() < 0.1:
             self.plan_event("intervention refusals", refusals.uniform(3, FAULT_SECONDS - 4), self._refuse_games)
 
+    def plan_thefts(self, number: int) -> None:
+        """Leases are taken from living workers, whose writes are on the way."""
+        for _ in range(number):
+            self._at("brief claim", self._claim_briefly)
+
     def heal(self) -> None:
         """The leaderboard takes games again."""
         self._simulation.tables.refuses_games = False
@@ -116,6 +121,8 @@ class Interventions(PlannedEvents):
             shard = self.random.choice(unfinished)
             if tables.rows[shard].epoch >= int(EPOCH_SECONDS + self._simulation.now):
                 return
+            if self._simulation.ledger_invariants.finished_once:
+                return  # a shard whose row is lost besides its parent's cannot be found again
             del tables.rows[shard]
             self._simulation.ledger_invariants.deleted.add(shard)
             self._note("row deleted", f"deletes the row of {shard}")

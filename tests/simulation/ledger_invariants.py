@@ -9,6 +9,7 @@ from typing import Any
 
 from consumer.domain.fold import Delta, Unit
 from consumer.domain.leases import SHARD_END, TRIM_HORIZON, Adoption, Lease, LeaseRow, Shard, rank
+from consumer.domain.marks import RowWrite
 from consumer.domain.quarantine import EntryState
 from consumer.domain.records import Entry, Game, Poison, Rules, decode
 from tests.support.fakes import FakeShard, FakeStreams, FakeTables
@@ -77,7 +78,7 @@ class WrittenRecords:
         shard = self.shard(name)
         return self.numbers(name)[shard.trimmed - 1] if shard.trimmed else -1
 
-    def entries(self, name: Shard, numbers: Sequence[int]) -> list[Entry]:
+    def entries(self, name: Shard, numbers: Sequence[int], rules: Rules | None = None) -> list[Entry]:
         """The decoded records of a run of a shard's numbers."""
         if not numbers:
             return []
@@ -85,7 +86,7 @@ class WrittenRecords:
         assert self._start_time is not None
         first = bisect_right(self.numbers(name), numbers[0]) - 1
         records = self.shard(name).records[first : first + len(numbers)]
-        return [decode(wire, self._rules, self._start_time[0]) for wire in records]
+        return [decode(wire, rules or self._rules, self._start_time[0]) for wire in records]
 
     def wire(self, name: Shard, sequence_number: str) -> Mapping[str, Any]:
         """One record as the stream holds it."""
@@ -97,7 +98,7 @@ class WrittenRecords:
             self._start_time = (next(iter(self._tables.stream_starts.values())).start_time,)
 
 
-_WIDE = Context(prec=400)
+WIDE = Context(prec=400)
 
 
 @dataclass
@@ -112,13 +113,15 @@ class Expected:
 class LedgerInvariants:
     """Follows every effect on the lease table and the board, whatever caused it.
 
-    `deleted`: shards whose row was deleted by hand. OperatorInvariants reports what operators do: `states` are those of
-    quarantined records; `skipped` are records that a placed shard leaves out.
+    `deleted`: shards whose row was deleted by hand; `finished_once`: those of them that had finished.
+    OperatorInvariants reports what operators do: `states` are those of quarantined records; `skipped` are records that
+    a placed shard leaves out.
     """
 
     def __init__(self, records: WrittenRecords, tables: FakeTables) -> None:
         self.records = records
         self.deleted: set[Shard] = set()
+        self.finished_once: set[Shard] = set()
         self.ends: Counter[str] = Counter()
         self.lost: set[int] = set()
         self.skipped: set[int] = set()
@@ -140,28 +143,35 @@ class LedgerInvariants:
 
     # --- after every step ---
 
-    def _on_commit(self, lease: Lease, unit: Unit, fills_gap: bool) -> None:
+    def _on_commit(self, lease: Lease, unit: Unit, rows: Sequence[RowWrite], fills_gap: bool) -> None:
         self._one_committer(lease)
         self._forward(lease.shard, unit.last)
         self._after_parent(lease.shard)
         numbers = self.records.between(lease.shard, unit.previous, unit.last)
         if fills_gap:
             first = int(unit.first)
-            self._lose([number for number in numbers if number < first], lease.shard, unit.previous)
+            lost = [number for number in numbers if number < first]
+            self._lose(lost, lease.shard, unit.previous)
             numbers = [number for number in numbers if number >= first]
         if len(numbers) != unit.records:
             raise Violation(
                 "a unit is a run of consecutive records",
                 f"{lease.shard.shard_id} {unit.previous}..{unit.last}: {unit.records} records, {len(numbers)} written",
             )
-        for number in numbers:
-            if number in self._ended:
-                raise Violation("a record ends once", f"{number} was committed before, in {self._ended[number]}")
-            self._ended[number] = f"{lease.shard.shard_id} epoch {lease.epoch}"
-        poison = {poison.sequence_number for poison in unit.poison}
-        self._compare(self.records.entries(lease.shard, numbers), poison)
-        self._check_quarantine(lease.shard, poison)
+        self._end(lease, unit, rows, numbers)
+        self._check_quarantine(lease.shard, {poison.sequence_number for poison in unit.poison})
         self._conserve()
+
+    def _end(self, lease: Lease, unit: Unit, _rows: Sequence[RowWrite], numbers: Sequence[int]) -> None:
+        """The records of a unit end with it."""
+        for number in numbers:
+            self._end_once(number, lease)
+        self._compare(self.records.entries(lease.shard, numbers), {poison.sequence_number for poison in unit.poison})
+
+    def _end_once(self, number: int, lease: Lease) -> None:
+        if number in self._ended:
+            raise Violation("a record ends once", f"{number} was committed before, in {self._ended[number]}")
+        self._ended[number] = f"{lease.shard.shard_id} epoch {lease.epoch}"
 
     def _compare(self, committed: Sequence[Entry], quarantined: Collection[str]) -> None:
         """Totals are the fold of the committed records, less the quarantined ones, which have a row in quarantine."""
@@ -180,7 +190,7 @@ class LedgerInvariants:
     def _count(self, game: Game) -> Expected:
         expected = self._expected.setdefault(game.player, Expected())
         expected.games += 1
-        expected.total = _WIDE.add(expected.total, game.score)
+        expected.total = WIDE.add(expected.total, game.score)
         expected.date = max(expected.date, game.date)
         return expected
 
@@ -195,7 +205,7 @@ class LedgerInvariants:
         ends = self.ends
         games = sum(score.games for score in self._tables.board.values())
         quarantined = len(self._tables.quarantine)
-        by_operators = ends["Redriven"] + ends["Replayed"]
+        by_operators = ends["Redriven"] + ends["Replayed"] + ends["Stored"]
         expected = (ends["Game"] + by_operators, len(self.states))
         if (games, quarantined) != expected or ends.total() - by_operators != len(self._ended) + self._ended_again:
             facts = f"{games} games, {quarantined} in quarantine; {dict(ends)} of {len(self._ended)}"
@@ -225,7 +235,7 @@ class LedgerInvariants:
         for player, delta in deltas.items():
             expected = self._expected.setdefault(player, Expected())
             expected.games += delta.games
-            expected.total = _WIDE.add(expected.total, delta.total)
+            expected.total = WIDE.add(expected.total, delta.total)
             expected.date = max(expected.date, delta.date)
             self.ends["Replayed"] += delta.games
         self._match({player: self._expected[player] for player in deltas})
@@ -320,7 +330,7 @@ class LedgerInvariants:
             name = Shard(shard.stream_arn, parent)
             row = self._tables.rows.get(name)
             gone = shard in self.records.begins and self.records.shard(name).gone
-            if row is not None and not row.finished and not gone:
+            if row is not None and not row.finished and not gone and name not in self.finished_once:
                 raise Violation("a child comes after its parent", f"{shard.shard_id} before {parent}")
 
     def check_gaps(self) -> None:

@@ -9,7 +9,9 @@ from typing import Final, NamedTuple
 from consumer.domain.errors import CallFailed, FailureKind, IteratorExpired
 from consumer.domain.replies import Refused
 from consumer.operations.steps import OperatorCall
-from consumer.worker.calls import Call, Commit, EndShard, Operation, Probe, Reply
+from consumer.worker.calls import Call, Operation, Reply
+from consumer.worker.ledger_calls import Probe
+from consumer.worker.shard_calls import Commit, EndShard
 from tests.simulation.dice import Dice
 
 
@@ -47,6 +49,8 @@ _READS: Final = frozenset(
         Operation.FIND_CHILDREN,
         Operation.FIND_LATE_CHILDREN,
         Operation.PROBE_SHARD,
+        Operation.READ_ROWS,
+        Operation.LOOK_UP_SHARD,
         OperatorCall.LOAD_LEDGER,
         OperatorCall.READ_MEMBERS,
         OperatorCall.READ_BINDINGS,
@@ -92,6 +96,10 @@ _FREQUENT: Final[Mapping[Operation, float]] = {
     Operation.READ_ORIGIN: 4.0,
     Operation.FIND_STREAM: 4.0,
     Operation.LIST_SHARDS: 4.0,
+    Operation.READ_ROWS: 1.5,
+    Operation.WRITE_ROW: 5.0,
+    Operation.LOOK_UP_SHARD: 3.0,
+    Operation.UPGRADE_STREAM: 3.0,
 }
 """By how much the fault rate of an operation exceeds the schedule's."""
 _RARE: Final = 3.0

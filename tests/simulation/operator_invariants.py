@@ -1,19 +1,21 @@
 """Invariants of operators' commands: each acts once, on what it read, with an audit entry; floods stay outside."""
 
 from collections import Counter
-from collections.abc import Sized
+from collections.abc import Sequence, Sized
 from decimal import Context, Decimal
 
 from consumer.domain.breaker import Breaker
 from consumer.domain.fold import Delta, Unit
 from consumer.domain.leases import TRIM_HORIZON, BindingChange, Lease, LeaseRow, Shard, TableBinding, rank
+from consumer.domain.marks import RowWrite
 from consumer.domain.operator_ports import Gap
 from consumer.domain.quarantine import Application, EntryState, OperatorAction, QuarantineEntry, decode_again, repaired
-from consumer.domain.records import Entry, Game, Poison, Rules, decode
+from consumer.domain.records import Entry, Game, Outcome, Poison, Rules, decode
 from consumer.domain.replay import Batch, Mode, Progress
 from consumer.domain.replies import Lost
 from consumer.operations.quarantine import ChangedConcurrently
 from tests.simulation.ledger_invariants import LedgerInvariants, Violation
+from tests.simulation.mark_invariants import LENIENT
 from tests.simulation.worker_invariants import WorkerInvariants
 from tests.support.fakes import FakeQuarantine, FakeReplays, FakeTables
 from tests.support.fakes.operators import FakeGaps, FakeLeaseAdmin, FakeTableBindings
@@ -133,6 +135,7 @@ class OperatorInvariants:
         self._let_through_to.pop(shard, None)
         if before is None:
             self._had_game.add(shard)  # the lost row may have said so
+            self._operators.resumed.pop(shard, None)
         self._check_audit("ledger", self._lease_admin.trail)
         self._ledger.move(shard, after.checkpoint)
 
@@ -164,11 +167,11 @@ class OperatorInvariants:
         self._highest_epochs[claimed.shard] = max(self._highest_epochs.get(claimed.shard, 0), claimed.epoch)
         self._worker_claim(before, claimed)
 
-    def _on_commit(self, lease: Lease, unit: Unit, fills_gap: bool) -> None:
-        self._ledger_commit(lease, unit, fills_gap)
+    def _on_commit(self, lease: Lease, unit: Unit, rows: Sequence[RowWrite], fills_gap: bool) -> None:
+        self._ledger_commit(lease, unit, rows, fills_gap)
         if self._breaker is not None and (unit.poison or self._recent.get(lease.shard)):
             self._watch_flood(lease.shard, unit, self._breaker)
-        if unit.deltas:
+        if any(delta.games for delta in unit.deltas.values()) or Outcome.ALREADY_SETTLED in unit.outcomes:
             self._had_game.add(lease.shard)
 
     def _watch_flood(self, shard: Shard, unit: Unit, breaker: Breaker) -> None:
@@ -181,7 +184,7 @@ class OperatorInvariants:
             for number in self._ledger.records.between(shard, unit.previous, unit.last)
             if number >= int(unit.first)
         ]
-        for entry in self._ledger.records.entries(shard, numbers):
+        for entry in self._ledger.records.entries(shard, numbers, LENIENT):
             bad = isinstance(entry, Poison) or entry.sequence_number in poison
             if bad and let_through_to is not None and rank(entry.sequence_number) <= rank(let_through_to):
                 continue
@@ -263,7 +266,7 @@ class ReplayInvariants:
 
     def _wanted(self, shard: Shard, numbers: list[int], batch: Batch) -> dict[str, Delta]:
         found: dict[str, Delta] = {}
-        for entry in self._ledger.records.entries(shard, numbers):
+        for entry in self._ledger.records.entries(shard, numbers, _RULES):
             game = self._as_quarantined(shard, entry)
             if not isinstance(game, Game) or entry.sequence_number in batch.skipped:
                 continue

@@ -127,14 +127,20 @@ class Operators:
             at = simulation.now + LATEST_SECONDS + random.uniform(0.5, 6)
             simulation.at(at, partial(self._decide, name, "adopt", self._commands.adopt))
 
+    def recreate_soon(self) -> None:
+        """An operator makes a deleted row again."""
+        self._at("recreate", self._simulation.now + 1, self._commands.recreate_row, self._simulation.now + 6)
+
     def heal(self) -> None:
         """Calls do not fail any more, and halted shards are resumed until none is left."""
         self._healed = True
-        if self._floods or self.adopts:
+        if self._floods or self.adopts or self._simulation.keyed is not None:
             self._simulation.at(self._simulation.now + CLEAN_UP_SECONDS, self._clean_up)
 
     def _clean_up(self) -> None:
         simulation = self._simulation
+        if simulation.keyed is not None:
+            simulation.keyed.accept_marks()
         if any(row.circuit.halted_at is not None for row in simulation.tables.rows.values()):
             self._run("clean up", self._commands.resume)
         if self.adopts:
@@ -184,7 +190,7 @@ class Operators:
             }
             if random.random() < 0.9:
                 image |= random.choice(_SPOILED)
-            simulation.streams.write(open_shards[0], image)
+            simulation.stream_events.write(open_shards[0], image)
 
         def begin() -> None:
             if self._simulation.dice.takes_place(name):

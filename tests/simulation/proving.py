@@ -3,12 +3,13 @@
 import gc
 import time
 from collections.abc import Collection, Iterable
+from functools import partial
 from multiprocessing import get_context
 from os import cpu_count
 from typing import NamedTuple
 
 from tests.simulation.ledger_invariants import Violation
-from tests.simulation.runs import attempt
+from tests.simulation.runs import attempt, build
 from tests.simulation.simulation import Simulation
 from tests.simulation.switches import Switch, switched_off
 
@@ -17,7 +18,7 @@ class Guard(NamedTuple):
     """A condition or a rule of order that exactly-once stands on.
 
     `where` it is in the product, and its `purpose`. Without `off` (conditions of FakeTables) and `switches` the seed
-    breaks the invariant.
+    breaks the invariant. `keyed`: in the keyed flavour of the simulation.
     """
 
     name: str
@@ -27,15 +28,20 @@ class Guard(NamedTuple):
     seed: int
     off: tuple[str, ...] = ()
     switches: tuple[Switch, ...] = ()
+    keyed: bool = False
 
     def run(self, seed: int, only: Collection[str] | None = None) -> tuple[Simulation, Violation | None]:
         """One run without the guard."""
         with switched_off(self.switches):
-            return attempt(lambda chosen: Simulation(seed, self.off, chosen), only)
+            return attempt(partial(build, seed, off=self.off, keyed=self.keyed), only)
+
+    def run_with(self, seed: int) -> Violation | None:
+        """What breaks in the run with the guard."""
+        return attempt(partial(build, seed, keyed=self.keyed))[1]
 
     def fault(self) -> str | None:
         """Why the guard's seed does not show that it is needed; None: it does."""
-        _, violation = attempt(lambda only: Simulation(self.seed, only=only))
+        violation = self.run_with(self.seed)
         if violation is not None:
             return f"seed {self.seed} breaks also with the guard: {violation}"
         _, violation = self.run(self.seed)
@@ -75,7 +81,7 @@ def _find(search: tuple[Guard, range, float]) -> Found:
             gc.collect()
         _, violation = guard.run(seed)
         if violation is not None and violation.name == (guard.invariant or violation.name):
-            _, with_guard = attempt(lambda only, seed=seed: Simulation(seed, only=only))  # type: ignore[misc]
+            with_guard = guard.run_with(seed)
             if with_guard is None:
                 return Found(guard, seed, violation)
             print(f"seed {seed} breaks also with every guard: {with_guard}", flush=True)

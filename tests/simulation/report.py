@@ -19,6 +19,8 @@ TOO_RARE: dict[Operation | OperatorCall, str] = {
     Operation.PROBE_SHARD: "only roots that are found late are probed",
     Operation.END_SHARD: "three times in four it fails already; three ends per run, ten faults: some 60 per cell",
     Operation.LEAVE: "a worker leaves once",
+    Operation.LOOK_UP_SHARD: "only a mark of a shard that is new, or long gone, is looked up",
+    Operation.UPGRADE_STREAM: "a stream of version 0.1 is upgraded once, in a tenth of the runs",
     Operation.HALT: "only a flood trips a breaker, in a fifth of the runs, and one halt ends it",
     Operation.EXAMINE: "only runs with scores that no sum can hold examine games",
     **dict.fromkeys(
@@ -67,7 +69,7 @@ def lines(totals: Totals) -> Iterator[str]:
     yield "events: " + ", ".join(f"{what} {count}" for what, count in sorted(totals.happened.items()))
     for failure in totals.failures:
         yield f"seed {failure.seed}: {failure.name}: {failure.facts}"
-        yield f"  run it again: python -m tests.simulation --base {failure.seed} --seeds 1 --shrink"
+        yield f"  run it again: {failure.command}"
 
 
 def _table(totals: Totals) -> Iterator[str]:

@@ -8,6 +8,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import partial
 from typing import NamedTuple
 
 from consumer.operations.steps import OperatorCall
@@ -26,6 +28,25 @@ class Failure(NamedTuple):
     seed: int
     name: str
     facts: str
+    keyed: bool = False
+
+    @property
+    def command(self) -> str:
+        """What runs it again."""
+        flavour = "keyed" if self.keyed else "plain"
+        return f"python -m tests.simulation --base {self.seed} --seeds 1 --shrink --flavour {flavour}"
+
+
+class Flavour(StrEnum):
+    """Which runs a seed makes: keyed ones (rows have marks), plain ones, or by turns two keyed ones and a plain one."""
+
+    MIXED = "mixed"
+    KEYED = "keyed"
+    PLAIN = "plain"
+
+    def keyed(self, seed: int) -> bool:
+        """Whether the run of this seed is keyed."""
+        return self is Flavour.KEYED or (self is Flavour.MIXED and seed % 3 > 0)
 
 
 @dataclass
@@ -53,14 +74,15 @@ class Totals:
         self.happened += simulation.happened
 
 
-def simulate(base: int, seeds: int, jobs: int | None = None) -> Totals:
+def simulate(base: int, seeds: int, jobs: int | None = None, flavour: Flavour = Flavour.MIXED) -> Totals:
     """Runs the seeds from `base` on in `jobs` processes, by default one per core. Long runs print their progress."""
     began = printed = time.monotonic()
     totals = Totals()
-    for part in _parts(range(base, base + seeds), jobs or os.cpu_count() or 1):
+    for part in _parts(range(base, base + seeds), jobs or os.cpu_count() or 1, flavour):
         totals.add(part)
         for failure in part.failures:
-            print(f"seed {failure.seed} breaks {failure.name!r}", file=sys.stderr, flush=True)
+            flavour_name = "keyed" if failure.keyed else "plain"
+            print(f"seed {failure.seed} ({flavour_name}) breaks {failure.name!r}", file=sys.stderr, flush=True)
         if time.monotonic() - printed > PROGRESS_SECONDS:
             printed = time.monotonic()
             progress = f"{len(totals.sizes):,} of {seeds:,} seeds, {len(totals.failures)} broke"
@@ -70,15 +92,16 @@ def simulate(base: int, seeds: int, jobs: int | None = None) -> Totals:
     return totals
 
 
-def run(seeds: range) -> Totals:
+def run(seeds: range, flavour: Flavour = Flavour.MIXED) -> Totals:
     """Runs seeds one after the other in this process. Garbage is collected after them: a run makes few cycles."""
     totals = Totals()
     gc.disable()
     try:
         for seed in seeds:
-            simulation, violation = attempt(lambda only, seed=seed: Simulation(seed, only=only))  # type: ignore[misc]
+            keyed = flavour.keyed(seed)
+            simulation, violation = attempt(partial(build, seed, keyed=keyed))
             if violation is not None:
-                totals.failures.append(Failure(seed, violation.name, violation.facts))
+                totals.failures.append(Failure(seed, violation.name, violation.facts, keyed))
             totals.count(simulation)
     finally:
         gc.enable()
@@ -86,13 +109,19 @@ def run(seeds: range) -> Totals:
     return totals
 
 
-def _parts(seeds: range, jobs: int) -> Iterator[Totals]:
+def build(seed: int, only: Collection[str] | None, off: Collection[str] = (), *, keyed: bool) -> Simulation:
+    """The run of a seed, with these decisions only."""
+    return Simulation(seed, off, only, keyed=keyed)
+
+
+def _parts(seeds: range, jobs: int, flavour: Flavour) -> Iterator[Totals]:
     batches = [seeds[first : first + BATCH] for first in range(0, len(seeds), BATCH)]
+    run_batch = partial(run, flavour=flavour)
     if jobs == 1 or len(batches) == 1:
-        yield from map(run, batches)
+        yield from map(run_batch, batches)
         return
     with multiprocessing.get_context("fork").Pool(jobs) as pool:
-        yield from pool.imap_unordered(run, batches)
+        yield from pool.imap_unordered(run_batch, batches)
 
 
 MOST_RUNS = 600

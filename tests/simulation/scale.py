@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Final
 
-from consumer.domain import lineage
+from consumer.domain import lineage, marks
 from consumer.worker import coordinator, shard_sync
 
 EPOCH_SECONDS: Final = 1_800_000_000.0
@@ -40,6 +40,7 @@ _SCALED: Final[tuple[tuple[ModuleType, str, object], ...]] = (
     (lineage, "GONE_SECONDS", 8.0),
     (coordinator, "LOAD_INTERVAL_SECONDS", 10.0),
     (lineage, "FORGET_SECONDS", 8.0),
+    (marks, "FORGOTTEN_SECONDS", 1.0),
     (shard_sync, "FINDINGS_VALID_SECONDS", 7.0),
     (shard_sync, "SYNC_INTERVAL_SECONDS", 4.0),
     (shard_sync, "RECHECK_DELAYS_SECONDS", (1.0, 4.0, 12.0)),

@@ -5,27 +5,20 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from itertools import count
 
+from consumer.domain.errors import CallFailed, FailureKind
 from consumer.domain.leases import Shard, TableNames
 from consumer.domain.records import Rules
 from consumer.domain.replies import Refused
 from consumer.operations.steps import OperatorCall
-from consumer.worker.calls import (
-    Adopt,
-    Call,
-    Commit,
-    Open,
-    Operation,
-    Ports,
-    Probe,
-    Read,
-    RecordGap,
-    Reply,
-    execute,
-)
+from consumer.worker.calls import Call, Operation, Ports, Reply, execute
+from consumer.worker.ledger_calls import Adopt, Probe
+from consumer.worker.shard_calls import Commit, Open, Read, RecordGap, WriteRow
 from consumer.worker.stream_start import StartPosition
 from tests.simulation.dice import Dice
 from tests.simulation.interventions import Interventions
+from tests.simulation.keyed import Keyed
 from tests.simulation.ledger_invariants import LedgerInvariants, Violation, WrittenRecords
+from tests.simulation.mark_invariants import MarkInvariants
 from tests.simulation.nemesis import NO_FAULTS, Fault, Nemesis, failed_reply
 from tests.simulation.operators import Operators
 from tests.simulation.scale import (
@@ -52,9 +45,14 @@ SLOWEST_SECONDS = 12.0
 
 
 class Simulation:
-    """A run from a seed. `off`: conditions that the tables do not check (see FakeTables); `only`: see Dice."""
+    """A run from a seed. `off`: conditions that the tables do not check (see FakeTables); `only`: see Dice.
 
-    def __init__(self, seed: int, off: Collection[str] = (), only: Collection[str] | None = None) -> None:
+    `keyed`: the source's partition key is the player, so that rows have marks (see Keyed).
+    """
+
+    def __init__(
+        self, seed: int, off: Collection[str] = (), only: Collection[str] | None = None, *, keyed: bool = False
+    ) -> None:
         self.dice = Dice(seed, only)
         random = self.dice.source("simulation")
         self.now = 0.0
@@ -62,14 +60,18 @@ class Simulation:
         self.happened: Counter[str] = Counter()
         self.tables = FakeTables(TableNames(), off)
         self.streams = FakeStreams(lambda: EPOCH_SECONDS + self.now, ARN, page_records=random.choice((1, 3, 10, 1000)))
-        self.ledger_invariants = LedgerInvariants(WrittenRecords(self.streams, self.tables, Rules()), self.tables)
+        records = WrittenRecords(self.streams, self.tables, Rules())
+        self.ledger_invariants = (MarkInvariants if keyed else LedgerInvariants)(records, self.tables)
+        self.keyed: Keyed | None = None
+        if isinstance(self.ledger_invariants, MarkInvariants):
+            self.keyed = Keyed(self, self.ledger_invariants)
         self.nemesis = Nemesis(self.dice)
         self.stable = random.random() < 0.5
         self.worker_invariants = WorkerInvariants(self.tables, lambda: self.now, stable=self.stable)
         self.start: StartPosition = random.choice(("TRIM_HORIZON", "TRIM_HORIZON", "LATEST"))
         self._lock_seconds = random.choice((0.0, 0.0, 0.005, 0.02))
         self._locked: dict[object, float] = {}
-        self._ports = Ports(self.streams, self.tables, self.tables, self.tables, Rules())
+        self.ports = Ports(self.streams, self.tables, self.tables, self.tables, Rules())
         self._trace: list[tuple[float, str, object, str]] = []
         self._actions = 0
         self._refused_since: dict[Shard, float] = {}
@@ -95,6 +97,8 @@ class Simulation:
             else:
                 self._drain()
                 self._stop_all()
+                if self.keyed is not None:
+                    self._run_until(self.keyed.all_arrived)
         return self
 
     def at(self, time: float, action: Callable[[], object]) -> None:
@@ -118,19 +122,30 @@ class Simulation:
         fault, there, back, late = self.nemesis.deliver(worker.owner, call.operation)
         if fault is Fault.MISSING and not self._may_be_missing(call):
             fault = Fault.NONE
+        if self.keyed is not None and fault is Fault.NONE and isinstance(call, WriteRow):
+            fault = self.keyed.fault(worker.owner)
         self.steps[call.operation, fault] += 1
         self.note(worker.owner, call, "" if fault is Fault.NONE else fault.value)
         self.worker_invariants.sent(worker.owner, call)
         sent_at = self.now
         arrives = self.now + there
         answers = arrives + back
-        latest = LATEST_NEW_ROW_SECONDS if isinstance(call, Adopt) else LATEST_SECONDS
+        later = (LATEST_NEW_ROW_SECONDS if isinstance(call, Adopt) else LATEST_SECONDS) * late
+
+        def effect() -> Reply:
+            return self._take_effect(call, worker.ports)
+
+        late_effect: Callable[[], object] = effect
+        if self.keyed is not None and isinstance(call, WriteRow) and fault in (Fault.LATE, Fault.DUPLICATE):
+            later, late_effect = self.keyed.latest(late), self.keyed.watch(effect)
+            if self.keyed.dies(worker.owner):
+                self.at(arrives, lambda: self._crash(worker))
         match fault:
             case Fault.LOST_REPLY:
-                self.at(arrives, lambda: self._take_effect(call))
+                self.at(arrives, effect)
                 self._fail(worker, call, fault, answers + TIMEOUT_SECONDS * late)
             case Fault.LATE:
-                self.at(arrives + latest * late, lambda: self._take_effect(call))
+                self.at(arrives + later, late_effect)
                 self._fail(worker, call, fault, answers + 1.0)
             case Fault.CRASH_BEFORE:
                 self.at(arrives, lambda: self._crash(worker))
@@ -138,13 +153,13 @@ class Simulation:
                 self._fail(worker, call, fault, answers)
             case _:
                 if fault is Fault.DUPLICATE:
-                    self.at(arrives + 0.1 + latest * late, lambda: self._take_effect(call))
+                    self.at(arrives + 0.1 + later, late_effect)
                 elif fault is Fault.SLOW:
                     answers += (SLOWEST_SECONDS if isinstance(call, Read) else TIMEOUT_SECONDS) * late
                 self.at(arrives, lambda: self._arrive(worker, call, sent_at, answers, fault))
 
     def _arrive(self, worker: SimulatedWorker, call: Call, sent_at: float, answers: float, fault: Fault) -> None:
-        reply = self._take_effect(call)
+        reply = self._take_effect(call, worker.ports)
 
         def answer() -> None:
             self.worker_invariants.answered(worker.owner, call, reply, sent_at)
@@ -156,9 +171,16 @@ class Simulation:
             worker.paused_until = self.now + worker.random.choice((1.0, 3.0, 16.0)) * worker.random.uniform(0.3, 1)
         self.at(answers, answer)
 
-    def _take_effect(self, call: Call) -> Reply:
-        reply = Refused(conflict=True) if self._is_locked(call) else execute(call, self._ports)
+    def _take_effect(self, call: Call, ports: Ports) -> Reply:
+        reply: Reply
+        if self._is_locked(call):
+            locked = CallFailed(FailureKind.CONFLICT, "simulated: a transaction has the row")
+            reply = Refused(conflict=True) if isinstance(call, Commit) else locked
+        else:
+            reply = execute(call, ports)
         self.note("  =>", reply, call.operation)
+        if self.keyed is not None:
+            self.keyed.note(call, reply)
         if isinstance(call, Read):
             self.worker_invariants.read(call, reply)
         elif isinstance(call, Commit | RecordGap):
@@ -167,13 +189,14 @@ class Simulation:
 
     def _is_locked(self, call: Call) -> bool:
         """A transaction locks its rows for a while; another one that needs any of them then is cancelled."""
-        if not isinstance(call, Commit) or not self._lock_seconds:
+        if not isinstance(call, Commit | WriteRow) or not self._lock_seconds:
             return False
-        rows = (call.lease.shard, *call.unit.deltas)
+        rows = (call.lease.shard, *call.players) if isinstance(call, Commit) else (call.write.player,)
         if any(self._locked.get(row, 0.0) > self.now for row in rows):
             self.happened["a row is locked"] += 1
             return True
-        self._locked.update(dict.fromkeys(rows, self.now + self._lock_seconds))
+        if isinstance(call, Commit):
+            self._locked.update(dict.fromkeys(rows, self.now + self._lock_seconds))
         return False
 
     def _may_be_missing(self, call: Call) -> bool:
@@ -217,6 +240,8 @@ class Simulation:
         self.stream_events.plan(GROWING_SECONDS)
         self.interventions.plan()
         self.operators.plan()
+        if self.keyed is not None:
+            self.keyed.plan()
 
     def _start(self, name: str) -> SimulatedWorker:
         self._starts[name] += 1

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING
 
 from consumer.domain.leases import TRIM_HORIZON, Shard
 from consumer.domain.replies import StreamListing
 from tests.simulation.dice import PlannedEvents
+from tests.simulation.keyed import PLAYER_ATTRIBUTE
 from tests.simulation.scale import HIDDEN_SECONDS, LIFE_SECONDS, STALE_LISTING_SECONDS
 from tests.support.fakes import FakeShard, FakeStreams
 
@@ -43,6 +45,7 @@ class StreamEvents(PlannedEvents):
         self._listings: dict[str, list[StreamListing]] = {}
         self._shown_since: dict[Shard, float] = {}
         """When a shard that was hidden became listed."""
+        self._keyed = simulation.keyed
         streams.listing_of = self._listing
         roots = [self.open_shard() for _ in range(self.random.choice((1, 2, 3, 3)))]
         for root in roots[1:]:
@@ -76,7 +79,10 @@ class StreamEvents(PlannedEvents):
         """Opens a shard. Ids are unique only within a stream."""
         number = self._numbers.get(self._streams.arn, 0)
         self._numbers[self._streams.arn] = number + 1
-        return self._streams.add_shard(f"shardId-{number:020d}-abcdef12", parent)
+        shard = self._streams.add_shard(f"shardId-{number:020d}-abcdef12", parent)
+        if self._keyed is not None:
+            self._keyed.number(shard, sum(self._numbers.values()))
+        return shard
 
     def remove_ancestors(self) -> None:
         """Removes the finished ancestors of removed shards: DynamoDB removes a parent before its children.
@@ -120,7 +126,7 @@ class StreamEvents(PlannedEvents):
             listing for listing in known[-LISTINGS_KEPT:] if fresh.served_at - listing.served_at < STALE_LISTING_SECONDS
         ]
         old = random.choice(known if self._ancient else young)
-        return StreamListing(arn, old.enabled, old.shards, fresh.served_at)
+        return replace(old, served_at=fresh.served_at)
 
     def _open_shards(self) -> list[str]:
         return [shard.shard_id for shard in self._streams.shards.values() if not shard.closed]
@@ -142,7 +148,14 @@ class StreamEvents(PlannedEvents):
             image["playerId"], image["score"] = {"S": "big"}, {"N": random.choice(("9e125", "5e125", "-9e125"))}
         event = "MODIFY" if random.random() < 0.1 else "INSERT"
         self._streams.empty_pages = min(MOST_EMPTY_PAGES, self._streams.empty_pages + (random.random() < 0.1))
-        self._streams.write(random.choice(self._open_shards()), image, event)
+        self.write(random.choice(self._open_shards()), image, event)
+
+    def write(self, shard_id: str, image: dict[str, object], event: str = "INSERT") -> None:
+        """Appends a record; in a keyed run one of a player of that shard, if it has any."""
+        if self._keyed is None:
+            self._streams.write(shard_id, image, event)
+        elif (written := self._keyed.image(Shard(self._streams.arn, shard_id), image)) is not None:
+            self._streams.write(shard_id, written, event, {PLAYER_ATTRIBUTE: written[PLAYER_ATTRIBUTE]})
 
     def _split(self) -> None:
         """A shard ends. It has one or two children, and each is sometimes hidden for a while."""
@@ -243,6 +256,9 @@ class StreamEvents(PlannedEvents):
             for shard in stream.shards.values()
             if not shard.gone and (row := rows.get(Shard(stream.arn, shard.shard_id))) is not None and row.finished
         ]
+        made_again = self._simulation.ledger_invariants.finished_once
+        if made_again:  # its end must find its children
+            finished = [shard for shard in finished if all(shard.parent != each.shard_id for each in made_again)]
         if finished:
             shard = self.random.choice(finished)
             shard.trimmed = len(shard.records)

@@ -39,7 +39,7 @@ def test_a_violation_is_printed_with_the_command_that_runs_it_again() -> None:
     totals.failures.append(Failure(17, "exactly_once", "p1 counts twice"))
     report = list(lines(totals))
     assert report[-2] == "seed 17: exactly_once: p1 counts twice"
-    assert "--base 17 --seeds 1 --shrink" in report[-1]
+    assert "--base 17 --seeds 1 --shrink --flavour plain" in report[-1]
 
 
 def test_the_figures_come_first() -> None:

@@ -7,8 +7,9 @@ from collections.abc import Collection
 
 import pytest
 
+from consumer.domain.marks import Route
 from tests.simulation.guards import GUARDS
-from tests.simulation.runs import run, shrink
+from tests.simulation.runs import Flavour, run, shrink
 from tests.simulation.simulation import Simulation
 
 SEEDS = int(os.environ.get("SIMULATION_SEEDS", "300"))
@@ -24,18 +25,21 @@ def test_fresh_seeds(first: int) -> None:
     print(f"seeds {seeds.start} to {seeds.stop - 1}")
     failures = run(seeds).failures
     broken = "\n".join(f"seed {failure.seed}: {failure.name}: {failure.facts}" for failure in failures)
-    again = "".join(f"\npython -m tests.simulation --base {seed} --seeds 1 --shrink" for seed, _, _ in failures[:3])
+    again = "".join(f"\n{failure.command}" for failure in failures[:3])
     assert not failures, f"{broken}\nthe trace of each:{again}"
 
 
-def test_a_seed_gives_the_same_run_twice() -> None:
-    assert Simulation(7).run().trace() == Simulation(7).run().trace()
+@pytest.mark.parametrize("keyed", [False, True], ids=["plain", "keyed"])
+def test_a_seed_gives_the_same_run_twice(keyed: bool) -> None:
+    first, second = (Simulation(7, keyed=keyed).run().trace() for _ in range(2))
+    assert first == second
 
 
-def test_a_seed_gives_the_same_run_whatever_a_process_hashes() -> None:
+@pytest.mark.parametrize("flavour", ["plain", "keyed"])
+def test_a_seed_gives_the_same_run_whatever_a_process_hashes(flavour: str) -> None:
     traces = {
         subprocess.run(
-            [sys.executable, "-m", "tests.simulation", "--base", "12", "--seeds", "1", "--trace"],
+            [sys.executable, "-m", "tests.simulation", "--base", "12", "--flavour", flavour, "--trace"],
             env={**os.environ, "PYTHONHASHSEED": hashes},
             capture_output=True,
             check=True,
@@ -43,6 +47,18 @@ def test_a_seed_gives_the_same_run_whatever_a_process_hashes() -> None:
         for hashes in ("1", "2")
     }
     assert len(traces) == 1
+
+
+def test_most_seeds_are_keyed_and_the_others_are_not() -> None:
+    assert [Flavour.MIXED.keyed(seed) for seed in range(6)] == [False, True, True, False, True, True]
+    assert not Flavour.PLAIN.keyed(1)
+    assert Flavour.KEYED.keyed(0)
+
+
+def test_in_keyed_runs_every_way_to_write_a_row_occurs() -> None:
+    happened = run(range(30), Flavour.KEYED).happened
+    ways = (Route.INSERT, Route.FOLLOW, Route.FRESH, Route.MARKED, Route.TAKE_OVER, Route.SHARED)
+    assert not [way for way in ways if not happened[f"row: {way}"]]
 
 
 def test_a_failing_run_is_shrunk() -> None:

@@ -4,10 +4,12 @@ from collections.abc import Collection
 
 from consumer.domain.fold import Unit
 from consumer.domain.leases import Adoption, Lease, LeaseRow, Ledger, Origin, Shard, StreamStart
+from consumer.domain.marks import Lineage, Mark, Route, RowWrite, StoredRow
 from consumer.domain.membership import Members
-from consumer.domain.replies import Children, Committed, Done, Lost, Page, Refused, StreamListing
+from consumer.domain.replies import Children, Committed, Done, Lost, Page, Refused, RowRefused, StreamListing
 from consumer.worker import events
-from consumer.worker.calls import Claim, Commit, EndShard, Open, Read, RecordGap, SendHeartbeat
+from consumer.worker.ledger_calls import Claim, SendHeartbeat, UpgradeStream
+from consumer.worker.shard_calls import Commit, EndShard, LookUpShard, Open, Read, ReadRows, RecordGap, WriteRow
 
 
 def describe(what: object) -> str:
@@ -15,9 +17,11 @@ def describe(what: object) -> str:
     match what:
         case str() | bool() | Exception():
             return str(what)
-        case Commit(lease, unit, later, fills_gap):
+        case Commit(lease, unit, rows, fills_gap):
+            later = [write.player for write in rows if not write.dated]
             later_dates = f", later dates of {_names(later)}" if later else ""
-            return f"Commit {_lease(lease)}: {_unit(unit)}{later_dates}{', fills the gap' if fills_gap else ''}"
+            marked = "".join(f", {_row_write(write)}" for write in rows if write.route is not Route.PLAIN)
+            return f"Commit {_lease(lease)}: {_unit(unit)}{later_dates}{marked}{', fills the gap' if fills_gap else ''}"
         case EndShard(lease, previous, children, rows):
             created = _names(row.shard.shard_id for row in rows)
             return f"EndShard {_lease(lease)} after {_at(previous)}: children {_names(children)}, rows {created}"
@@ -37,7 +41,23 @@ def describe(what: object) -> str:
         case Refused(later, conflict, invalid, suspects, existing):
             found = [("conflict", conflict), (invalid or "", invalid), ("later dates", later)]
             parts = [name for name, given in found if given]
+            parts += [f"{player} has {_stored_row(row)}" for player, row in sorted(what.rows.items())]
             return f"Refused: {', '.join(parts)} {_names(suspects)} {_names(existing)}"
+        case WriteRow(lease, write):
+            return f"WriteRow {_lease(lease)}: {_row_write(write)}"
+        case ReadRows(lease, players):
+            return f"ReadRows {_lease(lease)}: {' '.join(players)}"
+        case LookUpShard(lease, shard):
+            return f"LookUpShard {_lease(lease)}: {_marked_shard(shard)}"
+        case UpgradeStream(arn, keyed):
+            return f"UpgradeStream {arn[-23:]}{', keyed' if keyed else ''}"
+        case RowRefused(row):
+            return f"RowRefused: {_stored_row(row)}"
+        case dict():
+            return "; ".join(f"{player}: {_stored_row(row)}" for player, row in sorted(what.items()))
+        case Lineage(parents, finished, gone):
+            names = " ".join(map(_marked_shard, sorted(gone)))
+            return f"Lineage of {len(parents)}, {len(finished)} finished, gone: {names}"
         case Lost(row):
             return f"Lost: {_row(row) if row else 'no row'}"
         case LeaseRow():
@@ -109,6 +129,24 @@ def _stream_start(start: StreamStart | None) -> str:
 def _unit(unit: Unit) -> str:
     poison = f", {len(unit.poison)} poison" if unit.poison else ""
     return f"{_at(unit.previous)} -> {_at(unit.last)}, {unit.records} records of {_names(unit.deltas)}{poison}"
+
+
+def _row_write(write: RowWrite) -> str:
+    games = f"{write.delta.games} games of {write.player}"
+    return f"{write.route} {games}, {_mark(write.found)} -> {_mark(write.mark)}{'' if write.dated else ', no date'}"
+
+
+def _stored_row(row: StoredRow) -> str:
+    return f"{_mark(row.mark)} {row.date}" if row.exists else "no row"
+
+
+def _mark(mark: Mark | None) -> str:
+    return f"{_marked_shard(mark.shard)}:{_at(mark.to)}" if mark is not None else "no mark"
+
+
+def _marked_shard(name: str) -> str:
+    label, _, shard_id = name.partition("/")
+    return f"{label[-14:-13]}/{_short(shard_id)}"
 
 
 def _at(position: str) -> str:

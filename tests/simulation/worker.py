@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING
 
 from consumer.domain.errors import UnsafeRefused
 from consumer.domain.membership import Identity
 from consumer.retries import JitteredBackoff
-from consumer.worker.calls import Call, Read, Reply
+from consumer.worker.calls import Call, Reply
+from consumer.worker.shard_calls import Read
 from consumer.worker.stream_start import StreamStarter
 from consumer.worker.tuning import Tuning
 from consumer.worker.worker import Worker
@@ -45,6 +47,10 @@ class SimulatedWorker:
             stale_after_seconds=STALE_AFTER_SECONDS,
             breaker=simulation.operators.breaker,
         )
+        self.ports = simulation.ports
+        if simulation.keyed is not None:
+            self.ports, remembered_rows = simulation.keyed.equip(self.owner, self.ports)
+            self._tuning = replace(self._tuning, remembered_rows=remembered_rows)
         self.set_clock()
         backoff = JitteredBackoff(random, first_seconds=0.05, most_seconds=2.0)
         identity = Identity(self.owner, stable=simulation.stable)

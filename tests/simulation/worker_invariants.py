@@ -5,7 +5,9 @@ from collections.abc import Callable, Mapping
 from consumer.domain.leases import Lease, LeaseRow, rank
 from consumer.domain.membership import HeartbeatReport
 from consumer.domain.replies import Done, Page
-from consumer.worker.calls import Call, Claim, Commit, EndShard, Read, Reply, SendHeartbeat
+from consumer.worker.calls import Call, Reply
+from consumer.worker.ledger_calls import Claim, SendHeartbeat
+from consumer.worker.shard_calls import Commit, EndShard, Read
 from tests.simulation.ledger_invariants import Violation
 from tests.simulation.scale import TTL_SECONDS
 from tests.support.fakes import FakeTables

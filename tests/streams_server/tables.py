@@ -202,6 +202,8 @@ class Tables:
         if response and response.status == 200:
             if request.operation == "TransactWriteItems":
                 self.log.note(self._streams.clock(), request.document)
+            elif request.operation == "UpdateItem" and ":last" in request.document.get("ExpressionAttributeValues", {}):
+                self.log.note(self._streams.clock(), {"TransactItems": [{"Update": request.document}]})
             if capture:
                 self._source.follow(request.operation, request.document, json.loads(response.body))
         return response

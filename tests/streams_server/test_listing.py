@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from consumer.aws.streams import DynamoStreams, RateLimiter
 from tests.streams_server import CommandRefused, Fault, Remote, Rule, ShardFilter, build_shards, shard_id
 from tests.streams_server.client import items, iterator, listed, read, refused
 from tests.support.processes import until
@@ -60,6 +61,14 @@ def test_shards_split_and_roll_over(remote: Remote, streams: Any, arn: str) -> N
     for change in (lambda: remote.split(2), lambda: remote.append({2: items(1)})):
         with pytest.raises(CommandRefused, match="is closed"):
             change()
+
+
+@pytest.mark.parametrize("keys", [["matchId"], ["playerId", "timestamp"]])
+def test_a_listing_names_the_partition_key(remote: Remote, streams: Any, keys: list[str]) -> None:
+    """The worker's own port reads it from the first page; all pages say the same."""
+    arn = remote.create_stream(f"keyed-by-{keys[0]}", build_shards(150), keys=keys)
+    listing = DynamoStreams(streams, None, "games", rate_limiter=RateLimiter(1e9)).list_shards(arn)
+    assert (len(listing.shards), listing.partition_key) == (150, keys[0])
 
 
 def test_pages_of_shards(remote: Remote, streams: Any) -> None:

@@ -81,7 +81,9 @@ _THROTTLING = (
 
 
 class Transaction(NamedTuple):
-    """A TransactWriteItems that the engine executed. `at` in unix seconds; None for what a transaction does not have.
+    """A TransactWriteItems, or an UpdateItem that moves a checkpoint, that the engine executed.
+
+    `at` in unix seconds; None for what it does not have.
 
     `lease` to `checkpoint` are of the shard's row that moved. `repeated`: the engine had executed it before, with the
     same token, and did nothing.

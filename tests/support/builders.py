@@ -1,13 +1,17 @@
 """Builders of domain values, with defaults that no test depends on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 from consumer.domain.breaker import Circuit, Symptom
+from consumer.domain.fold import Unit
 from consumer.domain.leases import SHARD_END, TRIM_HORIZON, Lease, LeaseRow, Shard
+from consumer.domain.marks import RowWrite
+from consumer.domain.ports import Commits
 from consumer.domain.records import Entry, Game, Ignored, Outcome, Poison, Reason, pack
-from consumer.domain.replies import ListedShard, Page, StreamListing
+from consumer.domain.replies import CommitReply, ListedShard, Page, StreamListing
+from consumer.worker.shard_calls import Commit
 
 ARN = "arn:aws:dynamodb:eu-west-1:123456789012:table/GameEvents/stream/2026-01-01T00:00:00.000"
 ME = "w1/a"
@@ -122,3 +126,20 @@ def build_shards(size: int, children: Mapping[int, int | Sequence[int]], served_
         for number in range(size)
     )
     return StreamListing(ARN, True, listed, served_at)
+
+
+def plain_rows(unit: Unit, later: Collection[str] = ()) -> tuple[RowWrite, ...]:
+    """The writes of all rows of a unit without marks. Players in `later` keep their stored date."""
+    return tuple(RowWrite(player, delta, dated=player not in later) for player, delta in unit.deltas.items())
+
+
+def later_of(commit: Commit) -> set[str]:
+    """The players who keep their stored date."""
+    return {write.player for write in commit.rows if not write.dated}
+
+
+def commit_plain(
+    commits: Commits, lease: Lease, unit: Unit, later: Collection[str] = (), *, fills_gap: bool = False
+) -> CommitReply:
+    """Commits a unit without marks."""
+    return commits.commit(lease, unit, plain_rows(unit, later), fills_gap=fills_gap)

@@ -13,25 +13,13 @@ from consumer.domain.membership import HeartbeatReport, Identity, Members
 from consumer.domain.records import Rules
 from consumer.domain.replies import Done
 from consumer.worker import events
-from consumer.worker.calls import (
-    Call,
-    Claim,
-    CoordinatorCall,
-    EndShard,
-    Load,
-    Open,
-    Ports,
-    Read,
-    ReadMembers,
-    Reply,
-    SendHeartbeat,
-    ShardCall,
-    execute,
-)
-from consumer.worker.commit_attempt import KnownDates
+from consumer.worker.calls import Call, Ports, Reply, execute
 from consumer.worker.coordinator import Coordinator
+from consumer.worker.known_rows import KnownRows
+from consumer.worker.ledger_calls import Claim, CoordinatorCall, Load, ReadMembers, SendHeartbeat
 from consumer.worker.reader import ReadAheadBudget
 from consumer.worker.shard import ShardMachine
+from consumer.worker.shard_calls import EndShard, Open, Read, ShardCall
 from consumer.worker.stream_start import StreamStarter
 from consumer.worker.tuning import Tuning
 from consumer.worker.worker import Worker
@@ -121,15 +109,17 @@ class ShardDriver(MachineDriver[ShardCall]):
 
     machine: ShardMachine
 
-    def __init__(self, start: LeaseRow | None = None, tuning: Tuning | None = None) -> None:
+    def __init__(self, start: LeaseRow | None = None, tuning: Tuning | None = None, *, keyed: bool = False) -> None:
         super().__init__()
         self.row = start or row(owner=ME)
         self.lease = Lease(self.row.shard, ME, self.row.epoch)
         self.may_commit = True
         self.tuning = tuning or Tuning(wall_offset_seconds=CREATED)
         self.budget = ReadAheadBudget(self.tuning.total_lookahead_bytes)
-        self.dates = KnownDates()
-        self.machine = ShardMachine(self.row, self.lease, None, self.tuning, self.budget, self.dates, LinearBackoff())
+        self.known = KnownRows(self.tuning.remembered_rows)
+        self.machine = ShardMachine(
+            self.row, self.lease, None, self.tuning, self.budget, self.known, LinearBackoff(), keyed=keyed
+        )
 
     def ready(self) -> list[ShardCall]:
         """The calls that the machine names now."""
@@ -146,9 +136,9 @@ class ShardDriver(MachineDriver[ShardCall]):
         return super().call(kind)
 
 
-def opened_shard(tuning: Tuning | None = None, checkpoint: str = TRIM_HORIZON) -> ShardDriver:
+def opened_shard(tuning: Tuning | None = None, checkpoint: str = TRIM_HORIZON, *, keyed: bool = False) -> ShardDriver:
     """A shard that has its first iterator."""
-    driver = ShardDriver(row(owner=ME, checkpoint=checkpoint), tuning)
+    driver = ShardDriver(row(owner=ME, checkpoint=checkpoint), tuning, keyed=keyed)
     driver.answer(Open, "first")
     return driver
 

@@ -4,7 +4,8 @@ from consumer.domain.errors import CallFailed, FailureKind
 from consumer.domain.leases import TRIM_HORIZON, LeaseRow, Ledger, StreamStart, TableNames
 from consumer.domain.lineage import FORGET_SECONDS
 from consumer.domain.replies import ListedShard, StreamListing
-from consumer.worker.calls import FindStream, ListShards, Reply, SyncCall
+from consumer.worker.calls import Reply
+from consumer.worker.ledger_calls import FindStream, ListShards, SyncCall
 from consumer.worker.shard_sync import ShardSync
 from consumer.worker.stream_start import StreamStarter
 from tests.support.builders import ARN, CREATED

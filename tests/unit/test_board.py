@@ -45,6 +45,15 @@ def test_pages_are_followed_even_when_one_is_empty() -> None:
     assert board(client).about() == 7
 
 
+def test_a_row_without_games_is_none_of_the_board() -> None:
+    """It has the mark of a player whose records were all poison. One that has no number of games stays."""
+    marked = {"appliedShard": {"S": "label/shard-0"}, "appliedTo": {"S": "1"}, "appliedAt": {"N": "1"}}
+    poison_only = {"playerId": {"S": "bob"}, "gamesPlayed": {"N": "0"}, "totalScore": {"N": "0"}, **marked}
+    spoiled = {"playerId": {"S": "carl"}, "gamesPlayed": {"S": "0"}}
+    found = board(Client({"Items": [poison_only, ROW | marked, spoiled]})).rows()
+    assert [row.player for row in found] == ["anna", "carl"]
+
+
 @pytest.mark.parametrize(
     "reply",
     [{}, {"Items": [{}]}, {"Items": [{"playerId": {"N": "1"}}]}, {"Items": [ROW | {"totalScore": {"N": "many"}}]}],

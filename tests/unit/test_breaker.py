@@ -10,8 +10,8 @@ from consumer.domain.leases import TRIM_HORIZON
 from consumer.domain.records import Entry, Poison, Reason
 from consumer.domain.replies import Committed, Done, Lost
 from consumer.worker import events
-from consumer.worker.calls import Commit, Halt, Open, Read, Release
 from consumer.worker.shard import ShardState
+from consumer.worker.shard_calls import Commit, Halt, Open, Read, Release
 from consumer.worker.status import halted_shards
 from consumer.worker.tuning import Tuning
 from tests.support.builders import CREATED, HAD_GAME, ME, game, games, ignored, page, poison, row, sequence_number

@@ -7,7 +7,9 @@ import pytest
 from consumer.domain.leases import TRIM_HORIZON, rank
 from consumer.domain.lineage import RETENTION_SECONDS
 from consumer.worker import events
-from consumer.worker.calls import Claim, Commit, Open, Read, execute
+from consumer.worker.calls import execute
+from consumer.worker.ledger_calls import Claim
+from consumer.worker.shard_calls import Commit, Open, Read
 from tests.support.builders import ARN, CREATED, ME, OTHER, shard
 from tests.support.cluster import BEGAN_AT, Cluster, single_worker
 from tests.support.drivers import NO_ANSWER

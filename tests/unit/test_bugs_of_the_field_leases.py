@@ -9,8 +9,10 @@ from consumer.aws.leases import DynamoMembership
 from consumer.domain.errors import UnsafeRefused
 from consumer.domain.leases import TableNames
 from consumer.domain.membership import HeartbeatReport
-from consumer.worker.calls import Claim, Commit, SendHeartbeat, execute
+from consumer.worker.calls import execute
+from consumer.worker.ledger_calls import Claim, SendHeartbeat
 from consumer.worker.shard import ShardState
+from consumer.worker.shard_calls import Commit
 from tests.support.builders import ME, OTHER, shard
 from tests.support.cluster import Cluster, single_worker
 from tests.support.drivers import NO_ANSWER, TTL, kinds

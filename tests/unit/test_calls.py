@@ -6,38 +6,45 @@ from typing import get_args
 import pytest
 
 from consumer.domain.errors import CallFailed, DataTrimmed, FailureKind, IteratorExpired
+from consumer.domain.fold import Delta
 from consumer.domain.leases import TRIM_HORIZON, LeaseRow, Ledger, StreamStart
+from consumer.domain.marks import ABSENT, Lineage, Mark, Route, RowWrite, StoredRow
 from consumer.domain.membership import HeartbeatReport
 from consumer.domain.records import Game, Ignored, Outcome, Poison, Reason, Rules
-from consumer.domain.replies import Children, Committed, Done, HeartbeatRemoved, Lost, Page
-from consumer.worker.calls import (
-    Call,
+from consumer.domain.replies import Children, Committed, Done, HeartbeatRemoved, Lost, Page, RowRefused, StreamListing
+from consumer.worker.calls import Call, Operation, Ports, Reply, execute
+from consumer.worker.ledger_calls import (
     Claim,
-    Commit,
     CompleteStreamStart,
+    CoordinatorCall,
     CreateRootRows,
-    EndShard,
     EvictMember,
-    Examine,
-    FindChildren,
     Leave,
     ListShards,
     Load,
-    Open,
-    Operation,
-    Ports,
     Probe,
-    Read,
     ReadMembers,
     ReadOrigin,
-    RecordGap,
     RecordStreamStart,
-    Release,
-    Reply,
     SendHeartbeat,
-    execute,
+    SyncCall,
+    UpgradeStream,
 )
-from tests.support.builders import ARN, CREATED, ME, OTHER, game, lease, sequence_number, shard
+from consumer.worker.shard_calls import (
+    Commit,
+    EndShard,
+    Examine,
+    FindChildren,
+    LookUpShard,
+    Open,
+    Read,
+    ReadRows,
+    RecordGap,
+    Release,
+    ShardCall,
+    WriteRow,
+)
+from tests.support.builders import ARN, CREATED, ME, OTHER, finished, game, lease, row, sequence_number, shard
 from tests.support.drivers import WorkerDriver, members, stream
 from tests.support.fakes import FakeTables
 from tests.support.fakes.tables import Score
@@ -73,6 +80,8 @@ def test_every_call_reaches_its_port(driver: WorkerDriver) -> None:
     root = LeaseRow(shard(0), None, 5, TRIM_HORIZON)
     child = LeaseRow(shard(1), ME, 6, TRIM_HORIZON)
     held = lease(epoch=6)
+    mark = Mark(str(shard(0)), sequence_number(1), CREATED)
+    first = RowWrite("foo", Delta(1, Decimal(9), "2026-01-31"), Route.INSERT, None, mark)
     expected: list[tuple[Call, Reply]] = [
         (ReadOrigin(ARN), tables.read_origin(ARN)),
         (ListShards(ARN), driver.streams.list_shards(ARN)),
@@ -80,6 +89,7 @@ def test_every_call_reaches_its_port(driver: WorkerDriver) -> None:
         (RecordStreamStart(stream_start, None, CREATED), Lost(None)),
         (CreateRootRows(ARN, (root,)), Done()),
         (CompleteStreamStart(ARN), Done()),
+        (UpgradeStream(ARN, keyed=True), Lost(None)),
         (Load(), Ledger((root,), (StreamStart(ARN, None, ("shard-0",), complete=True),))),
         (SendHeartbeat(ME, HeartbeatReport(1), joining=True, bump=True), Done()),
         (SendHeartbeat(OTHER, HeartbeatReport(1), joining=False, bump=True), HeartbeatRemoved()),
@@ -87,6 +97,11 @@ def test_every_call_reaches_its_port(driver: WorkerDriver) -> None:
         (Claim(root, held), LeaseRow(shard(0), ME, 6, TRIM_HORIZON)),
         (RecordGap(held, TRIM_HORIZON, CREATED), True),
         (RecordGap(held, TRIM_HORIZON, CREATED), False),
+        (ReadRows(held, ("foo",)), {"foo": ABSENT}),
+        (WriteRow(held, first), Done()),
+        (WriteRow(held, first), RowRefused(first.after(ABSENT))),
+        (ReadRows(held, ("foo",)), {"foo": first.after(ABSENT)}),
+        (LookUpShard(held, str(shard(1))), Lineage({str(shard(0)): None, str(shard(1)): str(shard(0))})),
         (FindChildren(held), Children(("shard-1",), leaf=False, served_at=CREATED)),
         (EndShard(held, TRIM_HORIZON, ("shard-1",), (child,)), Committed()),
         (Release(held), Done()),
@@ -96,6 +111,46 @@ def test_every_call_reaches_its_port(driver: WorkerDriver) -> None:
     ]
     for call, reply in expected:
         assert execute(call, ports) == reply, call
+
+
+def test_rows_are_read_and_written(driver: WorkerDriver) -> None:
+    write = RowWrite("foo", Delta(1, Decimal(5), "2026-01-31"), Route.INSERT, None, Mark(str(shard(0)), "7", CREATED))
+    written = StoredRow(mark=write.mark, date="2026-01-31")
+    assert execute(ReadRows(lease(), ("foo", "bar")), driver.ports) == {"foo": ABSENT, "bar": ABSENT}
+    assert execute(WriteRow(lease(), write), driver.ports) == Done()
+    assert execute(WriteRow(lease(), write), driver.ports) == RowRefused(written)
+    assert execute(ReadRows(lease(), ("foo",)), driver.ports) == {"foo": written}
+
+
+def test_a_shard_is_looked_up_in_the_ledger_and_in_the_listing(driver: WorkerDriver) -> None:
+    driver.tables.rows = {shard(0): finished(0, 1), shard(7): row(7)}
+    found = execute(LookUpShard(lease(), str(shard(1))), driver.ports)
+    assert isinstance(found, Lineage)
+    assert found.parents == {str(shard(0)): None, str(shard(1)): str(shard(0)), str(shard(7)): None}
+    assert found.finished == {str(shard(0))}
+
+
+@pytest.mark.parametrize("kind", FailureKind)
+def test_a_stream_that_is_gone_or_cannot_be_lists_nothing(driver: WorkerDriver, kind: FailureKind) -> None:
+    """After every other failure the call is retried: what a listing did not say is not known."""
+    driver.tables.rows = {shard(7): row(7)}
+    failure = CallFailed(kind, "no listing")
+
+    def fail(stream_arn: str) -> StreamListing:
+        assert stream_arn == ARN.replace("2026-01-01", "2025-12-31")
+        raise failure
+
+    driver.streams.list_shards = fail  # type: ignore[method-assign]
+    reply = execute(LookUpShard(lease(), "2025-12-31T00:00:00.000/shard-3"), driver.ports)
+    gone = kind in (FailureKind.MISSING, FailureKind.REJECTED)
+    assert reply == (Lineage({str(shard(7)): None}) if gone else failure)
+
+
+def test_an_older_stream_row_is_upgraded_once(driver: WorkerDriver) -> None:
+    driver.tables.stream_starts[ARN] = StreamStart(ARN, None, (), complete=True, protocol=1)
+    assert execute(UpgradeStream(ARN, keyed=True), driver.ports) == Done()
+    assert execute(UpgradeStream(ARN, keyed=False), driver.ports) == Lost(None)
+    assert driver.tables.stream_starts[ARN].keyed
 
 
 def test_a_unit_is_committed(driver: WorkerDriver) -> None:
@@ -158,11 +213,14 @@ def test_a_shard_is_there_if_it_can_be_read_whatever_listings_show(
 
 
 def test_the_operations_are_the_labels_that_dashboards_and_alerts_use() -> None:
-    operations = {call.operation.value: call.__name__ for call in get_args(Call)}
+    operations = {call.operation.value: call.__name__ for call in get_args(CoordinatorCall | SyncCall | ShardCall)}
     assert operations == {
         "get_shard_iterator": "Open",
         "get_records": "Read",
         "record_gap": "RecordGap",
+        "read_rows": "ReadRows",
+        "write_row": "WriteRow",
+        "look_up_shard": "LookUpShard",
         "commit": "Commit",
         "examine": "Examine",
         "halt": "Halt",
@@ -179,6 +237,7 @@ def test_the_operations_are_the_labels_that_dashboards_and_alerts_use() -> None:
         "record_stream_start": "RecordStreamStart",
         "create_root_rows": "CreateRootRows",
         "complete_stream_start": "CompleteStreamStart",
+        "upgrade_stream": "UpgradeStream",
         "load_ledger": "Load",
         "claim": "Claim",
         "find_stream": "FindStream",

@@ -72,6 +72,31 @@ def test_the_operator_reads_what_will_happen(position: str, sentence: str, creat
     assert planned.after.created == created
 
 
+KEYED = replace(STREAM_START, keyed=True)
+NOT_AGAIN = "Games that the mark of their player's row covers are not counted again. Counted again are those of"
+
+
+@pytest.mark.parametrize(
+    ("position", "sentences"),
+    [
+        (sequence_number(4), ("That is a step back: the games in between are read again.", NOT_AGAIN)),
+        ("9" * 40, ("skipped for ever.", "A step back later does not count those of players who have played again")),
+        (AT, ("does not move",)),
+    ],
+)
+def test_the_operator_reads_what_marks_make_safe(position: str, sentences: tuple[str, ...]) -> None:
+    planned = checkpoint.plan(ledger(row(checkpoint=AT), stream_start=KEYED), "shard-0", position, NOW)
+    said = " ".join(planned.sentences)
+    assert all(sentence in said for sentence in sentences), said
+    assert "second time" not in said
+
+
+def test_the_operator_reads_what_marks_make_safe_in_a_missing_row() -> None:
+    said = " ".join(checkpoint.plan(ledger(stream_start=KEYED), "shard-0", AT, NOW).sentences)
+    assert "Earlier games that are not counted are skipped." in said
+    assert NOT_AGAIN in said
+
+
 def test_a_missing_root_and_a_missing_child() -> None:
     root = checkpoint.plan(ledger(), "shard-0", AT, NOW)
     assert root.before is None

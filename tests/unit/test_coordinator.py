@@ -4,9 +4,11 @@ import pytest
 
 from consumer.domain.errors import CallFailed, FailureKind, UnsafeRefused
 from consumer.domain.leases import SHARD_END, TRIM_HORIZON, Ledger, Origin, Shard, StreamStart, TableBinding, TableNames
+from consumer.domain.membership import HeartbeatReport, Members
 from consumer.domain.replies import Done
 from consumer.worker import events
-from consumer.worker.calls import (
+from consumer.worker.coordinator import LOAD_INTERVAL_SECONDS
+from consumer.worker.ledger_calls import (
     Claim,
     EvictMember,
     ListShards,
@@ -16,7 +18,6 @@ from consumer.worker.calls import (
     RecordStreamStart,
     SendHeartbeat,
 )
-from consumer.worker.coordinator import LOAD_INTERVAL_SECONDS
 from consumer.worker.stream_start import StreamStarter
 from tests.support.builders import ARN, ME, OTHER, build_shards, lease, row, shard
 from tests.support.drivers import NO_ANSWER, TTL, CoordinatorDriver, kinds, members
@@ -236,3 +237,66 @@ def test_a_lease_that_the_ledger_shows_with_a_later_epoch_is_lost() -> None:
         driver.own_shard(number)
     reported = driver.answer(Load, Ledger((row(0, OTHER, 8), row(1, ME, 7), row(2, None, 7)), ()))
     assert reported == [events.LeaseLost(lease(0), OTHER)]
+
+
+def beside_version_0_1(number: int) -> Members:
+    """The members with a worker of version 0.1, whose heartbeats carry no protocol."""
+    reports = {ME: HeartbeatReport(1), OTHER: HeartbeatReport(number, protocol=1)}
+    return Members(0, reports)
+
+
+def test_beside_a_living_member_of_another_protocol_nothing_is_claimed() -> None:
+    driver = CoordinatorDriver().join()
+    driver.plan([row(0), row(1, OTHER)], beside_version_0_1(5))
+    assert driver.claims() == []
+    assert driver.machine.foreign == (OTHER,)
+    assert not driver.machine.planned
+
+
+def test_when_it_has_left_its_shards_are_claimed() -> None:
+    driver = CoordinatorDriver().join()
+    driver.plan([row(0, OTHER)], beside_version_0_1(5))
+    driver.now += TTL / 8
+    driver.answer(ReadMembers, members(1, w1_a=1))
+    assert driver.machine.foreign == ()
+    assert driver.claims() == [0]
+    assert driver.has_call(Load), "what it released meanwhile"
+
+
+def test_when_it_is_dead_its_shards_are_claimed() -> None:
+    driver = CoordinatorDriver().join()
+    rows = [row(0, OTHER)]
+    driver.plan(rows, beside_version_0_1(5))
+    for _ in range(20):
+        if driver.has_call(Load):
+            driver.answer(Load, Ledger(tuple(rows), ()))
+        if driver.has_call(ReadMembers):
+            driver.answer(ReadMembers, beside_version_0_1(5))
+        assert driver.now < 1000 + 2 * TTL
+        if driver.claims():
+            break
+        driver.now += TTL / 8
+    assert driver.claims() == [0]
+    assert driver.now >= 1000 + TTL
+    assert driver.machine.foreign == ()
+
+
+def test_while_it_lives_the_ledger_is_not_read_at_every_look_at_the_members() -> None:
+    driver = CoordinatorDriver().join()
+    driver.plan([row(0, OTHER)], beside_version_0_1(5))
+    loads = 0
+    for number in range(6, 46):
+        driver.now += TTL / 8
+        driver.answer(ReadMembers, beside_version_0_1(number))
+        if driver.has_call(Load):
+            loads += 1
+            driver.answer(Load, Ledger((row(0, OTHER),), ()))
+    assert loads <= 1, "once per half minute"
+
+
+def test_what_it_owns_it_keeps_beside_a_member_of_another_protocol() -> None:
+    """It was there first: an old worker that starts later stops at the stream's row."""
+    driver = CoordinatorDriver().join()
+    driver.own_shard(0)
+    assert not driver.plan([row(0, ME), row(1)], beside_version_0_1(5))
+    assert driver.claims() == []

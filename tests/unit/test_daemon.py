@@ -9,9 +9,11 @@ import pytest
 from consumer.domain.errors import CallFailed, FailureKind
 from consumer.domain.ports import PendingRecords
 from consumer.worker import daemon as daemon_module
-from consumer.worker.calls import Call, Commit, Load, Release, Reply, execute
+from consumer.worker.calls import Call, Reply, execute
 from consumer.worker.daemon import Daemon, Stop
 from consumer.worker.event_log import EventLog
+from consumer.worker.ledger_calls import Load
+from consumer.worker.shard_calls import Commit, Release
 from tests.support.builders import poison
 from tests.support.drivers import WorkerDriver, stream
 from tests.support.fakes import FakePending, FakeTables

@@ -8,14 +8,26 @@ import pytest
 from consumer.domain.breaker import Circuit
 from consumer.domain.errors import FailureKind
 from consumer.domain.fold import Limits, cut
-from consumer.domain.leases import TRIM_HORIZON, Adoption
+from consumer.domain.leases import TRIM_HORIZON, Adoption, StreamStart
 from consumer.domain.ports import WorkerStatus
 from consumer.domain.records import Entry
 from consumer.domain.stream_halt import StreamHalt, StreamHaltReason
 from consumer.worker import events
 from consumer.worker.calls import Operation
 from consumer.worker.event_log import SUMMARY_SECONDS, EventLog
-from tests.support.builders import ARN, ME, OTHER, game, ignored, lease, poison, row, sequence_number, shard
+from tests.support.builders import (
+    ARN,
+    ME,
+    OTHER,
+    build_shards,
+    game,
+    ignored,
+    lease,
+    poison,
+    row,
+    sequence_number,
+    shard,
+)
 
 NOW = 1_769_860_800.0
 BOUND = {"shard_id": "2026-01-01T00:00:00.000/shard-0", "lease_epoch": 7}
@@ -91,6 +103,28 @@ def report(*reported: events.Event) -> tuple[list[Line], list[tuple[object, ...]
 
 def committed(*entries: Entry, settled: bool = False) -> events.UnitCommitted:
     return events.UnitCommitted(lease(), cut(entries, TRIM_HORIZON, Limits(), 0.0), 0.25, settled)
+
+
+def test_how_a_streams_games_are_written_is_one_line_until_it_changes() -> None:
+    log = Log()
+    event_log = EventLog(log, MeterLog(), "player")
+    start = StreamStart(ARN, None, (), complete=True)
+    listing = replace(build_shards(1, {}), partition_key="gameId")
+    by_player = replace(listing, partition_key="player")
+    for listed, its_row in (
+        (listing, None),
+        (listing, start),
+        (listing, start),
+        (by_player, start),
+        (by_player, replace(start, keyed=True)),
+    ):
+        event_log.report([events.StreamListed(listed, its_row)], NOW)
+    whys = [
+        ("transactions", "GameEvents is keyed by gameId; marked writes need player as its partition key"),
+        ("transactions", "GameEvents was not keyed by player when the stream was started"),
+        ("marked", "GameEvents is keyed by player"),
+    ]
+    assert log.lines == [("info", "stream.writes", {"stream_arn": ARN, "mode": mode, "why": why}) for mode, why in whys]
 
 
 def test_a_commit_is_one_line_at_debug_and_each_quarantined_record_a_warning() -> None:

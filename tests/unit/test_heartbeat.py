@@ -8,7 +8,7 @@ from consumer.domain.errors import CallFailed
 from consumer.domain.membership import HeartbeatReport
 from consumer.domain.replies import Done, HeartbeatRemoved
 from consumer.worker import events
-from consumer.worker.calls import Claim, Leave, ReadMembers, SendHeartbeat
+from consumer.worker.ledger_calls import Claim, Leave, ReadMembers, SendHeartbeat
 from tests.support.builders import ME, OTHER, row
 from tests.support.drivers import NO_ANSWER, TTL, CoordinatorDriver, kinds, members
 

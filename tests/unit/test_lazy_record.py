@@ -7,7 +7,8 @@ from consumer.domain.errors import CallFailed, FailureKind
 from consumer.domain.leases import TableNames
 from consumer.domain.records import Game, Poison, Reason, Rules, unpack
 from consumer.domain.replies import Done, Page
-from consumer.worker.calls import PAGE_RECORDS, Examine, Ports, Read, execute
+from consumer.worker.calls import Ports, execute
+from consumer.worker.shard_calls import PAGE_RECORDS, Examine, Read
 from tests.support.builders import lease, wire
 from tests.support.fakes import FakeStreams, FakeTables
 

@@ -5,7 +5,8 @@ import pytest
 from consumer.domain.leases import SHARD_END
 from consumer.domain.replies import Lost
 from consumer.worker import events
-from consumer.worker.calls import Claim, Load, Reply
+from consumer.worker.calls import Reply
+from consumer.worker.ledger_calls import Claim, Load
 from tests.support.builders import ME, OTHER, lease, row
 from tests.support.drivers import NO_ANSWER, TTL, CoordinatorDriver, kinds, members
 

@@ -5,15 +5,15 @@ from hypothesis import strategies as st
 
 from consumer.domain.fold import Limits, cut
 from consumer.domain.leases import TRIM_HORIZON, Lease
-from consumer.worker.calls import Commit
 from consumer.worker.player_locks import PlayerLocks
-from tests.support.builders import game, shard
+from consumer.worker.shard_calls import Commit
+from tests.support.builders import game, plain_rows, shard
 
 
 def commit(number: int, *players: str) -> Commit:
     entries = [game(seq, player) for seq, player in enumerate(players, start=1)]
     unit = cut(entries, TRIM_HORIZON, Limits(), 0.0)
-    return Commit(Lease(shard(number), "w1/a", 1), unit, frozenset(), fills_gap=False)
+    return Commit(Lease(shard(number), "w1/a", 1), unit, plain_rows(unit), fills_gap=False)
 
 
 def test_units_without_a_common_player_are_sent_at_once() -> None:

@@ -9,8 +9,10 @@ from consumer.domain.errors import CallFailed, FailureKind
 from consumer.domain.leases import Lease, Ledger, Shard
 from consumer.domain.membership import HeartbeatReport, Members
 from consumer.domain.replies import Done
-from consumer.worker.calls import Call, Load, ReadMembers, Release, Reply, SendHeartbeat
+from consumer.worker.calls import Call, Reply
 from consumer.worker.daemon import Pool
+from consumer.worker.ledger_calls import Load, ReadMembers, SendHeartbeat
+from consumer.worker.shard_calls import Release
 
 LONG_SECONDS = 30.0
 

@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from itertools import chain
+from math import inf
 from pathlib import Path
 from threading import Event
 from typing import Any, Final, cast, get_args
 
 import pytest
 
+from consumer.aws.board import row_update
 from consumer.aws.commits import DynamoCommits
 from consumer.aws.items import lease_item, quarantine_key
 from consumer.aws.leases import DynamoLeases, DynamoMembership
@@ -38,15 +40,29 @@ from consumer.domain.leases import (
     TableBinding,
     TableNames,
 )
+from consumer.domain.marks import ABSENT, FORGOTTEN_SECONDS, Lineage, Mark, Route, RowWrite, StoredRow, route
 from consumer.domain.membership import HeartbeatReport
-from consumer.domain.operator_ports import Gap
+from consumer.domain.operator_ports import AcceptedMark, Gap
 from consumer.domain.quarantine import Application, OperatorAction, QuarantineEntry
 from consumer.domain.records import Rules
 from consumer.domain.replay import Batch, Mode, Progress, Range
-from consumer.domain.replies import Children, Committed, Done, ListedShard, Lost, Refused, StreamListing
-from consumer.worker import calls
-from consumer.worker.calls import Call, Commit, CoordinatorCall, Ports, Read, Release, Reply, ShardCall, SyncCall
+from consumer.domain.replies import (
+    Children,
+    Committed,
+    Done,
+    ListedShard,
+    Lost,
+    Refused,
+    RowRefused,
+    StreamListing,
+)
+from consumer.worker import ledger_calls, shard_calls
+from consumer.worker.calls import Call, Ports, Reply
+from consumer.worker.known_rows import KnownRows
+from consumer.worker.ledger_calls import CoordinatorCall, SyncCall
+from consumer.worker.row_writes import RowWrites
 from consumer.worker.shard import ShardState
+from consumer.worker.shard_calls import Commit, Read, ReadRows, Release, RowCall, ShardCall, WriteRow
 from consumer.worker.stream_start import StartStep, StreamStarter
 from consumer.worker.tuning import Tuning
 from tests.simulation.guards import GUARDS
@@ -65,7 +81,7 @@ from tests.support.builders import (
     poison,
     row,
 )
-from tests.support.drivers import ShardDriver, kinds, opened_shard
+from tests.support.drivers import LinearBackoff, ShardDriver, kinds, opened_shard
 from tests.support.fakes import FakeStreams
 
 ROOT = Path(__file__).parents[2]
@@ -129,7 +145,7 @@ def test_every_call_writes_under_conditions_or_reads() -> None:
     reads = re.search(r"^Reads \((.*?)\)", _section("## Lost replies"), re.MULTILINE | re.DOTALL)
     assert reads is not None
     writes = set(_column("write", WORKER_WRITES))
-    assert writes == _names(Call) - set(_code(reads[1]))
+    assert writes == (_names(ShardCall) | _names(CoordinatorCall) | _names(SyncCall)) - set(_code(reads[1]))
 
 
 WRITE = re.compile(r"`[^`]+`(?:, progress row|, a batch)?")
@@ -203,25 +219,41 @@ class Recorder:
 CHILD, UNLISTED = row(1), finished(0, unlisted_since=CREATED)
 UNIT = Unit("1", "2", "3", 1, {"foo": Delta(1, Decimal(9), "2026-01-31")}, (poison(2),), {}, CREATED, CREATED)
 COMPLETE = StreamStart(ARN, None, ("shard-0", "shard-1"), complete=True)
+OLD = replace(COMPLETE, protocol=1)
+SHARD, ANOTHER = str(lease().shard), str(row(9).shard)
+MARK, FOUND, FOREIGN = Mark(SHARD, "3", CREATED), Mark(SHARD, "1", CREATED), Mark(ANOTHER, "1", CREATED)
+ROW_WRITES: Final = {
+    Route.PLAIN: RowWrite("foo", UNIT.deltas["foo"]),
+    Route.INSERT: RowWrite("foo", UNIT.deltas["foo"], Route.INSERT, None, MARK),
+    Route.FOLLOW: RowWrite("foo", UNIT.deltas["foo"], Route.FOLLOW, FOUND, MARK),
+    Route.FRESH: RowWrite("foo", UNIT.deltas["foo"], Route.FRESH, None, MARK),
+    Route.MARKED: RowWrite("foo", UNIT.deltas["foo"], Route.MARKED, FOUND, MARK),
+    Route.TAKE_OVER: RowWrite("foo", UNIT.deltas["foo"], Route.TAKE_OVER, FOREIGN, MARK),
+    Route.SHARED: RowWrite("foo", UNIT.deltas["foo"], Route.SHARED, FOREIGN, None),
+    Route.CHECKED: RowWrite("foo", Delta(0, Decimal(0), ""), Route.CHECKED, FOUND, None),
+}
+"""A write of each route, as a worker makes it."""
 WORKER_CALLS: Final[tuple[Call, ...]] = (
-    Commit(lease(), UNIT, frozenset(), fills_gap=True),
-    calls.EndShard(lease(), "3", ("shard-1",), (CHILD,)),
-    *(calls.Halt(lease(), "3", resumes, CREATED, SYMPTOM) for resumes in (0, 1)),
-    calls.RecordGap(lease(), "3", CREATED),
-    calls.RecordLoss(CHILD.shard, CREATED),
-    *(calls.Claim(row(owner=owner), lease()) for owner in (None, OTHER)),
+    *(WriteRow(lease(), write) for write in ROW_WRITES.values() if write.route.single),
+    *(Commit(lease(), UNIT, (write,), fills_gap=True) for write in ROW_WRITES.values() if not write.route.single),
+    shard_calls.EndShard(lease(), "3", ("shard-1",), (CHILD,)),
+    *(shard_calls.Halt(lease(), "3", resumes, CREATED, SYMPTOM) for resumes in (0, 1)),
+    shard_calls.RecordGap(lease(), "3", CREATED),
+    ledger_calls.RecordLoss(CHILD.shard, CREATED),
+    *(ledger_calls.Claim(row(owner=owner), lease()) for owner in (None, OTHER)),
     Release(lease()),
-    *(calls.SendHeartbeat(ME, HeartbeatReport(1), joining, bump=True) for joining in (False, True)),
-    calls.EvictMember(OTHER, 1),
-    calls.Leave(ME),
-    *(calls.RecordStreamStart(COMPLETE, before, CREATED) for before in (None, ARN)),
-    calls.CreateRootRows(ARN, (CHILD,)),
-    calls.CompleteStreamStart(ARN),
-    *(calls.Adopt(Adoption(into, (CHILD,))) for into in (finished(0), finished(0, 2), COMPLETE)),
-    calls.Mark(finished(0), CREATED),
-    calls.Mark(UNLISTED, None),
-    *(calls.Forget(UNLISTED, start) for start in (None, COMPLETE)),
-    calls.Forget(finished(0, 2, unlisted_since=CREATED), None),
+    *(ledger_calls.SendHeartbeat(ME, HeartbeatReport(1), joining, bump=True) for joining in (False, True)),
+    ledger_calls.EvictMember(OTHER, 1),
+    ledger_calls.Leave(ME),
+    *(ledger_calls.RecordStreamStart(COMPLETE, before, CREATED) for before in (None, ARN)),
+    ledger_calls.CreateRootRows(ARN, (CHILD,)),
+    ledger_calls.CompleteStreamStart(ARN),
+    ledger_calls.UpgradeStream(ARN, keyed=True),
+    *(ledger_calls.Adopt(Adoption(into, (CHILD,))) for into in (finished(0), finished(0, 2), COMPLETE, OLD)),
+    ledger_calls.Mark(finished(0), CREATED),
+    ledger_calls.Mark(UNLISTED, None),
+    *(ledger_calls.Forget(UNLISTED, start) for start in (None, COMPLETE, OLD)),
+    ledger_calls.Forget(finished(0, 2, unlisted_since=CREATED), None),
 )
 ENTRY = AuditEntry("me", CREATED, "action", "target")
 ACTION = OperatorAction(QuarantineEntry("shard-0", "2", "reason", "pending", "foo", 1), "token", ENTRY)
@@ -244,7 +276,8 @@ def _operate(client: Recorder) -> Iterator[tuple[str, object]]:
     yield "`quarantine discard`", quarantine.discard(ACTION, "why")
     for resumes in (0, 1):
         halted = replace(row(owner=ME), circuit=Circuit(halted_at=CREATED, resumes=resumes))
-        yield "`resume`", DynamoCircuits(client, NAMES).resume(halted, None, "token", ENTRY)
+        accepted = AcceptedMark("foo", FOREIGN)
+        yield "`resume`", DynamoCircuits(client, NAMES).resume(halted, None, "token", ENTRY, accepted)
     for before in (None, row(), row(owner=OTHER)):
         yield "`checkpoint set`", DynamoLeaseAdmin(client, NAMES).place(before, row(epoch=8), ENTRY)
     yield "`gaps acknowledge`", DynamoGaps(client, NAMES).acknowledge(GAP, "why", "token", ENTRY)
@@ -283,7 +316,7 @@ def test_the_conditions_of_a_write_are_those_that_it_sends(heading: str) -> None
 
 
 def _clauses(tree: ast.Module) -> Iterator[str]:
-    """The clauses of all conditions: what texts have that are no docstrings and change nothing."""
+    """The clauses of all conditions, and some of changes: what texts have that are no docstrings."""
     docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
@@ -293,9 +326,82 @@ def _clauses(tree: ast.Module) -> Iterator[str]:
 
 def test_every_condition_of_the_code_is_in_the_document() -> None:
     files = [path for path in (ROOT / "consumer" / "aws").glob("*.py") if path.name != "wire.py"]
-    written = {clause for path in files for clause in _clauses(ast.parse(path.read_text()))} - READS
+    sent = _sent().values()
+    changes = {clause for _, changes in sent for clause in CLAUSE.findall(changes)}
+    changes -= {clause for conditions, _ in sent for clause in conditions}
+    written = {clause for path in files for clause in _clauses(ast.parse(path.read_text()))} - READS - changes
     assert len(written) > 20
     assert sorted(written - set(_column("clause", WORKER_WRITES, OPERATOR_WRITES))) == []
+
+
+# --- marks ---
+
+PARENT, CHILD_SHARD = str(row(8).shard), str(row(1).shard)
+LINEAGE: Final = Lineage(
+    {SHARD: PARENT, PARENT: None, CHILD_SHARD: SHARD, ANOTHER: None},
+    finished=frozenset(),
+    gone=frozenset({"label/gone"}),
+)
+ROWS_FOUND: Final[dict[str, tuple[StoredRow, Lineage]]] = {
+    "no row": (ABSENT, LINEAGE),
+    "a row without a mark": (StoredRow(), LINEAGE),
+    "of this shard": (StoredRow(mark=FOUND), LINEAGE),
+    "of an ancestor of this shard": (StoredRow(mark=Mark(PARENT, "1", CREATED)), LINEAGE),
+    "of a descendant of this shard": (StoredRow(mark=Mark(CHILD_SHARD, "1", CREATED)), LINEAGE),
+    "of another shard, finished": (StoredRow(mark=FOREIGN), LINEAGE._replace(finished=frozenset({ANOTHER}))),
+    "of another shard, not finished": (StoredRow(mark=FOREIGN), LINEAGE),
+    "of a shard that was not looked up yet": (StoredRow(mark=Mark("label/new", "1", CREATED)), LINEAGE),
+    "of a shard that is gone, an hour older": (
+        StoredRow(mark=Mark("label/gone", "1", CREATED - FORGOTTEN_SECONDS)),
+        LINEAGE,
+    ),
+    "of a shard that is gone, younger": (
+        StoredRow(mark=Mark("label/gone", "1", CREATED - FORGOTTEN_SECONDS + 1)),
+        LINEAGE,
+    ),
+}
+"""Row and lineage of each line of the table."""
+DEALT_WITH_TO: Final = {"all": -1, "those after it": int(FOUND.to), "none": inf}
+CHOSEN, ROUTES = _table("### What follows from the mark"), _table("### The routes")
+
+
+@pytest.mark.parametrize("cells", [pytest.param(cells, id=cells["mark found"]) for cells in CHOSEN])
+def test_a_mark_leads_to_the_route_of_its_line(cells: Row) -> None:
+    found, lineage = ROWS_FOUND[cells["mark found"]]
+    assert [route(found, SHARD, lineage, CREATED).value] == _code(cells["route"])
+    assert [route(found, SHARD, lineage, CREATED, together=True).value] == _code(cells["with poison"])
+    if found.mark is not None and route(found, SHARD, lineage, CREATED) is Route.UNKNOWN:
+        halts = found.mark.shard in lineage.gone
+        assert cells["what counts"] == ("none: the shard halts" if halts else "the shard is looked up first")
+        return
+    known = KnownRows(10)
+    known.learn({"foo": found})
+    known.lineage = lineage
+    place = RowWrites(lease(), known, LinearBackoff()).place_of("foo", CREATED)
+    assert place.dealt_with_to == DEALT_WITH_TO[cells["what counts"]]
+
+
+def test_every_mark_and_every_route_has_its_line() -> None:
+    assert [cells["mark found"] for cells in CHOSEN] == list(ROWS_FOUND)
+    assert _column("route", "### The routes") == [route.value for route in Route]
+    chosen = {
+        *_column("route", "### What follows from the mark"),
+        *_column("with poison", "### What follows from the mark"),
+    }
+    assert chosen == {route.value for route in Route} - {Route.PLAIN.value, Route.CHECKED.value}
+
+
+@pytest.mark.parametrize("cells", [pytest.param(cells, id=cells["route"].strip("`")) for cells in ROUTES])
+def test_a_route_writes_as_its_line_says(cells: Row) -> None:
+    (name,) = _code(cells["route"])
+    write = ROW_WRITES.get(Route(name))
+    assert _code(cells["written by"]) == ([] if write is None else ["WriteRow" if write.route.single else "Commit"])
+    if write is None:
+        return
+    sent = [row_update("board", write), row_update("board", write._replace(found=None))]
+    required = {clause for update in sent for clause in CLAUSE.findall(update.get("ConditionExpression", ""))}
+    assert {clause for clause in required if "lastPlayedDate" not in clause} == set(_code(cells["the row must have"]))
+    assert ("appliedTo = :to" in sent[0].get("UpdateExpression", "")) is (cells["its mark"] == "set")
 
 
 # --- the shard machine ---
@@ -323,6 +429,14 @@ SHARD_REPLIES: Final[dict[str, Reply]] = {
     "lost: elsewhere, halted": Lost(replace(ELSEWHERE, circuit=HALTED)),
     "refused: later date": Refused(later={"foo": "2026-12-31"}),
     "refused: conflict": Refused(conflict=True),
+    "refused: another mark": Refused(rows={"foo": StoredRow(mark=FOREIGN)}),
+    "rows": {"foo": StoredRow(mark=FOUND)},
+    "some of the rows": {"foo": StoredRow(mark=FOUND)},
+    "lineage": Lineage({SHARD: None}),
+    "written": Done(),
+    "row refused: all is in it": RowRefused(StoredRow(mark=Mark(SHARD, game(2).sequence_number, CREATED))),
+    "row refused: another mark": RowRefused(StoredRow(mark=FOREIGN)),
+    "row refused: a later date": RowRefused(StoredRow(mark=FOUND, date="2026-12-31")),
     "refused: invalid": Refused(invalid="no"),
     "refused: invalid, alone": Refused(invalid="no"),
     "refused: row exists": Refused(existing=frozenset({"shard-1"})),
@@ -356,9 +470,27 @@ def _ended() -> ShardDriver:
     return driver
 
 
+def _keyed(found: Mark | None) -> ShardDriver:
+    """A shard with marks, two players, whose rows have this mark; their rows are being read."""
+    driver = opened_shard(keyed=True)
+    driver.answer(Read, page(game(1), game(2), game(3, "bar")))
+    if found is not None:
+        driver.answer(ReadRows, {"foo": StoredRow(mark=found), "bar": StoredRow(mark=found)})
+    return driver
+
+
 def _with_call(call: str, reply: str) -> ShardDriver:
     """A shard that has this call in flight."""
     match call:
+        case "ReadRows":
+            driver = _keyed(None)
+        case "WriteRow":
+            driver = _keyed(FOUND)
+        case "LookUpShard":
+            driver = _keyed(FOREIGN)
+        case "Commit" if reply == "refused: another mark":
+            driver = _keyed(None)
+            driver.answer(ReadRows, {"foo": StoredRow(), "bar": StoredRow()})
         case "Open":
             driver = _with_records()
             driver.answer(Read, IteratorExpired())
@@ -372,23 +504,29 @@ def _with_call(call: str, reply: str) -> ShardDriver:
             driver.answer(Commit, Refused(invalid="no"))
         case "Halt":
             driver = ShardDriver(row(owner=ME), Tuning(wall_offset_seconds=CREATED, breaker=Breaker(1, 2)))
-            driver.answer(calls.Open, "first")
+            driver.answer(shard_calls.Open, "first")
             driver.answer(Read, page(poison(1)))
         case _:
             driver = _ended()
             if call == "EndShard":
-                driver.answer(calls.FindChildren, SHARD_REPLIES["children"])
+                driver.answer(shard_calls.FindChildren, SHARD_REPLIES["children"])
     driver.start_due()
     return driver
 
 
 def _bring(driver: ShardDriver, state: str, call: str) -> None:
     """Brings the machine into this state while its call is in flight."""
-    if state == "draining" or call == "Release" or (state == "gone" and call == "RecordGap"):
+    of_rows = call in _names(RowCall)
+    if state == "draining" or call == "Release" or (state == "gone" and (call == "RecordGap" or of_rows)):
         driver.machine.drain()
         driver.start_due()
+    if state == "gone" and call == "WriteRow":  # while draining, a unit that meets a failure is given up
+        another = next(sent for sent in driver.in_flight if isinstance(sent, WriteRow) and sent.write.player == "bar")
+        driver.in_flight.remove(another)
+        driver.deliver(another, SHARD_REPLIES["call failed"])
     if state in ("halted", "gone"):
-        other: type[ShardCall] = {"RecordGap": Release, "Release": calls.RecordGap}.get(call, Commit)
+        others: dict[str, type[ShardCall]] = {"RecordGap": Release, "Release": shard_calls.RecordGap}
+        other = Release if of_rows else others.get(call, Commit)
         lost = Lost(None if state == "halted" else CONTESTED)
         driver.answer(other, Done() if other is Release else lost)
 
@@ -410,7 +548,7 @@ def _driven() -> Iterator[tuple[Row, str, str]]:
 def test_a_reply_leads_to_the_state_of_its_cell(cells: Row, call: str, state: str) -> None:
     driver = _with_call(call, cells["reply"])
     _bring(driver, state, call)
-    (sent,) = (sent for sent in driver.in_flight if type(sent) is CALLS[call])
+    sent = next(sent for sent in driver.in_flight if type(sent) is CALLS[call])
     assert driver.machine.state == state
     if cells["reply"] == "late page":
         sent = replace(cast(Read, sent), after="another position")
@@ -441,11 +579,11 @@ def _in_state(state: str, *, row_missing: bool) -> ShardDriver:
 def _commit_all(driver: ShardDriver) -> None:
     driver.answer(Read, page(then=None))
     driver.answer(Commit, Committed())
-    assert driver.has_call(calls.FindChildren)
+    assert driver.has_call(shard_calls.FindChildren)
 
 
 def _lose_heartbeat(driver: ShardDriver) -> None:
-    writes = (Commit, calls.Examine, calls.Halt, calls.FindChildren, calls.EndShard, Release)
+    writes = (Commit, shard_calls.Examine, shard_calls.Halt, shard_calls.FindChildren, shard_calls.EndShard, Release)
     before = [call for call in driver.in_flight if isinstance(call, writes)]
     driver.may_commit = False
     assert [call for call in driver.wait(1).start_due() if isinstance(call, writes)] == before
@@ -488,6 +626,7 @@ def test_an_event_leads_to_the_state_of_its_cell(event: str, state: str, then: s
 # --- the start of a stream ---
 
 START = StreamStart(ARN, None, ("shard-0", "shard-1"), complete=False)
+OLD_START = replace(START, complete=True, protocol=1)
 UNKNOWN = Origin(None, None)
 LISTING = build_shards(2, {})
 ORPHANS = StreamListing(ARN, True, (ListedShard("shard-1", "shard-0"), ListedShard("shard-3", "shard-2")), CREATED)
@@ -499,7 +638,11 @@ START_REPLIES: Final[dict[tuple[str, str], tuple[Reply, ...]]] = {
     ("ListShards", "no row, parents unlisted"): (UNKNOWN, ORPHANS),
     ("ListShards", "no row, all listed"): (UNKNOWN, LISTING),
     ("ListShards", "no row, no new images"): (UNKNOWN, replace(LISTING, view="KEYS_ONLY")),
+    ("ReadOrigin", "complete, of version 0.1"): (Origin(OLD_START, BINDING),),
     ("ListShards", "row is there"): (Origin(START, BINDING), LISTING),
+    ("ListShards", "row of version 0.1"): (Origin(OLD_START, BINDING), LISTING),
+    ("UpgradeStream", "done"): (Origin(OLD_START, BINDING), LISTING, Done()),
+    ("UpgradeStream", "lost"): (Origin(OLD_START, BINDING), LISTING, Lost(None)),
     ("Probe", "more parents unlisted"): (UNKNOWN, ORPHANS, True),
     ("Probe", "the last parent"): (UNKNOWN, ORPHANS, True, False),
     ("RecordStreamStart", "done"): (UNKNOWN, LISTING, Done()),

@@ -17,22 +17,24 @@ from consumer.domain.breaker import CLOSED, Circuit
 from consumer.domain.fold import Delta, Unit
 from consumer.domain.leases import TRIM_HORIZON, Adoption, LeaseRow, StreamStart, TableNames
 from consumer.domain.lineage import late_row
+from consumer.domain.marks import Mark, Route, RowWrite
 from consumer.domain.membership import HeartbeatReport
 from consumer.domain.records import Rules
 from consumer.domain.replies import Done, HeartbeatRemoved
 from consumer.operations.checkpoint import plan
-from consumer.worker import calls
+from consumer.worker import ledger_calls, shard_calls
 from consumer.worker.calls import Call, Ports, Reply
 from consumer.worker.shard import child_row
 from consumer.worker.stream_start import StreamStarter
-from tests.support.builders import ARN, CREATED, ME, OTHER, SYMPTOM, finished, lease, row, shard
+from tests.support.builders import ARN, CREATED, ME, OTHER, SYMPTOM, finished, lease, plain_rows, row, shard
 from tests.support.fakes import FakeQuarantine, FakeStreams, FakeTables
 from tests.support.fakes.operators import FakeLeaseAdmin
+from tests.support.fakes.tables import Score
 
 ROOT: Final = Path(__file__).parents[2]
 HALTED: Final = Circuit(halted_at=CREATED)
 ENTRY: Final = AuditEntry("me", CREATED, "action", "target")
-UNIT: Final = Unit("1", TRIM_HORIZON, "1", 1, {"foo": Delta(1, Decimal(9), "2026-01-31")}, (), {}, CREATED, CREATED)
+UNIT: Final = Unit(TRIM_HORIZON, "1", "1", 1, {"foo": Delta(1, Decimal(9), "2026-01-31")}, (), {}, CREATED, CREATED)
 STARTED: Final = StreamStart(ARN, None, ("shard-0",), complete=True)
 
 
@@ -76,12 +78,12 @@ class Written:
 
     def adopt(self) -> None:
         self.tables.rows[shard(9)] = parent = finished(9)
-        self.execute(calls.Adopt(Adoption(parent, (late_row(shard(), parent, CREATED),))))
+        self.execute(ledger_calls.Adopt(Adoption(parent, (late_row(shard(), parent, CREATED),))))
 
     def end_parent(self) -> None:
         self.tables.rows[shard(9)] = row(9, owner=ME)
         child = child_row(lease(9), "shard-0", CREATED, None, CLOSED)
-        self.execute(calls.EndShard(lease(9), TRIM_HORIZON, ("shard-0",), (child,)))
+        self.execute(shard_calls.EndShard(lease(9), TRIM_HORIZON, ("shard-0",), (child,)))
 
     def resume(self) -> None:
         FakeQuarantine(self.tables).resume(self.before, None, "token", ENTRY)
@@ -95,13 +97,13 @@ WRITES: Final[dict[str, Callable[[Written], object]]] = {
     "CreateRootRows": Written.start,
     "Adopt": Written.adopt,
     "EndShard, a child's row": Written.end_parent,
-    "Claim": lambda it: it.execute(calls.Claim(it.before, lease(owner=OTHER, epoch=it.before.epoch + 1))),
-    "Commit": lambda it: it.execute(calls.Commit(lease(), UNIT, frozenset(), fills_gap=False)),
-    "Halt": lambda it: it.execute(calls.Halt(lease(), TRIM_HORIZON, 0, CREATED, SYMPTOM)),
-    "Release": lambda it: it.execute(calls.Release(lease())),
-    "EndShard, the shard's own row": lambda it: it.execute(calls.EndShard(lease(), TRIM_HORIZON, (), ())),
-    "Mark": lambda it: it.execute(calls.Mark(it.before, None if it.before.unlisted_since else CREATED)),
-    "Forget": lambda it: it.execute(calls.Forget(it.before, STARTED)),
+    "Claim": lambda it: it.execute(ledger_calls.Claim(it.before, lease(owner=OTHER, epoch=it.before.epoch + 1))),
+    "Commit": lambda it: it.execute(shard_calls.Commit(lease(), UNIT, plain_rows(UNIT), fills_gap=False)),
+    "Halt": lambda it: it.execute(shard_calls.Halt(lease(), TRIM_HORIZON, 0, CREATED, SYMPTOM)),
+    "Release": lambda it: it.execute(shard_calls.Release(lease())),
+    "EndShard, the shard's own row": lambda it: it.execute(shard_calls.EndShard(lease(), TRIM_HORIZON, (), ())),
+    "Mark": lambda it: it.execute(ledger_calls.Mark(it.before, None if it.before.unlisted_since else CREATED)),
+    "Forget": lambda it: it.execute(ledger_calls.Forget(it.before, STARTED)),
     "resume": Written.resume,
     "checkpoint set": Written.set_checkpoint,
 }
@@ -159,16 +161,69 @@ def test_every_write_of_a_lease_row_has_a_line() -> None:
     assert {write for write, *_ in changes()} == WRITES.keys()
 
 
+FOUND, SET, ANOTHER = (Mark(str(shard()), number, CREATED) for number in ("5", "7", "6"))
+DELTA: Final = UNIT.deltas["foo"]
+SCORES: Final[dict[str, Score | None]] = {
+    "absent": None,
+    "unmarked": Score(1, Decimal(1), None),
+    "marked": Score(1, Decimal(1), None, mark=FOUND),
+    "marked with another mark": Score(1, Decimal(1), None, mark=ANOTHER),
+}
+ROW_WRITES: Final = {
+    "WriteRow, insert": RowWrite("foo", DELTA, Route.INSERT, None, SET),
+    "WriteRow, follow": RowWrite("foo", DELTA, Route.FOLLOW, FOUND, SET),
+    "Commit, fresh": RowWrite("foo", DELTA, Route.FRESH, None, SET),
+    "Commit, marked": RowWrite("foo", DELTA, Route.MARKED, FOUND, SET),
+    "Commit, shared": RowWrite("foo", DELTA, Route.SHARED, FOUND, None),
+    "Commit, plain": RowWrite("foo", DELTA),
+    "quarantine redrive": RowWrite("foo", DELTA),
+}
+"""By write; the fake of a re-drive adds a plain one."""
+
+
+def score_changes() -> Iterator[tuple[str, str, str, str]]:
+    """Write, state before, state after and mark of each line of the table of a player's row."""
+    for write, before, after, mark in lines("## A player's row"):
+        other = " with another mark" if "another mark" in before else ""
+        states = [state + other * (state == "marked") for state in names(before)]
+        yield from ((write.replace("`", ""), state, after.strip("`"), mark) for state in states)
+
+
+@pytest.mark.parametrize(("write", "state", "after", "mark"), list(score_changes()))
+def test_a_write_leads_a_players_row_to_the_state_of_its_line(write: str, state: str, after: str, mark: str) -> None:
+    written, before, sent = Written(row(owner=ME)), SCORES[state], ROW_WRITES[write]
+    if before is not None:
+        written.tables.board["foo"] = before
+    if write == "quarantine redrive":
+        written.tables.add([sent])
+    elif write.startswith("WriteRow"):
+        written.execute(shard_calls.WriteRow(lease(), sent))
+    else:
+        written.execute(shard_calls.Commit(lease(), UNIT, (sent,), fills_gap=False))
+    found = written.tables.board.get("foo")
+    if after == "refused":
+        assert found == before
+        return
+    assert found is not None
+    assert found.games == (before.games if before else 0) + DELTA.games
+    assert found.mark == (SET if mark == "set" else before and before.mark)
+    assert after == ("unmarked" if found.mark is None else "marked")
+
+
+def test_every_write_of_a_players_row_has_a_line() -> None:
+    assert {write for write, *_ in score_changes()} == ROW_WRITES.keys()
+
+
 REPORT: Final = HeartbeatReport(3)
 MEMBER_WRITES: Final[dict[str, Callable[[Written], Reply]]] = {
     "SendHeartbeat, joining": lambda it: it.execute(
-        calls.SendHeartbeat(ME, HeartbeatReport(4), joining=True, bump=True)
+        ledger_calls.SendHeartbeat(ME, HeartbeatReport(4), joining=True, bump=True)
     ),
     "SendHeartbeat, not joining": lambda it: it.execute(
-        calls.SendHeartbeat(ME, HeartbeatReport(4), joining=False, bump=False)
+        ledger_calls.SendHeartbeat(ME, HeartbeatReport(4), joining=False, bump=False)
     ),
-    "EvictMember": lambda it: it.execute(calls.EvictMember(ME, REPORT.number)),
-    "Leave": lambda it: it.execute(calls.Leave(ME)),
+    "EvictMember": lambda it: it.execute(ledger_calls.EvictMember(ME, REPORT.number)),
+    "Leave": lambda it: it.execute(ledger_calls.Leave(ME)),
 }
 
 

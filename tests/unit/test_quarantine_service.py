@@ -13,7 +13,7 @@ from consumer.domain.quarantine import EntryState, QuarantineEntry, QuarantineFi
 from consumer.domain.records import Reason
 from consumer.domain.replies import Committed
 from consumer.operations.quarantine import QuarantineService, require_pending
-from tests.support.builders import ARN, CREATED, ME, lease, poison, row, sequence_number, shard
+from tests.support.builders import ARN, CREATED, ME, lease, plain_rows, poison, row, sequence_number, shard
 from tests.support.commands import finish
 from tests.support.fakes import FakeQuarantine, FakeTables
 
@@ -34,7 +34,7 @@ def service() -> QuarantineService:
     ):
         tables.rows[shard(number)] = row(number, owner=ME)
         unit = cut(entries, TRIM_HORIZON, Limits(), at)
-        assert tables.commit(lease(number), unit, frozenset(), fills_gap=False) == Committed()
+        assert tables.commit(lease(number), unit, plain_rows(unit), fills_gap=False) == Committed()
     tables.rows[shard(2)] = row(2)
     tables.quarantine["shard-0", sequence_number(999)].state = EntryState.DISCARDED
     return QuarantineService(

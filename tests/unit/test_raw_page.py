@@ -11,7 +11,8 @@ from consumer.domain.errors import CallFailed, FailureKind
 from consumer.domain.leases import TableNames, is_sequence_number
 from consumer.domain.records import Rules
 from consumer.domain.replies import Page, RawPage
-from consumer.worker.calls import PAGE_RECORDS, Ports, Read, execute
+from consumer.worker.calls import Ports, execute
+from consumer.worker.shard_calls import PAGE_RECORDS, Read
 from tests.support.builders import lease, wire
 from tests.support.fakes import FakeStreams, FakeTables, decoded
 

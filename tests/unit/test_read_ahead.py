@@ -2,7 +2,7 @@
 
 from consumer.domain.fold import MAX_ACTIONS
 from consumer.domain.replies import Committed, Lost
-from consumer.worker.calls import Commit, Read
+from consumer.worker.shard_calls import Commit, Read
 from consumer.worker.tuning import Tuning
 from tests.support.builders import OTHER, game, games, ignored, page, row, sequence_number
 from tests.support.drivers import opened_shard

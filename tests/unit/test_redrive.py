@@ -25,7 +25,7 @@ from consumer.operations.quarantine import (
     folded,
 )
 from consumer.operations.steps import OperatorCall, Step
-from tests.support.builders import ARN, CREATED, ME, game, lease, row, sequence_number, wire
+from tests.support.builders import ARN, CREATED, ME, game, lease, plain_rows, row, sequence_number, wire
 from tests.support.commands import CommandDriver, finish, make, make_twice
 from tests.support.fakes import FakeQuarantine, FakeTables
 
@@ -162,7 +162,7 @@ def with_poison(*off: str) -> tuple[FakeTables, FakeQuarantine]:
     entries: list[Entry] = [decode(wire(seq, score={"S": "12"}), Rules(), None) for seq in range(1, 9)]
     assert all(isinstance(entry, Poison) for entry in entries)
     unit = cut(entries, TRIM_HORIZON, Limits(), CREATED)
-    assert tables.commit(lease(), unit, frozenset(), fills_gap=False) == Committed()
+    assert tables.commit(lease(), unit, plain_rows(unit), fills_gap=False) == Committed()
     return tables, FakeQuarantine(tables)
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from consumer.cli.replay import not_counted, plan_notes, share_done, stream_notes
 from consumer.domain.leases import SHARD_END, TRIM_HORIZON
 from consumer.domain.replay import Mode, Range
-from tests.support.builders import shard
+from tests.support.builders import ARN, shard
 from tests.support.replay_fixture import ID, ReplayFixture, before_count, images
 
 
@@ -45,6 +45,17 @@ def test_what_the_stream_has() -> None:
     assert first.startswith(f"Part of the range is trimmed: {numbers[2]} is the oldest record")
     assert "one more reader" in second
     assert "reset to zero, restored from a backup taken with all workers stopped, or new" in third
+
+
+def test_what_a_recount_does_with_marks() -> None:
+    fixture, _ = fixture_of()
+    fixture.tables.stream_starts[ARN] = replace(fixture.tables.stream_starts[ARN], keyed=True)
+    planned = fixture.plan()
+    *_, last = stream_notes(planned, fixture.open_reader(planned))
+    assert "whatever the marks of its rows say; the marks stay. So its rows must be deleted" in last
+    elsewhere = replace(planned.plan, request=replace(planned.plan.request, into_other_table=True))
+    *_, last = stream_notes(replace(planned, plan=elsewhere), fixture.open_reader(planned))
+    assert last.endswith("or new.")
 
 
 def test_how_much_is_done() -> None:

@@ -2,18 +2,32 @@
 
 import re
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 
-from consumer.domain.breaker import Circuit
-from consumer.domain.errors import IteratorExpired, NotFound, UnsafeRefused
-from consumer.domain.leases import TRIM_HORIZON, LeaseRow, Ledger, Shard, StreamStart
-from consumer.domain.replies import Lost
-from consumer.operations.resume import Resumed, changed_concurrently, find_halted, resume
+from consumer.domain.breaker import Circuit, HaltReason, Symptom
+from consumer.domain.errors import ConsumerError, IteratorExpired, NotFound, UnsafeRefused
+from consumer.domain.leases import TRIM_HORIZON, LeaseRow, Ledger, Shard, StreamStart, TableBinding
+from consumer.domain.marks import ABSENT, Mark, StoredRow
+from consumer.domain.operator_ports import AcceptedMark
+from consumer.domain.replies import Lost, RowRefused
+from consumer.operations.resume import (
+    Resumed,
+    changed_concurrently,
+    find_halted,
+    mark_to_accept,
+    refuse_other_board,
+    require_unknown_mark,
+    resume,
+    row_changed,
+    sentences_on,
+)
 from consumer.operations.steps import Command, OperatorCall, Step
-from tests.support.builders import ARN, CREATED, finished, row, shard
+from tests.support.builders import ARN, CREATED, SYMPTOM, finished, row, sequence_number, shard
 from tests.support.commands import finish, make_twice
 from tests.support.fakes import FakeQuarantine, FakeStreams, FakeTables
+from tests.support.fakes.tables import Score
 
 IMAGE = {"score": {"S": "12"}}
 
@@ -34,7 +48,7 @@ class HaltedShard:
         self.tables.rows[self.row.shard] = self.row
         return self.row
 
-    def resume(self, *, quarantine_all: bool = True) -> Command[Resumed | Lost]:
+    def resume(self, *, quarantine_all: bool = True) -> Command[Resumed | Lost | RowRefused]:
         return resume(self.row, self.quarantine, self.streams, "me", CREATED, "mine", quarantine_all=quarantine_all)
 
     def make(self, step: Step) -> object:
@@ -181,3 +195,109 @@ def test_an_unknown_shard() -> None:
     two = Ledger((HALTED, replace(HALTED, shard=Shard(ARN + "9", "shard-2"))), ())
     with pytest.raises(NotFound, match="'shard-2' is a shard of 2 streams: name "):
         find_halted(two, "shard-2")
+
+
+# --- with a mark that is not known ---
+
+MARK = Mark("2025-01-01T00:00:00.000/shard-9", sequence_number(50), CREATED)
+ACCEPTED = AcceptedMark("a b", MARK)
+UNKNOWN_MARK = Symptom(HaltReason.MARK_UNKNOWN, "the row has a mark", sequence_number(101), "a b")
+FOR_A_MARK = replace(row(2, checkpoint="7"), circuit=Circuit(halted_at=CREATED, symptom=UNKNOWN_MARK))
+AGAIN = f"Nothing was changed. Next: `consumer resume {FOR_A_MARK.shard}`, which reads the row again"
+
+
+def test_the_mark_of_the_row_is_what_is_accepted() -> None:
+    require_unknown_mark(FOR_A_MARK, "a b")
+    assert mark_to_accept(FOR_A_MARK, "a b", StoredRow(mark=MARK), LEDGER, "board") == ACCEPTED
+    assert " ".join(sentences_on(ACCEPTED, FOR_A_MARK, "board")) == (
+        f"The row of player 'a b' in board has a mark: all games of the shard {MARK.shard} up to {MARK.to} (created "
+        "2026-01-31T12:00:00Z) are in it. Neither the lease table nor the stream knows that shard. "
+        f"If the mark is accepted, it is removed, and the row's numbers stay. Shard {FOR_A_MARK.shard} goes on behind "
+        "7: the games of this player that follow there are added. "
+        f"If a worker reads the shard {MARK.shard} after all, or if games that follow in {FOR_A_MARK.shard} are in the "
+        "row already, they are counted twice."
+    )
+
+
+@pytest.mark.parametrize(
+    ("circuit", "sentence"),
+    [
+        (
+            Circuit(halted_at=CREATED, had_game=True, symptom=SYMPTOM),
+            "is not halted for a mark: most of its last records are poison, .*. --accept-mark does not help",
+        ),
+        (Circuit(halted_at=CREATED), "is not halted for a mark: it has had no good record yet"),
+        (
+            replace(FOR_A_MARK.circuit, symptom=UNKNOWN_MARK._replace(player="a c")),
+            "is not halted for the row of player 'a b': the row has a mark.* --accept-mark 'a c'`",
+        ),
+    ],
+)
+def test_a_shard_that_is_halted_for_something_else(circuit: Circuit, sentence: str) -> None:
+    with pytest.raises(UnsafeRefused, match=sentence):
+        require_unknown_mark(replace(FOR_A_MARK, circuit=circuit), "a b")
+
+
+@pytest.mark.parametrize(
+    ("stored", "error", "sentence"),
+    [
+        (ABSENT, NotFound, "leaderboard board has no row of player 'a b'. "),
+        (StoredRow(), UnsafeRefused, "the row of player 'a b' has no mark any more. "),
+        *(
+            (
+                StoredRow(mark=MARK._replace(shard=str(shard(number)))),
+                UnsafeRefused,
+                f"the row of player 'a b' now has a mark of the shard {shard(number)} (up to {MARK.to}), which the",
+            )
+            for number in (1, 2, 3)
+        ),
+    ],
+)
+def test_a_row_that_needs_no_operator(stored: StoredRow, error: type[ConsumerError], sentence: str) -> None:
+    with pytest.raises(error, match=re.escape(sentence)) as refusal:
+        mark_to_accept(FOR_A_MARK, "a b", stored, LEDGER, "board")
+    assert str(refusal.value).endswith(AGAIN)
+
+
+def test_another_board_than_the_one_into_which_the_shard_is_counted() -> None:
+    refuse_other_board(FOR_A_MARK, "board", TableBinding(ARN, "leases", "board"))
+    refuse_other_board(FOR_A_MARK, "board", None)
+    with pytest.raises(UnsafeRefused, match=r"is counted into other, .* Next: correct CONSUMER_LEADERBOARD_TABLE"):
+        refuse_other_board(FOR_A_MARK, "board", TableBinding(ARN, "leases", "other"))
+
+
+def test_the_mark_goes_away_with_the_halt(halted: HaltedShard) -> None:
+    halted.row = replace(halted.halt("7"), circuit=FOR_A_MARK.circuit)
+    halted.tables.rows[halted.row.shard] = halted.row
+    halted.tables.board["a b"] = Score(3, Decimal(1), None, mark=MARK)
+    command = resume(
+        halted.row,
+        halted.quarantine,
+        halted.streams,
+        "me",
+        CREATED,
+        "mine",
+        quarantine_all=False,
+        accepted=ACCEPTED,
+        board="board",
+    )
+    assert finish(command, make_twice) == Resumed(halted.row.shard, "7", accepted=ACCEPTED)
+    assert halted.tables.board == {"a b": Score(3, Decimal(1), None)}
+    (audit_entry,) = halted.quarantine.audit
+    assert audit_entry.detail == {
+        "outcome": "resumed",
+        "checkpoint": "7",
+        "player": "a b",
+        "markShard": MARK.shard,
+        "markTo": MARK.to,
+        "leaderboardTable": "board",
+    }
+
+
+@pytest.mark.parametrize(
+    ("found", "now"),
+    [(StoredRow(mark=MARK), rf"a mark of the shard {MARK.shard} \(up to {MARK.to}\)"), (ABSENT, "no mark")],
+)
+def test_a_row_that_changed_meanwhile(found: StoredRow, now: str) -> None:
+    refusal = str(row_changed(ACCEPTED, RowRefused(found)))
+    assert re.match(f"changed concurrently: the row of player 'a b' has {now} by now. Nothing was changed", refusal)

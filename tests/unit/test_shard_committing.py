@@ -1,19 +1,19 @@
 """Commits of a shard, call by call: units, retries, conflicts, dates, and when a unit is due."""
 
-from decimal import Decimal
-
 import pytest
 
 from consumer.domain.errors import CallFailed, FailureKind
-from consumer.domain.fold import Delta
 from consumer.domain.leases import TRIM_HORIZON
+from consumer.domain.marks import ABSENT, StoredRow
 from consumer.domain.replies import Committed, Done, Lost, Refused
 from consumer.worker import events
-from consumer.worker.calls import Commit, FindChildren, Open, Operation, Read
-from consumer.worker.commit_attempt import KNOWN_DATES, UNLIMITED_RECORDS, KnownDates
+from consumer.worker.calls import Operation
+from consumer.worker.commit_attempt import UNLIMITED_RECORDS
+from consumer.worker.known_rows import KnownRows
 from consumer.worker.shard import ShardState
+from consumer.worker.shard_calls import Commit, FindChildren, Open, Read
 from consumer.worker.tuning import Tuning
-from tests.support.builders import ME, OTHER, game, games, ignored, page, row, sequence_number
+from tests.support.builders import ME, OTHER, game, games, ignored, later_of, page, row, sequence_number
 from tests.support.drivers import ShardDriver, kinds, opened_shard
 
 
@@ -28,10 +28,10 @@ def holding(last: int, tuning: Tuning | None = None) -> ShardDriver:
 def test_a_unit_is_committed_and_the_next_begins_where_it_ended() -> None:
     driver = holding(2)
     commit = driver.call(Commit)
-    assert (commit.unit.previous, commit.unit.last, commit.later, commit.fills_gap) == (
+    assert (commit.unit.previous, commit.unit.last, sorted(later_of(commit)), commit.fills_gap) == (
         TRIM_HORIZON,
         sequence_number(2),
-        frozenset(),
+        [],
         False,
     )
     driver.answer(Read, page(*games(3, 4)))
@@ -119,18 +119,19 @@ def test_a_missing_row_halts() -> None:
 
 
 def test_later_dates_are_left_out_of_the_same_unit() -> None:
-    driver = holding(1)
+    driver = opened_shard()
+    driver.answer(Read, page(game(1), game(2, "bar")))
     first = driver.call(Commit)
     assert driver.deliver(first, Refused(later={"foo": "2026-12-31"})) == []
     second = driver.call(Commit)
     assert second.unit is first.unit
-    assert second.later == {"foo"}
+    assert later_of(second) == {"foo"}
     driver.deliver(second, Refused(later={"bar": "2026-12-31"}))
     third = driver.call(Commit)
-    assert third.later == {"foo", "bar"}
+    assert later_of(third) == {"foo", "bar"}
     driver.deliver(third, Committed())
-    driver.answer(Read, page(game(2), game(3, "new"), game(4, "bar", date="2027-01-01")))
-    assert driver.call(Commit).later == {"foo"}, "a later date is stored, and can only grow"
+    driver.answer(Read, page(game(3), game(4, "new"), game(5, "bar", date="2027-01-01")))
+    assert later_of(driver.call(Commit)) == {"foo"}, "a later date is stored, and can only grow"
 
 
 def test_a_date_that_was_written_is_known() -> None:
@@ -140,15 +141,15 @@ def test_a_date_that_was_written_is_known() -> None:
     for seq, date, later in ((2, "2026-02-01", {"foo"}), (3, "2026-02-02", set()), (4, "2026-02-03", set())):
         driver.answer(Read, page(game(seq, date=date)))
         commit = driver.call(Commit)
-        assert commit.later == later
+        assert later_of(commit) == later
         driver.deliver(commit, Committed())
 
 
 def test_a_date_of_another_shard_of_this_worker_is_known_too() -> None:
     driver = opened_shard()
-    driver.dates.learn({"foo": "2026-12-31"})
+    driver.known.learn_date("foo", "2026-12-31")
     driver.answer(Read, page(game(1)))
-    assert driver.call(Commit).later == {"foo"}
+    assert later_of(driver.call(Commit)) == {"foo"}
 
 
 def conflict(driver: ShardDriver) -> int:
@@ -258,10 +259,10 @@ def test_a_reply_of_the_wrong_type_is_a_defect() -> None:
 
 
 def test_a_later_stored_date_is_known_until_many_other_players_have_come() -> None:
-    dates = KnownDates()
-    dates.learn({"foo": "2026-02-01"})
-    dates.learn({"foo": "2026-01-01"})
-    deltas = {"foo": Delta(1, Decimal(1), "2026-01-31")}
-    assert dates.later(deltas) == {"foo"}
-    dates.learn({f"p{number}": "2026-01-01" for number in range(KNOWN_DATES)})
-    assert dates.later(deltas) == frozenset()
+    known = KnownRows(100)
+    known.learn_date("foo", "2026-02-01")
+    known.learn_date("foo", "2026-01-01")
+    assert known.get("foo") == StoredRow(date="2026-02-01")
+    known.learn({f"p{number}": ABSENT for number in range(100)})
+    assert known.get("foo") is None
+    assert len(known) == 100

@@ -5,8 +5,8 @@ import pytest
 from consumer.domain.errors import CallFailed, FailureKind
 from consumer.domain.replies import Committed, Done, Lost, Refused
 from consumer.worker import events
-from consumer.worker.calls import Commit, Read, Release
 from consumer.worker.shard import ShardState
+from consumer.worker.shard_calls import Commit, Read, Release
 from consumer.worker.tuning import Tuning
 from tests.support.builders import ME, game, games, page, row, sequence_number
 from tests.support.drivers import ShardDriver, kinds, opened_shard

@@ -9,8 +9,8 @@ from consumer.domain.errors import CallFailed, FailureKind
 from consumer.domain.leases import SHARD_END, TRIM_HORIZON, LeaseRow
 from consumer.domain.replies import Children, Committed, Done, Lost, Refused
 from consumer.worker import events
-from consumer.worker.calls import Commit, EndShard, FindChildren, Open, Read, Release
 from consumer.worker.shard import ShardState
+from consumer.worker.shard_calls import Commit, EndShard, FindChildren, Open, Read, Release
 from tests.support.builders import CREATED, HAD_GAME, ME, OTHER, game, page, poison, row, sequence_number, shard
 from tests.support.drivers import ShardDriver, kinds
 

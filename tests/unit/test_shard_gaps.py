@@ -10,9 +10,9 @@ from consumer.domain.leases import TRIM_HORIZON, Shard
 from consumer.domain.lineage import RETENTION_SECONDS
 from consumer.domain.replies import Committed, Lost
 from consumer.worker import events
-from consumer.worker.calls import Commit, Open, Read, RecordGap
 from consumer.worker.reader import SURE_PAGES
 from consumer.worker.shard import ShardState
+from consumer.worker.shard_calls import Commit, Open, Read, RecordGap
 from consumer.worker.tuning import Tuning
 from tests.support.builders import ARN, CREATED, ME, OTHER, game, games, page, row, sequence_number
 from tests.support.drivers import ShardDriver, kinds, opened_shard

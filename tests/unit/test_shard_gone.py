@@ -7,8 +7,8 @@ from consumer.domain.leases import TRIM_HORIZON
 from consumer.domain.lineage import GONE_SECONDS
 from consumer.domain.replies import Children, Committed, StreamListing
 from consumer.worker import events
-from consumer.worker.calls import Commit, EndShard, FindChildren, Open, Read, RecordGap
 from consumer.worker.shard import ShardState
+from consumer.worker.shard_calls import Commit, EndShard, FindChildren, Open, Read, RecordGap
 from tests.support.builders import CREATED, ME, build_shards, game, page, row, sequence_number
 from tests.support.drivers import ShardDriver, kinds
 

@@ -9,9 +9,10 @@ from consumer.domain.leases import TRIM_HORIZON
 from consumer.domain.lineage import RETENTION_SECONDS
 from consumer.domain.replies import Children, Committed, Lost
 from consumer.worker import events
-from consumer.worker.calls import PAGE_RECORDS, Commit, EndShard, FindChildren, Open, Operation, Read, Reply
+from consumer.worker.calls import Operation, Reply
 from consumer.worker.reader import SCANT_RECORDS, SURE_PAGES
 from consumer.worker.shard import ShardState
+from consumer.worker.shard_calls import PAGE_RECORDS, Commit, EndShard, FindChildren, Open, Read
 from consumer.worker.tuning import Tuning
 from tests.support.builders import CREATED, ME, game, games, page, row, sequence_number
 from tests.support.drivers import ShardDriver, opened_shard

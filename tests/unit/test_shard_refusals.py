@@ -7,9 +7,9 @@ from consumer.domain.fold import Limits, cut
 from consumer.domain.leases import TRIM_HORIZON
 from consumer.domain.records import Entry, Game, Poison, Reason, Rules, poison
 from consumer.domain.replies import Committed, Done, Lost, Refused
-from consumer.worker.calls import Commit, Examine, Open, Read, Release
 from consumer.worker.commit_attempt import APART_PLAYERS
-from tests.support.builders import ME, game, games, ignored, page, row, sequence_number
+from consumer.worker.shard_calls import Commit, Examine, Open, Read, Release
+from tests.support.builders import ME, game, games, ignored, page, plain_rows, row, sequence_number
 from tests.support.builders import poison as poison_at_decode
 from tests.support.drivers import ShardDriver, kinds
 
@@ -78,7 +78,7 @@ def test_neighbours_of_a_poison_record_are_applied() -> None:
     while driver.has_call(Commit):
         unit = driver.call(Commit).unit
         reported.append((sorted(unit.deltas), len(unit.poison)))
-        driver.deliver(Commit(driver.lease, unit, frozenset(), False), Committed())
+        driver.deliver(Commit(driver.lease, unit, plain_rows(unit), fills_gap=False), Committed())
     assert reported == [([], 1), (["good"], 0)]
 
 

@@ -10,16 +10,8 @@ from consumer.domain.leases import SHARD_END, TRIM_HORIZON, LeaseRow
 from consumer.domain.lineage import GONE_SECONDS, RETENTION_SECONDS
 from consumer.domain.replies import Children, Done, Lost
 from consumer.worker import events
-from consumer.worker.calls import (
-    Adopt,
-    FindLate,
-    FindStream,
-    ListShards,
-    Operation,
-    Probe,
-    RecordLoss,
-    Reply,
-)
+from consumer.worker.calls import Operation, Reply
+from consumer.worker.ledger_calls import Adopt, FindLate, FindStream, ListShards, Probe, RecordLoss
 from consumer.worker.shard_sync import (
     FINDINGS_VALID_SECONDS,
     MOST_STEP_RETRIES,
@@ -38,7 +30,7 @@ def test_a_sync_finds_the_stream_and_lists_all_that_have_started(workers: int) -
     driver.answer(FindStream, LATER)
     listing = build_shards(0, {})
     assert driver.call(ListShards) == ListShards(ARN)
-    assert driver.deliver(ListShards(ARN), listing) == [events.StreamListed(listing)]
+    assert driver.deliver(ListShards(ARN), listing) == [events.StreamListed(listing, stream_start())]
     driver.answer(ListShards, replace(listing, stream_arn=LATER))
     assert not driver.start_due()
     assert driver.machine.wake_at() == began + SYNC_INTERVAL_SECONDS * workers, (

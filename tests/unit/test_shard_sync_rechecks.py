@@ -4,7 +4,7 @@ import pytest
 
 from consumer.domain.leases import TRIM_HORIZON, LeaseRow, Ledger, StreamStart, TableNames
 from consumer.domain.replies import Children, Done
-from consumer.worker.calls import Adopt, FindLate, FindStream, ListShards, Probe
+from consumer.worker.ledger_calls import Adopt, FindLate, FindStream, ListShards, Probe
 from consumer.worker.shard_sync import NEW_SHARD_SECONDS, RECHECK_DELAYS_SECONDS, ShardSync
 from consumer.worker.stream_start import StreamStarter
 from tests.support.builders import ARN, CREATED, build_shards, finished, row

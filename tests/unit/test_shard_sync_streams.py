@@ -9,7 +9,8 @@ from consumer.domain.leases import LeaseRow, Ledger, Origin, TableBinding
 from consumer.domain.replies import Done, Lost
 from consumer.domain.stream_halt import StreamHaltReason
 from consumer.worker import events
-from consumer.worker.calls import (
+from consumer.worker.calls import Reply
+from consumer.worker.ledger_calls import (
     CompleteStreamStart,
     CreateRootRows,
     FindStream,
@@ -18,7 +19,6 @@ from consumer.worker.calls import (
     Mark,
     ReadOrigin,
     RecordStreamStart,
-    Reply,
 )
 from consumer.worker.shard_sync import MOST_STEP_RETRIES, SYNC_INTERVAL_SECONDS
 from tests.support.builders import ARN, CREATED, build_shards, finished, row, shard

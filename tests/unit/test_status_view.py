@@ -7,8 +7,9 @@ import pytest
 
 from consumer.cli.output import to_json
 from consumer.cli.status import duration, print_status, status_fields
-from consumer.domain.breaker import Circuit
-from consumer.domain.leases import Ledger, StreamStart, TableBinding
+from consumer.domain.breaker import Circuit, HaltReason, Symptom
+from consumer.domain.leases import Ledger, Shard, StreamStart, TableBinding
+from consumer.domain.marks import writes_of
 from consumer.domain.membership import HeartbeatReport, Members
 from consumer.domain.operator_ports import Gap, LeaseTable
 from consumer.operations.status import Limits, Status, status
@@ -57,6 +58,7 @@ def test_a_tree_with_finished_shards_folded(capsys: pytest.CaptureFixture[str]) 
         "quarantine  12 pending",
         "gaps        1",
         f"  shard {shard(5)}: from 77 to not known yet, loss possible, found 2026-01-31T12:00:00.000Z",
+        "writes      transactions (GameEvents is not keyed by the player)",
         f"halted      {shard(1)}: {incident().halted[0].circuit.cause}; next: `consumer resume`",
         f"halted      {shard(2)}: its row is missing; next: `consumer checkpoint set`",
         "replay      label/shard-1#Board: 7 games, behind 5 of 9",
@@ -71,10 +73,58 @@ def test_a_tree_with_finished_shards_folded(capsys: pytest.CaptureFixture[str]) 
     ]
 
 
+def test_a_shard_that_is_halted_for_a_mark(capsys: pytest.CaptureFixture[str]) -> None:
+    symptom = Symptom(HaltReason.MARK_UNKNOWN, "the row of player 'a b' has a mark", sequence_number(1), "a b")
+    halted = replace(row(1, owner=ME, created=NOW), circuit=Circuit(halted_at=NOW - 5, symptom=symptom))
+    reported = status(LeaseTable(Ledger((halted,), ()), Members(0, {})), [], (), 0, NOW, 5)
+    print_status(reported, Limits(), all_shards=False)
+    line = f"halted      {shard(1)}: {symptom.detail}; next: `consumer resume {shard(1)} --accept-mark 'a b'`"
+    assert line in capsys.readouterr().out.splitlines()
+    fields = json.loads(to_json(status_fields(reported, Limits())))["shards"][0]
+    assert (fields["haltReason"], fields["haltDetail"], fields["haltPlayer"]) == ("mark_unknown", symptom.detail, "a b")
+
+
+def test_how_games_are_written(capsys: pytest.CaptureFixture[str]) -> None:
+    starts = (
+        StreamStart(ARN, None, ("shard-0",), complete=True),
+        StreamStart(f"{ARN}1", None, ("shard-0",), complete=True, keyed=True),
+        StreamStart(f"{ARN}2", None, ("shard-0",), complete=True, keyed=True),
+        StreamStart(f"{ARN}3", None, ("shard-0",), complete=True, protocol=1),
+        StreamStart(f"{ARN}4", None, (), complete=True, keyed=True),
+    )
+    rows = tuple(replace(row(), shard=Shard(start.stream_arn, "shard-0"), created=NOW) for start in starts[:4])
+    listings = [
+        replace(build_shards(1, {}), stream_arn=start.stream_arn, partition_key=key)
+        for start, key in zip(starts, ("gameId", "playerId"), strict=False)
+    ]
+    reported = status(LeaseTable(Ledger(rows, starts), Members(0, {})), listings, (), 0, NOW, 5)
+    print_status(reported, Limits(), all_shards=False)
+    shown = [line for line in capsys.readouterr().out.splitlines() if line.startswith("writes")]
+    assert shown == [
+        "writes      stream 2026-01-01T00:00:00.000: transactions (GameEvents is keyed by gameId, not by the player)",
+        "writes      stream 2026-01-01T00:00:00.0001: marked writes (GameEvents is keyed by playerId)",
+        "writes      stream 2026-01-01T00:00:00.0002: marked writes (GameEvents is keyed by the player)",
+        f"writes      stream 2026-01-01T00:00:00.0003: {writes_of(starts[3], None)}",
+    ]
+    assert json.loads(to_json(status_fields(reported, Limits())))["streams"][1] == {
+        "streamArn": f"{ARN}1",
+        "writes": "marked",
+        "why": "GameEvents is keyed by playerId",
+    }
+
+
+def test_a_worker_of_another_protocol(capsys: pytest.CaptureFixture[str]) -> None:
+    members = Members(0, {ME: HeartbeatReport(5, as_of=NOW - 1), OTHER: HeartbeatReport(9, as_of=NOW - 1, protocol=1)})
+    print_status(status(LeaseTable(Ledger((), ()), members), [], (), 0, NOW, 5), Limits(), all_shards=False)
+    mine, other = [line for line in capsys.readouterr().out.splitlines() if line.startswith("worker")]
+    assert mine.endswith("heartbeat 1 s ago")
+    assert other.endswith("heartbeat 1 s ago, protocol 1: beside it workers of protocol 2 claim nothing")
+
+
 def test_all_of_the_tree(capsys: pytest.CaptureFixture[str]) -> None:
     print_status(incident(), Limits(), all_shards=True)
     drawn = capsys.readouterr().out.splitlines()
-    assert drawn[11:14] == [
+    assert drawn[12:15] == [
         "stream 2026-01-01T00:00:00.000",
         "├── shard-0  finished",
         "│   ├── shard-1  halted  owner w1/a, epoch 7, at TRIM_HORIZON  lag 9 s",
@@ -134,6 +184,7 @@ def test_the_shape_for_machines() -> None:
         "beat": 5,
         "beatSecondsAgo": 1.5,
         "fresh": True,
+        "protocol": 2,
     }
     assert reported["shards"][1] == {
         "shardId": "shard-1",
@@ -150,6 +201,7 @@ def test_the_shape_for_machines() -> None:
         "haltReason": "score_type",
         "haltDetail": "score is wrong",
         "haltExample": sequence_number(1),
+        "haltPlayer": None,
     }
     assert [each["state"] for each in reported["shards"]] == [
         "finished",

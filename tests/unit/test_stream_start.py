@@ -6,17 +6,27 @@ from datetime import UTC, datetime
 import pytest
 
 from consumer.domain.errors import UnsafeRefused
-from consumer.domain.leases import TRIM_HORIZON, LeaseRow, Origin, Shard, StreamStart, TableBinding, TableNames
+from consumer.domain.leases import (
+    PROTOCOL,
+    TRIM_HORIZON,
+    LeaseRow,
+    Origin,
+    Shard,
+    StreamStart,
+    TableBinding,
+    TableNames,
+)
 from consumer.domain.replies import Done, ListedShard, Lost, Refused, StreamListing
 from consumer.worker import events
-from consumer.worker.calls import (
+from consumer.worker.calls import Reply
+from consumer.worker.ledger_calls import (
     CompleteStreamStart,
     CreateRootRows,
     ListShards,
     Probe,
     ReadOrigin,
     RecordStreamStart,
-    Reply,
+    UpgradeStream,
 )
 from consumer.worker.stream_start import ROOTS_AT_ONCE, StartPosition, StreamStarter
 from tests.support.builders import ARN, CREATED, build_shards
@@ -274,6 +284,76 @@ def test_a_successor_that_another_worker_recorded_counts_from_when_it_was_switch
     start = StreamStart(ARN, None, ROOTS, complete=False, started_at=CREATED)
     answer_calls(starter, Origin(start, BINDING, (started(OTHER_ARN, None),)), LISTING)
     assert created_of_roots(starter) == {datetime(2026, 1, 1, tzinfo=UTC).timestamp()}
+
+
+def completed(starter: StreamStarter) -> StreamStart | None:
+    """The stream's row, when its shards may be claimed."""
+    return starter.stream_start if starter.complete else None
+
+
+KEYED = replace(LISTING, partition_key="playerId")
+OLD = StreamStart(ARN, 12.0, ROOTS, complete=True, protocol=1)
+"""As a worker of version 0.1 left it."""
+
+
+@pytest.mark.parametrize(
+    ("partition_key", "player_attribute", "keyed"),
+    [
+        ("playerId", "playerId", True),
+        ("user", "user", True),
+        ("gameId", "playerId", False),
+        ("playerId", "user", False),
+        (None, "playerId", False),
+    ],
+)
+def test_a_stream_is_keyed_when_its_partition_key_is_the_player(
+    partition_key: str | None, player_attribute: str, *, keyed: bool
+) -> None:
+    starter = StreamStarter(ARN, TRIM_HORIZON, 1, TABLES, player_attribute)
+    calls = answer_calls(starter, UNKNOWN, replace(LISTING, partition_key=partition_key), Done(), Done(), Done())
+    assert calls[2] == RecordStreamStart(
+        StreamStart(ARN, None, ROOTS, complete=False, keyed=keyed), None, CREATED + 0.75
+    )
+    assert completed(starter) == StreamStart(ARN, None, ROOTS, complete=True, keyed=keyed)
+
+
+def test_a_stream_of_version_0_1_is_upgraded_before_anything_is_claimed() -> None:
+    starter = starter_at()
+    calls = answer_calls(starter, Origin(OLD, BINDING))
+    assert completed(starter) is None
+    calls += answer_calls(starter, KEYED, Done())
+    assert calls == [ReadOrigin(ARN), ListShards(ARN), UpgradeStream(ARN, keyed=True)]
+    assert completed(starter) is None, "it is complete as its row says"
+    upgraded = replace(OLD, protocol=PROTOCOL, keyed=True)
+    assert answer_calls(starter, Origin(upgraded, BINDING)) == [ReadOrigin(ARN)]
+    assert completed(starter) == upgraded
+
+
+def test_a_stream_that_another_worker_upgraded_first_is_as_it_recorded() -> None:
+    """It may have found the stream keyed otherwise: the recorded answer is the one answer."""
+    starter = starter_at()
+    answer_calls(starter, Origin(OLD, BINDING), KEYED, Lost(None))
+    upgraded = replace(OLD, protocol=PROTOCOL, keyed=False)
+    answer_calls(starter, Origin(upgraded, BINDING))
+    assert completed(starter) == upgraded
+
+
+def test_a_stream_of_version_0_1_that_was_not_complete_gets_its_roots_after_the_upgrade() -> None:
+    starter = starter_at()
+    begun = replace(OLD, complete=False)
+    calls = answer_calls(starter, Origin(begun, BINDING), LISTING, Done())
+    assert calls[-1] == UpgradeStream(ARN, keyed=False)
+    calls = answer_calls(starter, Origin(replace(begun, protocol=PROTOCOL), BINDING), LISTING, Done(), Done())
+    assert [type(call) for call in calls] == [ReadOrigin, ListShards, CreateRootRows, CompleteStreamStart]
+    assert starter.complete
+
+
+def test_a_stream_of_version_0_1_whose_row_went_meanwhile_is_refused() -> None:
+    """The binding is there without it: nothing is begun again."""
+    starter = starter_at()
+    answer_calls(starter, Origin(OLD, BINDING), KEYED, Lost(None))
+    with pytest.raises(UnsafeRefused):
+        starter.take(starter.next_call(), Origin(None, BINDING))
 
 
 def test_a_reply_of_the_wrong_kind_is_a_defect() -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.aws.transact import add_delta
+from consumer.aws.board import add_delta
 from consumer.aws.wire import decode_json, encode_json, transaction_body, write_transaction_bodies
 from consumer.domain.fold import Delta
 

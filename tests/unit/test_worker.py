@@ -9,16 +9,21 @@ import pytest
 from consumer.domain.leases import SHARD_END, LeaseRow, StreamStart
 from consumer.domain.lineage import RETENTION_SECONDS
 from consumer.domain.membership import HeartbeatReport
+from consumer.domain.records import Outcome
 from consumer.domain.replies import Done, Lost
 from consumer.worker import events
-from consumer.worker.calls import Claim, Commit, Load, Open, Read, ReadMembers, SendHeartbeat, execute
+from consumer.worker.calls import execute
+from consumer.worker.ledger_calls import Claim, Load, ReadMembers, SendHeartbeat
+from consumer.worker.row_writes import MOST_ROW_CALLS
 from consumer.worker.shard import ShardState
+from consumer.worker.shard_calls import Commit, Open, Read, WriteRow
 from tests.support.builders import ARN, OTHER, lease, page, row, shard
 from tests.support.drivers import (
     IMAGE,
     NO_ANSWER,
     TTL,
     WorkerDriver,
+    done,
     ending_worker,
     kinds,
     reading_worker,
@@ -59,7 +64,7 @@ def test_replies_to_an_earlier_epoch_are_dropped() -> None:
     assert driver.deliver(late, page()) == []
     del driver.machine.shards[shard(0)]
     assert driver.deliver(late, page()) == []
-    assert driver.deliver(Commit(lease(9), None, frozenset(), False), Lost(None)) == []  # type: ignore[arg-type]
+    assert driver.deliver(Commit(lease(9), None, (), fills_gap=False), Lost(None)) == []  # type: ignore[arg-type]
 
 
 def test_an_end_answered_after_its_child_was_claimed_again_leaves_the_later_lease_alone() -> None:
@@ -213,3 +218,84 @@ def test_a_shard_without_a_row_that_no_worker_owns_is_shown_as_halted() -> None:
     )
     driver.serve(70.0)
     assert driver.machine.status(driver.now).shards == {"running": 1, "halted": 1, "unowned": 0}
+
+
+def test_readiness_names_members_of_another_protocol_and_what_follows() -> None:
+    driver = WorkerDriver(streams=stream())
+    driver.tables.workers[OTHER] = HeartbeatReport(1, protocol=1)
+    for number in range(2, 12):
+        driver.serve(0.5)
+        driver.tables.workers[OTHER] = HeartbeatReport(number, protocol=1)
+    assert not driver.machine.shards
+    (reason, *_) = driver.machine.status(driver.now).not_ready
+    assert OTHER in reason
+    assert "claims nothing until they have stopped" in reason
+    driver.tables.leave(OTHER)
+    driver.serve(2.0)
+    assert list(driver.machine.shards) == [shard(0)]
+    assert not driver.machine.status(driver.now).not_ready
+
+
+@pytest.mark.parametrize(("partition_key", "keyed"), [("playerId", True), ("gameId", False), (None, False)])
+def test_only_a_keyed_stream_gets_marks(partition_key: str | None, *, keyed: bool) -> None:
+    driver = WorkerDriver(streams=stream())
+    driver.streams.partition_key = partition_key
+    driver.streams.write("shard-0", IMAGE)
+    driver.serve(2.0)
+    assert driver.tables.stream_starts[ARN].keyed is keyed
+    assert (driver.tables.board["foo"].mark is not None) is keyed
+
+
+def test_a_keyed_board_over_a_split_and_poison() -> None:
+    driver = WorkerDriver(streams=stream(3, {0: [1, 2]}))
+    driver.streams.partition_key = "playerId"
+    for number in range(200):
+        player = f"player-{number % 7}"
+        score = {"S": "many"} if number % 50 == 3 else {"N": "1"}
+        name = f"shard-{0 if number < 100 else 1 + number % 2}"
+        driver.streams.write(name, {**IMAGE, "playerId": {"S": player}, "score": score})
+    driver.streams.close("shard-0")
+    driver.serve(20.0)
+    assert sum(score.games for score in driver.tables.board.values()) == 196
+    assert len(driver.tables.quarantine) == 4
+    assert {row.checkpoint for row in driver.tables.rows.values() if row.finished} == {SHARD_END}
+    assert not driver.machine.status(driver.now).not_ready
+
+
+def test_a_player_whose_games_are_split_over_two_shards_of_one_worker() -> None:
+    """Both find no row; one makes it, the other shares it from then on."""
+    driver = WorkerDriver(streams=stream(2))
+    driver.streams.partition_key = "playerId"
+    driver.serve(2.0)
+    for _ in range(3):
+        driver.streams.write("shard-0", IMAGE)
+        driver.streams.write("shard-1", IMAGE)
+        driver.serve(1.0)
+    score = driver.tables.board["foo"]
+    assert (score.games, score.total) == (6, Decimal(900))
+    assert score.mark is not None
+    assert {row.checkpoint for row in driver.tables.rows.values()} == {
+        wires[-1]["dynamodb"]["SequenceNumber"]
+        for name in ("shard-0", "shard-1")
+        if (wires := driver.streams.shards[name].records)
+    }
+    committed = [event.unit.outcomes for event in driver.reported if isinstance(event, events.UnitCommitted)]
+    assert sum(each.get(Outcome.APPLIED, 0) for each in committed) == 6
+    assert not any(each.get(Outcome.ALREADY_SETTLED) for each in committed)
+
+
+def test_a_drained_worker_finishes_its_single_writes_and_leaves() -> None:
+    driver = WorkerDriver(streams=stream())
+    driver.streams.partition_key = "playerId"
+    driver.serve(2.0)
+    for number in range(40):
+        driver.streams.write("shard-0", {**IMAGE, "playerId": {"S": f"player-{number}"}})
+    driver.serve(0.3, hold=WriteRow)
+    assert sum(isinstance(call, WriteRow) for call in driver.in_flight) == MOST_ROW_CALLS
+    driver.machine.drain()
+    driver.serve(2.0)
+    assert done(driver)
+    assert len(driver.tables.board) == 40
+    (stored,) = driver.tables.rows.values()
+    last = driver.streams.shards["shard-0"].records[-1]["dynamodb"]["SequenceNumber"]
+    assert (stored.owner, stored.checkpoint) == (None, last)

@@ -3,7 +3,8 @@
 import pytest
 
 from consumer.domain.replies import Lost
-from consumer.worker.calls import Claim, Commit, EndShard, Leave, Load, Release
+from consumer.worker.ledger_calls import Claim, Leave, Load
+from consumer.worker.shard_calls import Commit, EndShard, Release
 from tests.support.builders import shard
 from tests.support.drivers import IMAGE, NO_ANSWER, WorkerDriver, done, ending_worker, reading_worker, stream, total
 
@@ -27,7 +28,7 @@ def test_a_drain_settles_the_commit_in_flight_first() -> None:
     driver.serve(1.0)
     assert not done(driver)
     assert not driver.has_call(Leave)
-    driver.deliver(commit, driver.tables.commit(commit.lease, commit.unit, commit.later, fills_gap=False))
+    driver.deliver(commit, driver.tables.commit(commit.lease, commit.unit, commit.rows, fills_gap=False))
     driver.serve(1.0)
     assert done(driver)
     assert total(driver) == 150

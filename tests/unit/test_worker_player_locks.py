@@ -5,8 +5,9 @@ import pytest
 from consumer.domain.errors import CallFailed, FailureKind
 from consumer.domain.leases import Shard
 from consumer.domain.replies import Committed, Refused
-from consumer.worker.calls import Call, Commit, Release, execute
-from tests.support.builders import shard
+from consumer.worker.calls import Call, execute
+from consumer.worker.shard_calls import Commit, Release
+from tests.support.builders import later_of, shard
 from tests.support.drivers import IMAGE, WorkerDriver, stream
 
 
@@ -97,7 +98,7 @@ def test_a_unit_with_a_later_date_keeps_its_locks() -> None:
     driver.start_due()
     (again,) = commits(driver)
     assert again.lease == first.lease
-    assert again.later == {"foo"}
+    assert later_of(again) == {"foo"}
 
 
 @pytest.mark.parametrize("reply", [Refused(conflict=True), CallFailed(FailureKind.NETWORK, "no answer")])

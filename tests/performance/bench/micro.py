@@ -21,7 +21,7 @@ from consumer.domain.fold import Limits, Unit, cut
 from consumer.domain.leases import TRIM_HORIZON, TableNames
 from consumer.domain.records import Entry, Rules
 from tests.performance.figures import Figure, show
-from tests.support.builders import CREATED, lease, sequence_number
+from tests.support.builders import CREATED, lease, plain_rows, sequence_number
 
 RECORDS: Final = 1_000
 PLAYERS: Final = 1_000
@@ -82,7 +82,7 @@ def encoded(units: list[Unit]) -> None:
     """The first half of a commit: the bodies of the transactions."""
     commits = DynamoCommits(Unsent(), TableNames())
     for unit in units:
-        commits.commit(lease(), unit, frozenset(), fills_gap=False)
+        commits.commit(lease(), unit, plain_rows(unit), fills_gap=False)
 
 
 def least_seconds(steps: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:

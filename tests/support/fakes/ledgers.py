@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from consumer.domain.leases import (
+    PROTOCOL,
     Adoption,
     Lease,
     LeaseRow,
@@ -88,6 +89,14 @@ class FakeLedgers:
         if not self._guards("complete_if_started", start is not None):
             start = start or StreamStart(stream_arn, None, (), complete=True)
             self.stream_starts[stream_arn] = replace(start, complete=True)
+        return Done()
+
+    def upgrade_stream(self, stream_arn: str, *, keyed: bool) -> Done | Lost:
+        """See ports.Ledgers."""
+        start = self.stream_starts.get(stream_arn)
+        if start is None or start.protocol == PROTOCOL:
+            return Lost(None)
+        self.stream_starts[stream_arn] = replace(start, keyed=keyed, protocol=PROTOCOL)
         return Done()
 
     def adopt(self, adoption: Adoption) -> Done | Lost:

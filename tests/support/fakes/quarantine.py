@@ -6,8 +6,9 @@ from typing import Any
 
 from consumer.aws.items import iso
 from consumer.domain.audit import AuditEntry
-from consumer.domain.fold import Unit
-from consumer.domain.leases import TRIM_HORIZON, LeaseRow
+from consumer.domain.leases import LeaseRow
+from consumer.domain.marks import RowWrite, StoredRow
+from consumer.domain.operator_ports import AcceptedMark
 from consumer.domain.quarantine import (
     AlreadyResolved,
     Application,
@@ -17,7 +18,7 @@ from consumer.domain.quarantine import (
     Resolution,
 )
 from consumer.domain.records import unpack
-from consumer.domain.replies import Done, Lost, Refused
+from consumer.domain.replies import Done, Lost, Refused, RowRefused
 from tests.support.fakes.tables import FakeTables, Quarantined
 
 NO_PLAYERS: frozenset[str] = frozenset()
@@ -78,14 +79,13 @@ class FakeQuarantine:
         row, reply = self._pending(action, "apply_pending")
         if row is None:
             return reply
-        unit = Unit(TRIM_HORIZON, "", "", 1, {player: application.delta}, (), {}, 0.0, action.audit_entry.at)
-        later = NO_PLAYERS if application.dated else frozenset([player])
-        refused = self.tables.refusal(unit, later)
+        writes = [RowWrite(player, application.delta, dated=application.dated)]
+        refused = self.tables.refusal(writes)
         if refused is not None:
             return replace(
                 refused, suspects=refused.suspects or (frozenset([player]) if refused.invalid else NO_PLAYERS)
             )
-        self.tables.add(unit, later)
+        self.tables.add(writes)
         by = action.audit_entry
         self._resolve(action, row, EntryState.APPLIED, Resolution(by.who, iso(by.at), dict(application.repairs)))
         self.on_resolve(action, application)
@@ -120,7 +120,13 @@ class FakeQuarantine:
         if audit_entry not in self.audit:
             self.audit.append(audit_entry)
 
-    def resume(self, row: LeaseRow, free_to: str | None, token: str, audit_entry: AuditEntry) -> Done | Lost:
+    def read_row(self, player: str) -> StoredRow:
+        """See operator_ports.Circuits."""
+        return self.tables.stored_row(player)
+
+    def resume(
+        self, row: LeaseRow, free_to: str | None, token: str, audit_entry: AuditEntry, mark: AcceptedMark | None = None
+    ) -> Done | Lost | RowRefused:
         """See operator_ports.Circuits."""
         stored = self.tables.rows.get(row.shard)
         if stored is None:
@@ -132,6 +138,11 @@ class FakeQuarantine:
         if other or changed:
             mine = circuit.resumes and self.resumed.get(row.shard) == token and "action_token" not in self.tables.off
             return Done() if mine else Lost(stored)
+        if mark is not None:
+            found = self.tables.stored_row(mark.player)
+            if found.mark is None or found.mark[:2] != mark.mark[:2]:
+                return RowRefused(found)
+            self.tables.board[mark.player].mark = None
         closed = replace(
             circuit,
             halted_at=None,

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from consumer.domain.audit import AuditEntry
 from consumer.domain.leases import Shard
+from consumer.domain.marks import RowWrite
 from consumer.domain.replay import Batch, Changed, Overtaken, Progress
 from consumer.domain.replies import Committed, Done, Refused
 from tests.support.fakes.tables import FakeTables
@@ -57,10 +58,11 @@ class FakeReplays:
         if changed and "replay_state" not in off:
             return Changed(changed)
         board = self.boards.get(progress.target, self.tables)
-        refused = board.refusal(batch.unit, later)
+        writes = [RowWrite(player, delta, dated=player not in later) for player, delta in batch.unit.deltas.items()]
+        refused = board.refusal(writes)
         if refused is not None:
             return refused
-        board.add(batch.unit, later)
+        board.add(writes)
         after = progress.after(batch)
         self.rows[key] = replace(stored, position=after.position, games=after.games, skipped=after.skipped)
         self.on_count(progress, batch)

@@ -11,6 +11,7 @@ from consumer.domain.records import Rules, decode
 from consumer.domain.replies import Children, ListedShard, Page, RawPage, StreamListing
 
 Wire = Mapping[str, Any]
+NO_KEY: Wire = {}
 
 FIRST_SEQUENCE_NUMBER = 10**21 - 40
 """Close to a power of ten, so that tests compare numbers of different lengths."""
@@ -20,7 +21,7 @@ FIRST_SEQUENCE_NUMBER = 10**21 - 40
 class FakeShard:
     """A shard. `trimmed` counts the records that are gone from the front.
 
-    `hidden`: listings do not show it. `gone`: no call finds it.
+    `hidden`: listings do not show it. `gone`: no call finds it. `numbers`: those of its records; None: the table's.
     """
 
     shard_id: str
@@ -30,6 +31,7 @@ class FakeShard:
     trimmed: int = 0
     hidden: bool = False
     gone: bool = False
+    numbers: Iterator[int] | None = None
 
 
 @dataclass
@@ -48,12 +50,14 @@ class FakeStream:
         self.shards[shard_id] = FakeShard(shard_id, parent)
         return self.shards[shard_id]
 
-    def write(self, shard_id: str, image: Mapping[str, Any], event: str = "INSERT") -> str:
+    def write(
+        self, shard_id: str, image: Mapping[str, Any], event: str = "INSERT", key: Mapping[str, Any] = NO_KEY
+    ) -> str:
         """Appends a record. Returns its sequence number."""
-        number = str(next(self.numbers))
+        number = str(next(self.shards[shard_id].numbers or self.numbers))
         change: dict[str, Any] = {
             "ApproximateCreationDateTime": float(int(self.clock())),
-            "Keys": {},
+            "Keys": dict(key),
             "SequenceNumber": number,
             "SizeBytes": 60,
             "StreamViewType": "NEW_IMAGE",
@@ -95,6 +99,7 @@ class FakeStreams:
         self.streams: dict[str, FakeStream] = {}
         self.page_records = page_records
         self.empty_pages = 0
+        self.partition_key: str | None = None
         self.listing_of: Callable[[str, StreamListing], StreamListing] = lambda _, fresh: fresh
         self._clock = clock
         self._numbers = count(FIRST_SEQUENCE_NUMBER)
@@ -147,9 +152,11 @@ class FakeStreams:
         """Opens a shard."""
         return self.newest.add_shard(shard_id, parent)
 
-    def write(self, shard_id: str, image: Mapping[str, Any], event: str = "INSERT") -> str:
+    def write(
+        self, shard_id: str, image: Mapping[str, Any], event: str = "INSERT", key: Mapping[str, Any] = NO_KEY
+    ) -> str:
         """Appends a record. Returns its sequence number."""
-        return self.newest.write(shard_id, image, event)
+        return self.newest.write(shard_id, image, event, key)
 
     def close(self, shard_id: str) -> None:
         """Ends a shard: no more records."""
@@ -172,7 +179,9 @@ class FakeStreams:
     def list_shards(self, stream_arn: str) -> StreamListing:
         """See ports.Streams."""
         stream = self._stream(stream_arn)
-        fresh = StreamListing(stream_arn, stream.enabled, stream.listed(), self._date())
+        fresh = StreamListing(
+            stream_arn, stream.enabled, stream.listed(), self._date(), partition_key=self.partition_key
+        )
         listing = self.listing_of(stream_arn, fresh)
         if listing.enabled and not listing.shards:
             raise CallFailed(FailureKind.MISSING, "the stream lists no shards yet")

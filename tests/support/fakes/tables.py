@@ -4,7 +4,7 @@
 they hide a missing guard for ten minutes.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Context, Decimal
@@ -13,9 +13,10 @@ from consumer.domain.breaker import Symptom
 from consumer.domain.errors import CallFailed, FailureKind
 from consumer.domain.fold import Unit
 from consumer.domain.leases import SHARD_END, Lease, LeaseRow, Shard, TableNames
+from consumer.domain.marks import ABSENT, Mark, Route, RowWrite, StoredRow
 from consumer.domain.operator_ports import Acknowledgement
 from consumer.domain.records import EXACT, Game, Poison, Reason, Verdict
-from consumer.domain.replies import CommitReply, Committed, Done, Lost, Refused
+from consumer.domain.replies import CommitReply, Committed, Done, Lost, Refused, RowRefused
 from tests.support.fakes.ledgers import FakeLedgers
 
 
@@ -27,6 +28,7 @@ class Score:
     total: Decimal
     date: str | None
     wrong: dict[str, Decimal | str] = field(default_factory=dict)
+    mark: Mark | None = None
 
     @property
     def uncountable(self) -> bool:
@@ -72,19 +74,45 @@ class FakeTables(FakeLedgers):
         self.gaps: dict[tuple[Shard, str], Gap] = {}
         self.refuses_games = False
         """Whether the leaderboard refuses every game, as with an index whose key has another type."""
-        self.on_commit: Callable[[Lease, Unit, bool], None] = lambda *_: None
+        self.on_commit: Callable[[Lease, Unit, Sequence[RowWrite], bool], None] = lambda *_: None
+        self.on_write_row: Callable[[RowWrite, StoredRow], None] = lambda *_: None
+        self.stale_row: Callable[[str], StoredRow | None] = lambda _: None
         self.on_end: Callable[[Lease, tuple[LeaseRow, ...]], None] = lambda *_: None
         self.on_halt: Callable[[LeaseRow, int], None] = lambda *_: None
 
-    def commit(self, lease: Lease, unit: Unit, later: frozenset[str], *, fills_gap: bool) -> CommitReply:
+    def read_rows(self, players: Sequence[str], *, consistent: bool = False) -> Mapping[str, StoredRow]:
+        """See ports.Commits. `stale_row` may say what an earlier read would have said."""
+        stale = {} if consistent else {player: row for player in players if (row := self.stale_row(player)) is not None}
+        return {player: stale.get(player) or self.stored_row(player) for player in players}
+
+    def stored_row(self, player: str) -> StoredRow:
+        """What the board says of a player now."""
+        score = self.board.get(player)
+        if score is None:
+            return ABSENT
+        return StoredRow(mark=score.mark, date=score.date if score.dated else None)
+
+    def write_row(self, write: RowWrite) -> Done | RowRefused | Refused:
+        """See ports.Commits."""
+        refused = self.refusal([write])
+        if refused is None:
+            before = self.stored_row(write.player)
+            self.add([write])
+            self.on_write_row(write, before)
+            return Done()
+        if refused.rows or refused.later:
+            return RowRefused(self.stored_row(write.player))
+        return refused
+
+    def commit(self, lease: Lease, unit: Unit, rows: Sequence[RowWrite], *, fills_gap: bool) -> CommitReply:
         """See ports.Commits."""
         row = self.rows.get(lease.shard)
         if row is None or not self._may_advance("commit", row, lease, unit.previous):
             return Lost(row)
-        refused = self.refusal(unit, later)
+        refused = self.refusal(rows)
         if refused is not None:
             return refused
-        self.add(unit, later)
+        self.add(rows)
         for poison in unit.poison:
             key = (lease.shard.shard_id, poison.sequence_number)
             if not self._guards("quarantine_once", key not in self.quarantine):
@@ -104,7 +132,7 @@ class FakeTables(FakeLedgers):
         if unit.circuit.free_to is not None:
             circuit = replace(circuit, free_to=stored.free_to)
         self.rows[lease.shard] = replace(row, checkpoint=unit.last, created=unit.created, circuit=circuit)
-        self.on_commit(lease, unit, fills_gap)
+        self.on_commit(lease, unit, rows, fills_gap)
         return Committed()
 
     def halt(self, lease: Lease, previous: str, resumes: int, halted_at: float, symptom: Symptom) -> Done | Lost:
@@ -157,48 +185,77 @@ class FakeTables(FakeLedgers):
             raise CallFailed(FailureKind.REJECTED, "the leaderboard refuses the games of all players")
         return None
 
-    def refusal(self, unit: Unit, later: frozenset[str]) -> Refused | None:
-        """Why the leaderboard refuses a unit's deltas; None: it takes them."""
-        if self.refuses_games and unit.deltas:
+    def refusal(self, writes: Sequence[RowWrite]) -> Refused | None:
+        """Why the leaderboard refuses these writes; None: it takes them."""
+        if self.refuses_games and any(write.delta.games for write in writes):
             return Refused(invalid="type mismatch of an index key")
-        refused = self._refused_dates(unit, later)
-        if refused is not None and self._guards("commit_date", holds=False):
-            return refused
+        other = {write.player: self.stored_row(write.player) for write in writes if not self._mark_fits(write)}
+        refused = self._refused_dates([write for write in writes if write.player not in other])
+        if other or (refused is not None and self._guards("commit_date", holds=False)):
+            return replace(refused or Refused(), rows=other)
         try:
-            for player in unit.deltas:
-                self._added(player, unit, later)
+            for write in writes:
+                self._added(write)
         except (ArithmeticError, TypeError):
             return Refused(invalid="Number overflow or wrong type")  # names no action, as DynamoDB Local does
         return None
 
-    def add(self, unit: Unit, later: frozenset[str]) -> None:
+    def add(self, writes: Sequence[RowWrite]) -> None:
         """Adds deltas that the leaderboard takes."""
-        self.board |= {player: self._added(player, unit, later) for player in unit.deltas}
+        for write in writes:
+            score = self._added(write)
+            if score is not None:
+                self.board[write.player] = score
+
+    def _mark_fits(self, write: RowWrite) -> bool:
+        score = self.board.get(write.player)
+        mark = None if score is None else score.mark
+        found = write.found
+        match write.route:
+            case Route.PLAIN:
+                return True
+            case Route.INSERT:
+                return not self._guards("insert_no_row", score is None)
+            case Route.FRESH:
+                return not self._guards("fresh_no_mark", mark is None)
+            case Route.SHARED:
+                same = mark is not None and found is not None and mark.shard == found.shard
+                return not self._guards("shared_shard", same)
+        same_shard = (mark and mark.shard) == (found and found.shard)
+        same_to = (mark and mark.to) == (found and found.to)
+        guard = "row" if write.route.single else "marked"
+        return not (self._guards(f"{guard}_shard", same_shard) or self._guards(f"{guard}_to", same_to))
 
     def _may_advance(self, write: str, row: LeaseRow, lease: Lease, previous: str) -> bool:
         return self._fenced(write, row, lease) and not self._guards(f"{write}_previous", row.checkpoint == previous)
 
-    def _refused_dates(self, unit: Unit, later: frozenset[str]) -> Refused | None:
+    def _refused_dates(self, writes: Sequence[RowWrite]) -> Refused | None:
         """The condition is that no date is stored, or one that sorts before; the stored text may be no date."""
-        scores = {player: score for player in unit.deltas.keys() - later if (score := self.board.get(player))}
-        failed = frozenset(player for player, score in scores.items() if score.keeps(unit.deltas[player].date))
+        failed = {
+            write.player: score
+            for write in writes
+            if write.dated and write.delta.games and (score := self.board.get(write.player)) is not None
+            if score.keeps(write.delta.date)
+        }
         if not failed:
             return None
-        suspects = frozenset(player for player in failed if not scores[player].dated)
+        suspects = frozenset(player for player, score in failed.items() if not score.dated)
         invalid = "a stored lastPlayedDate is no date" if suspects else None
-        stored = {player: scores[player].date or "" for player in failed - suspects}
+        stored = {player: score.date or "" for player, score in failed.items() if player not in suspects}
         return Refused(later=stored, invalid=invalid, suspects=suspects)
 
-    def _added(self, player: str, unit: Unit, later: frozenset[str]) -> Score:
-        """DynamoDB's ADD: exact, or refused. Raises TypeError when a stored attribute is no number."""
-        delta = unit.deltas[player]
-        stored = self.board.get(player) or Score(0, Decimal(0), None)
-        if stored.uncountable:
+    def _added(self, write: RowWrite) -> Score | None:
+        """DynamoDB's ADD: exact, or refused. Raises TypeError when a stored attribute is no number. None: no change."""
+        delta, stored = write.delta, self.board.get(write.player)
+        before = stored or Score(0, Decimal(0), None)
+        if not delta.games:
+            return replace(before, mark=write.mark) if write.mark is not None else stored
+        if before.uncountable:
             raise TypeError("an operand has an incorrect type")
-        total = _WIDE.add(stored.total, delta.total)
+        total = _WIDE.add(before.total, delta.total)
         EXACT.create_decimal(total)
-        date = stored.date if player in later else delta.date
-        return Score(stored.games + delta.games, total, date, stored.wrong)
+        date = delta.date if write.dated else before.date
+        return Score(before.games + delta.games, total, date, before.wrong, write.mark or before.mark)
 
 
 class FakePending:

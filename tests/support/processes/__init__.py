@@ -4,7 +4,7 @@ from tests.support.processes.expected import Difference, Expected, Row, differen
 from tests.support.processes.game import Game, Played
 from tests.support.processes.proxy import Proxy
 from tests.support.processes.terminal import CTRL_C, CTRL_D, Terminal
-from tests.support.processes.traffic import Call, Fate, Hold, is_commit
+from tests.support.processes.traffic import Call, Fate, Hold, is_commit, is_row_write
 from tests.support.processes.waiting import until
 from tests.support.processes.worker_process import WorkerProcess, consumer, guards_off
 
@@ -26,6 +26,7 @@ __all__ = [
     "differences",
     "guards_off",
     "is_commit",
+    "is_row_write",
     "read_board",
     "until",
 ]

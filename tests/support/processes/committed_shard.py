@@ -18,7 +18,7 @@ from consumer.domain.records import Entry, Rules, decode
 from consumer.domain.replies import Committed, Done, Refused
 from consumer.operations.quarantine import Applied, QuarantineService, Repair
 from tests.support import builders
-from tests.support.builders import CREATED
+from tests.support.builders import CREATED, plain_rows
 from tests.support.commands import finish
 from tests.support.engines import TableEngine
 from tests.support.processes.expected import Expected
@@ -65,9 +65,9 @@ class CommittedShard:
         waiting: list[Entry] = [decode(wire, Rules(), None) for wire in self.wires[known:]]
         while waiting:
             unit = cut(waiting, self._checkpoint, Limits(actions=90), 0.0)
-            reply = commits.commit(self._lease, unit, frozenset(), fills_gap=False)
+            reply = commits.commit(self._lease, unit, plain_rows(unit), fills_gap=False)
             if isinstance(reply, Refused) and reply.later:
-                reply = commits.commit(self._lease, unit, frozenset(reply.later), fills_gap=False)
+                reply = commits.commit(self._lease, unit, plain_rows(unit, reply.later), fills_gap=False)
             assert reply == Committed()
             del waiting[: unit.records]
             self._checkpoint = unit.last
@@ -150,6 +150,6 @@ def commit_wires(game: Game, wires: Iterable[Mapping[str, Any]], shard: Shard | 
     checkpoint = TRIM_HORIZON
     while waiting:
         unit = cut(waiting, checkpoint, Limits(actions=40), builders.CREATED)
-        assert commits.commit(lease, unit, frozenset(), fills_gap=False) == Committed()
+        assert commits.commit(lease, unit, plain_rows(unit), fills_gap=False) == Committed()
         del waiting[: unit.records]
         checkpoint = unit.last

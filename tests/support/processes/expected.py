@@ -42,7 +42,7 @@ class Difference(NamedTuple):
 
 
 def read_board(client: Any, table: str) -> dict[str, Row]:
-    """All rows, by a consistent scan over all pages."""
+    """All rows with games, by a consistent scan over all pages. One without games holds a mark, after poison alone."""
     pages = client.get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
     return {
         item["playerId"]["S"]: Row(
@@ -50,6 +50,7 @@ def read_board(client: Any, table: str) -> dict[str, Row]:
         )
         for page in pages
         for item in page["Items"]
+        if int(item["gamesPlayed"]["N"])
     }
 
 

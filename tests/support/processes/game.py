@@ -34,8 +34,8 @@ class Played(NamedTuple):
 class Game:
     """Use it in a `with`: then its workers, and the connections, are gone after the test."""
 
-    def __init__(self, engine: TableEngine, seed: int = 0, *, made: bool = True) -> None:
-        """`made`: with the three tables that `consumer init` makes."""
+    def __init__(self, engine: TableEngine, seed: int = 0, *, made: bool = True, keyed: bool = True) -> None:
+        """`made`: with the three tables that `consumer init` makes. `keyed`: by player, else by match."""
         name = f"game-{secrets.token_hex(4)}"
         self.engine = engine
         self.expected = Expected()
@@ -43,6 +43,7 @@ class Game:
         self.tables = {table: f"{name}-{table}" for table in ("source", "leaderboard", "lease", "quarantine")}
         self._random = random.Random(seed)
         self._made = made
+        self._keys = {"playerId": "HASH", "timestamp": "RANGE"} if keyed else {"matchId": "HASH"}
         self._made_games = 0
         self._stack = ExitStack()
 
@@ -53,14 +54,8 @@ class Game:
         self.client.create_table(
             TableName=self.tables["source"],
             BillingMode="PAY_PER_REQUEST",
-            KeySchema=[
-                {"AttributeName": "playerId", "KeyType": "HASH"},
-                {"AttributeName": "timestamp", "KeyType": "RANGE"},
-            ],
-            AttributeDefinitions=[
-                {"AttributeName": "playerId", "AttributeType": "S"},
-                {"AttributeName": "timestamp", "AttributeType": "S"},
-            ],
+            KeySchema=[{"AttributeName": name, "KeyType": role} for name, role in self._keys.items()],
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in self._keys],
             StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
         )
         if self._made:
@@ -110,7 +105,9 @@ class Game:
         zone = timezone(timedelta(hours=seed.randint(-12, 14))) if seed.random() < 0.3 else UTC
         time = _FIRST_GAME + timedelta(seconds=seed.randrange(30 * 86_400), microseconds=self._made_games)
         some = Decimal(seed.randint(-(10**6), 10**12)).scaleb(-seed.randint(0, 4))
+        match = {} if "matchId" not in self._keys else {"matchId": {"S": f"match-{self._made_games:08}"}}
         return {
+            **match,
             "playerId": {"S": player},
             "timestamp": {"S": timestamp or time.astimezone(zone).isoformat(timespec="microseconds")},
             "score": {"N": score or f"{some.normalize():f}"},  # as the engine writes it

@@ -18,6 +18,8 @@ class Fate(Enum):
 
     PASS = "pass"
     """Forwarded, and answered with the engine's reply."""
+    TWICE = "pass twice"
+    """Forwarded, and once more after the engine's first reply; answered with the second."""
     DROP_REPLY = "drop the reply"
     """Forwarded; the connection is closed instead of a reply."""
     FAIL_AFTER = "500 after it was applied"
@@ -61,11 +63,21 @@ class Call:
         document: dict[str, Any] = json.loads(self.body)
         return document
 
+    def change(self, document: dict[str, Any]) -> None:
+        """This is forwarded instead."""
+        self.body = json.dumps(document).encode()
+
     @cached_property
     def reply(self) -> dict[str, Any]:
         """The reply's JSON."""
         document: dict[str, Any] = json.loads(self.answer)
         return document
+
+    @property
+    def moved_to(self) -> str:
+        """The checkpoint of a commit."""
+        update = self.request["TransactItems"][0]["Update"] if "TransactItems" in self.request else self.request
+        return str(update["ExpressionAttributeValues"][":last"]["S"])
 
     @property
     def applied(self) -> bool:
@@ -74,9 +86,14 @@ class Call:
 
     @property
     def fenced_off(self) -> bool:
-        """Whether the lease row's condition, a transaction's first, refused it."""
+        """Whether the lease row's condition refused it: a transaction's first, or that of a checkpoint alone."""
         reasons = self.reply.get("CancellationReasons", ())
-        return bool(reasons) and reasons[0]["Code"] == "ConditionalCheckFailed"
+        return self.refused if not reasons else reasons[0]["Code"] == "ConditionalCheckFailed"
+
+    @property
+    def refused(self) -> bool:
+        """Whether the condition of a single write refused it."""
+        return str(self.reply.get("__type")).endswith("ConditionalCheckFailedException")
 
     @property
     def sequence_numbers(self) -> list[int]:
@@ -85,8 +102,17 @@ class Call:
 
 
 def is_commit(call: Call) -> bool:
-    """Whether the call is a unit's transaction, not one that starts a stream or writes a gap row."""
-    return call.operation == "TransactWriteItems" and b":previous" in call.body and b":last" in call.body
+    """Whether the call moves a checkpoint: a unit's transaction, or the update that is left when all rows are written.
+
+    Not one that starts a stream or writes a gap row.
+    """
+    moves = b":previous" in call.body and b":last" in call.body
+    return moves and call.operation in ("TransactWriteItems", "UpdateItem")
+
+
+def is_row_write(call: Call) -> bool:
+    """Whether the call is a single write of a row of the leaderboard."""
+    return call.operation == "UpdateItem" and b'"playerId"' in call.body
 
 
 class Hold:
@@ -123,6 +149,11 @@ class Hold:
     def finish(self) -> None:
         """For the proxy: the call is finished."""
         self._finished.set()
+
+    def cancel(self) -> bool:
+        """Stops no call from now on. Whether it has stopped one."""
+        self._skip = 1 << 60
+        return self.call is not None
 
     def wait_caught(self, seconds: float = 30.0) -> Call:
         """Waits for the call."""

@@ -1,0 +1,235 @@
+"""The rows of the leaderboard: how deltas are added to them, and what their marks must be for that.
+
+A write of a row alone and an action of a transaction are the same update under the same condition.
+"""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from functools import cache
+from typing import Any, Final
+
+from botocore.exceptions import ClientError
+
+from consumer.aws.items import Action, Item, is_date, number, seconds, text
+from consumer.aws.transact import UPDATE_CONDITION_FAILED, Cancelled
+from consumer.aws.wire import code_of, translated
+from consumer.domain.errors import CallFailed, FailureKind
+from consumer.domain.fold import Delta
+from consumer.domain.leases import is_sequence_number
+from consumer.domain.marks import ABSENT, Mark, Route, RowWrite, StoredRow
+from consumer.domain.records import UNKNOWN_CREATION
+from consumer.domain.replies import Done, Refused, RowRefused
+
+ADD: Final = "ADD gamesPlayed :games, totalScore :total"
+SET_DATE: Final = "lastPlayedDate = :date"
+NO_DATE: Final = "a stored lastPlayedDate is no date"
+DATE_GROWS: Final = "attribute_not_exists(lastPlayedDate) OR lastPlayedDate <= :date"
+NO_ROW: Final = "attribute_not_exists(playerId)"
+NO_MARK: Final = "attribute_not_exists(appliedShard)"
+SAME_SHARD: Final = "appliedShard = :found"
+SAME_MARK: Final = f"{SAME_SHARD} AND appliedTo = :foundTo"
+"""The row holds what it held when it was read: a write that comes late, or twice, changes nothing."""
+CONDITIONS: Final = {
+    Route.INSERT: NO_ROW,
+    Route.FOLLOW: SAME_MARK,
+    Route.FRESH: NO_MARK,
+    Route.MARKED: SAME_MARK,
+    Route.TAKE_OVER: SAME_MARK,
+    Route.SHARED: SAME_SHARD,
+    Route.PLAIN: "",
+}
+SET_MARK: Final = "appliedShard = :shard, appliedTo = :to, appliedAt = :at"
+SET_EMPTY: Final = "gamesPlayed = if_not_exists(gamesPlayed, :none), totalScore = if_not_exists(totalScore, :none)"
+"""A row whose first record is poison. Readers leave out rows without games."""
+_READ: Final = "playerId, appliedShard, appliedTo, appliedAt, lastPlayedDate"
+
+
+def player_key(player: str) -> dict[str, Any]:
+    """The key of a player's row."""
+    return {"playerId": {"S": player}}
+
+
+def add_delta(leaderboard: str, player: str, delta: Delta, *, dated: bool) -> Action:
+    """Adds a delta to a player's row, whatever its mark. Not `dated`: the stored date is a later one and stays."""
+    return row_action(leaderboard, RowWrite(player, delta, dated=dated))
+
+
+def row_action(leaderboard: str, write: RowWrite) -> Action:
+    """The write as an action of a transaction. Where it changes nothing it is a check of the mark."""
+    update = row_update(leaderboard, write)
+    return {"Update" if "UpdateExpression" in update else "ConditionCheck": update}
+
+
+def row_update(leaderboard: str, write: RowWrite) -> dict[str, Any]:
+    """The update of a player's row and its condition, as UpdateItem takes them."""
+    player, delta, route, found, mark, dated = write
+    adds = bool(delta.games) or route is Route.PLAIN  # a probe of the table adds nothing, and asks for the same
+    dated = dated and adds
+    expression, condition = _texts(route, adds, dated, mark is not None, found is not None)
+    values: dict[str, Any] = {}
+    if adds:
+        values = {":games": number(delta.games), ":total": _exact(delta.total)}
+    elif mark is not None:
+        values = {":none": number(0)}
+    if dated:
+        values[":date"] = {"S": delta.date}
+    if mark is not None:
+        values |= {":shard": {"S": mark.shard}, ":to": {"S": mark.to}, ":at": seconds(mark.created)}
+    if found is not None:
+        values[":found"] = {"S": found.shard}
+        if ":foundTo" in condition:
+            values[":foundTo"] = {"S": found.to}
+    update: dict[str, Any] = {"TableName": leaderboard, "Key": player_key(player)}
+    if expression:
+        update["UpdateExpression"] = expression
+    if values:
+        update["ExpressionAttributeValues"] = values
+    if condition:
+        update["ConditionExpression"] = condition
+        update["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
+    return update
+
+
+@cache
+def _texts(route: Route, adds: bool, dated: bool, marks: bool, found: bool) -> tuple[str, str]:
+    """The update's expression and its condition; empty: there is none."""
+    sets = [SET_DATE] * dated + [SET_EMPTY] * (marks and not adds) + [SET_MARK] * marks
+    expression = " ".join([ADD] * adds + ["SET " + ", ".join(sets)] * bool(sets))
+    condition = CONDITIONS[route] if route is not Route.CHECKED else SAME_MARK if found else NO_MARK
+    if not dated or route is Route.INSERT:
+        return expression, condition
+    return expression, f"{condition} AND ({DATE_GROWS})" if condition else DATE_GROWS
+
+
+def write_row(client: Any, leaderboard: str, write: RowWrite) -> Done | RowRefused | Refused:
+    """Writes one row alone. A refused condition returns the row as it is; where it does not, the row is read.
+
+    Raises CallFailed.
+    """
+    with translated():
+        try:
+            client.update_item(**row_update(leaderboard, write))
+            return Done()
+        except ClientError as error:
+            if code_of(error) == "ValidationException":
+                return Refused(invalid=str(error.response["Error"].get("Message", "")))
+            if code_of(error) != UPDATE_CONDITION_FAILED:
+                raise
+            item: Item | None = error.response.get("Item")
+        if item is None:
+            item = _read(client, leaderboard, write.player)
+        row = stored_row(item)
+        if item is not None and _fits(row, write) and not _has_later_date(item, write):
+            return Refused(invalid=NO_DATE, suspects=frozenset([write.player]))
+        return RowRefused(row)
+
+
+def read_row(client: Any, leaderboard: str, player: str) -> StoredRow:
+    """A player's row, read consistently. Raises CallFailed."""
+    with translated():
+        return stored_row(_read(client, leaderboard, player))
+
+
+def _read(client: Any, leaderboard: str, player: str) -> Item | None:
+    item: Item | None = client.get_item(TableName=leaderboard, Key=player_key(player), ConsistentRead=True).get("Item")
+    return item
+
+
+def remove_mark(leaderboard: str, player: str, mark: Mark) -> Action:
+    """Makes a row one without a mark, if it still has this one. What it counts stays."""
+    return {
+        "Update": {
+            "TableName": leaderboard,
+            "Key": player_key(player),
+            "UpdateExpression": "REMOVE appliedShard, appliedTo, appliedAt",
+            "ConditionExpression": SAME_MARK,
+            "ExpressionAttributeValues": {":found": {"S": mark.shard}, ":foundTo": {"S": mark.to}},
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+    }
+
+
+def read_rows(
+    client: Any, leaderboard: str, players: Sequence[str], *, consistent: bool = False
+) -> dict[str, StoredRow]:
+    """What the table says of these players' rows (at most 100), eventually consistent at half the price.
+
+    Players whose rows it did not read this time are missing. Raises CallFailed when it read none.
+    """
+    with translated():
+        keys = [player_key(player) for player in players]
+        wanted = {"Keys": keys, "ProjectionExpression": _READ, "ConsistentRead": consistent}
+        reply = client.batch_get_item(RequestItems={leaderboard: wanted})
+        left = reply.get("UnprocessedKeys", {}).get(leaderboard, {}).get("Keys", ())
+        unread = {key["playerId"]["S"] for key in left}
+        rows = {item["playerId"]["S"]: stored_row(item) for item in reply["Responses"].get(leaderboard, ())}
+    if len(unread) == len(players):
+        raise CallFailed(FailureKind.THROTTLED, "BatchGetItem: no row was read")
+    return {player: rows.get(player, ABSENT) for player in players if player not in unread}
+
+
+def stored_row(item: Item | None) -> StoredRow:
+    """What an item of the leaderboard says of its player; None: there is no row.
+
+    A damaged mark is one of a shard that nothing knows: the worker halts before it.
+    """
+    if item is None:
+        return ABSENT
+    shard, to, created = text(item, "appliedShard"), text(item, "appliedTo"), text(item, "appliedAt", "N")
+    date = text(item, "lastPlayedDate")
+    if shard is not None and is_sequence_number(to) and to is not None and created is not None:
+        mark: Mark | None = Mark(shard, to, float(created))
+    else:
+        mark = Mark(f"{shard} (damaged)", "0", UNKNOWN_CREATION) if "appliedShard" in item else None
+    return StoredRow(mark=mark, date=date if date is not None and is_date(date) else None)
+
+
+def is_later(stored: str, date: str) -> bool:
+    """Whether the stored text is a date, and later than `date`: then the delta counts without its date."""
+    return stored > date and is_date(stored)
+
+
+def refused_rows(cancelled: Cancelled, writes: Sequence[RowWrite]) -> Refused:
+    """The reply when the writes, which are the actions from 1 on, were refused.
+
+    A row whose mark is as expected was refused for its date: where that is no later date, the player is suspect.
+    """
+    later: dict[str, str] = {}
+    rows: dict[str, StoredRow] = {}
+    suspects = {writes[index - 1].player for index in cancelled.invalid_at if 0 < index <= len(writes)}
+    for index, item in cancelled.failed.items():
+        if not 0 < index <= len(writes):
+            continue
+        write, row = writes[index - 1], stored_row(item)
+        if write.route is not Route.PLAIN and not _fits(row, write):
+            rows[write.player] = row
+        elif _has_later_date(item, write):
+            later[write.player] = row.date or ""
+        else:
+            suspects.add(write.player)
+    invalid = cancelled.invalid or (NO_DATE if suspects else None)
+    return Refused(later, cancelled.conflict, invalid, frozenset(suspects), rows=rows)
+
+
+def refused_deltas(cancelled: Cancelled, players: Sequence[str], deltas: Mapping[str, Delta]) -> Refused:
+    """The same for deltas that were added whatever the marks."""
+    return refused_rows(cancelled, [RowWrite(player, deltas[player]) for player in players])
+
+
+def _fits(row: StoredRow, write: RowWrite) -> bool:
+    """Whether the row has the mark that the write expects."""
+    if write.route is Route.INSERT:
+        return not row.exists
+    if row.mark is None or write.found is None:
+        return row.mark is write.found
+    return row.mark.shard == write.found.shard and (write.route is Route.SHARED or row.mark.to == write.found.to)
+
+
+def _has_later_date(item: Item | None, write: RowWrite) -> bool:
+    stored = text(item or {}, "lastPlayedDate")
+    return write.dated and stored is not None and is_later(stored, write.delta.date)
+
+
+def _exact(total: Decimal) -> dict[str, str]:
+    """Every digit. Zero has no exponent: a sum may be 0E-167, which an engine may take for too small a number."""
+    return {"N": str(total or 0)}

@@ -1,0 +1,248 @@
+"""The single writes of a unit (marked writes): rows are read, each delta is routed by its row's mark, and written.
+
+A unit is cut again when a refusal, or a row that was read, shows that it would write something else. What it has
+written by then stays: the marks say so.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import replace
+from math import inf
+from typing import Final
+
+from consumer.domain import marks
+from consumer.domain.errors import CallFailed
+from consumer.domain.fold import Place, Unit
+from consumer.domain.leases import Lease
+from consumer.domain.marks import Lineage, Mark, Route, RowWrite, StoredRow
+from consumer.domain.ports import Backoff
+from consumer.domain.replies import Done, Refused, RowRefused
+from consumer.worker import events
+from consumer.worker.call_timer import CallTimer
+from consumer.worker.calls import Reply
+from consumer.worker.known_rows import KnownRows
+from consumer.worker.shard_calls import LookUpShard, ReadRows, RowCall, WriteRow
+
+MOST_ROW_CALLS: Final = 16
+"""Calls for rows of one shard that are in flight at once."""
+ROWS_PER_READ: Final = 100
+"""Keys that one BatchGetItem may hold. Source: its API reference."""
+
+NOT_KNOWN: Final = Place(in_transaction=False)
+ALL_DEALT_WITH: Final = Place(dealt_with_to=inf, in_transaction=False)
+STOP: Final = Place(stops=True)
+
+
+class RowWrites:
+    """The calls for the rows of one shard's unit. `ready` names them; the reply to each must be passed to `take`.
+
+    `stale`: the unit must be cut again. `refused`: players whose single write DynamoDB will always refuse. `begun`:
+    some row of the unit was written, or may have been.
+    """
+
+    def __init__(self, lease: Lease, known: KnownRows, backoff: Backoff) -> None:
+        self.stale = False
+        self.begun = False
+        self.refused: list[str] = []
+        self._lease = lease
+        self._shard = str(lease.shard)
+        self._known = known
+        self._backoff = backoff
+        self._waiting: deque[RowCall] = deque()
+        self._sent: dict[RowCall, CallTimer] = {}
+        self._failures = 0
+        self._unread: dict[str, None] = {}
+        self._not_located: dict[str, None] = {}
+        self._rows: dict[str, StoredRow] = {}
+        self._doubtful: dict[str, None] = {}
+        self._certain: set[str] = set()
+        self._found: dict[str, tuple[StoredRow, float]] = {}
+        self._written = 0
+        self._ahead = 0
+
+    # --- while a unit is cut ---
+
+    def place_of(self, player: str, created: float) -> Place:
+        """What is known of the player's row, for `fold.cut`. What is not known is noted, and read by `read`."""
+        row = self._row(player)
+        if row is None:
+            self._unread[player] = None
+            return NOT_KNOWN
+        self._found[player] = row, created
+        chosen, mark = marks.route(row, self._shard, self._known.lineage, created), row.mark
+        if chosen is Route.UNKNOWN and mark is not None:
+            if mark.shard not in self._known.lineage.gone:
+                self._not_located[mark.shard] = None
+            elif player in self._certain:
+                return STOP
+            else:
+                self._doubtful[player] = None
+            return NOT_KNOWN
+        if chosen is Route.DEALT_WITH:
+            return ALL_DEALT_WITH
+        dealt_with_to = int(mark.to) if mark is not None and mark.shard == self._shard else -1
+        return Place(dealt_with_to, not chosen.single)
+
+    def begin(self) -> None:
+        """A unit is about to be cut."""
+        self.stale = self.begun = False
+        self._ahead += self._written
+        self._written = 0
+        self._found.clear()
+        self._unread.clear()
+        self._not_located.clear()
+        self._doubtful.clear()
+
+    def read(self) -> bool:
+        """Whether rows or shards must be read before the unit can be cut: then these calls are due."""
+        for wanted, consistent in ((self._unread, False), (self._doubtful, True)):
+            players = tuple(wanted)
+            pages = (players[first : first + ROWS_PER_READ] for first in range(0, len(players), ROWS_PER_READ))
+            self._waiting += [ReadRows(self._lease, page, consistent) for page in pages]
+        self._waiting += [LookUpShard(self._lease, shard) for shard in self._not_located]
+        return bool(self._waiting)
+
+    def unknown_mark(self, player: str, created: float) -> Mark | None:
+        """The mark because of which the shard must halt before this player's records; None: it need not.
+
+        What the worker remembers, or has read of the row, may be old: a consistent read must have shown the mark.
+        """
+        row, lineage = self._row(player), self._known.lineage
+        if player not in self._certain or row is None or row.mark is None or row.mark.shard not in lineage.gone:
+            return None
+        return row.mark if marks.route(row, self._shard, lineage, created) is Route.UNKNOWN else None
+
+    def forget(self, player: str) -> None:
+        """The player's row is read again before it is written."""
+        self._known.forget(player)
+        self._rows.pop(player, None)
+        self._certain.discard(player)
+
+    def write(self, unit: Unit, *, together: bool, unmarked: bool) -> tuple[RowWrite, ...]:
+        """The unit's single writes are due; returns the writes of its transaction. `together`: all are in it.
+
+        `unmarked`: a row without games keeps its mark, which is checked.
+        """
+        poisoned = {each.player for each in unit.poison}
+        in_transaction = []
+        for player, delta in unit.deltas.items():
+            row, created = self._found[player]
+            lineage = self._known.lineage
+            chosen = marks.route(row, self._shard, lineage, created, together=together or player in poisoned)
+            if unmarked and not delta.games and chosen is not Route.SHARED:
+                chosen = Route.CHECKED
+            left = chosen in (Route.SHARED, Route.CHECKED)
+            mark = None if left else Mark(self._shard, *unit.newest[player])
+            write = RowWrite(player, delta, chosen, row.mark, mark, dated=delta.date >= (row.date or ""))
+            if chosen.single:
+                self._waiting.append(WriteRow(self._lease, write))
+            else:
+                in_transaction.append(write)
+        return tuple(in_transaction)
+
+    # --- while it is written ---
+
+    @property
+    def idle(self) -> bool:
+        """Whether every call has its reply."""
+        return not self._waiting and not self._sent
+
+    def ready(self, now: float) -> list[RowCall]:
+        """The calls to make now."""
+        due = [call for call, timer in self._sent.items() if timer.ready(now)]
+        while self._waiting and len(self._sent) < MOST_ROW_CALLS:
+            call = self._waiting.popleft()
+            self._sent[call] = CallTimer()
+            self.begun |= isinstance(call, WriteRow)
+            due.append(call)
+        for call in due:
+            self._sent[call].send(now)
+        return due
+
+    def wake_at(self) -> float:
+        """When to ask `ready` again if no reply comes before."""
+        if self._waiting and len(self._sent) < MOST_ROW_CALLS:
+            return -inf
+        return min((timer.wake_at for timer in self._sent.values()), default=inf)
+
+    def lasting_failures(self) -> set[str]:
+        """The failures of calls that have failed for a while."""
+        return {timer.failure for timer in self._sent.values() if timer.failure}
+
+    def take(self, call: RowCall, reply: Reply, now: float) -> list[events.Event]:
+        """Takes the reply to a call of `ready`; one from before `clear` is dropped."""
+        timer = self._sent.get(call)
+        if timer is None:
+            return []
+        timer.answered()
+        if isinstance(reply, CallFailed):
+            self._failures += 1  # of all rows together: a table that throttles is one line in the log
+            retry = timer.retry(call, reply, self._backoff, now, self._lease)
+            return [replace(retry, attempt=self._failures)]
+        self._failures = 0
+        del self._sent[call]
+        match call, reply:
+            case ReadRows(), dict():
+                self._learn(reply)  # a row that is missing is read before the next cut
+                if call.consistent:
+                    self._certain |= reply.keys()
+            case LookUpShard(), Lineage():
+                self._known.looked_up(call.shard, reply)
+            case WriteRow(_, write), Done():
+                self._learn({write.player: write.after(self._row(write.player))})
+                self._written += write.delta.games
+            case WriteRow(_, write), RowRefused(row):
+                self._learn({write.player: row})
+                if self._has_all(row, write):
+                    self._written += write.delta.games
+                else:
+                    self._cut_again()
+            case WriteRow(_, write), Refused():
+                self.refused.append(write.player)
+                self._cut_again()
+            case _:
+                raise AssertionError(f"{type(reply).__name__} is no reply to {type(call).__name__}")
+        return []
+
+    def settle(self, settled: int) -> int:
+        """The unit is committed; `settled` of its records were dealt with before: how many of them by this worker."""
+        mine = min(settled, self._ahead)
+        self._ahead -= mine
+        self._written = 0
+        self._rows.clear()
+        self._certain.clear()
+        self.begun = False
+        return mine
+
+    def refuse(self, rows: Mapping[str, StoredRow]) -> None:
+        """The unit's transaction was refused for the marks of these rows."""
+        self._learn(rows)
+        self.stale = True
+
+    def clear(self) -> None:
+        """Nothing of the unit is written any more; replies to calls in flight are dropped."""
+        self._waiting.clear()
+        self._sent.clear()
+        self._rows.clear()
+        self._certain.clear()
+        self.begun = self.stale = False
+        self._written = self._ahead = 0
+
+    def _row(self, player: str) -> StoredRow | None:
+        """The row; None: nothing is known of it. What the unit needs is not forgotten before the unit is settled."""
+        return self._known.get(player) or self._rows.get(player)
+
+    def _learn(self, rows: Mapping[str, StoredRow]) -> None:
+        self._known.learn(rows)
+        self._rows |= rows
+
+    def _cut_again(self) -> None:
+        """Writes that are in flight get their replies first."""
+        self.stale = True
+        self._waiting.clear()
+
+    def _has_all(self, row: StoredRow, write: RowWrite) -> bool:
+        """Whether the row shows all records of the write: an earlier attempt took effect, or another worker's."""
+        mark = row.mark
+        assert write.mark is not None
+        return mark is not None and mark.shard == self._shard and int(mark.to) >= int(write.mark.to)
