@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from consumer.domain.fold import Delta
-from consumer.domain.leases import PROTOCOL, LeaseRow, Ledger, StreamStart, table_of
+from consumer.domain.leases import PROTOCOL, LeaseRow, Ledger, StreamStart, label_of, table_of
 
 FORGOTTEN_SECONDS: Final = 3_600.0
 """A shard that neither the ledger nor a listing knows is over when its mark is so much older than the next record."""
@@ -105,9 +105,15 @@ class Lineage(NamedTuple):
 
 
 def lineage_of(ledger: Ledger, listed: Iterable[tuple[str, str | None]] = ()) -> Lineage:
-    """The lineage that a ledger shows, and `listed` shards with their parents, which a listing shows besides."""
-    parents = {**dict(listed), **{str(row.shard): parent_of(row) for row in ledger.rows}}
-    return Lineage(parents, frozenset(str(row.shard) for row in ledger.rows if row.finished))
+    """The lineage that a ledger shows, and `listed` shards with their parents, which a listing shows besides.
+
+    A shard that must have a row and has none is known too: an operator will make the row again.
+    """
+    roots = [(f"{label_of(start.stream_arn)}/{root}", None) for start in ledger.stream_starts for root in start.roots]
+    children = [(f"{row.shard.label}/{child}", str(row.shard)) for row in ledger.rows for child in row.children]
+    rows = [(str(row.shard), parent_of(row)) for row in ledger.rows]
+    finished = frozenset(str(row.shard) for row in ledger.rows if row.finished)
+    return Lineage(dict([*roots, *listed, *children, *rows]), finished)
 
 
 def parent_of(row: LeaseRow) -> str | None:

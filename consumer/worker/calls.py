@@ -3,7 +3,6 @@
 A machine returns calls and takes their replies; `execute` is the one place where a call reaches its port.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, StrEnum
@@ -99,16 +98,16 @@ class Ports:
     rules: Rules
 
 
-class Call(ABC):
-    """What every call has besides its own fields."""
+class Call:
+    """What every call has besides its own fields. It is no ABC: a check for one takes three times as long."""
 
     __slots__ = ()
     operation: ClassVar[Operation]
     priority: ClassVar[CallPriority] = CallPriority.DATA
 
-    @abstractmethod
     def execute(self, ports: Ports) -> Reply:
         """Makes the call. Each call's docstring names the replies that it may have besides CallFailed."""
+        raise NotImplementedError
 
 
 def execute(call: Call, ports: Ports) -> Reply:

@@ -217,7 +217,10 @@ def test_no_permission_for_transactions(matches: Matches, worker: WorkerProcess,
     """Players without poison are written alone; what must be in the transaction waits, and with it the checkpoint."""
     outage.begin(Fate.DENY, lambda call: call.operation == "TransactWriteItems")
     before = matches.board(), matches.checkpoint()
-    play(matches, poison=True)
+    bad = [matches.poisoned("player-1", "score of type S"), matches.poisoned("player-2", "30 February")]
+    matches.put(
+        [*bad, *(matches.good(f"player-{number % 7}") for number in range(10))]
+    )  # no unit begins without poison
     wait_until_reported(worker, 0, "commit", "denied")
     board, checkpoint = matches.board(), matches.checkpoint()
     changed = {player for player in board if board[player] != before[0][player]}

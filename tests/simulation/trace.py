@@ -53,7 +53,7 @@ def describe(what: object) -> str:
             return f"UpgradeStream {arn[-23:]}{', keyed' if keyed else ''}"
         case RowRefused(row):
             return f"RowRefused: {_stored_row(row)}"
-        case dict():
+        case dict() if all(isinstance(row, StoredRow) for row in what.values()):
             return "; ".join(f"{player}: {_stored_row(row)}" for player, row in sorted(what.items()))
         case Lineage(parents, finished, gone):
             names = " ".join(map(_marked_shard, sorted(gone)))

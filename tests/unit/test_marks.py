@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from consumer.domain.fold import Delta
-from consumer.domain.leases import Ledger
+from consumer.domain.leases import Ledger, StreamStart
 from consumer.domain.marks import (
     ABSENT,
     FORGOTTEN_SECONDS,
@@ -18,7 +18,7 @@ from consumer.domain.marks import (
     parent_of,
     route,
 )
-from tests.support.builders import CREATED, finished, row, shard
+from tests.support.builders import ARN, CREATED, finished, row, shard
 
 DELTA = Delta(2, Decimal(5), "2026-01-31")
 
@@ -124,6 +124,18 @@ def test_the_lineage_of_a_ledger() -> None:
     assert lineage.descends(str(shard(1)), str(shard(0)))
     assert parent_of(row(1, parent=0)) == str(shard(0)), "it is of the shard's own stream"
     assert parent_of(row(1)) is None
+
+
+def test_a_shard_whose_row_is_missing_is_known_by_the_list_that_it_is_in() -> None:
+    """Its row will be made again; until then another shard's records of its players are shared."""
+    start = StreamStart(ARN, None, ("shard-0", "shard-3"), complete=True)
+    lineage = lineage_of(Ledger((finished(0, 1), finished(2, 4)), (start,)))
+    assert lineage.descends(str(shard(1)), str(shard(0)))
+    for number in (1, 3, 4):
+        assert lineage.knows(str(shard(number)))
+        assert str(shard(number)) not in lineage.finished
+    found = StoredRow(mark=Mark(str(shard(3)), "5", CREATED))
+    assert route(found, str(shard(4)), lineage, CREATED) is Route.SHARED
 
 
 def test_a_listing_adds_to_the_ledger_and_never_overrules_it() -> None:
