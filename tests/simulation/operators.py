@@ -17,6 +17,7 @@ from tests.simulation.scale import (
     EPOCH_SECONDS,
     FAULT_SECONDS,
     HEALING_SECONDS,
+    LATEST_AGAIN_SECONDS,
     LATEST_NEW_ROW_SECONDS,
     LATEST_SECONDS,
 )
@@ -250,7 +251,9 @@ class SimulatedCommand:
         simulation.steps[step.call, fault] += 1
         simulation.note(self._name, step.call, "" if fault is Fault.NONE else fault.value)
         arrives = simulation.now + there
-        latest = LATEST_NEW_ROW_SECONDS if step.call is OperatorCall.SET_CHECKPOINT else LATEST_SECONDS
+        latest = LATEST_SECONDS
+        if step.call is OperatorCall.SET_CHECKPOINT:
+            latest = LATEST_NEW_ROW_SECONDS if simulation.keyed is None else LATEST_AGAIN_SECONDS
 
         def fail(at: float, kind: FailureKind = FailureKind.NETWORK) -> None:
             simulation.at(at, lambda: self._take(step, attempt, CallFailed(kind, "simulated")))

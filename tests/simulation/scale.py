@@ -35,6 +35,10 @@ LATEST_SECONDS: Final = 15.0
 """A late request takes effect within this time."""
 LATEST_NEW_ROW_SECONDS: Final = 7.0
 """The same for a request that creates a row: less than it takes to forget the shard, or the row would stay."""
+LATEST_AGAIN_SECONDS: Final = 1.0
+"""The same in runs where finished rows are made again, and for the note since when a shard is unlisted: well before the
+row is forgotten again, as a quarter of an hour is before two days.
+"""
 
 _SCALED: Final[tuple[tuple[ModuleType, str, object], ...]] = (
     (lineage, "GONE_SECONDS", 8.0),

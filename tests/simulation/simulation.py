@@ -11,7 +11,7 @@ from consumer.domain.records import Rules
 from consumer.domain.replies import Refused
 from consumer.operations.steps import OperatorCall
 from consumer.worker.calls import Call, Operation, Ports, Reply, execute
-from consumer.worker.ledger_calls import Adopt, Probe
+from consumer.worker.ledger_calls import Adopt, Mark, Probe
 from consumer.worker.shard_calls import Commit, Open, Read, RecordGap, WriteRow
 from consumer.worker.stream_start import StartPosition
 from tests.simulation.dice import Dice
@@ -26,6 +26,7 @@ from tests.simulation.scale import (
     FAULT_SECONDS,
     GROWING_SECONDS,
     HEALING_SECONDS,
+    LATEST_AGAIN_SECONDS,
     LATEST_NEW_ROW_SECONDS,
     LATEST_SECONDS,
     REFUSED_SECONDS,
@@ -131,6 +132,9 @@ class Simulation:
         arrives = self.now + there
         answers = arrives + back
         later = (LATEST_NEW_ROW_SECONDS if isinstance(call, Adopt) else LATEST_SECONDS) * late
+
+        if self.keyed is not None and isinstance(call, Mark):
+            later = LATEST_AGAIN_SECONDS * late
 
         def effect() -> Reply:
             return self._take_effect(call, worker.ports)
