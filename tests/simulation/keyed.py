@@ -242,8 +242,14 @@ class Keyed(PlannedEvents):
         self._simulation.happened["started as 0.1"] += 1
 
     def _delete_finished_row(self) -> None:
-        """A finished row is deleted by hand, and made again further back."""
+        """A finished row is deleted by hand, and made again further back.
+
+        Not beside another stream, which takes over marks: they would hide what the earlier ones covered, so that the
+        step back may count, or quarantine, a second time, as the operator is told.
+        """
         tables = self._simulation.tables
+        if len(self._simulation.streams.streams) > 1:
+            return
         missing = tables.load().missing
         made_again = self._invariants.finished_once
         old = sorted(
@@ -265,6 +271,11 @@ class Keyed(PlannedEvents):
         self._simulation.happened["finished row deleted"] += 1
         self._simulation.note("outside", f"deletes the finished row of {shard}")
         self._simulation.operators.recreate_soon()
+
+    @property
+    def made_again(self) -> bool:
+        """Whether a finished row was deleted, to be made again."""
+        return bool(self._invariants.finished_once)
 
     def _can_end_again(self, row: LeaseRow) -> bool:
         """Whether its children are there, and a row made now has an epoch above all that it had."""

@@ -225,6 +225,8 @@ class StreamEvents(PlannedEvents):
         arn, tables = self._streams.arn, self._simulation.tables
         if len(self._streams.streams) > 1 or arn not in tables.stream_starts or arn not in tables.bindings:
             return
+        if self._simulation.keyed is not None and self._simulation.keyed.made_again:
+            return
         self._streams.enable(SUCCESSOR_ARN)
         for _ in range(self.random.choice((1, 2))):
             self.open_shard()
