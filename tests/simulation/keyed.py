@@ -245,7 +245,7 @@ class Keyed(PlannedEvents):
         """A finished row is deleted by hand, and made again further back.
 
         Not beside another stream, which takes over marks: they would hide what the earlier ones covered, so that the
-        step back may count, or quarantine, a second time, as the operator is told.
+        step back may count, or quarantine, a second time, as the prompt says.
         """
         tables = self._simulation.tables
         if len(self._simulation.streams.streams) > 1:
