@@ -32,8 +32,6 @@ from tests.support.builders import (
 
 _token_of = transact.token_of
 
-NO_PLAYERS: frozenset[str] = frozenset()
-
 
 def test_it_advances_the_row_and_adds(subject: Subject) -> None:
     subject.create_root_rows(row(owner=ME), row(1, owner=OTHER))

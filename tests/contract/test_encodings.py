@@ -25,7 +25,6 @@ from tests.support.builders import (
     wire,
 )
 
-NO_PLAYERS: frozenset[str] = frozenset()
 LABEL = "2026-01-01T00:00:00.000"
 
 

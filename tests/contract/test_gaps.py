@@ -26,8 +26,6 @@ from tests.support.builders import (
     shard,
 )
 
-NO_PLAYERS: frozenset[str] = frozenset()
-
 
 def test_a_gap_is_recorded_once(subject: Subject) -> None:
     assert subject.commits.record_gap(shard(), sequence_number(5), CREATED) is True

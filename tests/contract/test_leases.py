@@ -20,8 +20,6 @@ from tests.support.builders import (
     shard,
 )
 
-NO_PLAYERS: frozenset[str] = frozenset()
-
 
 @pytest.mark.parametrize("owner", [None, OTHER, ME])
 @pytest.mark.parametrize("checkpoint", [TRIM_HORIZON, sequence_number(5)])

@@ -12,7 +12,6 @@ from tests.contract.differences import ROUNDS_SUMS
 from tests.contract.subject import Score, Subject, Value, unit
 from tests.support.builders import ME, commit_plain, game, lease, plain_rows, row, sequence_number
 
-NO_PLAYERS: frozenset[str] = frozenset()
 MOST = "9." + "9" * 37
 
 

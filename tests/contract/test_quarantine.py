@@ -25,8 +25,6 @@ from tests.support.builders import (
     wire,
 )
 
-NO_PLAYERS: frozenset[str] = frozenset()
-
 
 def big(seq: int) -> Poison:
     """Both images at their limit of 400 KB, and no way to pack them."""

@@ -27,7 +27,6 @@ from tests.support.builders import (
     wire,
 )
 
-NO_PLAYERS: frozenset[str] = frozenset()
 NOW = CREATED + 3600
 NOW_ISO = "2026-01-31T13:00:00.000Z"
 DAY = "2026-01-31"

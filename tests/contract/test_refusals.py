@@ -25,8 +25,6 @@ from tests.support.builders import (
     shard,
 )
 
-NO_PLAYERS: frozenset[str] = frozenset()
-
 
 def _begin(subject: Subject, *players: str, date: str = "2026-02-01") -> None:
     """Every player has one game of that day, 10 points; the shard stands at record 100."""

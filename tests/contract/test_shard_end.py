@@ -7,7 +7,6 @@ from consumer.domain.replies import Committed, Lost, Refused
 from tests.contract.subject import Subject, unit
 from tests.support.builders import CREATED, ME, OTHER, game, lease, plain_rows, row, sequence_number, shard
 
-NO_PLAYERS: frozenset[str] = frozenset()
 AT = sequence_number(5)
 
 

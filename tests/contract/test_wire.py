@@ -14,8 +14,6 @@ from tests.contract.subject import unit
 from tests.support.builders import ME, OTHER, commit_plain, game, ignored, lease, poison, row
 from tests.support.engines import TableEngine
 
-NO_PLAYERS: frozenset[str] = frozenset()
-
 
 @pytest.fixture
 def plain(dynamo: DynamoSubject) -> Iterator[DynamoSubject]:

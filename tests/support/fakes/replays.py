@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from consumer.domain.audit import AuditEntry
 from consumer.domain.leases import Shard
-from consumer.domain.marks import RowWrite
 from consumer.domain.replay import Batch, Changed, Overtaken, Progress
 from consumer.domain.replies import Committed, Done, Refused
+from tests.support.builders import plain_rows
 from tests.support.fakes.tables import FakeTables
 
 
@@ -58,7 +58,7 @@ class FakeReplays:
         if changed and "replay_state" not in off:
             return Changed(changed)
         board = self.boards.get(progress.target, self.tables)
-        writes = [RowWrite(player, delta, dated=player not in later) for player, delta in batch.unit.deltas.items()]
+        writes = plain_rows(batch.unit, later)
         refused = board.refusal(writes)
         if refused is not None:
             return refused
