@@ -36,10 +36,10 @@ demo: $(DEV) $(ENGINE) ## a worker that is killed and started again on an embedd
 
 # More processes than cores: these tests wait most of the time.
 test: $(DEV) $(ENGINE) dynamodb-local ## all tests except the long ones
-	$(PYTEST) -n 4 -m "not proof and not deploy and not image"
+	$(PYTEST) -n 4 --dist worksteal -m "not proof and not deploy and not image"
 
 proof: $(DEV) $(ENGINE) dynamodb-local ## the long tests: kills and chaos on real engines
-	$(PYTEST) -m "proof and not deploy and not image" -rP
+	$(PYTEST) --dist worksteal -m "proof and not deploy and not image" -rP
 
 wheel-test: $(DEV) ## wheel and sdist in clean environments, without the repository (a part of proof)
 	$(PYTEST) tests/proof/test_wheel.py
@@ -86,7 +86,7 @@ soak: $(DEV) $(ENGINE) ## chaos for MINUTES=5; the memory of a worker that is no
 measure: $(DEV) $(ENGINE) ## speed and cost of workers beside their limits; NAMES='start idle' for some
 	@$(BIN)/python -m tests.performance.measure $(NAMES)
 
-bench: $(DEV) $(ENGINE) dynamodb-local ## the worker beside a per-record handler, as Markdown; NAMES='hot idle' and ENGINES=ministack for some
+bench: $(DEV) $(ENGINE) dynamodb-local ## the worker beside plain handlers, and what a game costs, as Markdown; NAMES='hot idle' and ENGINES=ministack for some
 	@$(BIN)/python -m tests.performance.bench $(NAMES) $(if $(ENGINES),--engines $(ENGINES)) $(if $(NAMES)$(ENGINES),,--write)
 
 walk: $(DEV) $(ENGINE) ## the files that run from a page of records to its commit, and in `replay` and `status`

@@ -135,6 +135,7 @@ class Settings:
     idle_poll_interval_seconds: float = _seconds(1.0, "The same for a shard that is idle.", 0.05, 60)
     idle_after_seconds: float = _seconds(30.0, "Time without a record after which a shard is idle.", 0, 3600)
     batch_window_seconds: float = _seconds(0.0, "How long records wait for others to share a transaction.", 0, 60)
+    checkpoint_interval_seconds: float = _seconds(1.0, "Time between two writes of a shard's checkpoint alone.", 0, 60)
     breaker_window: int = _whole(200, "Last records of a shard that the circuit breaker counts.", 10, 1000)
     breaker_share: float = _share(0.5, "Share of them that must be poison for the shard to halt.")
     quarantine_retention_days: int | None = _whole(

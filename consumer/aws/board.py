@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from consumer.aws.items import Action, Item, is_date, number, seconds, text
 from consumer.aws.transact import UPDATE_CONDITION_FAILED, Cancelled
-from consumer.aws.wire import code_of, translated
+from consumer.aws.wire import body_of_reply, code_of, decode_json, translated
 from consumer.domain.errors import CallFailed, FailureKind
 from consumer.domain.fold import Delta
 from consumer.domain.leases import is_sequence_number
@@ -68,7 +68,7 @@ def row_update(leaderboard: str, write: RowWrite) -> dict[str, Any]:
     expression, condition = _texts(route, adds, dated, mark is not None, found is not None)
     values: dict[str, Any] = {}
     if adds:
-        values = {":games": number(delta.games), ":total": _exact(delta.total)}
+        values = {":games": number(delta.games), ":total": exact(delta.total)}
     elif mark is not None:
         values = {":none": number(0)}
     if dated:
@@ -119,7 +119,7 @@ def write_row(client: Any, leaderboard: str, write: RowWrite) -> Done | RowRefus
         if item is None:
             item = _read(client, leaderboard, write.player)
         row = stored_row(item)
-        if item is not None and _fits(row, write) and not _has_later_date(item, write):
+        if item is not None and fits(row, write) and not has_later_date(item, write):
             return Refused(invalid=NO_DATE, suspects=frozenset([write.player]))
         return RowRefused(row)
 
@@ -159,7 +159,7 @@ def read_rows(
     with translated():
         keys = [player_key(player) for player in players]
         wanted = {"Keys": keys, "ProjectionExpression": _READ, "ConsistentRead": consistent}
-        reply = client.batch_get_item(RequestItems={leaderboard: wanted})
+        reply = decode_json(body_of_reply(client.batch_get_item(RequestItems={leaderboard: wanted})))
         left = reply.get("UnprocessedKeys", {}).get(leaderboard, {}).get("Keys", ())
         unread = {key["playerId"]["S"] for key in left}
         rows = {item["playerId"]["S"]: stored_row(item) for item in reply["Responses"].get(leaderboard, ())}
@@ -201,9 +201,9 @@ def refused_rows(cancelled: Cancelled, writes: Sequence[RowWrite]) -> Refused:
         if not 0 < index <= len(writes):
             continue
         write, row = writes[index - 1], stored_row(item)
-        if write.route is not Route.PLAIN and not _fits(row, write):
+        if write.route is not Route.PLAIN and not fits(row, write):
             rows[write.player] = row
-        elif _has_later_date(item, write):
+        elif has_later_date(item, write):
             later[write.player] = row.date or ""
         else:
             suspects.add(write.player)
@@ -216,7 +216,7 @@ def refused_deltas(cancelled: Cancelled, players: Sequence[str], deltas: Mapping
     return refused_rows(cancelled, [RowWrite(player, deltas[player]) for player in players])
 
 
-def _fits(row: StoredRow, write: RowWrite) -> bool:
+def fits(row: StoredRow, write: RowWrite) -> bool:
     """Whether the row has the mark that the write expects."""
     if write.route is Route.INSERT:
         return not row.exists
@@ -225,11 +225,12 @@ def _fits(row: StoredRow, write: RowWrite) -> bool:
     return row.mark.shard == write.found.shard and (write.route is Route.SHARED or row.mark.to == write.found.to)
 
 
-def _has_later_date(item: Item | None, write: RowWrite) -> bool:
+def has_later_date(item: Item | None, write: RowWrite) -> bool:
+    """Whether the row keeps its own date, which is a later one than the write's."""
     stored = text(item or {}, "lastPlayedDate")
     return write.dated and stored is not None and is_later(stored, write.delta.date)
 
 
-def _exact(total: Decimal) -> dict[str, str]:
+def exact(total: Decimal) -> dict[str, str]:
     """Every digit. Zero has no exponent: a sum may be 0E-167, which an engine may take for too small a number."""
     return {"N": str(total or 0)}

@@ -26,13 +26,13 @@ from botocore.exceptions import BotoCoreError, NoCredentialsError, NoRegionError
 from botocore.session import get_session
 
 from consumer import __version__, retries
+from consumer.aws.bodies import write_bodies
 from consumer.aws.wire import (
     KIND_OF_CODE,
     call_failed_of,
     check_replies,
     refusal_of,
     translated,
-    write_transaction_bodies,
 )
 from consumer.domain.errors import CallFailed, FailureKind, StartRefused
 from consumer.domain.ports import CredentialObserver
@@ -260,7 +260,7 @@ def connect(
             f"the AWS SDK cannot be set up: {str(error).rstrip('.')}. Check AWS_REGION, the AWS_ENDPOINT_URL variables "
             "and the other AWS_ variables, and the files that AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE name"
         ) from None
-    write_transaction_bodies(clients.dynamodb, spare)
+    write_bodies(clients.dynamodb, spare)
     for client in (clients.dynamodb, clients.streams):
         check_replies(client)
         client.meta.events.register("after-call", credentials.heed)

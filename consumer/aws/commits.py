@@ -1,12 +1,11 @@
 """The commit: one transaction moves the checkpoint, adds the deltas and quarantines the poison, or nothing happens."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from secrets import token_hex
 from typing import Any, Final
 
-from consumer.aws.board import add_delta, player_key, read_rows, refused_rows, row_action, write_row
+from consumer.aws.board import add_delta, player_key, read_rows, refused_rows, row_action
 from consumer.aws.items import (
     FENCE,
     NEW_QUARANTINE_ROW,
@@ -29,16 +28,17 @@ from consumer.aws.items import (
     symptom_item,
     text,
 )
+from consumer.aws.statements import Statements
 from consumer.aws.tables import LEADERBOARD_KEYS, LEASE_KEYS, QUARANTINE_KEYS, keys_of
 from consumer.aws.transact import put_new, set_missing, transact, update_item, update_under
-from consumer.aws.wire import translated
+from consumer.aws.wire import keep_bodies, translated
 from consumer.domain.breaker import Symptom
 from consumer.domain.errors import CallFailed, FailureKind
 from consumer.domain.fold import Delta, Unit
 from consumer.domain.leases import SHARD_END, Lease, LeaseRow, Shard, TableNames
 from consumer.domain.marks import RowWrite, StoredRow
 from consumer.domain.records import EXACT, Game, Poison, Reason, Verdict
-from consumer.domain.replies import CommitReply, Committed, Done, Lost, Refused, RowRefused
+from consumer.domain.replies import CommitReply, Committed, Done, Lost, Refused, RowReply
 
 COMPARE_AND_SET: Final = "checkpoint = :previous"
 """Makes it exact: a unit counts only where the one before it ended, once."""
@@ -50,20 +50,26 @@ FULL_BYTES: Final = 409_600 - 200
 """From this size on an item may be too large for one more delta: it has at most 400 KB. Source: as MAX_PLAYER_BYTES."""
 
 
-@dataclass(frozen=True, slots=True)
 class DynamoCommits:
     """The Commits port over a boto3 client. The first action of a shard's transaction is always on its lease row."""
 
-    _client: Any
-    _tables: TableNames
+    def __init__(self, client: Any, tables: TableNames) -> None:
+        self._client = client
+        self._tables = tables
+        self._statements = Statements(client, tables.leaderboard)
+        keep_bodies(client, "BatchGetItem")
 
     def read_rows(self, players: Sequence[str], *, consistent: bool = False) -> Mapping[str, StoredRow]:
         """One BatchGetItem; see ports.Commits."""
         return read_rows(self._client, self._tables.leaderboard, players, consistent=consistent)
 
-    def write_row(self, write: RowWrite) -> Done | RowRefused | Refused:
-        """One UpdateItem; see ports.Commits."""
-        return write_row(self._client, self._tables.leaderboard, write)
+    def write_rows(self, writes: Sequence[RowWrite]) -> list[RowReply]:
+        """Statements in one call, or one UpdateItem each; see ports.Commits."""
+        return self._statements.write(writes)
+
+    def probe_statements(self) -> str | None:
+        """Tries whether rows can be written by statements; see Statements.probe."""
+        return self._statements.probe()
 
     @translated()
     def commit(self, lease: Lease, unit: Unit, rows: Sequence[RowWrite], *, fills_gap: bool) -> CommitReply:
@@ -175,7 +181,7 @@ class DynamoCommits:
         values: dict[str, Any] = {":last": {"S": unit.last}, ":created": seconds(unit.created)}
         expression = "SET checkpoint = :last, checkpointCreatedAt = :created"
         removed = [] if unit.circuit.free_to is not None else ["freeTo"]
-        if unit.first_game:
+        if unit.circuit.had_game:
             expression += ", hadGame = :yes"
             values[":yes"] = {"BOOL": True}
         if unit.circuit.recent:

@@ -45,7 +45,7 @@ class Unit:
 
     `previous` is the checkpoint before them. `records` counts all of them, ignored ones too. `created` is when the last
     record was created and `cut_at` when the unit was cut, both in unix seconds. `circuit` is the shard's circuit after
-    them. `first_game`: its games are the first of the shard's lineage.
+    them.
 
     With marks `newest` has each player's newest record that is not dealt with, and its creation time; a player whose
     records are all poison then has an empty delta.
@@ -61,7 +61,6 @@ class Unit:
     created: float
     cut_at: float
     circuit: Circuit = CLOSED
-    first_game: bool = False
     newest: Mapping[str, tuple[str, float]] = field(default_factory=dict)
 
 
@@ -180,7 +179,6 @@ def cut(
         created,
         cut_at,
         circuit.after(recent, last, had_game=had_game),
-        first_game=had_game and not circuit.had_game,
         newest={} if place_of is None else {player: share.end for player, share in written.items()},
     )
 

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Final, NamedTuple, TypeVar
 
 from consumer.domain.breaker import CLOSED, Circuit
@@ -42,6 +43,14 @@ class TableNames(NamedTuple):
     leases: str = "consumer-leases"
     leaderboard: str = "Leaderboards"
     quarantine: str = "consumer-quarantine"
+
+
+class OwnTable(StrEnum):
+    """One of these tables, as metrics name it."""
+
+    LEADERBOARD = "leaderboard"
+    LEASE = "lease"
+    QUARANTINE = "quarantine"
 
 
 class Shard(NamedTuple):

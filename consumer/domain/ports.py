@@ -10,7 +10,7 @@ from typing import Protocol
 
 from consumer.domain.breaker import Symptom
 from consumer.domain.fold import Unit
-from consumer.domain.leases import Adoption, Lease, LeaseRow, Ledger, Origin, Shard, StreamStart
+from consumer.domain.leases import Adoption, Lease, LeaseRow, Ledger, Origin, OwnTable, Shard, StreamStart
 from consumer.domain.marks import RowWrite, StoredRow
 from consumer.domain.membership import HeartbeatReport, Members
 from consumer.domain.records import Game, Rules, Verdict
@@ -23,7 +23,7 @@ from consumer.domain.replies import (
     Page,
     RawPage,
     Refused,
-    RowRefused,
+    RowReply,
     StreamListing,
 )
 from consumer.domain.stream_halt import StreamHalt
@@ -169,8 +169,15 @@ class Commits(Protocol):
         """The rows of at most 100 players. It may leave some out; CallFailed when all."""
         ...
 
-    def write_row(self, write: RowWrite) -> Done | RowRefused | Refused:
-        """A single write: one conditional update of one row. Refused when DynamoDB will always refuse it."""
+    def write_rows(self, writes: Sequence[RowWrite]) -> list[RowReply]:
+        """Single writes of different players: each is one conditional update of one row, with a reply of its own.
+
+        Refused when DynamoDB will always refuse it.
+        """
+        ...
+
+    def probe_statements(self) -> str | None:
+        """Tries whether one call can write many rows. Why it cannot; None: it can."""
         ...
 
     def commit(self, lease: Lease, unit: Unit, rows: Sequence[RowWrite], *, fills_gap: bool) -> CommitReply:
@@ -254,6 +261,18 @@ class Meters(Protocol):
 
     def snapshot(self, status: WorkerStatus, pending: int | None, at: float) -> None:
         """The worker's status now. `pending` counts pending quarantine rows; None: not counted."""
+        ...
+
+
+class UnitMeter(Protocol):
+    """Counts what AWS bills, on any thread."""
+
+    def write_units(self, table: OwnTable, units: float) -> None:
+        """A call wrote, or was refused to write, so many units of the table."""
+        ...
+
+    def read_units(self, table: OwnTable, units: float) -> None:
+        """A call read so many units of the table."""
         ...
 
 

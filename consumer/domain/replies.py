@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from consumer.domain.errors import CallFailed
 from consumer.domain.leases import LeaseRow
 from consumer.domain.marks import StoredRow
 from consumer.domain.records import Entry
@@ -111,3 +112,5 @@ class HeartbeatRemoved:
 
 
 CommitReply = Committed | Lost | Refused
+RowReply = Done | RowRefused | Refused | CallFailed
+"""To one of several writes; CallFailed: the outcome of this one is unknown."""

@@ -19,6 +19,7 @@ from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
 from consumer.domain.errors import FailureKind
+from consumer.domain.leases import OwnTable
 from consumer.domain.ports import WorkerStatus
 from consumer.domain.records import Outcome
 from consumer.domain.stream_halt import StreamHaltReason
@@ -48,7 +49,7 @@ class _DroppedLogLines(Collector):
 
 
 class PrometheusMeters:
-    """The worker's Meters, in a registry of their own.
+    """The worker's Meters and UnitMeter, in a registry of their own.
 
     Series of known labels begin at 0. What is measured and not known yet is NaN, so that no alert fires at the start:
     lag, headroom, pending quarantine rows, last progress.
@@ -75,6 +76,8 @@ class PrometheusMeters:
         self._credential_failures = self._counter(
             "credential_failures", "Times that new credentials were needed and could not be had."
         )
+        self._write_units = self._counter("write_units", "Write units that AWS bills, by table.", "table")
+        self._read_units = self._counter("read_units", "Read units that AWS bills, by table.", "table")
         self._commits = Histogram(
             f"{PREFIX}_commit_duration_seconds",
             "From a unit's first attempt to its known outcome.",
@@ -95,8 +98,14 @@ class PrometheusMeters:
         self._has_progress = False
         for gauge in (self._lag, self._lag_unknown, self._headroom, self._pending, self._progress):
             gauge.set(nan)
+        self._begin_at_zero(operations)
+
+    def _begin_at_zero(self, operations: Iterable[str]) -> None:
         for outcome in Outcome:
             self._records.labels(outcome.value)
+        for table in OwnTable:
+            self._write_units.labels(table.value)
+            self._read_units.labels(table.value)
         for operation in operations:
             for reason in FailureKind:
                 self._retries.labels(operation, reason.value)
@@ -135,6 +144,14 @@ class PrometheusMeters:
     def credential_failure(self) -> None:
         """New credentials were needed and could not be had."""
         self._credential_failures.inc()
+
+    def write_units(self, table: OwnTable, units: float) -> None:
+        """See UnitMeter."""
+        self._write_units.labels(table.value).inc(units)
+
+    def read_units(self, table: OwnTable, units: float) -> None:
+        """See UnitMeter."""
+        self._read_units.labels(table.value).inc(units)
 
     def progress(self, at: float) -> None:
         """The worker made progress, at unix seconds."""

@@ -8,7 +8,7 @@ import socket
 import time
 from functools import partial
 from math import ceil
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -16,13 +16,16 @@ from consumer import __version__
 from consumer.aws.clients import Clients, connect, resolution_seconds
 from consumer.aws.commits import DynamoCommits
 from consumer.aws.leases import DynamoLeases, DynamoMembership
+from consumer.aws.statements import WRITES_PER_CALL
 from consumer.aws.streams import DESCRIBES_AT_ONCE, DESCRIBES_PER_SECOND, DynamoStreams, RateLimiter
 from consumer.aws.tables import DynamoPending, DynamoTables
+from consumer.aws.units import UnitCounter
 from consumer.aws.wire import call_with_retries, refusal_of
 from consumer.domain.breaker import Breaker
 from consumer.domain.errors import CallFailed, ConsumerError
 from consumer.domain.leases import label_of, table_of
 from consumer.domain.membership import Identity
+from consumer.domain.ports import Commits
 from consumer.domain.stream_halt import StreamHaltReason, StreamUnusable
 from consumer.retries import JitteredBackoff
 from consumer.settings import Settings
@@ -41,7 +44,9 @@ from consumer.worker.worker import Worker
 
 RETRIED_OPERATIONS: Final = (
     Operation.GET_RECORDS,
+    Operation.WRITE_ROWS,
     Operation.COMMIT,
+    Operation.MOVE_CHECKPOINT,
     Operation.HEARTBEAT,
     Operation.READ_MEMBERS,
     Operation.CLAIM,
@@ -49,8 +54,8 @@ RETRIED_OPERATIONS: Final = (
 )
 """Operations whose retry series exist from the start, so that a rate over them has no hole."""
 
-LOOKAHEAD_RECORDS: Final = 2_000
-"""Two full pages: several units. More would only wait in memory; an empty poll costs as much as a full one."""
+LOOKAHEAD_RECORDS: Final = 8_000
+"""Eight full pages: what a unit takes in while a backlog exists. More would only wait in memory."""
 
 
 def run(settings: Settings) -> int:
@@ -77,13 +82,14 @@ def _run(settings: Settings, sink: Sink) -> None:
     stop = Stop()
     event_log = EventLog(log, meters, settings.player_attribute)
     clients = connect(settings.pool_size, settings.stream_arn, stop=stop.event, observer=event_log)
+    UnitCounter(table_names(settings), meters).watch(clients.dynamodb)
     stream_arn = _find_stream(settings, clients, stop)
     stop.catch_signals()  # so far nothing was held, and a signal ended the process at once
     log.info("worker.starting", stream_arn=stream_arn, leaderboard=settings.leaderboard_table)
 
     ports = _make_ports(settings, clients, stop)
     daemon = Daemon(
-        _make_worker(settings, identity, stream_arn),
+        _make_worker(settings, identity, stream_arn, _writes_per_call(ports.commits, stop, log)),
         partial(execute, ports=ports),
         event_log,
         DynamoPending(clients.dynamodb, table_names(settings)),
@@ -178,7 +184,19 @@ def _make_ports(settings: Settings, clients: Clients, stop: Stop) -> Ports:
     )
 
 
-def _make_worker(settings: Settings, identity: Identity, stream_arn: str) -> Worker:
+def _writes_per_call(commits: Commits, stop: Stop, log: Any) -> int:
+    """How many rows one call writes: many, if the leaderboard takes statements. Raises StartRefused."""
+    try:
+        unusable = call_with_retries(commits.probe_statements, stop.event)
+    except CallFailed as failure:
+        raise refusal_of(failure) from failure
+    if unusable is None:
+        return WRITES_PER_CALL
+    log.warning("board.statements_unusable", detail=unusable)
+    return 1
+
+
+def _make_worker(settings: Settings, identity: Identity, stream_arn: str, writes_per_call: int) -> Worker:
     def stream_starter(stream_arn: str) -> StreamStarter:
         return StreamStarter(
             stream_arn,
@@ -193,8 +211,10 @@ def _make_worker(settings: Settings, identity: Identity, stream_arn: str) -> Wor
         idle_poll_interval_seconds=settings.idle_poll_interval_seconds,
         idle_after_seconds=settings.idle_after_seconds,
         batch_window_seconds=settings.batch_window_seconds,
+        checkpoint_interval_seconds=settings.checkpoint_interval_seconds,
         lookahead_records=LOOKAHEAD_RECORDS,
         remembered_rows=settings.remembered_rows,
+        writes_per_call=writes_per_call,
         wall_offset_seconds=time.time() - time.monotonic(),
         breaker=Breaker(ceil(settings.breaker_share * settings.breaker_window), settings.breaker_window),
     )

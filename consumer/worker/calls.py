@@ -26,14 +26,14 @@ from consumer.domain.replies import (
     Lost,
     Page,
     Refused,
-    RowRefused,
+    RowReply,
     StreamListing,
 )
 
 Reply = (
     Page | Poison | str | bool | Children | Committed | Lost | Refused | Done | HeartbeatRemoved | Members | Origin
-    | StreamListing | Ledger | LeaseRow | Mapping[str, StoredRow] | Lineage | RowRefused | CallFailed | IteratorExpired
-    | DataTrimmed
+    | StreamListing | Ledger | LeaseRow | Mapping[str, StoredRow] | Lineage | list[RowReply] | CallFailed
+    | IteratorExpired | DataTrimmed
 )  # fmt: skip
 
 
@@ -44,9 +44,10 @@ class Operation(StrEnum):
     GET_RECORDS = "get_records"
     RECORD_GAP = "record_gap"
     READ_ROWS = "read_rows"
-    WRITE_ROW = "write_row"
+    WRITE_ROWS = "write_rows"
     LOOK_UP_SHARD = "look_up_shard"
     COMMIT = "commit"
+    MOVE_CHECKPOINT = "move_checkpoint"
     EXAMINE = "examine"
     HALT = "halt"
     FIND_CHILDREN = "find_children"

@@ -24,7 +24,7 @@ PATIENT_CONFLICTS: Final = 2
 """Consecutive conflicts after which the unit is halved: fewer rows meet fewer conflicts."""
 UNLIMITED_RECORDS: Final = 10_000
 """A unit that has grown back to this many records is not limited any more."""
-MOST_MARKED_RECORDS: Final = 1_000
+MOST_MARKED_RECORDS: Final = 10_000
 """Records of a unit of single writes: what is read again, and skipped, after a crash."""
 APART_PLAYERS: Final = 1_000
 """Refused players that are remembered. A forgotten one costs some more refusals, nothing else."""
@@ -71,6 +71,18 @@ class CommitAttempt:
         if not self.keyed or not self.buffer or self._suspect is not None:
             return True
         return self.row_writes.idle and not self.row_writes.stale and (self.unit is not None or self._must_halt)
+
+    @property
+    def only_rows(self) -> bool:
+        """Whether every record of the unit has ended by a single write: nothing is left for a transaction."""
+        if self.unit is None or self._rows or self.unit.poison:
+            return False
+        return self.row_writes.begun and self.rows_settled
+
+    def follow(self, checkpoint: str) -> None:
+        """The checkpoint has moved: the unit, which was not sent yet, follows it."""
+        if self.unit is not None:
+            self.unit = replace(self.unit, previous=checkpoint)
 
     def row_calls(self, checkpoint: str, now: float, unix_now: float) -> list[RowCall]:
         """The calls for rows that are due. Where a unit is to be cut, those that must come before."""

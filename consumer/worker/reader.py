@@ -151,6 +151,7 @@ class Reader:
     `ended`: no records come after the buffered ones. `gap`: the checkpoint of a recorded gap, until the unit that
     follows it is committed. `created_after`: every record that is not committed was created after it (unix seconds).
     `at_tip`: it is known to read new records as they come. An iterator that is opened again has to prove that again.
+    `behind`: the last page was full, so that the next one has records too.
     """
 
     def __init__(
@@ -161,6 +162,7 @@ class Reader:
         self.ended = False
         self.gap: str | None = None
         self.at_tip = False
+        self.behind = False
         self.created_after = row.created
         self._first_created_after = row.created
         self._start_time = start_time
@@ -180,7 +182,12 @@ class Reader:
     @property
     def waits_for_commits(self) -> bool:
         """Whether it cannot go on before buffered records are committed."""
-        return self.ended or self._trimmed or self._full
+        return self.waits_for_checkpoint or self._full
+
+    @property
+    def waits_for_checkpoint(self) -> bool:
+        """Whether what comes next, the shard's end or a gap, is written behind its last record."""
+        return self.ended or self._trimmed
 
     @property
     def caught_up(self) -> bool:
@@ -325,6 +332,7 @@ class Reader:
         tuning, asked_at = self._tuning, self.timer.sent_at
         self._iterator = page.next_iterator
         self.ended = page.next_iterator is None
+        self.behind = len(page.entries) >= call.limit
         longest_pause = max(tuning.poll_interval_seconds, tuning.idle_poll_interval_seconds)
         if asked_at - self._asked_at > longest_pause + tuning.caught_up_after_seconds:
             self.forget_tip(asked_at)

@@ -16,12 +16,12 @@ from consumer.domain.fold import Place, Unit
 from consumer.domain.leases import Lease
 from consumer.domain.marks import Lineage, Mark, Route, RowWrite, StoredRow
 from consumer.domain.ports import Backoff
-from consumer.domain.replies import Done, Refused, RowRefused
+from consumer.domain.replies import Done, Refused, RowRefused, RowReply
 from consumer.worker import events
 from consumer.worker.call_timer import CallTimer
 from consumer.worker.calls import Reply
 from consumer.worker.known_rows import KnownRows
-from consumer.worker.shard_calls import LookUpShard, ReadRows, RowCall, WriteRow
+from consumer.worker.shard_calls import LookUpShard, ReadRows, RowCall, WriteRows
 
 MOST_ROW_CALLS: Final = 16
 """Calls for rows of one shard that are in flight at once."""
@@ -40,7 +40,7 @@ class RowWrites:
     some row of the unit was written, or may have been.
     """
 
-    def __init__(self, lease: Lease, known: KnownRows, backoff: Backoff) -> None:
+    def __init__(self, lease: Lease, known: KnownRows, backoff: Backoff, writes_per_call: int) -> None:
         self.stale = False
         self.begun = False
         self.refused: list[str] = []
@@ -48,7 +48,9 @@ class RowWrites:
         self._shard = str(lease.shard)
         self._known = known
         self._backoff = backoff
-        self._waiting: deque[RowCall] = deque()
+        self._writes_per_call = writes_per_call
+        self._reads: deque[RowCall] = deque()
+        self._writes: deque[RowWrite] = deque()
         self._sent: dict[RowCall, CallTimer] = {}
         self._failures = 0
         self._unread: dict[str, None] = {}
@@ -98,9 +100,9 @@ class RowWrites:
         for wanted, consistent in ((self._unread, False), (self._doubtful, True)):
             players = tuple(wanted)
             pages = (players[first : first + ROWS_PER_READ] for first in range(0, len(players), ROWS_PER_READ))
-            self._waiting += [ReadRows(self._lease, page, consistent) for page in pages]
-        self._waiting += [LookUpShard(self._lease, shard) for shard in self._not_located]
-        return bool(self._waiting)
+            self._reads += [ReadRows(self._lease, page, consistent) for page in pages]
+        self._reads += [LookUpShard(self._lease, shard) for shard in self._not_located]
+        return bool(self._reads)
 
     def unknown_mark(self, player: str, created: float) -> Mark | None:
         """The mark because of which the shard must halt before this player's records; None: it need not.
@@ -133,9 +135,9 @@ class RowWrites:
                 chosen = Route.CHECKED
             left = chosen in (Route.SHARED, Route.CHECKED)
             mark = None if left else Mark(self._shard, *unit.newest[player])
-            write = RowWrite(player, delta, chosen, row.mark, mark, dated=delta.date >= (row.date or ""))
+            write = RowWrite(player, delta, chosen, row.mark, mark, dated=delta.date > (row.date or ""))
             if chosen.single:
-                self._waiting.append(WriteRow(self._lease, write))
+                self._writes.append(write)
             else:
                 in_transaction.append(write)
         return tuple(in_transaction)
@@ -145,23 +147,27 @@ class RowWrites:
     @property
     def idle(self) -> bool:
         """Whether every call has its reply."""
-        return not self._waiting and not self._sent
+        return not (self._reads or self._writes or self._sent)
 
     def ready(self, now: float) -> list[RowCall]:
         """The calls to make now."""
         due = [call for call, timer in self._sent.items() if timer.ready(now)]
-        while self._waiting and len(self._sent) < MOST_ROW_CALLS:
-            call = self._waiting.popleft()
+        while (self._reads or self._writes) and len(self._sent) < MOST_ROW_CALLS:
+            call = self._reads.popleft() if self._reads else self._next_writes()
             self._sent[call] = CallTimer()
-            self.begun |= isinstance(call, WriteRow)
             due.append(call)
         for call in due:
             self._sent[call].send(now)
         return due
 
+    def _next_writes(self) -> WriteRows:
+        self.begun = True
+        number = min(self._writes_per_call, len(self._writes))
+        return WriteRows(self._lease, tuple(self._writes.popleft() for _ in range(number)))
+
     def wake_at(self) -> float:
         """When to ask `ready` again if no reply comes before."""
-        if self._waiting and len(self._sent) < MOST_ROW_CALLS:
+        if (self._reads or self._writes) and len(self._sent) < MOST_ROW_CALLS:
             return -inf
         return min((timer.wake_at for timer in self._sent.values()), default=inf)
 
@@ -176,11 +182,11 @@ class RowWrites:
             return []
         timer.answered()
         if isinstance(reply, CallFailed):
-            self._failures += 1  # of all rows together: a table that throttles is one line in the log
-            retry = timer.retry(call, reply, self._backoff, now, self._lease)
-            return [replace(retry, attempt=self._failures)]
-        self._failures = 0
+            return self._retry(call, timer, reply, now)
         del self._sent[call]
+        if isinstance(call, WriteRows) and isinstance(reply, list):
+            return self._take_writes(call, timer, reply, now)
+        self._failures = 0
         match call, reply:
             case ReadRows(), dict():
                 self._learn(reply)  # a row that is missing is read before the next cut
@@ -188,21 +194,45 @@ class RowWrites:
                     self._certain |= reply.keys()
             case LookUpShard(), Lineage():
                 self._known.looked_up(call.shard, reply)
-            case WriteRow(_, write), Done():
-                self._learn({write.player: write.after(self._row(write.player))})
-                self._written += write.delta.games
-            case WriteRow(_, write), RowRefused(row):
-                self._learn({write.player: row})
-                if self._has_all(row, write):
-                    self._written += write.delta.games
-                else:
-                    self._cut_again()
-            case WriteRow(_, write), Refused():
-                self.refused.append(write.player)
-                self._cut_again()
             case _:
                 raise AssertionError(f"{type(reply).__name__} is no reply to {type(call).__name__}")
         return []
+
+    def _take_writes(
+        self, call: WriteRows, timer: CallTimer, replies: list[RowReply], now: float
+    ) -> list[events.Event]:
+        """Each write has a reply of its own; those that failed are sent again together."""
+        failed: list[RowWrite] = []
+        failure: CallFailed | None = None
+        for write, reply in zip(call.writes, replies, strict=True):
+            match reply:
+                case Done():
+                    self._learn({write.player: write.after(self._row(write.player))})
+                    self._written += write.delta.games
+                case RowRefused(row):
+                    self._learn({write.player: row})
+                    if self._has_all(row, write):
+                        self._written += write.delta.games
+                    else:
+                        self._cut_again()
+                case Refused():
+                    self.refused.append(write.player)
+                    self._cut_again()
+                case CallFailed():
+                    failed.append(write)
+                    failure = reply
+        if len(failed) < len(call.writes):
+            self._failures = 0
+        if failure is None:
+            return []
+        again = WriteRows(self._lease, tuple(failed))
+        self._sent[again] = timer
+        return self._retry(again, timer, failure, now)
+
+    def _retry(self, call: RowCall, timer: CallTimer, failure: CallFailed, now: float) -> list[events.Event]:
+        self._failures += 1  # of all rows together: a table that throttles is one line in the log
+        retry = timer.retry(call, failure, self._backoff, now, self._lease)
+        return [replace(retry, attempt=self._failures)]
 
     def settle(self, settled: int) -> int:
         """The unit is committed; `settled` of its records were dealt with before: how many of them by this worker."""
@@ -221,7 +251,8 @@ class RowWrites:
 
     def clear(self) -> None:
         """Nothing of the unit is written any more; replies to calls in flight are dropped."""
-        self._waiting.clear()
+        self._reads.clear()
+        self._writes.clear()
         self._sent.clear()
         self._rows.clear()
         self._certain.clear()
@@ -239,7 +270,7 @@ class RowWrites:
     def _cut_again(self) -> None:
         """Writes that are in flight get their replies first."""
         self.stale = True
-        self._waiting.clear()
+        self._writes.clear()
 
     def _has_all(self, row: StoredRow, write: RowWrite) -> bool:
         """Whether the row shows all records of the write: an earlier attempt took effect, or another worker's."""

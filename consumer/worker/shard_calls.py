@@ -82,16 +82,16 @@ class ReadRows(Call):
 
 
 @dataclass(frozen=True, slots=True)
-class WriteRow(Call):
-    """A single write of a player's row."""
+class WriteRows(Call):
+    """Single writes of the rows of different players."""
 
-    operation = Operation.WRITE_ROW
+    operation = Operation.WRITE_ROWS
     lease: Lease
-    write: RowWrite
+    writes: tuple[RowWrite, ...]
 
     def execute(self, ports: Ports) -> Reply:
-        """Done, RowRefused or Refused."""
-        return ports.commits.write_row(self.write)
+        """A RowReply for each of them."""
+        return ports.commits.write_rows(self.writes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +136,19 @@ class Commit(Call):
     def players(self) -> tuple[str, ...]:
         """The players whose rows are in the transaction."""
         return tuple(write.player for write in self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class MoveCheckpoint(Call):
+    """Moves the checkpoint alone, over records that have ended. `unit`: from where, to where, and the circuit then."""
+
+    operation = Operation.MOVE_CHECKPOINT
+    lease: Lease
+    unit: Unit
+
+    def execute(self, ports: Ports) -> Reply:
+        """Committed or Lost."""
+        return ports.commits.commit(self.lease, self.unit, (), fills_gap=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,5 +222,7 @@ class Release(Call):
         return ports.ledgers.release(self.lease)
 
 
-RowCall = ReadRows | WriteRow | LookUpShard
-ShardCall = Open | Read | RecordGap | RowCall | Commit | Halt | Examine | FindChildren | EndShard | Release
+RowCall = ReadRows | WriteRows | LookUpShard
+ShardCall = (
+    Open | Read | RecordGap | RowCall | Commit | MoveCheckpoint | Halt | Examine | FindChildren | EndShard | Release
+)

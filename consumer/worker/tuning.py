@@ -15,7 +15,8 @@ class Tuning:
     `recent_seconds`, or nothing but empty pages for `caught_up_after_seconds`. Then, and after `idle_after_seconds`
     without a record, it is polled only every `idle_poll_interval_seconds`. A shard that was never read and may be older
     than `stale_after_seconds` may have lost records: this is half an hour less than the retention, since clocks differ.
-    Of `remembered_rows` of the leaderboard the worker remembers what it knows.
+    Between two moves of the checkpoint alone `checkpoint_interval_seconds` pass.
+    Of `remembered_rows` of the leaderboard the worker remembers what it knows. `writes_per_call`: single writes.
     """
 
     poll_interval_seconds: float = 0.2
@@ -25,10 +26,12 @@ class Tuning:
     caught_up_after_seconds: float = 60.0
     batch_window_seconds: float = 0.0
     ignored_window_seconds: float = 5.0
+    checkpoint_interval_seconds: float = 1.0
     lookahead_bytes: int = 4_000_000
     lookahead_records: int = 100_000
     total_lookahead_bytes: int = 64_000_000
     remembered_rows: int = 50_000
+    writes_per_call: int = 25
     stale_after_seconds: float = RETENTION_SECONDS - 1800
     wall_offset_seconds: float = 0.0
     breaker: Breaker = Breaker()  # noqa: RUF009  it is frozen

@@ -16,7 +16,11 @@ FORGETS_TOKENS = Difference(
     "A client token hides a missing guard for ten minutes: the simulation must find it at once.",
 )
 
-ROUNDS_SUMS = Difference(frozenset({"ministack"}), "`ADD` rounds a sum at 28 digits and never overflows.")
+ROUNDS_SUMS = Difference(
+    frozenset({"ministack"}),
+    "`ADD`, and a sum in a statement, are rounded at 28 digits and never overflow. A sum in a statement may leave the "
+    "range of a number.",
+)
 NAMES_NO_SUSPECT = Difference(
     frozenset({"fakes", "dynamodb-local"}),
     "An update of a wrong-typed or overflowing number is a plain ValidationException, which names no action. "

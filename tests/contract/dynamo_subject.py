@@ -3,7 +3,8 @@
 import base64
 import secrets
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -43,7 +44,7 @@ class DynamoSubject(Subject):
     def __init__(self, name: str, clients: Clients) -> None:
         self.name = name
         self.clients = clients
-        prefix = f"contract-{secrets.token_hex(4)}"
+        prefix = f"contract.{secrets.token_hex(4)}"
         self.names = TableNames(f"{prefix}-leases", f"{prefix}-leaderboard", f"{prefix}-quarantine")
         self.source = f"{prefix}-source"
         self.tables = DynamoTables(clients.dynamodb, clients.streams, threading.Event())
@@ -60,6 +61,21 @@ class DynamoSubject(Subject):
     def quarantine_port(self, retention_days: int | None) -> DynamoQuarantine:
         """The quarantine, whose settled records expire after so many days."""
         return DynamoQuarantine(self.clients.dynamodb, self.names, threading.Event(), retention_days)
+
+    @contextmanager
+    def calls(self) -> Iterator[list[str]]:
+        """The names of the calls that are made."""
+        made: list[str] = []
+
+        def note(model: Any, **_: object) -> None:
+            made.append(model.name)
+
+        bus = self.clients.dynamodb.meta.events
+        bus.register("before-call.dynamodb", note)
+        try:
+            yield made
+        finally:
+            bus.unregister("before-call.dynamodb", note)
 
     def items(self, table: str) -> list[Item]:
         """All items of a table, in wire form."""

@@ -9,11 +9,11 @@ from consumer.domain.audit import AuditEntry
 from consumer.domain.breaker import Breaker
 from consumer.domain.fold import IN_TRANSACTION, Limits, Unit, cut
 from consumer.domain.leases import TRIM_HORIZON, LeaseRow, Shard, StreamStart, TableNames
-from consumer.domain.marks import Mark
+from consumer.domain.marks import Mark, RowWrite
 from consumer.domain.operator_ports import Circuits, Quarantine
 from consumer.domain.ports import Commits, Ledgers, Membership, PendingRecords, Streams
 from consumer.domain.records import Entry
-from consumer.domain.replies import Done
+from consumer.domain.replies import Done, RowReply
 from tests.contract.differences import Difference
 from tests.support.builders import ARN, CREATED
 
@@ -157,6 +157,11 @@ class Subject(abc.ABC):
     def row(self, shard: Shard) -> LeaseRow | None:
         """A shard's row, if it has one."""
         return next((row for row in self.ledgers.load().rows if row.shard == shard), None)
+
+    def write_row(self, write: RowWrite) -> RowReply:
+        """The reply to a single write, which is a call of its own."""
+        (reply,) = self.commits.write_rows([write])
+        return reply
 
     def create_root_rows(self, *rows: LeaseRow) -> None:
         """Starts the stream if it has not started, and puts these rows."""

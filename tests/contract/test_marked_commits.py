@@ -1,7 +1,5 @@
 """A unit whose rows have marks: its transaction takes effect where every mark is as it was read, whole, once."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -313,27 +311,11 @@ def test_a_row_that_is_too_large_for_a_mark(dynamo: DynamoSubject) -> None:
 # --- a unit whose rows are all written already ---
 
 
-@contextmanager
-def calls_of(dynamo: DynamoSubject) -> Iterator[list[str]]:
-    """The names of the calls that are made."""
-    made: list[str] = []
-
-    def note(model: Any, **_: object) -> None:
-        made.append(model.name)
-
-    bus = dynamo.clients.dynamodb.meta.events
-    bus.register("before-call.dynamodb", note)
-    try:
-        yield made
-    finally:
-        bus.unregister("before-call.dynamodb", note)
-
-
 @pytest.mark.parametrize("entries", [(game(9), ignored(10)), (ignored(9), ignored(10))], ids=["games", "ignored"])
 def test_a_checkpoint_alone_is_one_update(dynamo: DynamoSubject, entries: tuple[Entry, ...]) -> None:
     """It costs one write unit, a transaction of one action two."""
     begin(dynamo)
-    with calls_of(dynamo) as made:
+    with dynamo.calls() as made:
         assert dynamo.commits.commit(lease(), marked_unit(*entries), (), fills_gap=False) == Committed()
     assert made == ["UpdateItem"]
 
@@ -342,7 +324,7 @@ def test_a_checkpoint_beside_anything_else_is_a_transaction(dynamo: DynamoSubjec
     begin(dynamo)
     dynamo.commits.record_gap(shard(), TRIM_HORIZON, CREATED)
     unit, more = marked_unit(game(9)), marked_unit(poison(10)._replace(player=None), previous=sequence_number(9))
-    with calls_of(dynamo) as made:
+    with dynamo.calls() as made:
         assert dynamo.commits.commit(lease(), unit, (), fills_gap=True) == Committed()
         assert dynamo.commits.commit(lease(), more, (), fills_gap=False) == Committed()
     assert made == ["TransactWriteItems"] * 2

@@ -173,7 +173,7 @@ def test_the_mark_of_the_row_stays_as_it_is(subject: Subject, stored: Mark | Non
     (entry,) = quarantined(subject, 1)
     if stored is not None:
         write = RowWrite("foo", Delta(1, Decimal("0.5"), DAY), Route.INSERT, mark=stored)
-        assert subject.commits.write_row(write) == Done()
+        assert subject.write_row(write) == Done()
     assert subject.quarantine.apply(application(entry)) == Done()
     assert subject.circuits.read_row("foo") == StoredRow(mark=stored, date=DAY)
     assert subject.board()["foo"].games == (1 if stored is None else 2)

@@ -189,7 +189,7 @@ def test_the_marks_of_the_rows_stay_as_they_are(subject: Subject, replays: Repla
     """A marked row, also one whose mark covers the record, and a player without a row."""
     mark = Mark(str(shard()), sequence_number(9), CREATED)
     write = RowWrite("foo", Delta(1, Decimal("0.5"), DAY), Route.INSERT, mark=mark)
-    assert subject.commits.write_row(write) == Done()
+    assert subject.write_row(write) == Done()
     counted = batch(game(1, "foo"), game(2, "bar"))
     assert replays.count(begun(subject, replays), counted, NO_PLAYERS) == Committed()
     assert subject.circuits.read_row("foo") == StoredRow(mark=mark, date=DAY)

@@ -106,7 +106,7 @@ UNKNOWN_MARK = Symptom(HaltReason.MARK_UNKNOWN, "the row has a mark", sequence_n
 
 def marked(subject: Subject, mark: Mark = MARK) -> None:
     write = RowWrite("foo", Delta(3, Decimal("1.5"), DAY), Route.INSERT, mark=mark)
-    assert subject.commits.write_row(write) == Done()
+    assert subject.write_row(write) == Done()
 
 
 def halted_for_a_mark(subject: Subject) -> LeaseRow:
@@ -144,7 +144,7 @@ def test_an_accepted_mark_repeated_leaves_the_next_one_alone(subject: Subject) -
     marked(subject)
     before = halted_for_a_mark(subject)
     assert subject.circuits.resume(before, None, "mine", AUDIT_ENTRY, ACCEPTED) == Done()
-    assert subject.commits.write_row(RowWrite("foo", Delta(1, Decimal(1), DAY), Route.FRESH, mark=MARK)) == Done()
+    assert subject.write_row(RowWrite("foo", Delta(1, Decimal(1), DAY), Route.FRESH, mark=MARK)) == Done()
     after = subject.everything()
     assert subject.circuits.resume(before, None, "mine", AUDIT_ENTRY, ACCEPTED) == Done()
     assert subject.everything() == after

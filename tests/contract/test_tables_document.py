@@ -227,7 +227,7 @@ def worker_commits(subject: DynamoSubject, shard: Shard) -> Iterator[None]:
     assert subject.commits.commit(lease, unit, plain_rows(unit), fills_gap=True) == Committed()
     mark = Mark(str(shard), unit.last, CREATED)
     alone = RowWrite("bar", Delta(1, Decimal(1), "2026-01-31"), Route.INSERT, None, mark)
-    assert subject.commits.write_row(alone) == Done()
+    assert subject.write_row(alone) == Done()
     operator = operator_subject(subject)
     for gap in operator.reader.gaps():
         finish(gaps.acknowledge(gap, operator.gaps, "no game then", WHO, CREATED, "token"))
@@ -247,7 +247,7 @@ def a_mark_is_accepted(subject: DynamoSubject, shard: Shard) -> Iterator[None]:
     lease, row = claim(subject, shard), known_row(subject, shard)
     mark = Mark("2025-01-01T00:00:00.000/shardId-gone", "1" * 21, CREATED)
     write = RowWrite("marked", Delta(1, Decimal(1), "2026-01-31"), Route.INSERT, mark=mark)
-    assert subject.commits.write_row(write) == Done()
+    assert subject.write_row(write) == Done()
     symptom = Symptom(HaltReason.MARK_UNKNOWN, "the row has a mark", "1" * 21, "marked")
     assert subject.commits.halt(lease, row.checkpoint, row.circuit.resumes, CREATED, symptom) == Done()
     yield

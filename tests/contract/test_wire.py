@@ -10,6 +10,7 @@ from consumer.domain.fold import Unit
 from consumer.domain.leases import TRIM_HORIZON
 from consumer.domain.records import Game
 from tests.contract.dynamo_subject import AT_ONCE, DynamoSubject
+from tests.contract.row_writes import every_fate
 from tests.contract.subject import unit
 from tests.support.builders import ME, OTHER, commit_plain, game, ignored, lease, poison, row
 from tests.support.engines import TableEngine
@@ -71,6 +72,18 @@ def test_transactions_end_the_same(
         reply = commit_plain(subject.commits, lease(), make(subject), fills_gap=True)
         prefix = subject.names.leases.removesuffix("-leases")  # some errors name the table
         return repr(reply).replace(prefix, ""), subject.board(), subject.quarantine_rows()
+
+    assert outcome(dynamo) == outcome(plain)
+
+
+def test_statements_end_the_same(dynamo: DynamoSubject, plain: DynamoSubject) -> None:
+    """New rows and rows that are there, of every fate; names and numbers as they are stored."""
+
+    def outcome(subject: DynamoSubject) -> tuple[str, object, object]:
+        writes = every_fate(subject)
+        assert subject.commits.probe_statements() is None
+        replies = [subject.commits.write_rows(writes) for _ in range(2)]
+        return repr(replies), subject.board(), subject.marks()
 
     assert outcome(dynamo) == outcome(plain)
 

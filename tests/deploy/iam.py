@@ -18,6 +18,7 @@ _IN_A_TRANSACTION = {
     "ConditionCheck": "ConditionCheckItem",
     "Get": "GetItem",
 }
+_STATEMENT = re.compile(r'^(UPDATE|INSERT)(?: INTO)? "([^"]+)"')
 
 
 class Need(NamedTuple):
@@ -57,6 +58,10 @@ def _needs(call: Call, account_arn: str, streams: dict[str, str]) -> Iterator[Ne
     elif operation == "BatchGetItem":
         for table in call.request["RequestItems"]:
             yield Need(f"dynamodb:{operation}", f"{account_arn}/{table}")
+    elif operation == "BatchExecuteStatement":
+        for statement in call.request["Statements"]:
+            ((kind, table),) = _STATEMENT.findall(statement["Statement"])
+            yield Need(f"dynamodb:PartiQL{kind.capitalize()}", f"{account_arn}/{table}")
     else:
         yield Need(f"dynamodb:{operation}", _table(call.request, account_arn))
 

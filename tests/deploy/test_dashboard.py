@@ -67,7 +67,7 @@ def test_no_panels_overlap() -> None:
 
 
 def test_source_job_and_worker_can_be_selected() -> None:
-    assert list(variables()) == ["datasource", "job", "instance"]
+    assert list(variables()) == ["datasource", "job", "instance", "write_price", "read_price"]
     sources = set(re.findall(r'"uid": "([^"]+)"', json.dumps(dashboard())))
     assert sources == {"leaderboard-consumer", "${datasource}"}, "its own id, and the selected source"
     for query in queries():
@@ -78,7 +78,7 @@ def test_it_queries_only_exported_metrics_and_no_shard() -> None:
     text = PrometheusMeters(version="1", worker_id="w").render().decode()
     exported = {re.split(r"[{ ]", line)[0] for line in text.splitlines() if line[0] != "#"}
     for query in queries():
-        bare = re.sub(r"\{[^}]*\}|\[[^]]*\]|\b(?:by|on|and) *\([^)]*\)", "", query.expression)
+        bare = re.sub(r"\$\w+|\{[^}]*\}|\[[^]]*\]|\b(?:by|on|and) *\([^)]*\)", "", query.expression)
         queried = set(re.findall(r"\b([a-zA-Z_]+)\b(?! *\()", bare)) - {"or", "le"}
         assert queried <= exported | OTHERS | {f"{PREFIX}_retries_total", f"{PREFIX}_shards"}, query
         assert "shard_id" not in query.expression

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from consumer.domain.leases import OwnTable
 from consumer.domain.records import Outcome
 from tests.deploy.checkers import program, promtool
 from tests.deploy.monitoring import Alert, Query, alerts, dashboard, filled, queries, variables
@@ -23,6 +24,7 @@ QUIET_SECONDS = 15
 SCRAPES = QUIET_SECONDS + 5
 """Some more: at first nothing has been scraped."""
 CHOSEN = {"job": "leaderboard-consumer.*", "instance": ".+", "__rate_interval": "5s"}
+CHOSEN |= {"write_price": "0.625", "read_price": "0.125"}
 NO_DATA = {"Alerts": "no alert fires yet; the last test covers it"}
 
 
@@ -113,6 +115,10 @@ def test_the_dashboard_shows_what_the_workers_do(cluster: MonitoredCluster) -> N
     assert outcomes.keys() == {outcome.value for outcome in Outcome}
     assert outcomes["applied"] > 0
     assert values(cluster, "Pending records in quarantine") == {"": 0.0}
+    assert 0 < values(cluster, "Write units per game", "table")[OwnTable.LEADERBOARD] < 3
+    dollars = values(cluster, "Dollars per million games", "table")
+    assert dollars.keys() == set(OwnTable)
+    assert 0 < dollars[OwnTable.LEADERBOARD] < 3
     assert all(0 < seconds <= 10 for seconds in values(cluster, "Commit latency").values())
     assert values(cluster, "Shards by worker", "instance") == {cluster.instance(name): 1.0 for name in cluster.workers}
     assert values(cluster, "Workers that answer") == {"": 2.0}

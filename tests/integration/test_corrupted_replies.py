@@ -3,19 +3,23 @@
 import random
 
 from tests.support.engines import TableEngine
-from tests.support.processes import Call, Fate, Game, Proxy, consumer
+from tests.support.processes import Call, Fate, Game, Proxy, consumer, is_row_write
 
 
 class Damage:
-    """Damages the first reply to each operation that has something to damage, and then every fourth."""
+    """Damages the first reply to each operation that has something to damage, and then every fourth.
+
+    The probe of statements and those that write rows are two operations here.
+    """
 
     def __init__(self) -> None:
         self._random = random.Random(5)
-        self.operations: set[str] = set()
+        self.operations: set[tuple[str, bool]] = set()
 
     def __call__(self, call: Call) -> Fate:
-        first = call.operation not in self.operations
-        self.operations.add(call.operation)
+        operation = call.operation, is_row_write(call)
+        first = operation not in self.operations
+        self.operations.add(operation)
         return Fate.CORRUPT if first or self._random.random() < 0.25 else Fate.PASS
 
 
@@ -31,10 +35,18 @@ def test_a_damaged_reply_is_a_failed_call(engine: TableEngine) -> None:
         assert status == 200
         damaged = [call for call in proxy.of("GetRecords") if call.fate is Fate.CORRUPT and b'"N"' in call.answer]
         assert damaged, "no page with records was damaged"
-        counted = [line for line in metrics.splitlines() if 'operation="get_records",reason="corrupted"' in line]
-        assert float(counted[0].split()[-1]) >= len(damaged)
+        assert corrupted(metrics, "get_records") >= len(damaged)
+        statements = [call for call in proxy.of("BatchExecuteStatement") if call.fate is Fate.CORRUPT]
+        assert sum(map(is_row_write, statements)) >= 1, "rows were written, and no reply said so"
+        assert corrupted(metrics, "write_rows") >= 1
         assert worker.terminate().code == 0
         assert not worker.events("worker.stalled")
+
+
+def corrupted(metrics: str, operation: str) -> float:
+    """How many calls were made again for such a reply."""
+    wanted = f'operation="{operation}",reason="corrupted"'
+    return sum(float(line.split()[-1]) for line in metrics.splitlines() if wanted in line)
 
 
 def test_a_command_asks_again_after_a_damaged_reply(engine: TableEngine) -> None:

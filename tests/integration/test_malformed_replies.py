@@ -29,7 +29,7 @@ from consumer.domain.leases import Adoption, Lease, LeaseRow, Shard, StreamStart
 from consumer.domain.marks import ABSENT, Mark, Route, RowWrite, StoredRow
 from consumer.domain.membership import HeartbeatReport
 from consumer.domain.records import Rules
-from consumer.domain.replies import Committed, RawPage, RowRefused
+from consumer.domain.replies import Committed, RawPage, RowRefused, RowReply
 from consumer.worker.calls import Ports
 from consumer.worker.shard_calls import LookUpShard
 from tests.support.builders import SYMPTOM, game, plain_rows
@@ -64,6 +64,8 @@ NAMES_IN_REPLIES = [
     "Items",
     "Attributes",
     "Responses",
+    "Error",
+    "Code",
     "Count",
     "S",
     "N",
@@ -140,8 +142,16 @@ def clients(portal: Portal) -> Iterator[Clients]:
         yield connect(1)
 
 
+def write_rows(commits: DynamoCommits, *writes: RowWrite) -> RowReply:
+    """The reply to the first of them. Raises one that is a failed call."""
+    reply, *_ = commits.write_rows(writes)
+    if isinstance(reply, CallFailed):
+        raise reply
+    return reply
+
+
 @pytest.fixture(scope="module")
-def calls(clients: Clients) -> dict[str, Callable[[], object]]:
+def calls(portal: Portal, clients: Clients) -> dict[str, Callable[[], object]]:
     """Every call of a worker."""
     streams = DynamoStreams(clients.streams, clients.dynamodb, "GameEvents", rate_limiter=RateLimiter(1e9))
     leases, members = (
@@ -149,7 +159,9 @@ def calls(clients: Clients) -> dict[str, Callable[[], object]]:
         DynamoMembership(clients.dynamodb, TableNames(*NAMES)),
     )
     pending = DynamoPending(clients.dynamodb, TableNames(*NAMES))
-    commits = DynamoCommits(clients.dynamodb, TableNames(*NAMES))
+    commits, statements = (DynamoCommits(clients.dynamodb, TableNames(*NAMES)) for _ in range(2))
+    portal.body = json.dumps({"Responses": [{"Error": {"Code": "ConditionalCheckFailed"}}]}).encode()
+    assert statements.probe_statements() is None
     ports = Ports(streams, leases, members, commits, Rules())
     return {
         "find_stream": streams.find_stream,
@@ -177,7 +189,9 @@ def calls(clients: Clients) -> dict[str, Callable[[], object]]:
         "release": lambda: leases.release(LEASE),
         "upgrade_stream": lambda: leases.upgrade_stream(SHARD.stream_arn, keyed=True),
         "read_rows": lambda: commits.read_rows(["foo", "bar"]),
-        "write_row": lambda: commits.write_row(WRITE),
+        "probe_statements": commits.probe_statements,
+        "write_row": lambda: write_rows(commits, WRITE),
+        "write_rows": lambda: write_rows(statements, WRITE, WRITE._replace(player="bar")),
         "look_up_shard": lambda: LookUpShard(LEASE, str(SHARD)).execute(ports),
         "commit": lambda: commits.commit(LEASE, UNIT, plain_rows(UNIT), fills_gap=False),
         "end": lambda: commits.end(LEASE, "1", ("a",), (ROW,)),
@@ -220,7 +234,13 @@ def portal_shows(portal: Portal, row: object) -> Iterator[str]:
     reasons = [{"Code": "None"}, {"Code": "ConditionalCheckFailed", "Item": row}]
     cancelled = {"__type": "x#TransactionCanceledException", "CancellationReasons": reasons}
     found = {"Responses": {"board": [{"playerId": {"S": "foo"}, **row} if isinstance(row, dict) else row]}}
-    for call, status, body in (("write_row", 400, refusal), ("read_rows", 200, found), ("commit", 400, cancelled)):
+    answers = {"Responses": [{"Error": {"Code": "ConditionalCheckFailed", "Item": row}}, {}]}
+    for call, status, body in (
+        ("write_row", 400, refusal),
+        ("write_rows", 200, answers),
+        ("read_rows", 200, found),
+        ("commit", 400, cancelled),
+    ):
         portal.status, portal.body = status, json.dumps(body).encode()
         yield call
 

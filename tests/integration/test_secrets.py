@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.engines import TableEngine
-from tests.support.processes import Call, Fate, Game, Proxy, WorkerProcess, consumer, is_commit
+from tests.support.processes import Call, Fate, Game, Proxy, WorkerProcess, consumer, is_commit, is_row_write
 from tests.support.processes.game import Item
 from tests.support.processes.poison import KINDS, Matches, kinds_of
 
@@ -41,13 +41,14 @@ def matches(engine: TableEngine) -> Iterator[Matches]:
 
 
 class RandomFaults:
-    """Every tenth commit, poll or heartbeat fails in some way."""
+    """Every tenth commit, single write, poll or heartbeat fails in some way."""
 
     def __init__(self) -> None:
         self._random = random.Random(7)
 
     def __call__(self, call: Call) -> Fate:
-        if not (is_commit(call) or call.operation in ("GetRecords", "UpdateItem")) or self._random.random() > 0.1:
+        wanted = is_commit(call) or is_row_write(call) or call.operation in ("GetRecords", "UpdateItem")
+        if not wanted or self._random.random() > 0.1:
             return Fate.PASS
         return self._random.choice([Fate.DROP_REPLY, Fate.FAIL_AFTER, Fate.DENY, Fate.DROP_CALL])
 

@@ -12,6 +12,9 @@ from tests.support.engines import TableEngine
 from tests.support.processes import Game, Proxy, is_commit, is_row_write
 
 LOAD = 6_000
+MARKED_LOAD = 3_000
+PADDING = 4_000
+"""Bytes of a record: a worker reads 4 MB ahead."""
 KEYED = pytest.mark.parametrize("keyed", [True, False], ids=["marks", "transactions"])
 
 
@@ -34,11 +37,15 @@ def proxy(engine: TableEngine) -> Iterator[Proxy]:
 
 @KEYED
 def test_sigterm_in_the_middle_of_heavy_work(game: Game, proxy: Proxy, keyed: bool) -> None:
-    """A unit of marked writes is bounded by records, one of transactions by players."""
-    game.play(LOAD, 100 if keyed else 1_000)
+    """A unit of transactions is bounded by players, one of marked writes by what the worker reads ahead."""
+    if keyed:
+        padding = {"padding": {"S": "x" * PADDING}}
+        game.count(*(game.make(f"player-{number % 100:05}") | padding for number in range(MARKED_LOAD)))
+    else:
+        game.play(LOAD, 1_000)
     last = int(game.played()[-1].sequence_number)
     first = game.worker(proxy)
-    first.wait_for_event("unit.committed", count=2 if keyed else 10)
+    first.wait_for_event("unit.committed", count=1 if keyed else 10)
     ended = first.terminate()
     print(f"{game.engine.name}: exit {ended.code}, {ended.seconds:.2f} s after SIGTERM")
     assert (ended.code, ended.seconds < 2) == (0, True), ended
@@ -60,7 +67,7 @@ def test_sigterm_in_the_middle_of_heavy_work(game: Game, proxy: Proxy, keyed: bo
     game.assert_exact()
     assert second.terminate().code == 0
     committed = [event["records"] for worker in (first, second) for event in worker.events("unit.committed")]
-    assert sum(committed) == LOAD
+    assert sum(committed) == (MARKED_LOAD if keyed else LOAD)
 
 
 @KEYED
@@ -89,7 +96,7 @@ def test_sigterm_waits_for_the_commit_in_flight(game: Game, proxy: Proxy, applie
 def test_sigterm_waits_for_the_single_writes_in_flight(game: Game, proxy: Proxy, applied: bool) -> None:
     """The unit that they belong to is finished: nothing of it is read again."""
     game.play(500, 50)
-    held = proxy.hold(is_row_write, applied=applied, skip=20)
+    held = proxy.hold(is_row_write, applied=applied, skip=1)
     worker = game.worker(proxy)
     held.wait_caught()
     worker.send(signal.SIGTERM).wait_for_event("worker.draining")

@@ -163,7 +163,7 @@ GUARDS: Final = (
     ),
     Guard(
         "end after the last unit",
-        "worker/shard.py Writer.next_call",
+        "worker/writer.py Writer.next_call",
         "a shard is finished when its last record is committed",
         "a shard ends after its last record",
         0,
@@ -219,7 +219,7 @@ GUARDS: Final = (
     ),
     Guard(
         "read from the horizon",
-        "worker/shard.py child_row: TRIM_HORIZON",
+        "worker/writer.py child_row: TRIM_HORIZON",
         "a child is read from its first record",
         "a shard ends after its last record",
         0,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from consumer.domain.leases import TableBinding
+from consumer.domain.leases import Shard, TableBinding
 from tests.simulation.dice import PlannedEvents
 from tests.simulation.scale import EPOCH_SECONDS, FAULT_SECONDS
 
@@ -58,6 +58,10 @@ class Interventions(PlannedEvents):
         for _ in range(number):
             self._at("brief claim", self._claim_briefly)
 
+    def plan_theft(self, shard: Shard, at: float) -> None:
+        """The lease of this shard is taken, if a worker has it then."""
+        self.plan_event(f"intervention theft of {shard}", at, lambda: self._claim_shard_briefly(shard))
+
     def heal(self) -> None:
         """The leaderboard takes games again."""
         self._simulation.tables.refuses_games = False
@@ -87,13 +91,18 @@ class Interventions(PlannedEvents):
 
     def _claim_briefly(self) -> None:
         """A worker that no other has seen claims a shard, reads nothing, and releases it."""
-        tables = self._simulation.tables
-        held = sorted(shard for shard, row in tables.rows.items() if not row.finished and row.owner is not None)
+        rows = self._simulation.tables.rows
+        held = sorted(shard for shard, row in rows.items() if not row.finished and row.owner is not None)
         if held:
-            row = tables.rows[self.random.choice(held)]
-            tables.rows[row.shard] = replace(row, owner=None, epoch=row.epoch + 1)
+            self._claim_shard_briefly(self.random.choice(held))
+
+    def _claim_shard_briefly(self, shard: Shard) -> None:
+        tables = self._simulation.tables
+        row = tables.rows.get(shard)
+        if row is not None and not row.finished and row.owner is not None:
+            tables.rows[shard] = replace(row, owner=None, epoch=row.epoch + 1)
             tables.changes += 1
-            self._note("brief claim", f"claims {row.shard} from {row.owner} and releases it")
+            self._note("brief claim", f"claims {shard} from {row.owner} and releases it")
 
     def _refuse_games(self) -> None:
         """An index is added whose key has another type: the leaderboard refuses every game until faults stop."""

@@ -9,16 +9,19 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 from consumer.domain.breaker import HaltReason, Symptom
+from consumer.domain.errors import CallFailed
 from consumer.domain.leases import TRIM_HORIZON, LeaseRow, Shard, StreamStart, TableBinding, table_arn_of
-from consumer.domain.marks import ABSENT, StoredRow
+from consumer.domain.marks import ABSENT, StoredRow, lineage_of
 from consumer.domain.records import Rules
 from consumer.domain.replies import Committed, Done, RowRefused
 from consumer.worker.calls import Call, Ports
-from consumer.worker.shard_calls import Commit, Halt, WriteRow
+from consumer.worker.shard_calls import Commit, EndShard, Halt, WriteRows
+from consumer.worker.tuning import Tuning
 from tests.simulation.dice import PlannedEvents
 from tests.simulation.ledger_invariants import Violation
 from tests.simulation.mark_invariants import LENIENT, MarkInvariants
 from tests.simulation.nemesis import Fault
+from tests.simulation.old_views import OldViews
 from tests.simulation.scale import EPOCH_SECONDS, FAULT_SECONDS, LATEST_SECONDS
 from tests.support.fakes import FakeShard
 from tests.support.fakes.streams import FIRST_SEQUENCE_NUMBER
@@ -37,6 +40,8 @@ NUMBERS_PER_SHARD: Final = 1_000
 ROW_FAULTS: Final = (Fault.LATE, Fault.LATE, Fault.LOST_REPLY, Fault.DUPLICATE, Fault.CRASH_AFTER, Fault.SLOW)
 LAST_WRITE_SECONDS: Final = FAULT_SECONDS + 45.0
 """Until then a late single write may take effect; the last ones after all workers have left."""
+LATEST_SOON_SECONDS: Final = 6.0
+"""In runs with old views a late single write is so late: another worker has just gone on with the shard then."""
 
 
 class Keyed(PlannedEvents):
@@ -44,6 +49,7 @@ class Keyed(PlannedEvents):
 
     def __init__(self, simulation: Simulation, invariants: MarkInvariants) -> None:
         super().__init__(simulation, simulation.dice.source("keyed"))
+        self.views = OldViews(simulation, self)
         random = self._plans = self.random
         self.unsettled_writes = 0
         self._invariants = invariants
@@ -52,10 +58,12 @@ class Keyed(PlannedEvents):
         self._disputes = random.random() < 0.35
         self._stale = random.choice((0.0, 0.1, 0.3))
         self._faults = random.choice((0.0, 0.1, 0.3, 0.5))
-        self._writes = 0
+        self._writes = self._fates = 0
         self._very_late = random.choice((0.0, 0.5, 1.0))
         self._dealt: dict[Shard, dict[Shard, list[str]]] = {}
         self._past: dict[str, list[StoredRow]] = {}
+        if self.views.chosen:
+            self._shared, self._faults = 0.8, 0.5
         simulation.streams.partition_key = PLAYER_ATTRIBUTE
         simulation.tables.stale_row = self._stale_row
 
@@ -71,6 +79,10 @@ class Keyed(PlannedEvents):
             siblings = [Shard(shard.stream_arn, each.shard_id) for each in shards if each.parent == parent]
             self._dealt[above] = self._deal(PLAYERS if parent is None else self.players_of(above), siblings, above)
         return self._dealt[above][shard]
+
+    def ordinary_players_of(self, shard: Shard) -> list[str]:
+        """Those whose scores any sum can hold."""
+        return [player for player in self.players_of(shard) if player != BIG]
 
     def _deal(self, players: list[str] | tuple[str, ...], shards: list[Shard], above: Shard) -> dict[Shard, list[str]]:
         random = self._simulation.dice.source(f"players under {above}")
@@ -107,14 +119,31 @@ class Keyed(PlannedEvents):
         lenient = self._disputes and random.random() < 0.5
         return replace(ports, rules=LENIENT) if lenient else ports, random.choice((1, 3, 1000))
 
-    def fault(self, owner: str) -> Fault:
-        """What becomes of a single write: in most runs many are late, come twice, or are their sender's last act."""
-        random = self._simulation.dice.source(f"row faults of {owner}")
+    def tune(self, owner: str, tuning: Tuning) -> Tuning:
+        """A worker's tuning: how far its checkpoints lag behind, and how many rows it writes in one call."""
+        random = self._simulation.dice.source(f"tuning of {owner}")
+        lag_seconds, writes = random.choice((0.0, 0.3, 1.0, 5.0, 30.0)), random.choice((1, 2, 25))
+        return replace(tuning, checkpoint_interval_seconds=lag_seconds, writes_per_call=writes)
+
+    def fault(self, owner: str, shard: Shard, kind: str = "row") -> Fault:
+        """What becomes of single writes, or of a move of the checkpoint: in most runs many are late, come twice, or are
+        their sender's last act.
+        """
+        random = self._simulation.dice.source(f"{kind} faults of {owner}")
         hit, fault = random.random() < self._faults, random.choice(ROW_FAULTS)
         self._writes += 1
         if hit and self._simulation.dice.takes_place(f"{owner} single write {self._writes}: {fault.value}"):
+            if fault in (Fault.LATE, Fault.LOST_REPLY):
+                self.views.no_reply(shard)
             return fault
         return Fault.NONE
+
+    def row_fate(self, owner: str) -> tuple[bool, float, float]:
+        """Whether one row of many has a fault, and two draws for it, from 0 to 1: how late, and which."""
+        random = self._simulation.dice.source(f"row fates of {owner}").random
+        hit, late, which = random() < self._faults / 2, random(), random()
+        self._fates += 1
+        return hit and self._simulation.dice.takes_place(f"{owner} row {self._fates} of many"), late, which
 
     def dies(self, owner: str) -> bool:
         """Whether the sender of a late single write dies, so that it is not sent again."""
@@ -124,6 +153,8 @@ class Keyed(PlannedEvents):
     def latest(self, late: float) -> float:
         """After how many seconds a late single write takes effect: in some runs any time, up to after the end."""
         random = self._simulation.dice.source("late rows")
+        if self.views.chosen:
+            return LATEST_SOON_SECONDS * late
         if random.random() < self._very_late:
             return max(0.0, LAST_WRITE_SECONDS - self._simulation.now) * late
         return LATEST_SECONDS * late
@@ -147,12 +178,15 @@ class Keyed(PlannedEvents):
     def note(self, call: Call, reply: object) -> None:
         """A worker's call took effect."""
         happened = self._simulation.happened
-        if isinstance(call, WriteRow) and isinstance(reply, Done):
-            happened[f"row: {call.write.route}"] += 1
-        elif isinstance(call, WriteRow) and isinstance(reply, RowRefused):
-            happened["row refused"] += 1
+        if isinstance(call, WriteRows) and isinstance(reply, list):
+            for write, each in zip(call.writes, reply, strict=True):
+                happened[f"row: {write.route}"] += isinstance(each, Done)
+                happened["row refused"] += isinstance(each, RowRefused)
+                happened["row failed beside others"] += isinstance(each, CallFailed) and len(reply) > 1
         elif isinstance(call, Commit) and isinstance(reply, Committed):
             happened.update(f"row: {write.route}" for write in call.rows)
+        elif isinstance(call, EndShard) and isinstance(reply, Committed):
+            self.views.ended(call.lease.shard)
         elif isinstance(call, Halt) and isinstance(reply, Done):
             self._check_halt(call)
         self.note_rows()
@@ -194,6 +228,7 @@ class Keyed(PlannedEvents):
     def plan(self) -> None:
         """Plans rows without marks, a stream of version 0.1, and finished rows that are deleted."""
         random = self._plans
+        self.views.plan()
         if random.random() < 0.3:
             for player in PLAYERS[: random.choice((1, 3, 4))]:
                 self._store(player)
@@ -244,11 +279,11 @@ class Keyed(PlannedEvents):
     def _delete_finished_row(self) -> None:
         """A finished row is deleted by hand, and made again further back.
 
-        Not beside another stream, which takes over marks: they would hide what the earlier ones covered, so that the
-        step back may count, or quarantine, a second time, as the prompt says.
+        Not where marks are taken over, by another stream or by a sibling that shares players: they would hide what the
+        earlier ones covered, so that the step back may count, or quarantine, a second time, as the prompt says.
         """
         tables = self._simulation.tables
-        if len(self._simulation.streams.streams) > 1:
+        if len(self._simulation.streams.streams) > 1 or self._shared:
             return
         missing = tables.load().missing
         made_again = self._invariants.finished_once
@@ -288,13 +323,19 @@ class Keyed(PlannedEvents):
         return there and row.epoch < int(EPOCH_SECONDS + self._simulation.now)
 
     def accept_marks(self) -> bool:
-        """An operator accepts the marks of which nothing is known. Whether a shard was halted for one."""
+        """An operator accepts the marks of which nothing is known. Whether a shard was halted for one.
+
+        A row with another mark by now, or with none, stays as it is: then the command refuses.
+        """
         tables, found = self._simulation.tables, False
         for row in list(tables.rows.values()):
             symptom = row.circuit.symptom
             if row.circuit.halted_at is None or symptom is None or symptom.reason is not HaltReason.MARK_UNKNOWN:
                 continue
             name = self._player_of(row.shard, symptom)
+            mark = tables.board[name].mark
+            if mark is None or lineage_of(tables.load()).knows(mark.shard):
+                continue
             tables.board[name].mark = None
             self._invariants.forget_mark(row.shard, name)
             self._simulation.happened["mark accepted"] += 1

@@ -153,6 +153,7 @@ class LedgerInvariants:
             lost = [number for number in numbers if number < first]
             self._lose(lost, lease.shard, unit.previous)
             numbers = [number for number in numbers if number >= first]
+        numbers = self._pass_behind(lease, unit, numbers)
         if len(numbers) != unit.records:
             raise Violation(
                 "a unit is a run of consecutive records",
@@ -161,6 +162,10 @@ class LedgerInvariants:
         self._end(lease, unit, rows, numbers)
         self._check_quarantine(lease.shard, {poison.sequence_number for poison in unit.poison})
         self._conserve()
+
+    def _pass_behind(self, _lease: Lease, _unit: Unit, numbers: list[int]) -> list[int]:
+        """Of the records that the checkpoint passes, those of the unit; see MarkInvariants."""
+        return numbers
 
     def _end(self, lease: Lease, unit: Unit, _rows: Sequence[RowWrite], numbers: Sequence[int]) -> None:
         """The records of a unit end with it."""

@@ -45,6 +45,21 @@ class MarkInvariants(LedgerInvariants):
         self._end_player(shard, entries, write, frozenset(), "a single write")
         self._conserve()
 
+    def _on_commit(self, lease: Lease, unit: Unit, rows: Sequence[RowWrite], fills_gap: bool) -> None:
+        if unit.previous != self.checkpoint(lease.shard):
+            facts = f"{lease.shard} {unit.previous}..{unit.last}, and it is {self.checkpoint(lease.shard)}"
+            raise Violation("a unit follows the ledger's checkpoint", facts)
+        row = self._tables.rows[lease.shard]
+        if (row.owner, row.epoch) != lease[1:]:
+            raise Violation("a zombie moves no checkpoint", f"{lease} up to {unit.last}: {row.owner} has #{row.epoch}")
+        super()._on_commit(lease, unit, rows, fills_gap)
+
+    def _pass_behind(self, lease: Lease, unit: Unit, numbers: list[int]) -> list[int]:
+        """The checkpoint lags behind: records before the unit have ended, by single writes, or as a mark says."""
+        behind = [number for number in numbers if not unit.records or number < int(unit.first)]
+        self._end(lease, unit, (), behind)
+        return numbers[len(behind) :]
+
     def _end(self, lease: Lease, unit: Unit, rows: Sequence[RowWrite], numbers: Sequence[int]) -> None:
         poison = {poison.sequence_number for poison in unit.poison}
         writes = {write.player: write for write in rows}
@@ -169,6 +184,7 @@ class MarkInvariants(LedgerInvariants):
         for number in self.records.between(shard, before, checkpoint):
             if number not in self._ended and number not in self.lost:
                 self.skipped.add(number)
+                self._again.discard(number)
 
     def _end_again(self, shard: Shard, player: str | None, numbers: Sequence[int]) -> None:
         """These records are read again (`player`: only this one's), and end again unless a mark covers them."""

@@ -169,21 +169,33 @@ class OperatorInvariants:
 
     def _on_commit(self, lease: Lease, unit: Unit, rows: Sequence[RowWrite], fills_gap: bool) -> None:
         self._ledger_commit(lease, unit, rows, fills_gap)
+        numbers = self._ledger.records.between(lease.shard, unit.previous, unit.last)
+        if fills_gap:
+            numbers = [number for number in numbers if number >= int(unit.first)]
+        games_behind = self._check_first_game(lease.shard, unit, numbers)
         if self._breaker is not None and (unit.poison or self._recent.get(lease.shard)):
-            self._watch_flood(lease.shard, unit, self._breaker)
-        if any(delta.games for delta in unit.deltas.values()) or Outcome.ALREADY_SETTLED in unit.outcomes:
+            self._watch_flood(lease.shard, unit, numbers, self._breaker)
+        if games_behind or Outcome.ALREADY_SETTLED in unit.outcomes:
             self._had_game.add(lease.shard)
 
-    def _watch_flood(self, shard: Shard, unit: Unit, breaker: Breaker) -> None:
+    def _check_first_game(self, shard: Shard, unit: Unit, numbers: Sequence[int]) -> bool:
+        """A row says that its lineage had a game as soon as its checkpoint has passed one. Whether it has passed one.
+
+        What only lenient workers take for a game need not be noted: others may have read it since.
+        """
+        poison = {record.sequence_number for record in unit.poison}
+        entries = self._ledger.records.entries(shard, numbers, LENIENT)
+        games = [entry for entry in entries if isinstance(entry, Game) and entry.sequence_number not in poison]
+        for game in () if self._tables.rows[shard].circuit.had_game else games:
+            if isinstance(decode(self._ledger.records.wire(shard, game.sequence_number), _RULES, None), Game):
+                raise Violation("a row knows of its first game", f"{game.sequence_number} of {shard}")
+        return bool(games)
+
+    def _watch_flood(self, shard: Shard, unit: Unit, numbers: Sequence[int], breaker: Breaker) -> None:
         """Fewer of the last records are quarantined than trip the breaker, unless an operator let them through."""
         recent = self._recent.setdefault(shard, [])
         poison = {record.sequence_number for record in unit.poison}
         let_through_to = self._let_through_to.get(shard)
-        numbers = [
-            number
-            for number in self._ledger.records.between(shard, unit.previous, unit.last)
-            if number >= int(unit.first)
-        ]
         for entry in self._ledger.records.entries(shard, numbers, LENIENT):
             bad = isinstance(entry, Poison) or entry.sequence_number in poison
             if bad and let_through_to is not None and rank(entry.sequence_number) <= rank(let_through_to):

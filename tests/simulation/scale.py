@@ -10,7 +10,8 @@ from types import ModuleType
 from typing import Final
 
 from consumer.domain import lineage, marks
-from consumer.worker import coordinator, shard_sync
+from consumer.worker import coordinator, reader, shard_sync
+from consumer.worker.shard_calls import PAGE_RECORDS
 
 EPOCH_SECONDS: Final = 1_800_000_000.0
 """Unix seconds when a simulation begins."""
@@ -52,13 +53,14 @@ _SCALED: Final[tuple[tuple[ModuleType, str, object], ...]] = (
 
 
 @contextmanager
-def scaled() -> Iterator[None]:
-    """The product's long times are short inside this context."""
-    before = [getattr(module, name) for module, name, _ in _SCALED]
-    for module, name, value in _SCALED:
+def scaled(page_records: int = PAGE_RECORDS) -> Iterator[None]:
+    """The product's long times are short inside this context. `page_records`: what it takes for a full page."""
+    pages = (reader, "PAGE_RECORDS", page_records)
+    before = [getattr(module, name) for module, name, _ in (*_SCALED, pages)]
+    for module, name, value in (*_SCALED, pages):
         setattr(module, name, value)
     try:
         yield
     finally:
-        for (module, name, _), value in zip(_SCALED, before, strict=True):
+        for (module, name, _), value in zip((*_SCALED, pages), before, strict=True):
             setattr(module, name, value)

@@ -2,17 +2,19 @@
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import count
 
 from consumer.domain.errors import CallFailed, FailureKind
-from consumer.domain.leases import Shard, TableNames
+from consumer.domain.leases import TRIM_HORIZON, Shard, TableNames
 from consumer.domain.records import Rules
-from consumer.domain.replies import Refused
+from consumer.domain.replies import Refused, RowReply
 from consumer.operations.steps import OperatorCall
 from consumer.worker.calls import Call, Operation, Ports, Reply, execute
 from consumer.worker.ledger_calls import Adopt, Mark, Probe
-from consumer.worker.shard_calls import Commit, Open, Read, RecordGap, WriteRow
+from consumer.worker.shard_calls import PAGE_RECORDS, Commit, MoveCheckpoint, Open, Read, RecordGap, WriteRows
 from consumer.worker.stream_start import StartPosition
 from tests.simulation.dice import Dice
 from tests.simulation.interventions import Interventions
@@ -21,6 +23,7 @@ from tests.simulation.ledger_invariants import LedgerInvariants, Violation, Writ
 from tests.simulation.mark_invariants import MarkInvariants
 from tests.simulation.nemesis import NO_FAULTS, Fault, Nemesis, failed_reply
 from tests.simulation.operators import Operators
+from tests.simulation.row_fates import TAKES_EFFECT, RowFate, draw_fates
 from tests.simulation.scale import (
     EPOCH_SECONDS,
     FAULT_SECONDS,
@@ -70,6 +73,9 @@ class Simulation:
         self.stable = random.random() < 0.5
         self.worker_invariants = WorkerInvariants(self.tables, lambda: self.now, stable=self.stable)
         self.start: StartPosition = random.choice(("TRIM_HORIZON", "TRIM_HORIZON", "LATEST"))
+        if self.keyed is not None and self.keyed.views.chosen:
+            self.start = TRIM_HORIZON
+            self.nemesis.schedule = replace(self.nemesis.schedule, chance=0.02, targeted=frozenset())
         self._lock_seconds = random.choice((0.0, 0.0, 0.005, 0.02))
         self._locked: dict[object, float] = {}
         self.ports = Ports(self.streams, self.tables, self.tables, self.tables, Rules())
@@ -89,7 +95,7 @@ class Simulation:
 
     def run(self) -> "Simulation":
         """Faults, then none; then everything must drain. Raises Violation."""
-        with scaled():
+        with scaled(self.streams.page_records if self.keyed is not None else PAGE_RECORDS):
             self._begin()
             self._run_until(lambda: self.now >= FAULT_SECONDS)
             self._heal()
@@ -123,26 +129,32 @@ class Simulation:
         fault, there, back, late = self.nemesis.deliver(worker.owner, call.operation)
         if fault is Fault.MISSING and not self._may_be_missing(call):
             fault = Fault.NONE
-        if self.keyed is not None and fault is Fault.NONE and isinstance(call, WriteRow):
-            fault = self.keyed.fault(worker.owner)
+        fates: list[RowFate] = []
+        if self.keyed is not None and isinstance(call, WriteRows):
+            fault = self.keyed.fault(worker.owner, call.lease.shard) if fault is Fault.NONE else fault
+            fates = draw_fates(self.keyed, worker.owner, fault, len(call.writes))
+        elif self.keyed is not None and isinstance(call, MoveCheckpoint) and fault is Fault.NONE:
+            fault = self.keyed.fault(worker.owner, call.lease.shard, "move")
         self.steps[call.operation, fault] += 1
         self.note(worker.owner, call, "" if fault is Fault.NONE else fault.value)
         self.worker_invariants.sent(worker.owner, call)
         sent_at = self.now
         arrives = self.now + there
         answers = arrives + back
+        if self.keyed is not None:
+            answers += self.keyed.views.seconds_more(worker.owner, call)
         later = (LATEST_NEW_ROW_SECONDS if isinstance(call, Adopt) else LATEST_SECONDS) * late
 
         if self.keyed is not None and isinstance(call, Mark):
             later = LATEST_AGAIN_SECONDS * late
 
         def effect() -> Reply:
-            return self._take_effect(call, worker.ports)
+            return self._take_effect(call, worker.ports, fates)
 
         late_effect: Callable[[], object] = effect
-        if self.keyed is not None and isinstance(call, WriteRow) and fault in (Fault.LATE, Fault.DUPLICATE):
-            later, late_effect = self.keyed.latest(late), self.keyed.watch(effect)
-            if self.keyed.dies(worker.owner):
+        if self.keyed is not None and isinstance(call, WriteRows):
+            late_effect = lambda: None  # noqa: E731  each row has a time of its own
+            if self._send_late_rows(self.keyed, call, worker.ports, fates, arrives) and self.keyed.dies(worker.owner):
                 self.at(arrives, lambda: self._crash(worker))
         match fault:
             case Fault.LOST_REPLY:
@@ -160,14 +172,33 @@ class Simulation:
                     self.at(arrives + 0.1 + later, late_effect)
                 elif fault is Fault.SLOW:
                     answers += (SLOWEST_SECONDS if isinstance(call, Read) else TIMEOUT_SECONDS) * late
-                self.at(arrives, lambda: self._arrive(worker, call, sent_at, answers, fault))
+                self.at(arrives, lambda: self._arrive(worker, call, effect, sent_at, answers, fault))
 
-    def _arrive(self, worker: SimulatedWorker, call: Call, sent_at: float, answers: float, fault: Fault) -> None:
-        reply = self._take_effect(call, worker.ports)
+    def _send_late_rows(
+        self, keyed: Keyed, call: WriteRows, ports: Ports, fates: Sequence[RowFate], arrives: float
+    ) -> bool:
+        """The rows that take effect late, or once more then, do so one by one. Whether there are such rows."""
+        late = [(write, fate) for write, fate in zip(call.writes, fates, strict=True) if fate.comes_late]
+        for write, fate in late:
+            single = WriteRows(call.lease, (write,))
+            effect = keyed.watch(partial(self._take_effect, single, ports))
+            self.at(arrives + 0.1 * (fate.fault is Fault.DUPLICATE) + keyed.latest(fate.late), effect)
+        return bool(late)
+
+    def _arrive(
+        self,
+        worker: SimulatedWorker,
+        call: Call,
+        effect: Callable[[], Reply],
+        sent_at: float,
+        answers: float,
+        fault: Fault,
+    ) -> None:
+        reply = effect()
 
         def answer() -> None:
             self.worker_invariants.answered(worker.owner, call, reply, sent_at)
-            worker.take(call, reply)
+            worker.take(call, reply if self.keyed is None else self.keyed.views.as_scanned(call, reply))
 
         if fault is Fault.CRASH_AFTER:
             self._crash(worker)
@@ -175,9 +206,11 @@ class Simulation:
             worker.paused_until = self.now + worker.random.choice((1.0, 3.0, 16.0)) * worker.random.uniform(0.3, 1)
         self.at(answers, answer)
 
-    def _take_effect(self, call: Call, ports: Ports) -> Reply:
+    def _take_effect(self, call: Call, ports: Ports, fates: Sequence[RowFate] = ()) -> Reply:
         reply: Reply
-        if self._is_locked(call):
+        if isinstance(call, WriteRows):
+            reply = self._write_rows(call, ports, fates or [TAKES_EFFECT] * len(call.writes))
+        elif self._is_locked(call):
             locked = CallFailed(FailureKind.CONFLICT, "simulated: a transaction has the row")
             reply = Refused(conflict=True) if isinstance(call, Commit) else locked
         else:
@@ -187,21 +220,40 @@ class Simulation:
             self.keyed.note(call, reply)
         if isinstance(call, Read):
             self.worker_invariants.read(call, reply)
-        elif isinstance(call, Commit | RecordGap):
+        elif isinstance(call, Commit | MoveCheckpoint | RecordGap):
             self.ledger_invariants.check_gaps()
         return reply
 
+    def _write_rows(self, call: WriteRows, ports: Ports, fates: Sequence[RowFate]) -> Reply:
+        """Each row is written, or is not, and has a reply of its own."""
+        replies: list[RowReply] = []
+        for write, fate in zip(call.writes, fates, strict=True):
+            if self._any_locked((write.player,)):
+                replies.append(CallFailed(FailureKind.CONFLICT, "simulated: a transaction has the row"))
+                continue
+            reply: RowReply | None = None
+            if fate.takes_effect:
+                (reply,) = ports.commits.write_rows((write,))
+                self.note("  =>", reply, f"row of {write.player}")
+            replies.append(fate.failure or reply or CallFailed(FailureKind.NETWORK, "simulated"))
+        return replies
+
     def _is_locked(self, call: Call) -> bool:
         """A transaction locks its rows for a while; another one that needs any of them then is cancelled."""
-        if not isinstance(call, Commit | WriteRow) or not self._lock_seconds:
+        if not isinstance(call, Commit | MoveCheckpoint):
             return False
-        rows = (call.lease.shard, *call.players) if isinstance(call, Commit) else (call.write.player,)
-        if any(self._locked.get(row, 0.0) > self.now for row in rows):
-            self.happened["a row is locked"] += 1
+        rows = (call.lease.shard, *(call.players if isinstance(call, Commit) else ()))
+        if self._any_locked(rows):
             return True
-        if isinstance(call, Commit):
+        if isinstance(call, Commit) and self._lock_seconds:
             self._locked.update(dict.fromkeys(rows, self.now + self._lock_seconds))
         return False
+
+    def _any_locked(self, rows: Collection[object]) -> bool:
+        if not any(self._locked.get(row, 0.0) > self.now for row in rows):
+            return False
+        self.happened["a row is locked"] += 1
+        return True
 
     def _may_be_missing(self, call: Call) -> bool:
         """An existing shard is reported missing for a while at most; not at a stream's start, when one reply counts."""
@@ -237,7 +289,8 @@ class Simulation:
 
     def _begin(self) -> None:
         random = self.dice.source("workers")
-        for number in range(random.choice((1, 1, 2, 2, 3, 5))):
+        together = self.keyed is not None and self.keyed.views.chosen
+        for number in range(random.choice((2, 2, 3, 3) if together else (1, 1, 2, 2, 3, 5))):
             name, at = f"w{number}", random.choice((random.uniform(0, 3), random.uniform(0, 8)))
             if not number or self.dice.takes_place(f"worker {name}"):
                 self.at(at, lambda name=name: self._start(name))  # type: ignore[misc]

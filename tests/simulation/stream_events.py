@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from consumer.domain.leases import TRIM_HORIZON, Shard
 from consumer.domain.replies import StreamListing
@@ -47,7 +47,11 @@ class StreamEvents(PlannedEvents):
         """When a shard that was hidden became listed."""
         self._keyed = simulation.keyed
         streams.listing_of = self._listing
-        roots = [self.open_shard() for _ in range(self.random.choice((1, 2, 3, 3)))]
+        if simulation.keyed is not None and simulation.keyed.views.chosen:
+            self._aged = False
+            roots = [self.open_shard()]
+        else:
+            roots = [self.open_shard() for _ in range(self.random.choice((1, 2, 3, 3)))]
         for root in roots[1:]:
             if self.random.random() < 0.8:
                 self._hide(root)
@@ -136,12 +140,7 @@ class StreamEvents(PlannedEvents):
         return [shard_id for shard_id in self._open_shards() if not self._streams.shards[shard_id].hidden]
 
     def _write(self) -> None:
-        random = self.random
-        image: dict[str, object] = {
-            "playerId": {"S": f"p{random.randrange(4)}"},
-            "score": {"N": str(random.randrange(-500, 1000) / 4)},
-            "timestamp": {"S": f"2026-0{random.randrange(1, 7)}-1{random.randrange(10)}"},
-        }
+        random, image = self.random, self._game()
         if random.random() < 0.1:
             image["score"] = {"S": "many"}
         if random.random() < self._big_games:
@@ -156,6 +155,23 @@ class StreamEvents(PlannedEvents):
             self._streams.write(shard_id, image, event)
         elif (written := self._keyed.image(Shard(self._streams.arn, shard_id), image)) is not None:
             self._streams.write(shard_id, written, event, {PLAYER_ATTRIBUTE: written[PLAYER_ATTRIBUTE]})
+
+    def end(self, shard_id: str, children: int) -> None:
+        """The shard ends, and has so many children."""
+        self._end(shard_id, children, hides=0.0)
+        self._note("split", f"{shard_id} ends")
+
+    def write_game(self, shard_id: str, player: str) -> None:
+        """Appends a game of this player of the shard, in a keyed run."""
+        name = {PLAYER_ATTRIBUTE: {"S": player}}
+        self._streams.write(shard_id, self._game() | name, "INSERT", name)
+
+    def _game(self) -> dict[str, Any]:
+        return {
+            "playerId": {"S": f"p{self.random.randrange(4)}"},
+            "score": {"N": str(self.random.randrange(-500, 1000) / 4)},
+            "timestamp": {"S": f"2026-0{self.random.randrange(1, 7)}-1{self.random.randrange(10)}"},
+        }
 
     def _split(self) -> None:
         """A shard ends. It has one or two children, and each is sometimes hidden for a while."""

@@ -14,6 +14,7 @@ from unittest.mock import patch
 
 from consumer.domain import lineage, marks
 from consumer.domain.breaker import Breaker
+from consumer.domain.errors import CallFailed
 from consumer.domain.fold import Unit
 from consumer.domain.leases import SHARD_END, TRIM_HORIZON, Adoption, Lease, LeaseRow, Ledger, Shard
 from consumer.domain.lineage import GoneEvidence
@@ -25,7 +26,7 @@ from consumer.domain.replay import Range
 from consumer.domain.replies import Done, Refused, RowRefused, StreamListing
 from consumer.operations import checkpoint
 from consumer.operations.steps import Command, OperatorCall, ask
-from consumer.worker import shard, stream_start
+from consumer.worker import stream_start, writer
 from consumer.worker.commit_attempt import CommitAttempt
 from consumer.worker.coordinator import Coordinator
 from consumer.worker.events import RetryScheduled
@@ -33,11 +34,11 @@ from consumer.worker.lease_assignment import Claims, LeaseAssignment
 from consumer.worker.ledger_calls import Adopt, Claim
 from consumer.worker.reader import Reader
 from consumer.worker.row_writes import RowWrites
-from consumer.worker.shard import Writer
 from consumer.worker.shard_calls import Commit, Open, RecordGap, Release, ShardCall
 from consumer.worker.shard_sync import ListingDiff
 from consumer.worker.stream_start import StreamStarter
 from consumer.worker.worker import Worker
+from consumer.worker.writer import Writer
 from tests.support.fakes import FakeStreams
 
 Replacement = Callable[..., Any]
@@ -216,9 +217,11 @@ def refused_alone(original: Any, self: CommitAttempt, unit: Unit, reply: Refused
 
 
 @switch(CommitAttempt.next_call)
-def unit_fixed_when_cut(original: Any, self: CommitAttempt, lease: Lease, checkpoint: str, *given: Any) -> Any:
+def unit_fixed_when_cut(
+    original: Any, self: CommitAttempt, lease: Lease, checkpoint: str, *given: Any, **more: Any
+) -> Any:
     """The position that a unit follows is read when it is sent, not when it is cut."""
-    call = original(self, lease, checkpoint, *given)
+    call = original(self, lease, checkpoint, *given, **more)
     if isinstance(call, Commit) and call.unit.previous != checkpoint:
         self.unit = replace(call.unit, previous=checkpoint)
         return replace(call, unit=self.unit)
@@ -244,7 +247,9 @@ def rows_before_checkpoint(original: Any, self: CommitAttempt) -> Any:
 @switch(RowWrites.take)
 def cut_again_after_refusal(original: Any, self: RowWrites, call: Any, reply: Any, now: float) -> Any:
     """A single write that is refused for the row's mark counts as done."""
-    return original(self, call, Done() if isinstance(reply, RowRefused) else reply, now)
+    if isinstance(reply, list):
+        reply = [Done() if isinstance(each, RowRefused) else each for each in reply]
+    return original(self, call, reply, now)
 
 
 @switch(RowWrites.write)
@@ -306,6 +311,64 @@ def unknown_mark_halts(original: Any, *given: Any, **more: Any) -> Route:
     """A mark whose shard is not known is taken over."""
     found: Route = original(*given, **more)
     return Route.TAKE_OVER if found is Route.UNKNOWN else found
+
+
+# --- many rows in one call, and checkpoints that lag behind ---
+
+
+@switch(RowWrites.take)
+def each_row_has_its_reply(original: Any, self: RowWrites, call: Any, reply: Any, now: float) -> Any:
+    """A call counts as done when one of its rows is."""
+    if isinstance(reply, list) and Done() in reply:
+        reply = [Done() if isinstance(each, CallFailed) else each for each in reply]
+    return original(self, call, reply, now)
+
+
+@switch(Writer.next_call)
+def saved_before_release(original: Any, self: Writer, now: float) -> Any:
+    """A lease is released although the checkpoint lags behind."""
+    if self.releasing and self.unsaved is not None and not self.attempt.row_writes.begun:
+        return Release(self.lease)
+    return original(self, now)
+
+
+@switch(Writer.next_call)
+def saved_before_end(original: Any, self: Writer, now: float) -> Any:
+    """A shard is ended although the checkpoint lags behind."""
+    if self.unsaved is not None and self.reader.ended and not self.attempt.buffer and not self.releasing:
+        return self.next_end()
+    return original(self, now)
+
+
+@switch(_getter(CommitAttempt.only_rows))
+def transaction_before_checkpoint(original: Any, self: CommitAttempt) -> Any:
+    """A unit ends with its single writes, although it has rows left for a transaction."""
+    return original(self) or (self.unit is not None and self.rows_settled and not self.unit.poison)
+
+
+@switch(_getter(Writer.may_end))
+def one_end_of_a_unit(original: Any, self: Writer) -> Any:
+    """A late reply for rows ends a unit that is in a transaction, or may be."""
+    return original(self) or self.reader.gap is None
+
+
+@switch(_getter(Writer.may_end))
+def gap_is_filled_first(original: Any, self: Writer) -> Any:
+    """A unit after a gap ends with its single writes, and the checkpoint passes the gap alone."""
+    return original(self) or not self.attempt.rows_settled
+
+
+@switch(Writer.rewind)
+def unsaved_is_forgotten(original: Any, self: Writer, *given: Any) -> Any:
+    """After a rewind the checkpoint moves to where it was to move before."""
+    unsaved = self.unsaved
+    original(self, *given)
+    self.unsaved = unsaved
+
+
+@switch(CommitAttempt.follow)
+def unit_follows_a_move(_original: Any, *_: Any) -> None:
+    """A unit that was cut before the checkpoint moved is sent as it was cut."""
 
 
 # --- workers among each other ---
@@ -386,7 +449,7 @@ def parent_first(original: Any, listing: StreamListing, ledger: Ledger, *given: 
     return original(listing, Ledger(rows, ledger.stream_starts), *given)
 
 
-@switch(shard.child_row, StreamStarter.root_row, lineage.late_row)
+@switch(writer.child_row, StreamStarter.root_row, lineage.late_row)
 def epoch_starts_at_seconds(original: Callable[..., LeaseRow], *given: Any) -> LeaseRow:
     """A new row begins with epoch 0."""
     return replace(original(*given), epoch=0)

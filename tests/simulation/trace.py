@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 
+from consumer.domain.errors import CallFailed
 from consumer.domain.fold import Unit
 from consumer.domain.leases import Adoption, Lease, LeaseRow, Ledger, Origin, Shard, StreamStart
 from consumer.domain.marks import Lineage, Mark, Route, RowWrite, StoredRow
@@ -9,7 +10,17 @@ from consumer.domain.membership import Members
 from consumer.domain.replies import Children, Committed, Done, Lost, Page, Refused, RowRefused, StreamListing
 from consumer.worker import events
 from consumer.worker.ledger_calls import Claim, SendHeartbeat, UpgradeStream
-from consumer.worker.shard_calls import Commit, EndShard, LookUpShard, Open, Read, ReadRows, RecordGap, WriteRow
+from consumer.worker.shard_calls import (
+    Commit,
+    EndShard,
+    LookUpShard,
+    MoveCheckpoint,
+    Open,
+    Read,
+    ReadRows,
+    RecordGap,
+    WriteRows,
+)
 
 
 def describe(what: object) -> str:
@@ -43,14 +54,18 @@ def describe(what: object) -> str:
             parts = [name for name, given in found if given]
             parts += [f"{player} has {_stored_row(row)}" for player, row in sorted(what.rows.items())]
             return f"Refused: {', '.join(parts)} {_names(suspects)} {_names(existing)}"
-        case WriteRow(lease, write):
-            return f"WriteRow {_lease(lease)}: {_row_write(write)}"
+        case WriteRows(lease, writes):
+            return f"WriteRows {_lease(lease)}: {'; '.join(map(_row_write, writes))}"
+        case MoveCheckpoint(lease, unit):
+            return f"MoveCheckpoint {_lease(lease)}: {_at(unit.previous)} -> {_at(unit.last)}"
         case ReadRows(lease, players):
             return f"ReadRows {_lease(lease)}: {' '.join(players)}"
         case LookUpShard(lease, shard):
             return f"LookUpShard {_lease(lease)}: {_marked_shard(shard)}"
         case UpgradeStream(arn, keyed):
             return f"UpgradeStream {arn[-23:]}{', keyed' if keyed else ''}"
+        case [Done() | RowRefused() | Refused() | CallFailed(), *_]:
+            return "; ".join(map(describe, what))
         case RowRefused(row):
             return f"RowRefused: {_stored_row(row)}"
         case dict() if all(isinstance(row, StoredRow) for row in what.values()):

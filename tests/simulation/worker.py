@@ -50,7 +50,7 @@ class SimulatedWorker:
         self.ports = simulation.ports
         if simulation.keyed is not None:
             self.ports, remembered_rows = simulation.keyed.equip(self.owner, self.ports)
-            self._tuning = replace(self._tuning, remembered_rows=remembered_rows)
+            self._tuning = simulation.keyed.tune(self.owner, replace(self._tuning, remembered_rows=remembered_rows))
         self.set_clock()
         backoff = JitteredBackoff(random, first_seconds=0.05, most_seconds=2.0)
         identity = Identity(self.owner, stable=simulation.stable)
@@ -97,6 +97,7 @@ class SimulatedWorker:
             self.refused = True
             simulation.note(self.owner, f"refuses: {refusal}")
             return
+        simulation.worker_invariants.reported(call, reported)
         for event in reported:
             simulation.note(self.owner, event)
         self.run_due()

@@ -1,13 +1,14 @@
 """Invariants of workers: which worker may claim a lease, which may commit, and what no worker reads again."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from consumer.domain.leases import Lease, LeaseRow, rank
 from consumer.domain.membership import HeartbeatReport
 from consumer.domain.replies import Done, Page
 from consumer.worker.calls import Call, Reply
+from consumer.worker.events import Event, GapFound, ShardRewound, UnitCommitted
 from consumer.worker.ledger_calls import Claim, SendHeartbeat
-from consumer.worker.shard_calls import Commit, EndShard, Read
+from consumer.worker.shard_calls import Commit, EndShard, Halt, MoveCheckpoint, Read, RecordGap, Release, WriteRows
 from tests.simulation.ledger_invariants import Violation
 from tests.simulation.scale import TTL_SECONDS
 from tests.support.fakes import FakeTables
@@ -17,7 +18,8 @@ class WorkerInvariants:
     """Follows heartbeats, claims, releases and evictions. `clock` is the simulation's.
 
     A heartbeat counts from when it took effect; its sender may commit for a TTL from when it was sent. `_away`: workers
-    that were silent for a TTL once, or no members; a worker that was paused since may still act on that.
+    that were silent for a TTL once, or no members; a worker that was paused since may still act on that. `_settled`:
+    up to where a lease's owner has reported units; `_open_gaps`: where a gap begins that it has found, and not filled.
     """
 
     def __init__(self, tables: FakeTables, clock: Callable[[], float], *, stable: bool) -> None:
@@ -29,6 +31,8 @@ class WorkerInvariants:
         self._away: set[str] = set()
         self._may_commit: dict[str, float] = {}
         self._claimed: set[Lease] = set()
+        self._settled: dict[Lease, str] = {}
+        self._open_gaps: dict[Lease, str] = {}
         tables.on_heartbeat = self._on_heartbeat
         tables.on_claim = self._on_claim
         tables.on_release = self._on_release
@@ -36,12 +40,47 @@ class WorkerInvariants:
 
     def sent(self, owner: str, call: Call) -> None:
         """A worker sends a call."""
-        if isinstance(call, Commit | EndShard):
+        if isinstance(call, Release | EndShard | Halt | RecordGap):
+            self._check_saved(call)
+        if isinstance(call, Commit | MoveCheckpoint):
+            self._check_gap_filled(call)
+        if isinstance(call, Commit | MoveCheckpoint | WriteRows | EndShard):
             if self._clock() - self._may_commit.get(owner, 0.0) > TTL_SECONDS + 1e-6:
                 raise Violation("a silent worker commits nothing", f"{owner} sent no heartbeat for a TTL: {call.lease}")
         elif isinstance(call, Claim) and call.lease not in self._claimed:
             self._claimed.add(call.lease)  # a retry is the same claim, decided before
             self.check_no_lease_stolen(call.row, owner)
+
+    def reported(self, call: Call, reported: Sequence[Event]) -> None:
+        """A worker has reported these events when the reply to its call came."""
+        for event in reported:
+            match event:
+                case UnitCommitted(lease, unit):
+                    self._settled[lease] = unit.last
+                    if isinstance(call, Commit):
+                        self._open_gaps.pop(lease, None)
+                case ShardRewound(lease):
+                    self._settled.pop(lease, None)
+                    self._open_gaps.pop(lease, None)
+                case GapFound(_, checkpoint) if isinstance(call, RecordGap):
+                    self._open_gaps[call.lease] = checkpoint
+
+    def _check_saved(self, call: Release | EndShard | Halt | RecordGap) -> None:
+        """What the owner has settled is saved before it releases or ends the shard, halts, or records a gap."""
+        lease, row = call.lease, self._tables.rows.get(call.lease.shard)
+        settled = self._settled.get(lease)
+        if settled is None or row is None or (row.owner, row.epoch) != lease[1:]:
+            return
+        if rank(row.checkpoint) < rank(settled):
+            facts = f"{type(call).__name__} of {lease}: settled up to {settled}, saved up to {row.checkpoint}"
+            raise Violation("what is settled is saved first", facts)
+
+    def _check_gap_filled(self, call: Commit | MoveCheckpoint) -> None:
+        """The first unit after a gap fills it, and the checkpoint does not pass it alone."""
+        gap = self._open_gaps.get(call.lease)
+        if gap is not None and not (isinstance(call, Commit) and call.fills_gap):
+            facts = f"{type(call).__name__} of {call.lease} up to {call.unit.last}, after the gap at {gap}"
+            raise Violation("the first unit after a gap fills it", facts)
 
     def answered(self, owner: str, call: Call, reply: Reply, sent_at: float) -> None:
         """A reply arrives."""

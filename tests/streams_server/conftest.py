@@ -1,7 +1,7 @@
 """A server for each test, in front of the test process's ministack, and clients of the server."""
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
@@ -36,12 +36,24 @@ def tables(server: StreamsThread) -> Iterator[Any]:
 @pytest.fixture
 def table(tables: Any) -> Iterator[str]:
     """A table with the key `leaseKey` and no stream."""
-    name = "streams-server-rows"
+    with _table(tables, "streams-server-rows", "leaseKey") as name:
+        yield name
+
+
+@pytest.fixture
+def board(tables: Any) -> Iterator[str]:
+    """A table with the key `playerId` and no stream."""
+    with _table(tables, "streams-server-board", "playerId") as name:
+        yield name
+
+
+@contextmanager
+def _table(tables: Any, name: str, key: str) -> Iterator[str]:
     tables.create_table(
         TableName=name,
         BillingMode="PAY_PER_REQUEST",
-        KeySchema=[{"AttributeName": "leaseKey", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "leaseKey", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
     )
     yield name
     tables.delete_table(TableName=name)

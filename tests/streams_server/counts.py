@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tests.streams_server.faults import SINGLE_WRITES
+from tests.streams_server.statements import BATCH, table_of
 
 Document = Mapping[str, Any]
 
@@ -44,12 +45,19 @@ class Counts:
         """Counts the items that a call would write."""
         if operation in SINGLE_WRITES:
             self.writes[str(asked.get("TableName"))][operation] += 1
-        elif operation in ("BatchWriteItem", "TransactWriteItems"):
+        elif operation in (BATCH, "BatchWriteItem", "TransactWriteItems"):
             for table, items in written(operation, asked).items():
                 self.writes[table][operation] += items
 
     def read(self, operation: str, asked: Document, answered: Document) -> None:
-        """Counts the read units of a reply to GetItem, Query or Scan; items that a filter left out are not counted."""
+        """Counts the read units of a reply to GetItem, Query, Scan or BatchGetItem, where each key is read alone.
+
+        Items that a filter left out are not counted, and those of a batch are small.
+        """
+        if operation == "BatchGetItem":
+            for table, wanted in asked["RequestItems"].items():
+                self.read_units[table] += len(wanted["Keys"]) / (1 if wanted.get("ConsistentRead") else 2)  # type: ignore[assignment]
+            return
         items = answered.get("Items", ()) if operation != "GetItem" else [answered.get("Item", {})]
         size = sum(item_bytes(item) for item in items)
         units = max(1, math.ceil(size / _UNIT_BYTES))
@@ -58,6 +66,8 @@ class Counts:
 
 def written(operation: str, asked: Document) -> Counter[str]:
     """How many items of each table a batch or a transaction writes."""
+    if operation == BATCH:
+        return Counter(map(table_of, asked.get("Statements", ())))
     if operation == "BatchWriteItem":
         return Counter({table: len(items) for table, items in asked.get("RequestItems", {}).items()})
     actions = [next(iter(action.items())) for action in asked.get("TransactItems", ())]
@@ -70,6 +80,8 @@ def tables_of(asked: Document) -> set[str]:
         return {str(asked["TableName"])}
     if "RequestItems" in asked:
         return set(asked["RequestItems"])
+    if "Statements" in asked:
+        return set(map(table_of, asked["Statements"]))
     return {str(next(iter(action.values()))["TableName"]) for action in asked.get("TransactItems", ())}
 
 

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 STREAM_READS = ("DescribeStream", "GetRecords", "GetShardIterator", "ListStreams")
 SINGLE_WRITES = ("DeleteItem", "PutItem", "UpdateItem")
-WRITES = (*SINGLE_WRITES, "BatchWriteItem", "TransactWriteItems")
+WRITES = (*SINGLE_WRITES, "BatchExecuteStatement", "BatchWriteItem", "TransactWriteItems")
 TABLE_READS = ("BatchGetItem", "DescribeTable", "GetItem", "Query", "Scan", "TransactGetItems")
 EVERYTHING = (*STREAM_READS, *WRITES, *TABLE_READS)
 
 
 class Fault(StrEnum):
-    """What may happen to a call."""
+    """What may happen to a call. THROTTLE, FAIL, FAIL_AFTER and CONFLICT may happen to some statements of one only."""
 
     THROTTLE = "throttle"
     """Refused before its effect, with one of the codes for throttling."""
@@ -66,7 +66,7 @@ FITS: dict[Fault, tuple[str, ...]] = {
     Fault.SLOW: EVERYTHING,
     Fault.LATE: WRITES,
     Fault.DUPLICATE: WRITES,
-    Fault.CONFLICT: (*SINGLE_WRITES, "TransactGetItems", "TransactWriteItems"),
+    Fault.CONFLICT: (*SINGLE_WRITES, "BatchExecuteStatement", "TransactGetItems", "TransactWriteItems"),
     Fault.EXPIRE: ("GetRecords",),
     Fault.EMPTY: ("GetRecords",),
     Fault.SHORT: ("GetRecords",),

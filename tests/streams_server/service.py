@@ -16,6 +16,7 @@ from tests.streams_server.faults import DrawnFault, Fault, Faults
 from tests.streams_server.operations import Operations
 from tests.streams_server.options import Options
 from tests.streams_server.refusal import Refusal, failure
+from tests.streams_server.statements import BATCH, Codes, with_errors
 from tests.streams_server.stream import Streams
 from tests.streams_server.tables import TableRequest, Tables
 from tests.streams_server.transactions import conflict, write_conflict
@@ -27,6 +28,12 @@ FAULTLESS = "/faultless"
 _CONTROL = "/control/"
 _STREAMS = "DynamoDBStreams_"
 _TABLE_THROTTLES = ("ThrottlingException", "ProvisionedThroughputExceededException", "RequestLimitExceeded")
+_STATEMENT_CODES = {
+    Fault.THROTTLE: ("ThrottlingError", "ProvisionedThroughputExceeded", "RequestLimitExceeded"),
+    Fault.FAIL: ("InternalServerError",),
+    Fault.FAIL_AFTER: ("InternalServerError",),
+    Fault.CONFLICT: ("TransactionConflict",),
+}
 
 
 class Request(NamedTuple):
@@ -72,10 +79,13 @@ class Service:
             return self._with_fault(drawn, operation, document, partial(self._read_stream_later, operation, document))
         if not faultless:
             self._counts.write(operation, document)
-        do = partial(
-            self._call_table, TableRequest(operation, request.headers, document, request.body, counted=not faultless)
-        )
-        return do() if drawn is None else self._with_fault(drawn, operation, document, do)
+        asked = TableRequest(operation, request.headers, document, request.body, counted=not faultless)
+        do = partial(self._call_table, asked)
+        if drawn is None:
+            return do()
+        if operation == BATCH and (codes := self._drawn_statements(drawn.fault, len(document["Statements"]))):
+            return self._fail_some(asked, codes, executed=drawn.fault is Fault.FAIL_AFTER)
+        return self._with_fault(drawn, operation, document, do)
 
     async def close(self) -> None:
         """Cancels what was to happen later."""
@@ -164,6 +174,21 @@ class Service:
         if codes:
             codes[self._random.randrange(len(codes))] = code
         return codes
+
+    def _drawn_statements(self, fault: Fault, number: int) -> Codes:
+        """The statements that fail alone, with one code, at least one; none: the whole call has the fault."""
+        codes = _STATEMENT_CODES.get(fault, ())
+        if not codes or (fault is not Fault.CONFLICT and self._random.random() < 0.5):
+            return {}
+        code = self._random.choice(codes)
+        first = self._random.randrange(number)
+        return {index: code for index in range(number) if index == first or self._random.random() < 0.5}
+
+    async def _fail_some(self, request: TableRequest, codes: Codes, *, executed: bool) -> Response | None:
+        """`executed`: what fails has taken effect all the same."""
+        if executed:
+            return with_errors(await self._call_table(request), codes, executed=True)
+        return await self._tables.execute_some(request, codes)
 
     def _do_later(self, seconds: float, do: Callable[[], Awaitable[Response | None]]) -> None:
         async def wait() -> None:

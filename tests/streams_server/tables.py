@@ -13,6 +13,7 @@ from tests.streams_server.faults import SINGLE_WRITES
 from tests.streams_server.options import Options
 from tests.streams_server.refusal import invalid, not_found
 from tests.streams_server.shard import Item
+from tests.streams_server.statements import BATCH, Codes, player_of, table_of, with_errors, without
 from tests.streams_server.stream import REGION, VIEW, Stream, Streams
 from tests.streams_server.transactions import ItemLocks, Key, TransactionLog, item_key
 
@@ -41,6 +42,8 @@ class Source:
             updated = [
                 action["Update"]["TableName"] for action in request.get("TransactItems", ()) if "Update" in action
             ]
+        if operation == BATCH:
+            updated = [table_of(statement) for statement in request["Statements"]]
         for table in updated:
             if self._streams.latest(table) is not None:
                 raise invalid(f"the streams server does not evaluate updates of {table}: put the item")
@@ -144,6 +147,8 @@ class Tables:
                 return await self._transact(request)
             case "TransactGetItems" if self._options.hold_seconds is not None:
                 self.locks.refuse_locked(await self._keys_of(request.document))
+            case operation if operation == BATCH:
+                return await self._write_by_statements(request)
             case operation if operation in SINGLE_WRITES or operation == "BatchWriteItem":
                 return await self._write(request)
             case "CreateTable" | "DeleteTable" | "DescribeTable" | "UpdateTable":
@@ -153,7 +158,7 @@ class Tables:
             request.counted
             and response
             and response.status == 200
-            and request.operation in ("GetItem", "Query", "Scan")
+            and request.operation in ("GetItem", "Query", "Scan", "BatchGetItem")
         ):
             self._counts.read(request.operation, request.document, json.loads(response.body))
         return response
@@ -175,6 +180,21 @@ class Tables:
             for key in await self._keys_of({"TransactItems": [{request.operation: request.document}]}):
                 self.locks.refuse_write(key)
         return await self._followed(request, request.body)
+
+    async def _write_by_statements(self, request: TableRequest) -> Response | None:
+        """The rows that a transaction has locked are not written; each statement says so itself."""
+        statements = request.document["Statements"]
+        keys = [item_key(table_of(statement), {"playerId": player_of(statement)}) for statement in statements]
+        locked = {index: "TransactionConflict" for index, key in enumerate(keys) if self.locks.holds(key)}
+        return await self.execute_some(request, locked)
+
+    async def execute_some(self, request: TableRequest, codes: Codes) -> Response | None:
+        """Executes the statements that have no code here; the others fail by it."""
+        left = without(request.document, codes)
+        if not left["Statements"]:
+            return with_errors(Response(200, b'{"Responses": []}'), codes, executed=False)
+        response = await self._followed(request._replace(document=left), json.dumps(left).encode())
+        return with_errors(response, codes, executed=False)
 
     async def _transact(self, request: TableRequest) -> Response | None:
         token = request.document.get("ClientRequestToken")

@@ -85,6 +85,30 @@ def test_single_writes_and_transactional_reads_conflict_too(remote: Remote, tabl
     assert reasons(read) == ["TransactionConflict"]
 
 
+def test_a_statement_for_a_locked_row_conflicts_alone(remote: Remote, tables: Any, board: str) -> None:
+    remote.set_options(hold_seconds=HOLD_SECONDS)
+    update = {
+        "TableName": board,
+        "Key": {"playerId": {"S": "a"}},
+        "UpdateExpression": "ADD n :one",
+        "ExpressionAttributeValues": {":one": {"N": "1"}},
+    }
+    insert = f"INSERT INTO \"{board}\" VALUE {{'playerId': ?}}"
+    statements = [{"Statement": insert, "Parameters": [{"S": player}]} for player in "xay"]
+    locked, written = side_by_side(
+        writer(tables, {"Update": update}),
+        lambda: tables.batch_execute_statement(Statements=statements),
+        begun=lambda: requested(remote),
+    )
+    assert code(locked) is None
+    assert isinstance(written, dict)
+    codes = [answer.get("Error", {}).get("Code") for answer in written["Responses"]]
+    assert codes == [None, "TransactionConflict", None]
+    rows = {row["playerId"]["S"]: row.get("n") for row in tables.scan(TableName=board)["Items"]}
+    assert rows == {"a": {"N": "1"}, "x": None, "y": None}
+    assert remote.counts().writes[board] == {"TransactWriteItems": 1, "BatchExecuteStatement": 3}
+
+
 def test_the_same_request_twice_side_by_side(remote: Remote, tables: Any, table: str) -> None:
     remote.set_options(hold_seconds=HOLD_SECONDS)
     same = writer(tables, update(table, "a"), token="same")
@@ -178,10 +202,12 @@ def test_calls_writes_and_read_units_are_counted(remote: Remote, tables: Any, ta
     tables.get_item(TableName=table, Key={"leaseKey": {"S": "a"}})
     tables.put_item(TableName=table, Item={"leaseKey": {"S": "big"}, "much": {"S": "x" * 9000}})
     tables.get_item(TableName=table, Key={"leaseKey": {"S": "big"}}, ConsistentRead=True)
+    tables.batch_get_item(RequestItems={table: {"Keys": [{"leaseKey": {"S": name}} for name in ("a", "missing")]}})
     counts = remote.counts()
     assert counts.calls == {
-        "TransactWriteItems": 1, "UpdateItem": 1, "BatchWriteItem": 1, "Scan": 1, "GetItem": 2, "PutItem": 1
+        "TransactWriteItems": 1, "UpdateItem": 1, "BatchWriteItem": 1, "Scan": 1, "GetItem": 2, "PutItem": 1,
+        "BatchGetItem": 1,
     }  # fmt: skip
     assert counts.writes[table] == {"TransactWriteItems": 2, "UpdateItem": 1, "BatchWriteItem": 2, "PutItem": 1}
-    assert counts.read_units[table] == 1 + 0.5 + 3
+    assert counts.read_units[table] == 1 + 0.5 + 3 + 2 * 0.5
     assert counts.busiest["GetItem"] in (1, 2)

@@ -146,6 +146,63 @@ def test_conflicts_by_chance(remote: Remote, tables: Any, table: str, add: Add, 
     assert total() == 0
 
 
+def write_rows(tables: Any, board: str, number: int = 12) -> list[str | None]:
+    """Makes rows, or adds one to those that are there; the code of each."""
+    rows = tables.scan(TableName=board, ConsistentRead=True)["Items"]
+    there = {row["playerId"]["S"] for row in rows}
+    players = [f"player-{position:02}" for position in range(number)]
+    new, old = (
+        f"INSERT INTO \"{board}\" VALUE {{'playerId': ?, 'n': ?}}",
+        f'UPDATE "{board}" SET n = n + ? WHERE playerId = ?',
+    )
+    one = {"N": "1"}
+    statements = [
+        {"Statement": old, "Parameters": [one, {"S": player}]}
+        if player in there
+        else {"Statement": new, "Parameters": [{"S": player}, one]}
+        for player in players
+    ]
+    return [
+        answer.get("Error", {}).get("Code")
+        for answer in tables.batch_execute_statement(Statements=statements)["Responses"]
+    ]
+
+
+def rows_of(tables: Any, board: str) -> dict[str, int]:
+    rows = tables.scan(TableName=board, ConsistentRead=True)["Items"]
+    return {row["playerId"]["S"]: int(row["n"]["N"]) for row in rows}
+
+
+@pytest.mark.parametrize(
+    ("fault", "codes"),
+    [
+        (Fault.THROTTLE, {"ThrottlingError", "ProvisionedThroughputExceeded", "RequestLimitExceeded"}),
+        (Fault.CONFLICT, {"TransactionConflict"}),
+        (Fault.FAIL, {"InternalServerError"}),
+        (Fault.FAIL_AFTER, {"InternalServerError"}),
+    ],
+)
+def test_some_statements_of_a_call_fail(remote: Remote, tables: Any, board: str, fault: Fault, codes: set[str]) -> None:
+    """What has failed has no effect, but for FAIL_AFTER. Other calls fail as a whole."""
+    assert write_rows(tables, board) == [None] * 12
+    expected = rows_of(tables, board)
+    remote.set_faults(Rule(fault, operations=("BatchExecuteStatement",)))
+    seen, whole = set(), 0
+    for _ in range(30):
+        try:
+            answers = write_rows(tables, board)
+        except ClientError:
+            whole += 1
+            answers = ["whole"] * 12
+        seen |= {answer for answer in answers if answer not in (None, "whole")}
+        for player, answer in zip(expected, answers, strict=True):
+            expected[player] += answer is None or fault is Fault.FAIL_AFTER
+        assert rows_of(tables, board) == expected
+    remote.set_faults()
+    assert seen == codes
+    assert (whole == 0) is (fault is Fault.CONFLICT)
+
+
 def test_when_a_rule_applies(remote: Remote, table: str, add: Add) -> None:
     def refusals(rule: Rule, calls: int = 10) -> list[int]:
         remote.set_faults(rule)

@@ -52,10 +52,14 @@ class ItemLocks:
             self.cancelled += 1
             raise conflict(codes)
 
+    def holds(self, key: Key) -> bool:
+        """For a write of one item: whether a transaction has locked it."""
+        self.cancelled += key in self._locked
+        return key in self._locked
+
     def refuse_write(self, key: Key) -> None:
-        """For a write of one item: raises Refusal when a transaction has locked it."""
-        if key in self._locked:
-            self.cancelled += 1
+        """Raises Refusal when a transaction has locked the item."""
+        if self.holds(key):
             raise write_conflict()
 
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 
-from consumer.domain.marks import ABSENT, Mark, Route, StoredRow
+from consumer.domain.marks import ABSENT, Mark, Route, RowWrite, StoredRow
 from consumer.domain.records import Entry, Rules
-from consumer.domain.replies import Done
+from consumer.domain.replies import Committed, Done, RowReply
 from consumer.worker import events
 from consumer.worker.calls import Ports, Reply, execute
-from consumer.worker.shard_calls import Open, Read, ReadRows, ShardCall, WriteRow
+from consumer.worker.shard_calls import MoveCheckpoint, Open, Read, ReadRows, ShardCall, WriteRows
 from consumer.worker.tuning import Tuning
 from tests.support.builders import ARN, CREATED, ME, page, row, sequence_number, shard
 from tests.support.drivers import ShardDriver
@@ -15,6 +15,8 @@ from tests.support.fakes import FakeStreams, FakeTables
 
 HERE = str(shard())
 """The shard, as marks name it."""
+ONE_BY_ONE = Tuning(wall_offset_seconds=CREATED, writes_per_call=1)
+"""Each write is a call of its own, so that a test says in which order they are answered."""
 
 
 def mark(position: int = 0, shard_name: str = HERE) -> Mark:
@@ -31,7 +33,7 @@ class MarkedShard(ShardDriver):
     """A keyed shard with its first records read. `tables` answers where the test does not."""
 
     def __init__(self, *entries: Entry, tuning: Tuning | None = None, tables: FakeTables | None = None) -> None:
-        super().__init__(row(owner=ME), tuning, keyed=True)
+        super().__init__(row(owner=ME), tuning or ONE_BY_ONE, keyed=True)
         self.tables = tables or FakeTables()
         self.tables.rows[shard()] = self.row
         self.streams = FakeStreams(lambda: CREATED, ARN)
@@ -51,16 +53,26 @@ class MarkedShard(ShardDriver):
         """The reads of rows in flight."""
         return [call for call in self.start_due() if isinstance(call, ReadRows)]
 
-    def writes(self) -> dict[str, WriteRow]:
+    def write_calls(self) -> list[WriteRows]:
+        """The calls in flight that write rows."""
+        return [call for call in self.start_due() if isinstance(call, WriteRows)]
+
+    def writes(self) -> dict[str, RowWrite]:
         """The single writes in flight, by player: one each."""
-        found = [call for call in self.start_due() if isinstance(call, WriteRow)]
-        by_player = {call.write.player: call for call in found}
+        found = [write for call in self.write_calls() for write in call.writes]
+        by_player = {write.player: write for write in found}
         assert len(by_player) == len(found), "two writes of one player are in flight"
         return by_player
 
     def routes(self) -> dict[str, Route]:
         """How the rows in flight are written."""
-        return {player: call.write.route for player, call in self.writes().items()}
+        return {player: write.route for player, write in self.writes().items()}
+
+    def reply_rows(self, **replies: RowReply) -> list[events.Event]:
+        """The call that writes the rows of these players is answered; others in it are written."""
+        (call,) = [call for call in self.write_calls() if replies.keys() & {write.player for write in call.writes}]
+        assert replies.keys() <= {write.player for write in call.writes}
+        return self.reply(call, [replies.get(write.player, Done()) for write in call.writes])
 
     def reply(self, call: ShardCall, reply: Reply | None = None) -> list[events.Event]:
         """A reply arrives; None: the board's own."""
@@ -69,9 +81,16 @@ class MarkedShard(ShardDriver):
 
     def write_all(self) -> None:
         """Every single write takes effect, also those that wait for others."""
-        while writes := self.writes():
-            for call in writes.values():
-                self.reply(call, Done())
+        while calls := self.write_calls():
+            for call in calls:
+                self.reply(call, [Done() for _ in call.writes])
+
+    def save(self) -> MoveCheckpoint:
+        """The checkpoint moves alone, over all that has ended."""
+        self.now += self.tuning.checkpoint_interval_seconds
+        moved = self.call(MoveCheckpoint)
+        self.deliver(moved, Committed())
+        return moved
 
     def serve(self) -> None:
         """Everything but reads of the stream is answered by the tables, until nothing is due."""

@@ -42,7 +42,7 @@ from consumer.worker.shard_calls import (
     RecordGap,
     Release,
     ShardCall,
-    WriteRow,
+    WriteRows,
 )
 from tests.support.builders import ARN, CREATED, ME, OTHER, finished, game, lease, row, sequence_number, shard
 from tests.support.drivers import WorkerDriver, members, stream
@@ -98,8 +98,8 @@ def test_every_call_reaches_its_port(driver: WorkerDriver) -> None:
         (RecordGap(held, TRIM_HORIZON, CREATED), True),
         (RecordGap(held, TRIM_HORIZON, CREATED), False),
         (ReadRows(held, ("foo",)), {"foo": ABSENT}),
-        (WriteRow(held, first), Done()),
-        (WriteRow(held, first), RowRefused(first.after(ABSENT))),
+        (WriteRows(held, (first,)), [Done()]),
+        (WriteRows(held, (first,)), [RowRefused(first.after(ABSENT))]),
         (ReadRows(held, ("foo",)), {"foo": first.after(ABSENT)}),
         (LookUpShard(held, str(shard(1))), Lineage({str(shard(0)): None, str(shard(1)): str(shard(0))})),
         (FindChildren(held), Children(("shard-1",), leaf=False, served_at=CREATED)),
@@ -117,8 +117,9 @@ def test_rows_are_read_and_written(driver: WorkerDriver) -> None:
     write = RowWrite("foo", Delta(1, Decimal(5), "2026-01-31"), Route.INSERT, None, Mark(str(shard(0)), "7", CREATED))
     written = StoredRow(mark=write.mark, date="2026-01-31")
     assert execute(ReadRows(lease(), ("foo", "bar")), driver.ports) == {"foo": ABSENT, "bar": ABSENT}
-    assert execute(WriteRow(lease(), write), driver.ports) == Done()
-    assert execute(WriteRow(lease(), write), driver.ports) == RowRefused(written)
+    other = write._replace(player="bar")
+    assert execute(WriteRows(lease(), (write,)), driver.ports) == [Done()]
+    assert execute(WriteRows(lease(), (write, other)), driver.ports) == [RowRefused(written), Done()]
     assert execute(ReadRows(lease(), ("foo",)), driver.ports) == {"foo": written}
 
 
@@ -219,9 +220,10 @@ def test_the_operations_are_the_labels_that_dashboards_and_alerts_use() -> None:
         "get_records": "Read",
         "record_gap": "RecordGap",
         "read_rows": "ReadRows",
-        "write_row": "WriteRow",
+        "write_rows": "WriteRows",
         "look_up_shard": "LookUpShard",
         "commit": "Commit",
+        "move_checkpoint": "MoveCheckpoint",
         "examine": "Examine",
         "halt": "Halt",
         "find_children": "FindChildren",

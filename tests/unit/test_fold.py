@@ -46,7 +46,6 @@ def test_a_unit_is_the_fold_of_its_records() -> None:
         created=CREATED + 4,
         cut_at=7.0,
         circuit=HAD_GAME,
-        first_game=True,
     )
 
 

@@ -102,7 +102,7 @@ def test_poison_that_is_dealt_with_counts_for_the_breaker_all_the_same() -> None
     """Its circuit was not stored: the checkpoint had not moved."""
     unit = cut_with({"a": DEALT_WITH}, [poison(1, "a"), game(2, "a")])
     assert unit.circuit.recent == 0b10
-    assert unit.first_game
+    assert unit.circuit.had_game
 
 
 KINDS = st.sampled_from(["game", "game", "game", "poison", "ignored", "nameless"])

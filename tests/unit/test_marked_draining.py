@@ -5,12 +5,11 @@ from dataclasses import replace
 import pytest
 
 from consumer.domain.breaker import Circuit
-from consumer.domain.marks import ABSENT, StoredRow
-from consumer.domain.replies import Committed, Done, Lost, Refused, RowRefused
-from consumer.worker.calls import Reply
+from consumer.domain.marks import ABSENT, Lineage, StoredRow
+from consumer.domain.replies import Committed, Done, Lost, Refused, RowRefused, RowReply
 from consumer.worker.coordinator import LOAD_INTERVAL_SECONDS
 from consumer.worker.shard import ShardState
-from consumer.worker.shard_calls import Commit, Open, Read, Release, WriteRow
+from consumer.worker.shard_calls import Commit, Halt, LookUpShard, Open, Read, Release, WriteRows
 from tests.support.builders import ME, OTHER, game, page, row, sequence_number, shard
 from tests.support.drivers import IMAGE, NO_ANSWER, WorkerDriver, kinds, stream
 from tests.support.marked import MarkedShard, mark, marked
@@ -58,14 +57,13 @@ def test_a_drained_shard_that_has_written_nothing_releases_at_once() -> None:
 @pytest.mark.parametrize(
     "reply", [NO_ANSWER, RowRefused(marked(0, "elsewhere")), Refused(invalid="one digit too many")], ids=str
 )
-def test_a_drained_shard_leaves_a_unit_that_does_not_go_through_at_once(reply: Reply) -> None:
+def test_a_drained_shard_leaves_a_unit_that_does_not_go_through_at_once(reply: RowReply) -> None:
     """What is written stays: its mark says so. What is in flight may take effect after the release, or not."""
     driver = writing()
     driver.machine.drain()
-    writes = driver.writes()
-    driver.reply(writes["a"], reply)
+    driver.reply_rows(a=reply)
     release = driver.call(Release)
-    assert not driver.reply(writes["b"], Done())
+    assert not driver.reply_rows(b=Done())
     assert not driver.has_call(Commit)
     assert kinds(driver.deliver(release, Done())) == ["LeaseReleased"]
 
@@ -121,15 +119,15 @@ def test_a_late_reply_of_an_earlier_epoch_is_dropped() -> None:
     driver.streams.partition_key = "playerId"
     driver.serve(2.0)
     driver.streams.write("shard-0", IMAGE)
-    driver.serve(0.5, hold=WriteRow)
-    write = driver.call(WriteRow)
+    driver.serve(0.5, hold=WriteRows)
+    write = driver.call(WriteRows)
     stored = driver.tables.rows[shard()]
     driver.tables.rows[shard()] = replace(stored, owner=OTHER, epoch=stored.epoch + 1)
-    driver.serve(LOAD_INTERVAL_SECONDS + 1, hold=WriteRow)
-    again = [call for call in driver.in_flight if isinstance(call, WriteRow)]
+    driver.serve(LOAD_INTERVAL_SECONDS + 1, hold=WriteRows)
+    again = [call for call in driver.in_flight if isinstance(call, WriteRows)]
     assert [call.lease.epoch for call in again] == [stored.epoch + 2], "the other owner is no member: claimed again"
-    assert not driver.deliver(write, RowRefused(StoredRow()))
-    assert again == [call for call in driver.start_due() if isinstance(call, WriteRow)]
+    assert not driver.deliver(write, [RowRefused(StoredRow())])
+    assert again == [call for call in driver.start_due() if isinstance(call, WriteRows)]
 
 
 def test_after_a_rewind_all_is_read_and_cut_anew_and_late_replies_are_dropped() -> None:
@@ -142,9 +140,9 @@ def test_after_a_rewind_all_is_read_and_cut_anew_and_late_replies_are_dropped() 
     driver.answer(Open, "again")
     driver.answer(Read, page(game(1, "a"), game(2, "b"), game(3, "b")))
     writes = driver.writes()
-    assert (writes["b"].write.found, writes["b"].write.delta.games) == (mark(2), 1), "what it wrote it remembers"
-    late = writes["b"].write._replace(found=mark(0))
-    assert not driver.deliver(WriteRow(driver.lease, late), RowRefused(ABSENT))
+    assert (writes["b"].found, writes["b"].delta.games) == (mark(2), 1), "what it wrote it remembers"
+    late = writes["b"]._replace(found=mark(0))
+    assert not driver.deliver(WriteRows(driver.lease, (late,)), [RowRefused(ABSENT)])
     assert driver.writes() == writes, "a reply to a write of before says nothing"
     assert driver.known.get("b") == marked(2, date="2026-01-31")
     driver.write_all()
@@ -160,3 +158,16 @@ def test_a_rewound_shard_that_was_halted_writes_nothing() -> None:
     driver.answer(Commit, Lost(replace(stands, circuit=Circuit(halted_at=1.0))))
     assert driver.machine.state is ShardState.HALTED
     assert not driver.start_due()
+
+
+def test_a_drained_shard_that_halts_after_an_unknown_outcome_releases() -> None:
+    """The halt shows that the row stands where it stood. What is late is fenced by the release."""
+    driver = MarkedShard(game(1, "a")).knows({"a": StoredRow()})
+    driver.answer(Commit, NO_ANSWER)
+    driver.machine.drain()
+    driver.wait(1).answer(Commit, Refused(rows={"a": marked(0, "elsewhere/shard-9")}))
+    driver.answer(LookUpShard, Lineage())
+    driver.knows({"a": marked(0, "elsewhere/shard-9")})
+    driver.answer(Halt, Done())
+    assert not driver.has_call(Halt)
+    assert kinds(driver.answer(Release, Done())) == ["LeaseReleased"]

@@ -1,5 +1,6 @@
 """What a refused write of a row with a mark means: written already, to be cut again, poison, or a halt."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -12,13 +13,12 @@ from consumer.domain.records import Game, Outcome, Poison, Reason, Rules, poison
 from consumer.domain.replies import Committed, Done, Lost, Refused, RowRefused
 from consumer.worker import events
 from consumer.worker.shard import ShardState
-from consumer.worker.shard_calls import Commit, Examine, Halt, LookUpShard, Read
-from consumer.worker.tuning import Tuning
-from tests.support.builders import CREATED, ME, game, games, page, row, sequence_number, shard
+from consumer.worker.shard_calls import Commit, Examine, Halt, LookUpShard, MoveCheckpoint, Read
+from tests.support.builders import ME, game, games, page, row, sequence_number, shard
 from tests.support.builders import poison as poison_at_decode
 from tests.support.drivers import NO_ANSWER, WorkerDriver, kinds, stream
 from tests.support.fakes.tables import Score
-from tests.support.marked import MarkedShard, mark, marked
+from tests.support.marked import ONE_BY_ONE, MarkedShard, mark, marked
 
 OTHER = str(shard(7))
 INVALID = Refused(invalid="one digit too many")
@@ -45,26 +45,22 @@ def found_poison(suspect: Game) -> Poison:
 def test_a_refusal_that_shows_the_writes_own_mark_means_that_it_is_written(to: int) -> None:
     """By an earlier attempt whose reply was lost; or by the shard's next owner, which is further."""
     driver = MarkedShard(*games(1, 3, "a"), game(4, "b")).knows({"a": marked(0), "b": marked(0)})
-    first = driver.writes()
-    driver.reply(first["a"], NO_ANSWER)
-    driver.reply(first["b"], Done())
+    driver.reply_rows(a=NO_ANSWER)
+    driver.reply_rows(b=Done())
     driver.wait(1)
-    driver.reply(driver.writes()["a"], RowRefused(marked(to)))
+    driver.reply_rows(a=RowRefused(marked(to)))
     assert not driver.writes()
-    driver.answer(Commit, Committed())
     assert outcomes(driver) == {Outcome.APPLIED: 4}
 
 
 def test_what_an_earlier_attempt_wrote_counts_as_applied_when_the_unit_is_cut_again() -> None:
     driver = MarkedShard(game(1, "a"), game(2, "b")).knows({"a": marked(0), "b": marked(0)})
-    first = driver.writes()
-    driver.reply(first["a"], NO_ANSWER)
+    driver.reply_rows(a=NO_ANSWER)
     driver.wait(1)
-    driver.reply(driver.writes()["a"], RowRefused(marked(1)))
-    driver.reply(first["b"], RowRefused(ABSENT))
+    driver.reply_rows(a=RowRefused(marked(1)))
+    driver.reply_rows(b=RowRefused(ABSENT))
     assert driver.routes() == {"b": Route.INSERT}
     driver.write_all()
-    driver.answer(Commit, Committed())
     assert outcomes(driver) == {Outcome.APPLIED: 2}
 
 
@@ -73,26 +69,23 @@ def test_what_an_earlier_attempt_wrote_counts_as_applied_when_the_unit_is_cut_ag
 
 def test_another_mark_cuts_the_unit_again() -> None:
     driver = MarkedShard(*games(1, 3, "a"), game(4, "b"), *games(5, 6, "a")).knows({"a": marked(0), "b": marked(0)})
-    writes = driver.writes()
-    driver.reply(writes["a"], RowRefused(marked(3)))
-    assert not driver.writes().keys() - {"b"}, "the other write gets its reply first"
-    assert not driver.has_call(Commit)
-    driver.reply(writes["b"], Done())
+    driver.reply_rows(a=RowRefused(marked(3)))
+    assert set(driver.writes()) == {"b"}, "the other write gets its reply first"
+    driver.reply_rows(b=Done())
     again = driver.writes()
     assert list(again) == ["a"]
-    assert (again["a"].write.found, again["a"].write.mark, again["a"].write.delta.games) == (mark(3), mark(6), 2)
+    assert (again["a"].found, again["a"].mark, again["a"].delta.games) == (mark(3), mark(6), 2)
     driver.write_all()
-    driver.answer(Commit, Committed())
     assert outcomes(driver) == {Outcome.APPLIED: 3, Outcome.ALREADY_SETTLED: 3}, "three were written by another owner"
 
 
 def test_writes_that_waited_are_not_sent_before_the_unit_is_cut_again() -> None:
     driver = MarkedShard(*(game(seq, f"player-{seq}") for seq in range(1, 31))).knows({})
     writes = driver.writes()
-    driver.reply(writes["player-1"], RowRefused(marked(0, OTHER)))
+    driver.reply_rows(**{"player-1": RowRefused(marked(0, OTHER))})
     assert len(driver.writes()) == len(writes) - 1, "none follows"
     for player in list(writes)[1:]:
-        driver.reply(writes[player], Done())
+        driver.reply_rows(**{player: Done()})
     look_up = driver.call(LookUpShard)
     driver.reply(look_up, Lineage({OTHER: None}))
     driver.write_all()
@@ -105,8 +98,8 @@ def test_writes_that_waited_are_not_sent_before_the_unit_is_cut_again() -> None:
 
 def test_a_later_date_is_left_alone() -> None:
     driver = MarkedShard(game(1, "a")).knows({"a": marked(0)})
-    driver.reply(driver.writes()["a"], RowRefused(marked(0, date="2026-02-01")))
-    write = driver.writes()["a"].write
+    driver.reply_rows(a=RowRefused(marked(0, date="2026-02-01")))
+    write = driver.writes()["a"]
     assert (write.found, write.dated) == (mark(0), False)
 
 
@@ -120,24 +113,24 @@ def test_a_later_date_is_left_alone() -> None:
 )
 def test_a_row_that_is_not_as_it_was_known(known: StoredRow, shown: StoredRow, route: Route | None) -> None:
     driver = MarkedShard(game(1, "a"), game(2, "b")).knows({"a": known})
-    writes = driver.writes()
-    driver.reply(writes["b"], Done())
-    driver.reply(writes["a"], RowRefused(shown))
-    assert driver.routes() == ({"a": route} if route else {})
-    driver.write_all()
-    assert [write.route for write in driver.call(Commit).rows] == ([] if route else [Route.FRESH])
+    driver.reply_rows(b=Done())
+    driver.reply_rows(a=RowRefused(shown))
+    if route is None:
+        assert not driver.writes()
+        assert [write.route for write in driver.call(Commit).rows] == [Route.FRESH]
+    else:
+        assert driver.routes() == {"a": route}
 
 
 def test_a_unit_does_not_grow_when_it_is_cut_again() -> None:
     """What it has written ahead stays within what a crash makes it read again."""
     driver = MarkedShard(game(1, "a"), game(2, "b")).knows({"a": marked(0)})
     driver.answer(Read, page(game(3, "c")))
-    writes = driver.writes()
-    driver.reply(writes["a"], RowRefused(marked(0, date="2026-03-01")))
-    driver.reply(writes["b"], Done())
+    driver.reply_rows(a=RowRefused(marked(0, date="2026-03-01")))
+    driver.reply_rows(b=Done())
     assert set(driver.writes()) == {"a"}
-    driver.write_all()
-    assert driver.call(Commit).unit.records == 2
+    driver.reply_rows(a=Done())
+    assert outcomes(driver) == {Outcome.APPLIED: 2}
 
 
 def test_a_transaction_refused_for_a_mark_is_cut_again() -> None:
@@ -205,10 +198,9 @@ def test_a_unit_with_an_unknown_outcome_that_is_then_refused() -> None:
 
 def test_a_write_that_is_refused_for_good_is_examined_alone_and_delays_no_neighbour() -> None:
     driver = MarkedShard(game(1, "a"), game(2, "bad"), game(3, "b"), game(4, "bad"), game(5, "c")).knows({})
-    writes = driver.writes()
     for player in ("a", "b", "c"):
-        driver.reply(writes[player], Done())
-    driver.reply(writes["bad"], INVALID)
+        driver.reply_rows(**{player: Done()})
+    driver.reply_rows(bad=INVALID)
     quarantined = []
     committed = []
     for _ in range(20):
@@ -239,7 +231,7 @@ def test_a_write_that_is_refused_for_good_is_examined_alone_and_delays_no_neighb
 def test_a_player_with_a_wrong_total_stays_apart() -> None:
     """A unit with the player's poison shows nothing about the next game: it is not tried among neighbours again."""
     driver = MarkedShard(game(1, "bad")).knows({})
-    driver.reply(driver.writes()["bad"], INVALID)
+    driver.reply_rows(bad=INVALID)
     driver.answer(Commit, INVALID)
     examine = driver.call(Examine)
     driver.deliver(examine, found_poison(examine.game))
@@ -253,7 +245,7 @@ def test_a_player_with_a_wrong_total_stays_apart() -> None:
 
 def test_a_player_whose_game_was_taken_is_apart_no_more() -> None:
     driver = MarkedShard(game(1, "a")).knows({})
-    driver.reply(driver.writes()["a"], INVALID)
+    driver.reply_rows(a=INVALID)
     driver.answer(Commit, Committed())
     driver.answer(Read, page(game(2, "b"), game(3, "a"), game(4, "c")))
     driver.knows({})
@@ -262,10 +254,9 @@ def test_a_player_whose_game_was_taken_is_apart_no_more() -> None:
 
 def test_of_two_refused_writes_both_are_kept_apart() -> None:
     driver = MarkedShard(game(1, "a"), game(2, "b"), game(3, "c")).knows({})
-    writes = driver.writes()
-    driver.reply(writes["a"], INVALID)
-    driver.reply(writes["b"], INVALID)
-    driver.reply(writes["c"], Done())
+    driver.reply_rows(a=INVALID)
+    driver.reply_rows(b=INVALID)
+    driver.reply_rows(c=Done())
     sizes = []
     while driver.has_call(Commit):
         commit = driver.call(Commit)
@@ -293,7 +284,7 @@ def test_a_row_that_is_too_large_for_a_mark_keeps_the_one_it_has() -> None:
 def test_a_row_that_is_too_large_for_a_game() -> None:
     """A game of a full row: refused alone, examined, and quarantined without a mark."""
     driver = MarkedShard(game(1, "full")).knows({"full": marked(0)})
-    driver.reply(driver.writes()["full"], INVALID)
+    driver.reply_rows(full=INVALID)
     driver.answer(Commit, INVALID)
     examine = driver.call(Examine)
     driver.deliver(examine, found_poison(examine.game))
@@ -323,12 +314,12 @@ def halting() -> MarkedShard:
     driver = MarkedShard(game(1, "a"), game(2, "b"), game(3, "c")).knows({"b": marked(0, OTHER)})
     driver.answer(LookUpShard, Lineage())
     driver.knows({"b": marked(0, OTHER)})
-    assert set(driver.writes()) == {"a"}, "what is before it is committed"
+    assert set(driver.writes()) == {"a"}, "what is before it is written"
     driver.write_all()
-    commit = driver.call(Commit)
-    assert commit.unit.records == 1
-    driver.deliver(commit, Committed())
-    return driver.knows({"b": marked(0, OTHER)})
+    driver.knows({"b": marked(0, OTHER)})
+    assert not driver.has_call(Halt), "it halts where the checkpoint stands"
+    driver.answer(MoveCheckpoint, Committed())
+    return driver
 
 
 def test_a_mark_that_nothing_explains_halts_the_shard_before_its_record() -> None:
@@ -389,9 +380,9 @@ def test_a_halted_row_that_was_mended() -> None:
 
 
 def test_a_halt_is_found_although_the_row_is_not_remembered() -> None:
-    driver = MarkedShard(
-        game(1, "b"), game(2, "c"), tuning=Tuning(wall_offset_seconds=CREATED, remembered_rows=1)
-    ).knows({"b": marked(0, OTHER)})
+    driver = MarkedShard(game(1, "b"), game(2, "c"), tuning=replace(ONE_BY_ONE, remembered_rows=1)).knows(
+        {"b": marked(0, OTHER)}
+    )
     assert driver.known.get("b") is None, "the rows of the unit are more than are remembered"
     driver.answer(LookUpShard, Lineage())
     driver.knows({"b": marked(0, OTHER)})

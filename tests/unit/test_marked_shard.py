@@ -1,5 +1,6 @@
-"""A shard whose rows have marks: rows are read, deltas are written one by one, then the checkpoint moves."""
+"""A shard whose rows have marks: rows are read, deltas are written one by one, then the unit has ended."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -12,12 +13,11 @@ from consumer.domain.replies import Committed, Done, RowRefused
 from consumer.worker import events
 from consumer.worker.commit_attempt import MOST_MARKED_RECORDS
 from consumer.worker.row_writes import MOST_ROW_CALLS, ROWS_PER_READ
-from consumer.worker.shard_calls import Commit, LookUpShard, Read, ReadRows, WriteRow
-from consumer.worker.tuning import Tuning
+from consumer.worker.shard_calls import Commit, LookUpShard, MoveCheckpoint, Read, ReadRows, WriteRows
 from tests.support.builders import CREATED, finished, game, games, ignored, page, poison, row, sequence_number, shard
 from tests.support.drivers import NO_ANSWER, kinds
 from tests.support.fakes.tables import Score
-from tests.support.marked import MarkedShard, mark, marked
+from tests.support.marked import ONE_BY_ONE, MarkedShard, mark, marked
 
 OTHER = str(shard(7))
 THROTTLED = CallFailed(FailureKind.THROTTLED, "too fast")
@@ -31,18 +31,18 @@ def test_rows_are_read_then_written_then_the_checkpoint_moves() -> None:
     driver.reply(read, {"a": marked(0), "b": ABSENT})
     writes = driver.writes()
     assert driver.routes() == {"a": Route.FOLLOW, "b": Route.INSERT}
-    assert (writes["a"].write.found, writes["a"].write.mark) == (mark(0), mark(3))
-    assert writes["a"].write.delta.total == Decimal(14)
-    assert (writes["b"].write.found, writes["b"].write.mark) == (None, mark(2))
-    driver.reply(writes["b"], Done())
-    assert not driver.has_call(Commit), "one write has no reply yet"
-    driver.reply(writes["a"], Done())
-    commit = driver.call(Commit)
-    assert commit.rows == ()
-    assert (commit.unit.previous, commit.unit.last) == ("TRIM_HORIZON", sequence_number(4))
-    (committed,) = driver.deliver(commit, Committed())
+    assert (writes["a"].found, writes["a"].mark) == (mark(0), mark(3))
+    assert writes["a"].delta.total == Decimal(14)
+    assert (writes["b"].found, writes["b"].mark) == (None, mark(2))
+    driver.reply_rows(b=Done())
+    assert not driver.has_call(MoveCheckpoint), "one write has no reply yet"
+    (committed,) = driver.wait(3).reply_rows(a=Done())
     assert isinstance(committed, events.UnitCommitted)
+    assert (committed.seconds, committed.settled) == (3, False)
     assert committed.unit.outcomes == {Outcome.APPLIED: 3, Outcome.IGNORED: 1}
+    moved = driver.call(MoveCheckpoint)
+    assert (moved.unit.previous, moved.unit.last) == ("TRIM_HORIZON", sequence_number(4))
+    assert not driver.deliver(moved, Committed()), "the unit was reported"
     assert driver.machine.checkpoint == sequence_number(4)
 
 
@@ -52,7 +52,7 @@ def test_what_was_written_is_remembered() -> None:
     driver.answer(Read, page(game(3, "a"), game(4, "c")))
     assert [read.players for read in driver.reads()] == [("c",)]
     driver.knows({})
-    assert driver.writes()["a"].write.found == mark(1)
+    assert driver.writes()["a"].found == mark(1)
     driver.serve()
     assert driver.tables.board["a"] == Score(2, Decimal(300), "2026-01-31", mark=mark(3))
 
@@ -64,8 +64,8 @@ def test_what_a_transaction_wrote_is_remembered() -> None:
     driver.answer(Read, page(game(3, "a"), game(4, "foo")))
     assert not driver.reads()
     writes = driver.writes()
-    assert (writes["a"].write.found, writes["a"].write.dated) == (mark(1), False)
-    assert (writes["foo"].write.found, writes["foo"].write.dated) == (mark(2), True)
+    assert (writes["a"].found, writes["a"].dated) == (mark(1), False)
+    assert (writes["foo"].found, writes["foo"].dated) == (mark(2), True)
 
 
 def test_unknown_rows_are_read_in_pages() -> None:
@@ -90,38 +90,33 @@ def test_so_many_writes_are_in_flight_at_once() -> None:
     driver = MarkedShard(*(game(seq, f"player-{seq}") for seq in range(40))).knows({})
     first = driver.writes()
     assert len(first) == MOST_ROW_CALLS
-    for call in list(first.values())[:3]:
-        driver.reply(call, Done())
+    for player in list(first)[:3]:
+        driver.reply_rows(**{player: Done()})
         assert len(driver.writes()) == MOST_ROW_CALLS
     driver.write_all()
-    assert driver.call(Commit).unit.records == 40
+    assert driver.save().unit.last == sequence_number(39)
 
 
 def test_a_unit_of_single_writes_is_bounded_by_its_records() -> None:
-    driver = MarkedShard(*games(1, 2 * MOST_MARKED_RECORDS + 1, "a")).knows({})
-    sizes = []
-    for _ in range(3):
-        driver.write_all()
-        commit = driver.call(Commit)
-        sizes.append(commit.unit.records)
-        driver.deliver(commit, Committed())
+    driver = MarkedShard(*games(1, 2 * MOST_MARKED_RECORDS + 1, "a")).wait(1).knows({})
+    driver.write_all()
+    sizes = [event.unit.records for event in driver.reported if isinstance(event, events.UnitCommitted)]
     assert sizes == [MOST_MARKED_RECORDS, MOST_MARKED_RECORDS, 1]
 
 
 def test_one_row_is_retried_while_the_others_go_on() -> None:
     driver = MarkedShard(game(1, "a"), game(2, "b")).knows({})
     writes = driver.writes()
-    (retried,) = driver.reply(writes["a"], THROTTLED)
+    (retried,) = driver.reply_rows(a=THROTTLED)
     assert isinstance(retried, events.RetryScheduled)
-    assert (retried.operation, retried.kind, retried.attempt) == ("write_row", FailureKind.THROTTLED, 1)
-    driver.reply(writes["b"], Done())
+    assert (retried.operation, retried.kind, retried.attempt) == ("write_rows", FailureKind.THROTTLED, 1)
+    driver.reply_rows(b=Done())
     assert not driver.writes(), "it waits"
-    assert not driver.has_call(Commit)
+    assert not driver.has_call(MoveCheckpoint)
     driver.wait(1)
-    again = driver.writes()
-    assert again == {"a": writes["a"]}, "unchanged"
-    driver.reply(again["a"], Done())
-    assert driver.has_call(Commit)
+    assert driver.writes() == {"a": writes["a"]}, "unchanged"
+    driver.reply_rows(a=Done())
+    assert driver.has_call(MoveCheckpoint)
 
 
 def test_a_failed_read_is_retried() -> None:
@@ -136,15 +131,15 @@ def test_failures_of_all_rows_are_counted_together() -> None:
     """A table that throttles is a line in the log at 1, 2, 4, 8 failures, not one per row."""
     driver = MarkedShard(*(game(seq, f"player-{seq}") for seq in range(8))).knows({})
     attempts = []
-    for call in driver.writes().values():
-        (retried,) = driver.reply(call, THROTTLED)
+    for player in driver.writes():
+        (retried,) = driver.reply_rows(**{player: THROTTLED})
         assert isinstance(retried, events.RetryScheduled)
         attempts.append(retried.attempt)
     assert attempts == [1, 2, 3, 4, 5, 6, 7, 8]
     driver.wait(1)
-    first, second, *_ = driver.writes().values()
-    driver.reply(first, Done())
-    (retried,) = driver.reply(second, THROTTLED)
+    first, second, *_ = driver.writes()
+    driver.reply_rows(**{first: Done()})
+    (retried,) = driver.reply_rows(**{second: THROTTLED})
     assert isinstance(retried, events.RetryScheduled)
     assert retried.attempt == 1, "a table that takes a write does not fail for good"
 
@@ -153,9 +148,9 @@ def test_a_row_that_fails_for_a_while_is_named_in_readiness() -> None:
     driver = MarkedShard(game(1, "a")).knows({})
     for seconds in (1, 2, 3):
         assert not driver.machine.lasting_failures()
-        driver.reply(driver.writes()["a"], THROTTLED)
+        driver.reply_rows(a=THROTTLED)
         driver.wait(seconds)
-    assert driver.machine.lasting_failures() == {"write_row fails: throttled: too fast"}
+    assert driver.machine.lasting_failures() == {"write_rows fails: throttled: too fast"}
 
 
 def test_without_a_heartbeat_no_row_is_read_or_written() -> None:
@@ -167,12 +162,12 @@ def test_without_a_heartbeat_no_row_is_read_or_written() -> None:
     driver = MarkedShard(game(1, "a"), *(game(seq, f"player-{seq}") for seq in range(2, 20))).knows({})
     writes = driver.writes()
     driver.may_commit = False
-    driver.reply(writes["a"], THROTTLED)
+    driver.reply_rows(a=THROTTLED)
     for player in list(writes)[1:]:
-        driver.reply(writes[player], Done())
+        driver.reply_rows(**{player: Done()})
     driver.wait(60)
     assert not driver.writes()
-    assert not driver.has_call(Commit)
+    assert not driver.has_call(MoveCheckpoint)
     driver.may_commit = True
     assert len(driver.writes()) == 4, "the one that failed, and those that waited"
 
@@ -217,10 +212,10 @@ def test_a_mark_of_a_descendant_says_that_all_is_dealt_with() -> None:
     driver.known.take_ledger(Ledger((row(0), row(7, parent=0)), ()))
     driver.knows({"a": marked(0, OTHER), "foo": marked(0, OTHER)})
     assert driver.routes() == {"b": Route.INSERT}
-    driver.write_all()
-    commit = driver.call(Commit)
-    assert (commit.rows, commit.unit.poison) == ((), ())
-    assert commit.unit.outcomes == {Outcome.ALREADY_SETTLED: 2, Outcome.APPLIED: 1}
+    (committed,) = driver.reply_rows(b=Done())
+    assert isinstance(committed, events.UnitCommitted)
+    assert committed.unit.poison == ()
+    assert committed.unit.outcomes == {Outcome.ALREADY_SETTLED: 2, Outcome.APPLIED: 1}
 
 
 def test_a_shard_that_no_row_names_is_looked_up_once() -> None:
@@ -257,10 +252,11 @@ def test_of_few_remembered_rows_a_unit_may_have_more() -> None:
     tables_rows = {f"player-{seq}": Score(1, Decimal(1), "2026-01-01", mark=mark(0)) for seq in range(20)}
     driver = MarkedShard(
         *(game(seq, f"player-{seq % 20}") for seq in range(1, 41)),
-        tuning=Tuning(wall_offset_seconds=CREATED, remembered_rows=3),
+        tuning=replace(ONE_BY_ONE, remembered_rows=3),
     )
     driver.tables.board |= tables_rows
     driver.serve()
+    driver.wait(1).serve()
     assert {score.games for score in driver.tables.board.values()} == {3}
     assert len(driver.known) == 3
     assert driver.machine.checkpoint == sequence_number(40)
@@ -268,13 +264,13 @@ def test_of_few_remembered_rows_a_unit_may_have_more() -> None:
 
 def test_a_refusal_is_believed_although_the_row_is_not_remembered() -> None:
     """It was read for the unit, refused, and forgotten before the unit is cut again."""
-    driver = MarkedShard(
-        game(1, "a"), game(2, "b"), game(3, "c"), tuning=Tuning(wall_offset_seconds=CREATED, remembered_rows=1)
-    ).knows({player: marked(0) for player in "abc"})
-    writes = driver.writes()
-    driver.reply(writes["a"], RowRefused(StoredRow()))
-    driver.reply(writes["b"], Done())
-    driver.reply(writes["c"], Done())
+    driver = MarkedShard(game(1, "a"), game(2, "b"), game(3, "c"), tuning=replace(ONE_BY_ONE, remembered_rows=1)).knows(
+        {player: marked(0) for player in "abc"}
+    )
+    assert set(driver.writes()) == {"a", "b", "c"}
+    driver.reply_rows(a=RowRefused(StoredRow()))
+    driver.reply_rows(b=Done())
+    driver.reply_rows(c=Done())
     assert not driver.writes(), "b and c are written, a needs the transaction"
     commit = driver.call(Commit)
     assert [(write.player, write.route) for write in commit.rows] == [("a", Route.FRESH)]
@@ -283,15 +279,15 @@ def test_a_refusal_is_believed_although_the_row_is_not_remembered() -> None:
 def test_writes_of_a_player_follow_each_other_over_units() -> None:
     driver = MarkedShard(*games(1, 3, "a")).knows({})
     driver.answer(Read, page(*games(4, 6, "a")))
-    assert driver.writes()["a"].write.delta.games == 3
-    driver.write_all()
-    assert not driver.writes(), "the checkpoint comes first"
-    driver.answer(Commit, Committed())
-    assert driver.writes()["a"].write.found == mark(3)
+    assert driver.writes()["a"].delta.games == 3
+    assert not driver.reply_rows(a=THROTTLED)[1:]
+    assert not driver.writes(), "the first write comes first"
+    driver.wait(1).reply_rows(a=Done())
+    assert driver.writes()["a"].found == mark(3)
 
 
 def test_reading_ahead_goes_on_while_rows_are_written() -> None:
     driver = MarkedShard(game(1, "a")).knows({})
-    assert driver.has_call(WriteRow)
+    assert driver.has_call(WriteRows)
     driver.answer(Read, page(game(2, "b")))
     assert not driver.has_call(ReadRows), "one unit at a time"

@@ -12,6 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from consumer.domain.errors import FailureKind
+from consumer.domain.leases import OwnTable
 from consumer.domain.ports import Meters, WorkerStatus
 from consumer.domain.records import Outcome
 from consumer.telemetry.metrics import PREFIX, PrometheusMeters
@@ -50,6 +51,7 @@ def test_what_is_known_from_the_start_begins_at_zero_and_what_is_not_is_no_numbe
     now = series(make_meters())
     assert all(now["records_total", outcome.value] == 0 for outcome in Outcome)
     assert all(now["retries_total", "commit", kind.value] == 0 for kind in FailureKind)
+    assert all(now[name, table.value] == 0 for name in ("write_units_total", "read_units_total") for table in OwnTable)
     assert now["gaps_total",] == now["leases_owned",] == now["commit_duration_seconds_count",] == 0
     assert now["shards", "running"] == now["shards", "halted"] == 0
     assert all(math.isnan(now[name,]) for name in UNKNOWN)
@@ -64,11 +66,15 @@ def test_counters() -> None:
     meters.retry(Operation.COMMIT, FailureKind.THROTTLED)
     meters.retry(Operation.READ_MEMBERS, FailureKind.NETWORK)
     meters.gap()
+    meters.write_units(OwnTable.LEASE, 2)
+    meters.write_units(OwnTable.LEASE, 1.0)
+    meters.read_units(OwnTable.LEADERBOARD, 0.5)
     now = series(meters)
     assert now["records_total", "applied"] == 5
     assert now["records_total", "quarantined"] == 1
     assert now["retries_total", "commit", "throttled"] == now["retries_total", "read_members", "network"] == 1
     assert now["gaps_total",] == 1
+    assert (now["write_units_total", "lease"], now["read_units_total", "leaderboard"]) == (3, 0.5)
 
 
 def test_a_commit_is_timed_and_is_progress() -> None:

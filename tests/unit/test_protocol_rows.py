@@ -24,8 +24,8 @@ from consumer.domain.replies import Done, HeartbeatRemoved
 from consumer.operations.checkpoint import plan
 from consumer.worker import ledger_calls, shard_calls
 from consumer.worker.calls import Call, Ports, Reply
-from consumer.worker.shard import child_row
 from consumer.worker.stream_start import StreamStarter
+from consumer.worker.writer import child_row
 from tests.support.builders import ARN, CREATED, ME, OTHER, SYMPTOM, finished, lease, plain_rows, row, shard
 from tests.support.fakes import FakeQuarantine, FakeStreams, FakeTables
 from tests.support.fakes.operators import FakeLeaseAdmin
@@ -35,6 +35,7 @@ ROOT: Final = Path(__file__).parents[2]
 HALTED: Final = Circuit(halted_at=CREATED)
 ENTRY: Final = AuditEntry("me", CREATED, "action", "target")
 UNIT: Final = Unit(TRIM_HORIZON, "1", "1", 1, {"foo": Delta(1, Decimal(9), "2026-01-31")}, (), {}, CREATED, CREATED)
+MOVE: Final = Unit(TRIM_HORIZON, "", "1", 0, {}, (), {}, CREATED, CREATED)
 STARTED: Final = StreamStart(ARN, None, ("shard-0",), complete=True)
 
 
@@ -99,6 +100,7 @@ WRITES: Final[dict[str, Callable[[Written], object]]] = {
     "EndShard, a child's row": Written.end_parent,
     "Claim": lambda it: it.execute(ledger_calls.Claim(it.before, lease(owner=OTHER, epoch=it.before.epoch + 1))),
     "Commit": lambda it: it.execute(shard_calls.Commit(lease(), UNIT, plain_rows(UNIT), fills_gap=False)),
+    "MoveCheckpoint": lambda it: it.execute(shard_calls.MoveCheckpoint(lease(), MOVE)),
     "Halt": lambda it: it.execute(shard_calls.Halt(lease(), TRIM_HORIZON, 0, CREATED, SYMPTOM)),
     "Release": lambda it: it.execute(shard_calls.Release(lease())),
     "EndShard, the shard's own row": lambda it: it.execute(shard_calls.EndShard(lease(), TRIM_HORIZON, (), ())),
@@ -170,8 +172,8 @@ SCORES: Final[dict[str, Score | None]] = {
     "marked with another mark": Score(1, Decimal(1), None, mark=ANOTHER),
 }
 ROW_WRITES: Final = {
-    "WriteRow, insert": RowWrite("foo", DELTA, Route.INSERT, None, SET),
-    "WriteRow, follow": RowWrite("foo", DELTA, Route.FOLLOW, FOUND, SET),
+    "WriteRows, insert": RowWrite("foo", DELTA, Route.INSERT, None, SET),
+    "WriteRows, follow": RowWrite("foo", DELTA, Route.FOLLOW, FOUND, SET),
     "Commit, fresh": RowWrite("foo", DELTA, Route.FRESH, None, SET),
     "Commit, marked": RowWrite("foo", DELTA, Route.MARKED, FOUND, SET),
     "Commit, shared": RowWrite("foo", DELTA, Route.SHARED, FOUND, None),
@@ -196,8 +198,8 @@ def test_a_write_leads_a_players_row_to_the_state_of_its_line(write: str, state:
         written.tables.board["foo"] = before
     if write == "quarantine redrive":
         written.tables.add([sent])
-    elif write.startswith("WriteRow"):
-        written.execute(shard_calls.WriteRow(lease(), sent))
+    elif write.startswith("WriteRows"):
+        written.execute(shard_calls.WriteRows(lease(), (sent,)))
     else:
         written.execute(shard_calls.Commit(lease(), UNIT, (sent,), fills_gap=False))
     found = written.tables.board.get("foo")

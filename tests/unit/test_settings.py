@@ -55,6 +55,7 @@ def test_defaults() -> None:
         "idle_poll_interval_seconds": 1.0,
         "idle_after_seconds": 30.0,
         "batch_window_seconds": 0.0,
+        "checkpoint_interval_seconds": 1.0,
         "remembered_rows": 50_000,
         "breaker_window": 200,
         "breaker_share": 0.5,

@@ -3,7 +3,7 @@
 from consumer.domain.breaker import HaltReason
 from consumer.domain.marks import Lineage, Mark, Route, StoredRow
 from consumer.domain.replies import Done, Refused, RowRefused
-from consumer.worker.shard_calls import Commit, Halt, LookUpShard, Read, ReadRows, WriteRow
+from consumer.worker.shard_calls import Commit, Halt, LookUpShard, Read, ReadRows, WriteRows
 from consumer.worker.tuning import Tuning
 from tests.support.builders import CREATED, game, games, page, poison, sequence_number, shard
 from tests.support.drivers import ShardDriver, opened_shard
@@ -29,11 +29,9 @@ def test_a_row_is_known_until_its_unit_is_settled_however_few_rows_are_remembere
     driver = opened_shard(Tuning(wall_offset_seconds=CREATED, remembered_rows=1), keyed=True)
     driver.answer(Read, page(game(2, "foo"), game(3, "bar")))
     driver.answer(ReadRows, {"foo": marked(1), "bar": marked(1)})
-    writes = {call.write.player: call for call in driver.start_due() if isinstance(call, WriteRow)}
-    driver.deliver(writes["foo"], RowRefused(StoredRow(mark=OLDER, date="2026-01-31")))
-    driver.deliver(writes["bar"], Done())
-    driver.in_flight.clear()
-    assert driver.call(WriteRow).write.found == OLDER
+    driver.answer(WriteRows, [RowRefused(StoredRow(mark=OLDER, date="2026-01-31")), Done()])
+    (again,) = driver.call(WriteRows).writes
+    assert (again.player, again.found) == ("foo", OLDER)
 
 
 def test_a_shard_halts_before_an_unknown_mark_however_few_rows_are_remembered() -> None:
@@ -53,4 +51,4 @@ def test_a_transaction_refused_for_a_mark_is_cut_again_and_not_resent() -> None:
     assert driver.machine.resend(commit, driver.now) is None, "it would be refused for ever"
     again = driver.call(Commit)
     assert [(write.found, write.delta.games) for write in again.rows] == [(marked(2).mark, 1)]
-    assert not driver.has_call(WriteRow)
+    assert not driver.has_call(WriteRows)

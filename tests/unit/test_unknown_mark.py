@@ -10,7 +10,7 @@ from consumer.domain.marks import Lineage, Mark, StoredRow
 from consumer.domain.replies import Done
 from consumer.worker.event_log import EventLog
 from consumer.worker.shard import ShardState
-from consumer.worker.shard_calls import Commit, Halt, LookUpShard, Read, ReadRows, WriteRow
+from consumer.worker.shard_calls import Commit, Halt, LookUpShard, Read, ReadRows, WriteRows
 from consumer.worker.status import halted_shards
 from tests.support.builders import CREATED, game, page, row, sequence_number, shard
 from tests.support.drivers import ShardDriver, opened_shard
@@ -72,7 +72,7 @@ def test_the_records_before_it_are_counted_first() -> None:
     driver.answer(ReadRows, {"bar": StoredRow(mark=MINE._replace(to="0")), "foo": StoredRow(mark=MARK)})
     look_up(driver)
     driver.answer(ReadRows, {"foo": StoredRow(mark=MARK)})
-    assert driver.call(WriteRow).write.player == "bar"
+    assert [write.player for write in driver.call(WriteRows).writes] == ["bar"]
 
 
 def test_a_resume_looks_at_the_row_and_at_its_marks_shard_again() -> None:

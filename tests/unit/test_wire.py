@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumer.aws.board import add_delta
-from consumer.aws.wire import decode_json, encode_json, transaction_body, write_transaction_bodies
+from consumer.aws.bodies import FORMS, READS, STATEMENTS, TRANSACTIONS, Form, request_body, write_bodies
+from consumer.aws.wire import decode_json, encode_json
 from consumer.domain.fold import Delta
 
 TEXT = st.text(max_size=20)
@@ -36,6 +37,13 @@ ACTION = st.builds(
     st.dictionaries(TEXT, VALUE, max_size=4),
 )
 
+STATEMENT = st.builds(
+    lambda text, values, more: {"Statement": text, "Parameters": values, **more},
+    st.text(min_size=1, max_size=20),
+    st.lists(VALUE, min_size=1, max_size=4),
+    st.sampled_from([{}, {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}]),
+)
+
 
 def client() -> Any:
     """An ordinary client. Nothing asks for its region and credentials."""
@@ -52,7 +60,7 @@ def plain() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def ours() -> Iterator[Any]:
     made = client()
-    assert write_transaction_bodies(made, client())
+    assert write_bodies(made, client()) == ["TransactWriteItems", "BatchExecuteStatement", "BatchGetItem"]
     yield made
     made.close()
 
@@ -61,12 +69,32 @@ def ours() -> Iterator[Any]:
 @given(st.lists(ACTION, min_size=1, max_size=3))
 def test_bodies_are_those_of_botocore(plain: Any, ours: Any, actions: list[Any]) -> None:
     request = {"TransactItems": actions, "ClientRequestToken": "token"}
-    assert json.loads(transaction_body(ours, request)) == json.loads(transaction_body(plain, request))
+    assert json.loads(request_body(ours, TRANSACTIONS, request)) == json.loads(
+        request_body(plain, TRANSACTIONS, request)
+    )
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(STATEMENT, min_size=1, max_size=3))
+def test_bodies_of_statements_are_those_of_botocore(plain: Any, ours: Any, statements: list[Any]) -> None:
+    request = {"Statements": statements}
+    assert json.loads(request_body(ours, STATEMENTS, request)) == json.loads(request_body(plain, STATEMENTS, request))
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(TEXT, min_size=1, max_size=3), st.booleans())
+def test_bodies_of_reads_are_those_of_botocore(plain: Any, ours: Any, players: list[str], consistent: bool) -> None:
+    wanted = {"Keys": [{"playerId": {"S": player}} for player in players], "ProjectionExpression": "a, b"}
+    request = {"RequestItems": {"t": {**wanted, "ConsistentRead": consistent}}}
+    assert json.loads(request_body(ours, READS, request)) == json.loads(request_body(plain, READS, request))
 
 
 def test_a_call_without_a_token_is_left_to_botocore(plain: Any, ours: Any) -> None:
     request = {"TransactItems": [add_delta("t", "foo", Delta(1, Decimal("0.10"), "2026-01-31"), dated=True)]}
-    own, other = json.loads(transaction_body(ours, request)), json.loads(transaction_body(plain, request))
+    own, other = (
+        json.loads(request_body(ours, TRANSACTIONS, request)),
+        json.loads(request_body(plain, TRANSACTIONS, request)),
+    )
     assert len(own.pop("ClientRequestToken")) == len(other.pop("ClientRequestToken")) == 36
     assert own == other
 
@@ -75,39 +103,42 @@ def test_what_is_given_to_botocore_instead_is_no_request_by_itself(ours: Any) ->
     """If the second handler were missing, DynamoDB would refuse the rest, and nothing would be lost."""
     seen: list[Any] = []
     ours.meta.events.register("before-parameter-build", lambda params, **_: seen.append(params), unique_id="seen")
-    transaction_body(
-        ours, {"TransactItems": [{"Put": {"TableName": "t", "Item": {}}}] * 2, "ClientRequestToken": "token"}
+    request_body(
+        ours,
+        TRANSACTIONS,
+        {"TransactItems": [{"Put": {"TableName": "t", "Item": {}}}] * 2, "ClientRequestToken": "token"},
     )
     (params,) = seen
     (check,) = params["TransactItems"]
     assert check == {"ConditionCheck": {"TableName": "t", "Key": {}, "ConditionExpression": ""}}
 
 
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.operation)
 @pytest.mark.parametrize("missing", ["provide-client-params", "before-call"])
-def test_where_an_event_is_missing_botocore_writes_the_bodies(missing: str) -> None:
-    made, spare = (without_event(missing, client()) for _ in range(2))
-    request = {"TransactItems": [{"Put": {"TableName": "t", "Item": {"a": {"B": b"\xff"}}}}], "ClientRequestToken": "t"}
-    before = transaction_body(made, request)
-    write_transaction_bodies(made, spare)
-    assert transaction_body(made, request) == before
+def test_where_an_event_is_missing_botocore_writes_the_bodies(missing: str, form: Form) -> None:
+    made, spare = (without_event(missing, form, client()) for _ in range(2))
+    before = request_body(made, form, form.probe)
+    write_bodies(made, spare)
+    assert request_body(made, form, form.probe) == before
     made.close()
 
 
-def without_event(event: str, made: Any) -> Any:
-    """Like a botocore without this event: its handlers never run."""
-    register = made.meta.events.register_first
+def without_event(event: str, form: Form, made: Any) -> Any:
+    """Like a botocore without this event of one operation: its handlers never run."""
+    for method in ("register", "register_first"):
+        register = getattr(made.meta.events, method)
 
-    def register_others(name: str, *of: Any) -> None:
-        if not name.startswith(event):
-            register(name, *of)
+        def register_others(name: str, *of: Any, register: Any = register) -> None:
+            if not (name.startswith(event) and name.endswith(form.operation)):
+                register(name, *of)
 
-    made.meta.events.register_first = register_others
+        setattr(made.meta.events, method, register_others)
     return made
 
 
 def test_a_client_without_the_operation_is_left_alone() -> None:
     made = boto3.Session("key", "secret", region_name="eu-west-1").client("dynamodbstreams")
-    assert not write_transaction_bodies(made, made)
+    assert not write_bodies(made, made)
     made.close()
 
 

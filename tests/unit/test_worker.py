@@ -6,7 +6,7 @@ from math import inf
 
 import pytest
 
-from consumer.domain.leases import SHARD_END, LeaseRow, StreamStart
+from consumer.domain.leases import SHARD_END, TRIM_HORIZON, LeaseRow, StreamStart
 from consumer.domain.lineage import RETENTION_SECONDS
 from consumer.domain.membership import HeartbeatReport
 from consumer.domain.records import Outcome
@@ -14,9 +14,8 @@ from consumer.domain.replies import Done, Lost
 from consumer.worker import events
 from consumer.worker.calls import execute
 from consumer.worker.ledger_calls import Claim, Load, ReadMembers, SendHeartbeat
-from consumer.worker.row_writes import MOST_ROW_CALLS
 from consumer.worker.shard import ShardState
-from consumer.worker.shard_calls import Commit, Open, Read, WriteRow
+from consumer.worker.shard_calls import Commit, MoveCheckpoint, Open, Read, WriteRows
 from tests.support.builders import ARN, OTHER, lease, page, row, shard
 from tests.support.drivers import (
     IMAGE,
@@ -290,8 +289,8 @@ def test_a_drained_worker_finishes_its_single_writes_and_leaves() -> None:
     driver.serve(2.0)
     for number in range(40):
         driver.streams.write("shard-0", {**IMAGE, "playerId": {"S": f"player-{number}"}})
-    driver.serve(0.3, hold=WriteRow)
-    assert sum(isinstance(call, WriteRow) for call in driver.in_flight) == MOST_ROW_CALLS
+    driver.serve(0.3, hold=WriteRows)
+    assert sum(len(call.writes) for call in driver.in_flight if isinstance(call, WriteRows)) == 40
     driver.machine.drain()
     driver.serve(2.0)
     assert done(driver)
@@ -299,3 +298,23 @@ def test_a_drained_worker_finishes_its_single_writes_and_leaves() -> None:
     (stored,) = driver.tables.rows.values()
     last = driver.streams.shards["shard-0"].records[-1]["dynamodb"]["SequenceNumber"]
     assert (stored.owner, stored.checkpoint) == (None, last)
+
+
+def test_what_a_dead_worker_wrote_ahead_of_its_checkpoint_counts_once() -> None:
+    dead = WorkerDriver(streams=stream())
+    dead.streams.partition_key = "playerId"
+    dead.serve(2.0)
+    for _ in range(3):
+        dead.streams.write("shard-0", IMAGE)
+    dead.serve(0.5, hold=MoveCheckpoint)
+    assert (total(dead), dead.tables.rows[shard()].checkpoint) == (Decimal(450), TRIM_HORIZON)
+    assert dead.machine.status(dead.now).lag_seconds == 0.0, "it is on the board"
+    late = dead.call(MoveCheckpoint)
+
+    owner = WorkerDriver(OTHER, dead.tables, dead.streams)
+    last = owner.streams.write("shard-0", IMAGE)
+    owner.serve(3 * TTL)
+    assert (total(owner), owner.tables.rows[shard()].checkpoint) == (Decimal(600), last)
+    committed = [event.unit.outcomes for event in owner.reported if isinstance(event, events.UnitCommitted)]
+    assert committed == [{Outcome.APPLIED: 1, Outcome.ALREADY_SETTLED: 3}]
+    assert kinds(dead.deliver(late, execute(late, dead.ports))) == ["LeaseLost"]

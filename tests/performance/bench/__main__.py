@@ -6,6 +6,7 @@ import sys
 import time
 import traceback
 
+from tests.performance.bench import cost
 from tests.performance.bench import report as documents
 from tests.performance.bench.report import Report
 from tests.performance.bench.runs import ENGINES, missing, title
@@ -25,7 +26,7 @@ def main() -> int:
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=ENGINES)
     parser.add_argument("--seed", type=int, default=_SEED, help="of the players that are drawn")
     parser.add_argument("--strict", action="store_true", help="exit code 1 when a limit is not kept")
-    parser.add_argument("--write", action="store_true", help="write the tables into docs/performance.md and the README")
+    parser.add_argument("--write", action="store_true", help="write the tables into docs/ and the README")
     given = parser.parse_args()
     if given.list:
         for scenario in SCENARIOS:
@@ -76,11 +77,16 @@ def _measure(scenario: Scenario, engines: list[str], seed: int) -> Report | None
 
 
 def _write(reports: dict[str, Report], measured_on: str, *, whole: bool) -> None:
-    """Writes the README's table only when everything that it quotes was measured now, on all engines."""
+    """Writes the README's table only when everything that it quotes was measured now, on all engines.
+
+    Raises CostMismatch when the units of docs/cost.md are not those that were counted.
+    """
     contents = {name: f"\n{report.markdown()}\n" for name, report in reports.items()}
     documents.write(documents.PERFORMANCE, {documents.MACHINE: f"\n{measured_on}\n\n", **contents})
     if whole and reports.keys() >= documents.QUOTED:
         documents.write(documents.README, {documents.SUMMARY: documents.summary(reports, measured_on)})
+    if "cost" in reports:
+        cost.write_documents(cost.counted(reports["cost"].runs))
 
 
 if __name__ == "__main__":

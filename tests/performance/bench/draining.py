@@ -6,11 +6,12 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from hashlib import blake2b
 from http.client import HTTPConnection
 from itertools import islice
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from tests.performance.bench.runs import (
@@ -24,14 +25,13 @@ from tests.performance.bench.runs import (
     sizes_of,
     worker_run,
 )
-from tests.performance.bench.write_units import TRANSACTIONAL, units
+from tests.performance.bench.units import TRANSACTIONAL, Units, units
 from tests.performance.measure.cluster import MeasuredCluster
 from tests.performance.usage import Sampler
 from tests.streams_server import shard_id
-from tests.streams_server.remote import undrained
+from tests.streams_server.remote import CallCounts, undrained
 from tests.streams_server.shard import Item
 from tests.support.background import Background
-from tests.support.engines import TableEngine
 from tests.support.processes import Game, Proxy, differences, until
 
 _FLOOR_SECONDS = 0.25
@@ -41,6 +41,7 @@ _POLL_SECONDS = 0.03
 _SERVED_DRAIN_SECONDS = 400.0
 _SERVED_POLL_SECONDS = 0.25
 _CHUNK = 5_000
+_PAUSE = threading.Event()
 _SERVICE = "DynamoDBStreams_20120810"
 
 
@@ -74,72 +75,102 @@ def parse_micros(page: bytes) -> float:
     return took / len(response["Records"]) * 1e6
 
 
-def drained_by_worker(engine: str, players: Iterable[str], records: int) -> Run:
-    """Two runs: through a proxy that counts calls and units, and directly on the engine, which is timed."""
-    drawn = list(islice(players, records))
-    counted, page = _counted(engine, drawn)
-    return replace(_timed(engine, drawn, page), write_calls=counted.write_calls, write_units=counted.write_units)
+class Filling(NamedTuple):
+    """Games of these players, which fill the stream before a worker starts."""
+
+    variant: str
+    players: Sequence[str]
 
 
-def _counted(engine: str, players: Sequence[str]) -> tuple[Run, bytes]:
+def drained_by_worker(engine: str, *fillings: Filling, keyed: bool = True) -> list[Run]:
+    """Each filling is drained by a worker of its own, on the board that the one before has left.
+
+    Twice: through a proxy that counts calls and units, and directly on the engine, which is timed.
+    """
+    with game_of(engine, keyed=keyed) as game:
+        counted = [_counted(game, filling) for filling in fillings]
+    with game_of(engine, keyed=keyed) as game:
+        timed = [_timed(game, filling, page) for filling, (_, page) in zip(fillings, counted, strict=True)]
+    return [
+        replace(time, write_calls=count.write_calls, units=count.units)
+        for time, (count, _) in zip(timed, counted, strict=True)
+    ]
+
+
+def _counted(game: Game, filling: Filling) -> tuple[Run, bytes]:
     """Calls and units, which do not depend on the machine's speed; and the first page."""
-    with fresh_engine(engine) as tables, _filled(tables, players) as game, Proxy(tables.url) as proxy:
-        last = game.played()[-1].sequence_number
+    last = fill_stream(game, filling.players)
+    with Proxy(game.engine.url) as proxy:
         worker = game.worker(proxy, log_level="INFO")
         with Sampler(worker.pid) as sampler:
             ended = until(lambda: committed_at(proxy.calls, last), f"a commit of {last}", _DRAIN_SECONDS)
         worker.terminate()
         page = first_page(proxy)
         assert page is not None
-        assert page.answer is not None
-        return worker_run(game, proxy, sampler, page.entered_at, ended), page.answer
+        return worker_run(game, proxy, sampler, len(filling.players), page.entered_at, ended), page.answer
 
 
-def _timed(engine: str, players: Sequence[str], page: bytes) -> Run:
-    """Timed from the claim, after which the first page is read, to the last commit. `page`: see Floor."""
-    with fresh_engine(engine) as tables, _filled(tables, players) as game:
-        last = game.played()[-1].sequence_number
-        worker = game.worker(log_level="INFO")
-        with Sampler(worker.pid) as sampler, Floor(page) as floor:
-            began, ended = (_time_of(game, *found) for found in (("leaseOwner", None), ("checkpoint", last)))
-        worker.terminate()
-        assert not differences(game.board(), game.expected.rows), "the board is wrong"
-        cpu = sampler.cpu_seconds(began, ended)
-        return Run(WORKER, engine, len(players), ended - began, cpu, 0, 0, sampler.peak_mib, floor.micros)
+def _timed(game: Game, filling: Filling, page: bytes) -> Run:
+    """From the claim, after which the first page is read, to the last unit, by the worker's log. `page`: see Floor."""
+    last = fill_stream(game, filling.players)
+    worker = game.worker(log_level="DEBUG")
+
+    def last_unit() -> str:
+        _PAUSE.wait(_POLL_SECONDS)
+        units = worker.events("unit.committed")
+        return str(units[-1]["timestamp"]) if units and units[-1]["checkpoint"] == last else ""
+
+    with Sampler(worker.pid) as sampler, Floor(page) as floor:
+        ended = _unix(until(last_unit, f"the unit that ends with {last}", _DRAIN_SECONDS))
+    began = _unix(str(worker.wait_for_event("lease.claimed")["timestamp"]))
+    worker.terminate()
+    assert not differences(game.board(), game.expected.rows), "the board is wrong"
+    cpu, records = sampler.cpu_seconds(began, ended), len(filling.players)
+    return Run(
+        WORKER,
+        game.engine.name,
+        records,
+        ended - began,
+        cpu,
+        0,
+        Units(0.0),
+        sampler.peak_mib,
+        floor.micros,
+        filling.variant,
+    )
 
 
-def _time_of(game: Game, attribute: str, value: str | None) -> float:
-    """When the shard's row had this value of an attribute (unix seconds); None: any value."""
-    pause = threading.Event()
-
-    def found_at() -> float:
-        pause.wait(_POLL_SECONDS)
-        now, found = time.time(), (game.lease() or {}).get(attribute, {}).get("S")
-        return now if found is not None and value in (None, found) else 0.0
-
-    return until(found_at, f"{attribute} {value or 'any'}", _DRAIN_SECONDS)
+def _unix(timestamp: str) -> float:
+    return datetime.fromisoformat(timestamp).timestamp()
 
 
-def drained_by_handler(engine: str, players: Iterable[str], records: int, floor: float) -> Run:
+def drained_by_handler(engine: str, players: Iterable[str], records: int, floor: float, client: str = HANDLER) -> Run:
     """Directly on the engine: a proxy would slow each of its many calls."""
-    with fresh_engine(engine) as tables, _filled(tables, list(islice(players, records))) as game:
+    with game_of(engine) as game:
+        fill_stream(game, list(islice(players, records)))
+        environment, board = game.engine.environment(), game.tables["leaderboard"]
         with (
-            HandlerProcess(tables.environment(), game.stream_arn, game.tables["leaderboard"], records) as handler,
+            HandlerProcess(environment, game.stream_arn, board, records, client) as handler,
             Sampler(handler.pid) as sampler,
         ):
-            began, ended = (handler.wait_for(event, _DRAIN_SECONDS) for event in ("began", "ended"))
+            began, ended, writes = (handler.wait_for(event, _DRAIN_SECONDS) for event in ("began", "ended", "writes"))
         assert sum(row.games for row in game.board().values()) == records
-        size = max(sizes_of(game).values())
-        cpu = sampler.cpu_seconds(began, ended)
-        write_units = records * units(size)
-        return Run(HANDLER, engine, records, ended - began, cpu, records, write_units, sampler.peak_mib, floor)
+        cpu, seconds = sampler.cpu_seconds(began, ended), ended - began
+        used = Units(seconds, board_writes=writes * units(max(sizes_of(game).values())))
+        return Run(client, engine, records, seconds, cpu, writes, used, sampler.peak_mib, floor)
 
 
 @contextmanager
-def _filled(tables: TableEngine, players: Sequence[str]) -> Iterator[Game]:
-    with Game(tables) as game:
-        game.count(*map(game.make, players))
+def game_of(engine: str, *, keyed: bool = True) -> Iterator[Game]:
+    """A game on an engine of its own."""
+    with fresh_engine(engine) as tables, Game(tables, keyed=keyed) as game:
         yield game
+
+
+def fill_stream(game: Game, players: Sequence[str]) -> str:
+    """Puts a game of each; the last sequence number."""
+    game.count(*map(game.make, players))
+    return game.played()[-1].sequence_number
 
 
 # --- from the streams server: many shards, or many records ---
@@ -151,27 +182,28 @@ def served_to_worker(engine: str, shards: int, players: Iterable[str], records: 
         _fill(cluster, shards, players, records)
         page = _page(cluster, 0)
         before = len(cluster.remote.deliveries())
-        worker = cluster.start()
-        pause = threading.Event()
+        worker = cluster.start(log_level="DEBUG")
 
         def left() -> bool:
-            pause.wait(_SERVED_POLL_SECONDS)
+            _PAUSE.wait(_SERVED_POLL_SECONDS)
             return bool(undrained(cluster.remote.shards(), cluster.game.rows("lease"), cluster.arn))
 
         with Sampler(worker.pid) as sampler, Floor(page) as floor:
             until(lambda: not left(), "everything is drained", _SERVED_DRAIN_SECONDS)
         worker.terminate()
         assert not differences(cluster.game.board(), cluster.game.expected.rows), "the board is wrong"
-        commits = cluster.commits()
-        began, ended = cluster.remote.deliveries(before)[0].at, commits[-1].at
+        counts = cluster.remote.counts()
+        updates = counts.writes.get(cluster.game.tables["leaderboard"], {}).get("UpdateItem", 0)
+        began = cluster.remote.deliveries(before)[0].at
+        ended = max(_unix(str(unit["timestamp"])) for unit in worker.events("unit.committed"))
         return Run(
             WORKER,
             engine,
             records,
             ended - began,
             sampler.cpu_seconds(began, ended),
-            len(commits),
-            TRANSACTIONAL * _item_units(cluster) * sum(commit.actions for commit in commits),
+            counts.calls.get("BatchExecuteStatement", 0) + counts.calls.get("TransactWriteItems", 0) + updates,
+            _units(cluster, counts, ended - began),
             sampler.peak_mib,
             floor.micros,
             variant,
@@ -186,10 +218,8 @@ def served_to_handler(engine: str, shards: int, players: Iterable[str], records:
         board = cluster.game.tables["leaderboard"]
         with HandlerProcess(environment, cluster.arn, board, records) as handler, Sampler(handler.pid) as sampler:
             began, ended = (handler.wait_for(event, _SERVED_DRAIN_SECONDS) for event in ("began", "ended"))
-        cpu, write_units = sampler.cpu_seconds(began, ended), records * _item_units(cluster)
-        return Run(
-            HANDLER, engine, records, ended - began, cpu, records, write_units, sampler.peak_mib, variant=variant
-        )
+        cpu, used = sampler.cpu_seconds(began, ended), _units(cluster, cluster.remote.counts(), ended - began)
+        return Run(HANDLER, engine, records, ended - began, cpu, records, used, sampler.peak_mib, variant=variant)
 
 
 def _fill(cluster: MeasuredCluster, shards: int, players: Iterable[str], records: int) -> None:
@@ -207,9 +237,17 @@ def _shard_of(player: str, shards: int) -> int:
     return int.from_bytes(blake2b(player.encode(), digest_size=8).digest(), "big") % shards
 
 
-def _item_units(cluster: MeasuredCluster) -> int:
-    """The units of a write of the largest item; all items are about as large."""
-    return units(max(sizes_of(cluster.game).values()))
+def _units(cluster: MeasuredCluster, counts: CallCounts, seconds: float) -> Units:
+    """What the server counted since the worker's start. All items are smaller than a unit."""
+    board, lease = cluster.game.tables["leaderboard"], cluster.game.tables["lease"]
+    writes = {
+        table: sum(number * (TRANSACTIONAL if name == "TransactWriteItems" else 1) for name, number in by_name.items())
+        for table, by_name in counts.writes.items()
+    }
+    reads, polls = counts.read_units, counts.calls["GetRecords"]
+    return Units(
+        seconds, writes.get(board, 0), reads.get(board, 0.0), writes.get(lease, 0), reads.get(lease, 0.0), polls
+    )
 
 
 def _page(cluster: MeasuredCluster, shard: int) -> bytes:

@@ -12,13 +12,16 @@ import time
 from collections.abc import Callable
 from math import inf
 from random import Random
+from types import SimpleNamespace
 from typing import Any, Final
 
 from consumer.aws import wire
 from consumer.aws.commits import DynamoCommits
+from consumer.aws.statements import WRITES_PER_CALL, Statements
 from consumer.aws.streams import decoded_page
 from consumer.domain.fold import Limits, Unit, cut
 from consumer.domain.leases import TRIM_HORIZON, TableNames
+from consumer.domain.marks import Mark, Route, RowWrite
 from consumer.domain.records import Entry, Rules
 from tests.performance.figures import Figure, show
 from tests.support.builders import CREATED, lease, plain_rows, sequence_number
@@ -29,10 +32,20 @@ ROUNDS: Final = 60
 
 
 class Unsent:
-    """In place of boto3's client: it encodes a transaction's body and sends nothing."""
+    """In place of boto3's client: it encodes bodies and sends nothing. Every statement succeeds."""
+
+    meta = SimpleNamespace(
+        events=SimpleNamespace(register_first=lambda *_, **__: None),
+        service_model=SimpleNamespace(service_id=SimpleNamespace(hyphenize=lambda: "dynamodb")),
+    )
 
     def transact_write_items(self, **request: Any) -> None:
         wire.encode_json(request)
+
+    def batch_execute_statement(self, **request: Any) -> dict[str, Any]:
+        wire.encode_json(request)
+        replies = [{"TableName": "Leaderboards"}] * len(request["Statements"])
+        return {"Body": wire.encode_json({"Responses": replies})}
 
 
 def page(seed: int) -> bytes:
@@ -85,6 +98,20 @@ def encoded(units: list[Unit]) -> None:
         commits.commit(lease(), unit, plain_rows(unit), fills_gap=False)
 
 
+def encoded_statements(units: list[Unit]) -> None:
+    """The same for rows with marks: the bodies of the calls that write them, and their replies."""
+    statements = Statements(Unsent(), "Leaderboards")
+    statements.usable = True
+    found = Mark("label/shard", sequence_number(0), CREATED)
+    for unit in units:
+        writes = [
+            RowWrite(player, delta, Route.FOLLOW, found, Mark("label/shard", unit.last, unit.created))
+            for player, delta in unit.deltas.items()
+        ]
+        for first in range(0, len(writes), WRITES_PER_CALL):
+            statements.write(writes[first : first + WRITES_PER_CALL])
+
+
 def least_seconds(steps: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
     """The least processor time of each step."""
     least = dict.fromkeys(steps, inf)
@@ -107,6 +134,7 @@ def micro(seed: int = 1, rounds: int = ROUNDS) -> list[Figure]:
             "decode": lambda: decoded(body),
             "fold": lambda: folded(decoded(body)),
             "encode": lambda: encoded(folded(decoded(body))),
+            "statements": lambda: encoded_statements(folded(decoded(body))),
         },
         rounds,
     )
@@ -116,6 +144,7 @@ def micro(seed: int = 1, rounds: int = ROUNDS) -> list[Figure]:
         Figure("parse and decode", least["decode"] / floor, "floors"),
         Figure("parse, decode and fold", least["fold"] / floor, "floors", 2.0, f"{RECORDS} records, {units} units"),
         Figure("parse, decode, fold and encode", least["encode"] / floor, "floors", 3.0),
+        Figure("the same as statements", least["statements"] / floor, "floors", 3.0),
     ]
 
 

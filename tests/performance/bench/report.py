@@ -10,18 +10,22 @@ from typing import NamedTuple
 
 import botocore
 
-from tests.performance.bench.runs import LOCAL, MINISTACK, WORKER, Run, title, version
+from tests.performance.bench.runs import HANDLER, LOCAL, MINISTACK, ROOT, WORKER, Run, title, version
 from tests.performance.figures import Figure, markdown_table, percentile, rounded
 
 RATE, HANDLERS, FLOORS = "records/s, × handler's", "CPU, handler's ÷ ours", "CPU, × floor"  # noqa: RUF001
-_RATIOS = ("client", RATE, HANDLERS, FLOORS, "write calls/record", "write units/record")
-_HEADINGS = (*_RATIOS, "p50", "p99", "RSS", "records/s", "CPU µs/record", "records")
+WRITES = "board: write units/game"
+_RATIOS = ("client", RATE, HANDLERS, FLOORS, WRITES, "read units/game", "lease table: write units/s", "read units/s")
+_HEADINGS = (*_RATIOS, "write calls/record", "p50", "p99", "RSS", "records/s", "CPU µs/record", "records")
 
-_ROOT = Path(__file__).parents[3]
-PERFORMANCE = _ROOT / "docs" / "performance.md"
-README = _ROOT / "README.md"
+PERFORMANCE = ROOT / "docs" / "performance.md"
+README = ROOT / "README.md"
+COST = ROOT / "docs" / "cost.md"
 SUMMARY = "summary"
 MACHINE = "machine"
+
+EMPTY, KNOWN = "empty board", "known rows"
+"""Variants of a run: no row is there, or another worker has made a row of each player."""
 
 QUOTED = {"hot", "wide", "trickle", "idle"}
 """The scenarios that the README's summary needs."""
@@ -31,10 +35,11 @@ _WIDTH = 120
 
 
 class Report(NamedTuple):
-    """The runs and figures of a scenario, on one engine or on several."""
+    """The runs and figures of a scenario, on one engine or on several; `rest`: tables of another form, as Markdown."""
 
     runs: Sequence[Run] = ()
     figures: Sequence[Figure] = ()
+    rest: Sequence[str] = ()
 
     def on(self, engine: str) -> "Report":
         """The same with the engine in the names of the figures."""
@@ -42,11 +47,11 @@ class Report(NamedTuple):
 
     def and_then(self, other: "Report") -> "Report":
         """Both reports."""
-        return Report([*self.runs, *other.runs], [*self.figures, *other.figures])
+        return Report([*self.runs, *other.runs], [*self.figures, *other.figures], [*self.rest, *other.rest])
 
     def markdown(self) -> str:
-        """The table of the runs, and that of the figures."""
-        tables = [runs_table(self.runs)] if self.runs else []
+        """The table of the runs, the others, and that of the figures."""
+        tables = [*([runs_table(self.runs)] if self.runs else []), *self.rest]
         if self.figures:
             tables.append(markdown_table(("figure", "is", "limit", ""), [_figure_row(each) for each in self.figures]))
         return "\n".join(tables)
@@ -54,7 +59,7 @@ class Report(NamedTuple):
 
 def runs_table(runs: Sequence[Run]) -> str:
     """One row per run; ratios are to the handler's run on the same engine, if there is one."""
-    handlers = {run.engine: run for run in runs if run.client != WORKER}
+    handlers = {run.engine: run for run in runs if run.client == HANDLER}
     rows = [_HEADINGS, *(_run_row(run, handlers.get(run.engine)) for run in runs)]
     filled = [column for column in zip(*rows, strict=True) if any(column[1:])]
     headings, *rest = zip(*filled, strict=True)
@@ -62,14 +67,18 @@ def runs_table(runs: Sequence[Run]) -> str:
 
 
 def _run_row(run: Run, handler: Run | None) -> tuple[str, ...]:
-    other = handler if run.client == WORKER else None
+    other = handler if run.client != HANDLER else None
+    leases = run.client == WORKER
     return (
         ", ".join(filter(None, (run.client, title(run.engine), run.variant))),
         rounded(run.rate / other.rate) if other else "",
         rounded(other.cpu_micros / run.cpu_micros) if other else "",
         rounded(run.floors) if run.floor_micros else "",
+        rounded(run.writes_per_record),
+        rounded(run.reads_per_record),
+        rounded(run.lease_writes_per_second) if leases else "",
+        rounded(run.lease_reads_per_second) if leases else "",
         rounded(run.calls_per_record),
-        rounded(run.units_per_record),
         *(rounded(percentile(run.waits, percent) * 1e3, "ms") if run.waits else "" for percent in (50, 99)),
         rounded(run.resident_mib, "MiB"),
         rounded(run.rate),
@@ -97,9 +106,11 @@ def machine(engines: Sequence[str], seed: int, load: float) -> str:
 
 def summary(reports: Mapping[str, Report], measured_on: str) -> str:
     """The README's part. KeyError when one of the QUOTED scenarios is missing."""
-    quoted = [(name, run) for name, engine in _ROWS for run in _worker_runs(reports[name]) if run.engine == engine]
+    quoted = [
+        (name, next(run for run in _worker_runs(reports[name]) if run.engine == engine)) for name, engine in _ROWS
+    ]
     rows = [_summary_row(name, run, reports[name]) for name, run in quoted]
-    headings = ("a full stream", RATE, HANDLERS, FLOORS, "write calls/record")
+    headings = ("a full stream", RATE, HANDLERS, FLOORS, WRITES)
     usual = _worker_runs(reports["trickle"])[0]
     p50, p99 = (rounded(percentile(usual.waits, percent) * 1e3, "ms") for percent in (50, 99))
     poll = rounded(reports["idle"].figures[0].value)
@@ -120,6 +131,12 @@ def placed(text: str, place: str, content: str) -> str:
     return f"{before}{begin}{content}{end}{after}"
 
 
+def content_of(text: str, place: str) -> str:
+    """What stands in the named place. ValueError when there is no such place."""
+    placed(text, place, "")
+    return text.partition(f"<!-- bench:{place} -->\n")[2].partition(f"<!-- /bench:{place} -->")[0]
+
+
 def write(path: Path, contents: Mapping[str, str]) -> None:
     """Writes contents into their places in a document."""
     text = path.read_text()
@@ -133,8 +150,8 @@ def _worker_runs(report: Report) -> list[Run]:
 
 
 def _summary_row(name: str, run: Run, report: Report) -> list[str]:
-    handler = next(other for other in report.runs if other.client != WORKER and other.engine == run.engine)
-    ratios = (run.rate / handler.rate, handler.cpu_micros / run.cpu_micros, run.floors, run.calls_per_record)
+    handler = next(other for other in report.runs if other.client == HANDLER and other.engine == run.engine)
+    ratios = (run.rate / handler.rate, handler.cpu_micros / run.cpu_micros, run.floors, run.writes_per_record)
     return [f"{name}, {title(run.engine)}", *map(rounded, ratios)]
 
 

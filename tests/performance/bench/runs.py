@@ -14,7 +14,7 @@ from typing import Self
 
 from consumer.demo.child_process import spawn
 from consumer.demo.engine import ENGINE_VERSION, Engine
-from tests.performance.bench.write_units import Sizes, is_write, item_bytes, key_text, written_units
+from tests.performance.bench.units import Sizes, Units, item_bytes, key_text, units_of, written_units
 from tests.performance.usage import Sampler
 from tests.support.engines import TableEngine
 from tests.support.engines.dynamodb_local import DynamoDBLocal, jar_folder, what_is_missing
@@ -25,17 +25,18 @@ LOCAL = "dynamodb-local"
 ENGINES = (LOCAL, MINISTACK)
 WORKER = "worker"
 HANDLER = "handler"
+FOLDING = "folding handler"
 _KEYS = {"leaderboard": ("playerId",), "lease": ("leaseKey",), "quarantine": ("shardId", "sequenceNumber")}
-_ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[3]
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
     """The result of a client. `cpu_seconds` and `resident_mib` are those of its process alone.
 
-    `write_calls` and `write_units` are of the writes to the leaderboard, `heartbeats` a worker's other writes per
-    second. `floor_micros`: what `json.loads` takes per record of the same pages; 0: not measured. `waits`: seconds from
-    put to leaderboard.
+    `write_calls` are those that write the leaderboard. `units` may be of another run of the same, which a proxy
+    counted. `floor_micros`: what `json.loads` takes per record of the same pages; 0: not measured. `waits`: seconds
+    from put to leaderboard.
     """
 
     client: str
@@ -44,12 +45,11 @@ class Run:
     seconds: float
     cpu_seconds: float
     write_calls: float
-    write_units: float
+    units: Units
     resident_mib: float
     floor_micros: float = 0.0
     variant: str = ""
     waits: Sequence[float] = ()
-    heartbeats: float = 0.0
 
     @property
     def rate(self) -> float:
@@ -72,9 +72,24 @@ class Run:
         return self.write_calls / self.records
 
     @property
-    def units_per_record(self) -> float:
-        """Write units per record."""
-        return self.write_units / self.records
+    def writes_per_record(self) -> float:
+        """Write units of the leaderboard per record."""
+        return self.units.board_writes / self.records
+
+    @property
+    def reads_per_record(self) -> float:
+        """Read units of the leaderboard per record."""
+        return self.units.board_reads / self.records
+
+    @property
+    def lease_writes_per_second(self) -> float:
+        """Write units of the lease table."""
+        return self.units.lease_writes / self.units.seconds
+
+    @property
+    def lease_reads_per_second(self) -> float:
+        """Read units of the lease table."""
+        return self.units.lease_reads / self.units.seconds
 
 
 # --- engines and players ---
@@ -112,9 +127,11 @@ def zipf(players: int, exponent: float, seed: int) -> Iterator[str]:
         yield from random.choices(names, cum_weights=weights, k=1_000)
 
 
-def uniform(players: int, seed: int) -> Iterator[str]:
-    """Players without end, each as often as the others."""
-    return zipf(players, 0.0, seed)
+def different(players: int, seed: int) -> list[str]:
+    """So many players, each of them once, in any order."""
+    names = [f"player-{number:06}" for number in range(players)]
+    Random(seed).shuffle(names)
+    return names
 
 
 # --- the handler ---
@@ -123,10 +140,18 @@ def uniform(players: int, seed: int) -> Iterator[str]:
 class HandlerProcess:
     """The handler as a process. Use it in a `with`; it is killed at the end."""
 
-    def __init__(self, environment: Mapping[str, str], stream_arn: str, leaderboard: str, records: int) -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        stream_arn: str,
+        leaderboard: str,
+        records: int,
+        client: str = HANDLER,
+    ) -> None:
+        fold = ["--fold"] if client == FOLDING else []
         self._process = spawn(
-            [sys.executable, "-m", "tests.performance.bench.handler", stream_arn, leaderboard, str(records)],
-            env={**environment, "PYTHONPATH": os.fspath(_ROOT)},
+            [sys.executable, "-m", "tests.performance.bench.handler", stream_arn, leaderboard, str(records), *fold],
+            env={**environment, "PYTHONPATH": os.fspath(ROOT)},
             stdout=subprocess.PIPE,
         )
         self._times: dict[str, float] = {}
@@ -148,10 +173,10 @@ class HandlerProcess:
         return self._process.pid
 
     def wait_for(self, event: str, seconds: float) -> float:
-        """When it `began` or `ended`, in unix seconds. AssertionError when that does not happen."""
+        """When it `began` or `ended`, in unix seconds, or its `writes`. AssertionError when it does not say that."""
         with self._changed:
             self._changed.wait_for(lambda: event in self._times or self._ended, seconds)
-            assert event in self._times, f"the handler has not {event} after {seconds:g} s"
+            assert event in self._times, f"the handler has not said {event} after {seconds:g} s"
             return self._times[event]
 
     def _read(self) -> None:
@@ -174,27 +199,29 @@ def worker_run(
     game: Game,
     proxy: Proxy,
     sampler: Sampler,
+    records: int,
     began: float,
     ended: float,
     *,
+    settled: float | None = None,
     variant: str = "",
     waits: Sequence[float] = (),
 ) -> Run:
-    """The run of a worker between two times (unix seconds). Write calls and units are those of its commits."""
-    writes = [call for call in proxy.matching(is_write) if began <= call.entered_at <= ended]
-    commits = [call for call in writes if is_commit(call)]
+    """The run of a worker between two times (unix seconds). Units are counted until the checkpoint has moved too."""
+    until_settled = settled or ended
+    calls = [call for call in list(proxy.calls) if began <= call.entered_at <= until_settled]
+    sizes, board = sizes_of(game), game.tables["leaderboard"]
     return Run(
         WORKER,
         game.engine.name,
-        game.expected.games,
+        records,
         ended - began,
         sampler.cpu_seconds(began, ended),
-        len(commits),
-        written_units(commits, sizes_of(game)),
+        sum(written_units(call, sizes)[board] > 0 for call in calls),
+        units_of(calls, game.tables, sizes, until_settled - began),
         sampler.peak_mib,
         variant=variant,
         waits=waits,
-        heartbeats=(len(writes) - len(commits)) / (ended - began),
     )
 
 

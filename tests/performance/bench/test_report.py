@@ -4,8 +4,9 @@ import pytest
 
 from tests.performance.bench import report
 from tests.performance.bench.report import Report
-from tests.performance.bench.runs import HANDLER, WORKER, Run
+from tests.performance.bench.runs import FOLDING, HANDLER, WORKER, Run
 from tests.performance.bench.scenarios import SCENARIOS
+from tests.performance.bench.units import Units
 from tests.performance.figures import Figure
 
 
@@ -31,7 +32,10 @@ def test_the_content_of_a_place_is_replaced_and_the_rest_stays() -> None:
 def test_the_readme_quotes_three_runs_and_stays_short() -> None:
     def drained(engine: str) -> Report:
         return Report(
-            [Run(client, engine, 1_000, 1.0, 0.02, 5, 9, 80.0, 4.0, waits=[0.1]) for client in (WORKER, HANDLER)]
+            [
+                Run(client, engine, 1_000, 1.0, 0.02, 5, Units(1.0, 9), 80.0, 4.0, waits=[0.1])
+                for client in (WORKER, WORKER, HANDLER, FOLDING)
+            ]
         )
 
     both = drained("dynamodb-local").and_then(drained("ministack"))

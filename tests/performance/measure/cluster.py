@@ -57,7 +57,7 @@ class MeasuredCluster:
         """Starts another worker with a new worker id."""
         self._started += 1
         chosen = {"worker_id": f"w{self._started}", "log_level": "INFO", "lease_ttl_seconds": f"{self.ttl_seconds:g}"}
-        environment = self.game.environment(None, **chosen, **settings) | self._server.variables()
+        environment = self.game.environment(None, **{**chosen, **settings}) | self._server.variables()
         return self._stack.enter_context(WorkerProcess(environment))
 
     def variables(self) -> dict[str, str]:

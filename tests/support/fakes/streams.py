@@ -237,7 +237,9 @@ class FakeStreams:
             if succeeded:
                 return Children((), leaf=True, served_at=self._date())
             raise
-        fresh = StreamListing(shard.stream_arn, stream.enabled, stream.listed(), self._date())
+        fresh = StreamListing(
+            shard.stream_arn, stream.enabled, stream.listed(), self._date(), partition_key=self.partition_key
+        )
         listed = self.listing_of(shard.stream_arn, fresh).shards
         children = tuple(sorted(child.shard_id for child in listed if child.parent == shard.shard_id))
         over = succeeded or not stream.enabled

@@ -16,7 +16,7 @@ from consumer.domain.leases import SHARD_END, Lease, LeaseRow, Shard, TableNames
 from consumer.domain.marks import ABSENT, Mark, Route, RowWrite, StoredRow
 from consumer.domain.operator_ports import Acknowledgement
 from consumer.domain.records import EXACT, Game, Poison, Reason, Verdict
-from consumer.domain.replies import CommitReply, Committed, Done, Lost, Refused, RowRefused
+from consumer.domain.replies import CommitReply, Committed, Done, Lost, Refused, RowRefused, RowReply
 from tests.support.fakes.ledgers import FakeLedgers
 
 
@@ -92,8 +92,16 @@ class FakeTables(FakeLedgers):
             return ABSENT
         return StoredRow(mark=score.mark, date=score.date if score.dated else None)
 
-    def write_row(self, write: RowWrite) -> Done | RowRefused | Refused:
+    def write_rows(self, writes: Sequence[RowWrite]) -> list[RowReply]:
         """See ports.Commits."""
+        return [self.write_row(write) for write in writes]
+
+    def probe_statements(self) -> str | None:
+        """See ports.Commits."""
+        return None
+
+    def write_row(self, write: RowWrite) -> Done | RowRefused | Refused:
+        """One of them."""
         refused = self.refusal([write])
         if refused is None:
             before = self.stored_row(write.player)
@@ -107,7 +115,7 @@ class FakeTables(FakeLedgers):
     def commit(self, lease: Lease, unit: Unit, rows: Sequence[RowWrite], *, fills_gap: bool) -> CommitReply:
         """See ports.Commits."""
         row = self.rows.get(lease.shard)
-        if row is None or not self._may_advance("commit", row, lease, unit.previous):
+        if row is None or not self._may_advance("commit" if unit.records else "move", row, lease, unit.previous):
             return Lost(row)
         refused = self.refusal(rows)
         if refused is not None:
@@ -127,7 +135,7 @@ class FakeTables(FakeLedgers):
             halted_at=stored.halted_at,
             symptom=stored.symptom,
             resumes=stored.resumes,
-            had_game=stored.had_game or unit.first_game,
+            had_game=stored.had_game or unit.circuit.had_game,
         )
         if unit.circuit.free_to is not None:
             circuit = replace(circuit, free_to=stored.free_to)

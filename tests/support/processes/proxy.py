@@ -171,6 +171,7 @@ class _Handler(BaseHTTPRequestHandler):
             yield
             return
         hold.stop_here()
+        self._engine.close()  # the engine may have closed it meanwhile: the next request opens another
         try:
             yield
         finally:

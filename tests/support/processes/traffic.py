@@ -7,9 +7,11 @@ import time
 from collections.abc import Callable
 from enum import Enum
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 _ACCESS_KEY = re.compile(r"Credential=([^/]*)/")
+_PARAMETER = re.compile(r"(\w+)'?\s*(?:=|<=|\+|:)\s*\?")
+_REFUSED = ("ConditionalCheckFailed", "DuplicateItem")
 _SEQUENCE_NUMBER = re.compile(rb'"SequenceNumber"\s*:\s*"(\d+)"')
 
 
@@ -96,6 +98,18 @@ class Call:
         return str(self.reply.get("__type")).endswith("ConditionalCheckFailedException")
 
     @property
+    def row_writes(self) -> list["RowWriting"]:
+        """The single writes in it; none is refused before the engine's reply."""
+        answers = self.reply if self.answer else {}
+        if self.operation == "UpdateItem":
+            to = self.request["ExpressionAttributeValues"][":to"]["S"]
+            return [RowWriting(int(to), bool(answers) and self.refused)]
+        written = [_parameters(statement)["appliedTo"]["S"] for statement in self.request["Statements"]]
+        codes = [answer.get("Error", {}).get("Code") for answer in answers.get("Responses", ())]
+        codes += [None] * (len(written) - len(codes))
+        return [RowWriting(int(to), code in _REFUSED) for to, code in zip(written, codes, strict=True)]
+
+    @property
     def sequence_numbers(self) -> list[int]:
         """The records' sequence numbers in a page of GetRecords."""
         return [int(number) for number in _SEQUENCE_NUMBER.findall(self.answer)]
@@ -111,8 +125,23 @@ def is_commit(call: Call) -> bool:
 
 
 def is_row_write(call: Call) -> bool:
-    """Whether the call is a single write of a row of the leaderboard."""
+    """Whether the call is a single write of a row of the leaderboard, or several; not whether statements are usable."""
+    if call.operation == "BatchExecuteStatement":
+        return len(call.request["Statements"]) > 1
     return call.operation == "UpdateItem" and b'"playerId"' in call.body
+
+
+class RowWriting(NamedTuple):
+    """A single write: up to which record the row is dealt with after it, and whether the row's condition refused it."""
+
+    to: int
+    refused: bool
+
+
+def _parameters(statement: dict[str, Any]) -> dict[str, dict[str, str]]:
+    """The values that a statement writes by attribute: the first for each."""
+    names = _PARAMETER.findall(statement["Statement"])
+    return dict(reversed(list(zip(names, statement["Parameters"], strict=True))))
 
 
 class Hold:
