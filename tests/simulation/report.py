@@ -21,12 +21,19 @@ TOO_RARE: dict[Operation | OperatorCall, str] = {
     Operation.LEAVE: "a worker leaves once",
     Operation.LOOK_UP_SHARD: "only a mark of a shard that is new, or long gone, is looked up",
     Operation.UPGRADE_STREAM: "a stream of version 0.1 is upgraded once, in a tenth of the runs",
+    Operation.READ_ROWS: "most rows are remembered, and only keyed runs have marks",
+    **dict.fromkeys(
+        (Operation.WRITE_ROWS, Operation.MOVE_CHECKPOINT),
+        "what comes late, twice or without a reply is drawn by keyed runs; the rest as often as elsewhere",
+    ),
     Operation.HALT: "only a flood trips a breaker, in a fifth of the runs, and one halt ends it",
     Operation.EXAMINE: "only runs with scores that no sum can hold examine games",
     **dict.fromkeys(
         (OperatorCall.APPLY, OperatorCall.DISCARD, OperatorCall.SET_CHECKPOINT),
         "a few commands per run, in half of the runs: some 40 per cell",
     ),
+    OperatorCall.ACKNOWLEDGE: "only a gap is acknowledged: some 30 per cell",
+    OperatorCall.READ_ROW: "only a halt for a mark asks for it",
     OperatorCall.RESUME: "only what a flood has halted is resumed: some 20 per cell",
     **dict.fromkeys(
         (OperatorCall.READ_CLOCK, OperatorCall.GET_SHARD_ITERATOR, OperatorCall.READ_MEMBERS),
