@@ -75,9 +75,7 @@ class CommitAttempt:
     @property
     def only_rows(self) -> bool:
         """Whether every record of the unit has ended by a single write: nothing is left for a transaction."""
-        if self.unit is None or self._rows or self.unit.poison:
-            return False
-        return self.row_writes.begun and self.rows_settled
+        return self.unit is not None and self.rows_settled and not self._rows and not self.unit.poison
 
     def follow(self, checkpoint: str) -> None:
         """The checkpoint has moved: the unit, which was not sent yet, follows it."""

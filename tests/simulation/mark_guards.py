@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tests.simulation import switches
+from tests.simulation import mark_switches
 from tests.simulation.proving import Guard
 
 ADDS: Final = "a row write adds the player's games up to its mark"
@@ -53,7 +53,7 @@ MARK_GUARDS: Final = (
         "the checkpoint passes a unit when each of its single writes has a definite reply",
         PASSES,
         0,
-        switches=(switches.rows_before_checkpoint,),
+        switches=(mark_switches.rows_before_checkpoint,),
         keyed=True,
     ),
     Guard(
@@ -62,7 +62,7 @@ MARK_GUARDS: Final = (
         "a refused write is routed again by the mark that was found",
         PASSES,
         5,
-        switches=(switches.cut_again_after_refusal,),
+        switches=(mark_switches.cut_again_after_refusal,),
         keyed=True,
     ),
     Guard(
@@ -71,7 +71,7 @@ MARK_GUARDS: Final = (
         "good games, quarantine row and mark of a player with poison go in one step",
         LOST,
         0,
-        switches=(switches.poison_takes_its_player,),
+        switches=(mark_switches.poison_takes_its_player,),
         keyed=True,
     ),
     Guard(
@@ -80,7 +80,7 @@ MARK_GUARDS: Final = (
         "on a keyed stream a transaction keeps mark and condition too",
         ADDS,
         32,
-        switches=(switches.transaction_keeps_marks,),
+        switches=(mark_switches.transaction_keeps_marks,),
         keyed=True,
     ),
     Guard(
@@ -89,7 +89,7 @@ MARK_GUARDS: Final = (
         "a record that is read again and that the mark covers is not counted again",
         ADDS,
         1,
-        switches=(switches.marked_is_dealt_with,),
+        switches=(mark_switches.marked_is_dealt_with,),
         keyed=True,
     ),
     Guard(
@@ -98,7 +98,7 @@ MARK_GUARDS: Final = (
         "a shard that is read again counts nothing that its descendants' marks cover",
         ADDS,
         31,
-        switches=(switches.descendant_is_dealt_with,),
+        switches=(mark_switches.descendant_is_dealt_with,),
         keyed=True,
     ),
     Guard(
@@ -107,7 +107,7 @@ MARK_GUARDS: Final = (
         "of two living shards with games of one player only one sets marks",
         ADDS,
         24,
-        switches=(switches.living_shard_keeps_mark,),
+        switches=(mark_switches.living_shard_keeps_mark,),
         keyed=True,
     ),
     # --- many rows in one call, and checkpoints that lag behind ---
@@ -117,7 +117,7 @@ MARK_GUARDS: Final = (
         "of many rows in one call only those with a definite reply of their own are settled",
         PASSES,
         34,
-        switches=(switches.each_row_has_its_reply,),
+        switches=(mark_switches.each_row_has_its_reply,),
         keyed=True,
     ),
     Guard(
@@ -126,7 +126,7 @@ MARK_GUARDS: Final = (
         "the checkpoint moves alone only over records that single writes have ended",
         PASSES,
         17,
-        switches=(switches.transaction_before_checkpoint,),
+        switches=(mark_switches.transaction_before_checkpoint,),
         keyed=True,
     ),
     Guard(
@@ -153,7 +153,7 @@ MARK_GUARDS: Final = (
         "the next owner begins where the last one ended",
         SAVED,
         0,
-        switches=(switches.saved_before_release,),
+        switches=(mark_switches.saved_before_release,),
         keyed=True,
     ),
     Guard(
@@ -162,7 +162,7 @@ MARK_GUARDS: Final = (
         "a shard ends when its checkpoint is at its last record",
         SAVED,
         0,
-        switches=(switches.saved_before_end,),
+        switches=(mark_switches.saved_before_end,),
         keyed=True,
     ),
     Guard(
@@ -171,7 +171,7 @@ MARK_GUARDS: Final = (
         "the first unit after a gap writes where it ends, in a transaction",
         "the first unit after a gap fills it",
         56,
-        switches=(switches.gap_is_filled_first,),
+        switches=(mark_switches.gap_is_filled_first,),
         keyed=True,
     ),
     Guard(
@@ -180,7 +180,7 @@ MARK_GUARDS: Final = (
         "a zombie that knows of another shard's end takes no mark over: the new owner may have left it alone",
         PASSES,
         11996,
-        switches=(switches.take_over_in_transaction,),
+        switches=(mark_switches.take_over_in_transaction,),
         keyed=True,
     ),
     Guard(
@@ -189,7 +189,7 @@ MARK_GUARDS: Final = (
         "the mark of a shard that the ledger did not show yet is not taken over while that shard lives",
         ADDS,
         100,
-        switches=(switches.unknown_mark_halts,),
+        switches=(mark_switches.unknown_mark_halts,),
         keyed=True,
     ),
 )

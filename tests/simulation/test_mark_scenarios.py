@@ -11,7 +11,7 @@ from consumer.domain.marks import Lineage, Mark, StoredRow
 from consumer.domain.records import Game, Rules
 from consumer.worker.calls import Ports, execute
 from consumer.worker.shard_calls import LookUpShard, Open, Read
-from tests.simulation import switches
+from tests.simulation import mark_switches
 from tests.simulation.switches import switched_off
 from tests.support.builders import ARN, CREATED, ME, game, page, row, sequence_number, shard
 from tests.support.drivers import ShardDriver
@@ -71,7 +71,7 @@ FIRST_FINISHED = BOTH_LIVE._replace(finished=frozenset([str(FIRST)]))
 def test_a_zombie_takes_no_mark_over(rule: bool) -> None:
     """It knows of the other shard's end, and the new owner does not: that one leaves the mark alone."""
     tables = board(mark(FIRST, 5))
-    with nullcontext() if rule else switched_off([switches.take_over_in_transaction]):
+    with nullcontext() if rule else switched_off([mark_switches.take_over_in_transaction]):
         commits(worker(SECOND, BOTH_LIVE), tables, game(10))
         commits(worker(SECOND, FIRST_FINISHED, zombie=True), tables, game(10))
     assert (tables.board["foo"].games == 2) is rule
@@ -90,7 +90,7 @@ def test_an_unknown_shard_is_looked_up_before_its_mark_is_replaced(rule: bool) -
     """The other shard lives: what it is ahead of its checkpoint stands in its mark alone."""
     tables = board(mark(FIRST, 7))
     only_second = Lineage(parents={str(SECOND): None})
-    with nullcontext() if rule else switched_off([switches.unknown_mark_halts]):
+    with nullcontext() if rule else switched_off([mark_switches.unknown_mark_halts]):
         commits(worker(SECOND, only_second), tables, game(10), found=BOTH_LIVE)
         commits(worker(FIRST, BOTH_LIVE), tables, game(7))
     assert (tables.board["foo"].games == 2) is rule
