@@ -8,7 +8,10 @@ from decimal import Decimal
 from functools import cache
 from typing import Any, Final
 
+import msgspec
 from botocore.exceptions import ClientError
+from msgspec import Struct
+from msgspec.json import Decoder
 
 from consumer.aws.items import Action, Item, is_date, number, seconds, text
 from consumer.aws.transact import UPDATE_CONDITION_FAILED, Cancelled
@@ -159,13 +162,56 @@ def read_rows(
     with translated():
         keys = [player_key(player) for player in players]
         wanted = {"Keys": keys, "ProjectionExpression": _READ, "ConsistentRead": consistent}
-        reply = decode_json(body_of_reply(client.batch_get_item(RequestItems={leaderboard: wanted})))
-        left = reply.get("UnprocessedKeys", {}).get(leaderboard, {}).get("Keys", ())
-        unread = {key["playerId"]["S"] for key in left}
-        rows = {item["playerId"]["S"]: stored_row(item) for item in reply["Responses"].get(leaderboard, ())}
+        body = body_of_reply(client.batch_get_item(RequestItems={leaderboard: wanted}))
+        rows, unread = _plain_rows(body, leaderboard), set[str]()
+        if rows is None:
+            reply = decode_json(body)
+            left = reply.get("UnprocessedKeys", {}).get(leaderboard, {}).get("Keys", ())
+            unread = {key["playerId"]["S"] for key in left}
+            rows = {item["playerId"]["S"]: stored_row(item) for item in reply["Responses"].get(leaderboard, ())}
     if len(unread) == len(players):
         raise CallFailed(FailureKind.THROTTLED, "BatchGetItem: no row was read")
     return {player: rows.get(player, ABSENT) for player in players if player not in unread}
+
+
+class _Text(Struct, frozen=True, gc=False):
+    S: str
+
+
+class _Number(Struct, frozen=True, gc=False):
+    N: str
+
+
+class _PlainRow(Struct, frozen=True, gc=False):
+    """A row as workers write it."""
+
+    player: _Text = msgspec.field(name="playerId")
+    shard: _Text = msgspec.field(name="appliedShard")
+    to: _Text = msgspec.field(name="appliedTo")
+    at: _Number = msgspec.field(name="appliedAt")
+    date: _Text = msgspec.field(name="lastPlayedDate")
+
+
+class _PlainReply(Struct, frozen=True, gc=False):
+    tables: dict[str, list[_PlainRow]] = msgspec.field(name="Responses")
+    unread: dict[str, Any] = msgspec.field(name="UnprocessedKeys", default_factory=dict)
+
+
+_PLAIN: Final = Decoder(_PlainReply)
+
+
+def _plain_rows(body: bytes, leaderboard: str) -> dict[str, StoredRow] | None:
+    """What a reply says of rows all of which are as workers write them, as `stored_row` says it; None: some are not."""
+    try:
+        reply = _PLAIN.decode(body)
+    except ValueError:
+        return None
+    rows = {}
+    for row in reply.tables.get(leaderboard, ()):
+        if not (is_sequence_number(row.to.S) and is_date(row.date.S)):
+            return None
+        rows[row.player.S] = StoredRow(mark=Mark(row.shard.S, row.to.S, float(row.at.N)), date=row.date.S)
+    return None if reply.unread else rows
 
 
 def stored_row(item: Item | None) -> StoredRow:

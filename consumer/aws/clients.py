@@ -23,10 +23,11 @@ import boto3
 from botocore.config import Config
 from botocore.credentials import ReadOnlyCredentials, RefreshableCredentials
 from botocore.exceptions import BotoCoreError, NoCredentialsError, NoRegionError, ProfileNotFound
+from botocore.httpsession import get_cert_path
 from botocore.session import get_session
 
 from consumer import __version__, retries
-from consumer.aws.bodies import write_bodies
+from consumer.aws.direct import POLLS, READS, STATEMENTS, TRANSACTIONS, Connections, Post, send_directly
 from consumer.aws.wire import (
     KIND_OF_CODE,
     call_failed_of,
@@ -260,7 +261,6 @@ def connect(
             f"the AWS SDK cannot be set up: {str(error).rstrip('.')}. Check AWS_REGION, the AWS_ENDPOINT_URL variables "
             "and the other AWS_ variables, and the files that AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE name"
         ) from None
-    write_bodies(clients.dynamodb, spare)
     for client in (clients.dynamodb, clients.streams):
         check_replies(client)
         client.meta.events.register("after-call", credentials.heed)
@@ -268,7 +268,21 @@ def connect(
         credentials.require(stop or Event())
     except CallFailed as failure:
         raise refusal_of(failure) from failure
+    send_directly(clients.dynamodb, (TRANSACTIONS, STATEMENTS, READS), _connections(session))
+    send_directly(clients.streams, (POLLS,), _connections(session))
     return clients
+
+
+def _connections(session: boto3.Session) -> Callable[[str], Post]:
+    """Connections that trust what botocore's would trust."""
+    core = session._session  # noqa: SLF001
+    trusted = (
+        core.get_config_variable("ca_bundle")
+        or os.environ.get("REQUESTS_CA_BUNDLE")
+        or os.environ.get("CURL_CA_BUNDLE")
+    )
+    certificates = get_cert_path(trusted or True)
+    return lambda url: Connections(url, CONNECT_SECONDS, READ_SECONDS, certificates).post
 
 
 def _session(credentials: Credentials) -> boto3.Session:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from consumer.domain.audit import AuditEntry
@@ -57,6 +58,7 @@ def iso(unix: float) -> str:
     return datetime.fromtimestamp(unix, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+@lru_cache(maxsize=1_024)
 def is_date(stored: str) -> bool:
     """Whether a stored `lastPlayedDate` is a day of the calendar, written YYYY-MM-DD."""
     try:

@@ -86,9 +86,11 @@ class UnitCounter:
     def _rows(self, request: Mapping[str, Any], reply: Mapping[str, Any]) -> None:
         if "Error" in reply:
             return
+        body, unread = body_of_reply(reply), {}
+        if b'"UnprocessedKeys":{}' not in body:  # only then it is worth parsing
+            unread = decode_json(body).get("UnprocessedKeys", {})
         for table, wanted in request["RequestItems"].items():
-            left = reply.get("UnprocessedKeys", {}).get(table, {}).get("Keys", ())
-            read = len(wanted["Keys"]) - len(left)
+            read = len(wanted["Keys"]) - len(unread.get(table, {}).get("Keys", ()))
             self._meter.read_units(self._table_of[table], read if wanted.get("ConsistentRead") else read / 2)
 
     def _read(self, request: Mapping[str, Any], reply: Mapping[str, Any]) -> None:

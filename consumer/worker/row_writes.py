@@ -204,13 +204,14 @@ class RowWrites:
         """Each write has a reply of its own; those that failed are sent again together."""
         failed: list[RowWrite] = []
         failure: CallFailed | None = None
+        learned: dict[str, StoredRow] = {}
         for write, reply in zip(call.writes, replies, strict=True):
             match reply:
                 case Done():
-                    self._learn({write.player: write.after(self._row(write.player))})
+                    learned[write.player] = write.after(self._row(write.player))
                     self._written += write.delta.games
                 case RowRefused(row):
-                    self._learn({write.player: row})
+                    learned[write.player] = row
                     if self._has_all(row, write):
                         self._written += write.delta.games
                     else:
@@ -221,6 +222,7 @@ class RowWrites:
                 case CallFailed():
                     failed.append(write)
                     failure = reply
+        self._learn(learned)
         if len(failed) < len(call.writes):
             self._failures = 0
         if failure is None:

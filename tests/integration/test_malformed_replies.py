@@ -8,6 +8,7 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from http.client import HTTPConnection, HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
 from typing import Any, cast
@@ -15,6 +16,7 @@ from zlib import crc32
 
 import pytest
 import urllib3
+from botocore.auth import SigV4Auth
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -337,13 +339,13 @@ RAISED = [
 ]
 
 
-@pytest.mark.parametrize("event", ["request-created", "before-send", "before-parse"])
+@pytest.mark.parametrize("event", ["provide-client-params", "before-send", "before-parse", "after-call"])
 @pytest.mark.parametrize("error", RAISED, ids=lambda error: type(error).__name__)
 def test_whatever_is_raised_below_a_call_is_a_failed_call(
     portal: Portal, clients: Clients, calls: dict[str, Callable[[], object]], event: str, error: Exception
 ) -> None:
-    """By a signer, a connection or a parser."""
-    portal.status, portal.body = 200, b"{}"
+    """By a connection or a parser of botocore, which is given an error of each call here, or by a handler."""
+    portal.status, portal.body = (200, b"{}") if event in ("provide-client-params", "after-call") else (400, b"{}")
 
     def fail(**_: object) -> None:
         raise error
@@ -358,3 +360,26 @@ def test_whatever_is_raised_below_a_call_is_a_failed_call(
     finally:
         for events in both:
             events.unregister(event, fail)
+
+
+@pytest.mark.parametrize(
+    ("of", "part"), [(HTTPConnection, "send"), (HTTPResponse, "begin"), (SigV4Auth, "add_auth")], ids=str
+)
+@pytest.mark.parametrize("error", RAISED, ids=lambda error: type(error).__name__)
+def test_whatever_is_raised_below_a_direct_call_is_a_failed_call(
+    portal: Portal,
+    monkeypatch: pytest.MonkeyPatch,
+    calls: dict[str, Callable[[], object]],
+    of: type,
+    part: str,
+    error: Exception,
+) -> None:
+    portal.status, portal.body = 200, b"{}"
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(of, part, fail)
+    for call in calls.values():
+        with pytest.raises(CallFailed):
+            call()

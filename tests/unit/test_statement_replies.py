@@ -1,4 +1,4 @@
-"""Replies to statements over the wire, by botocore's own code: each write has its own, and no unclear one is believed.
+"""Replies to statements over the wire: each write has its own, and no unclear one is believed.
 
 Nothing is sent.
 """
@@ -8,16 +8,14 @@ from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
-import boto3
 import pytest
-from botocore.awsrequest import AWSResponse
 
-from consumer.aws.bodies import write_bodies
 from consumer.aws.statements import Statements
 from consumer.domain.errors import CallFailed, FailureKind
 from consumer.domain.fold import Delta
 from consumer.domain.marks import ABSENT, Mark, Route, RowWrite, StoredRow
 from consumer.domain.replies import Done, Refused, RowRefused
+from tests.support.canned import Request, answer_calls, make_client
 
 FOUND, MARK = Mark("label/shard-0", "5", 1.0), Mark("label/shard-0", "9", 2.0)
 OTHER = {"appliedShard": {"S": "label/shard-0"}, "appliedTo": {"S": "7"}, "appliedAt": {"N": "1"}}
@@ -40,46 +38,43 @@ class Wire:
     """
 
     def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
         self.status = 200
         self.body: Any = {}
         self.answers: list[Any] | None = None
         self.update: tuple[int, Any] = 200, {}
         self.sent: list[tuple[str, Any]] = []
 
-    def __call__(self, request: Any, **_: object) -> AWSResponse:
-        operation = request.headers["X-Amz-Target"].decode().rpartition(".")[2]
-        self.sent.append((operation, json.loads(request.body)))
-        status, body = self.update
-        if operation == "BatchExecuteStatement":
-            status, body = (self.status, self.body) if self.answers is None else (200, {"Responses": self.answers})
-        elif operation == "GetItem":
-            status, body = 200, {}
-        response = AWSResponse(request.url, status, {}, None)
-        response._content = json.dumps(body).encode()
-        return response
+    def __call__(self, request: Request) -> tuple[int, Any]:
+        self.sent.append((request.operation, json.loads(request.body)))
+        if request.operation == "BatchExecuteStatement":
+            return (self.status, self.body) if self.answers is None else (200, {"Responses": self.answers})
+        return (200, {}) if request.operation == "GetItem" else self.update
 
     @property
     def operations(self) -> list[str]:
         return [operation for operation, _ in self.sent]
 
 
-@pytest.fixture(scope="module", params=["our bodies", "botocore's"])
-def client(request: pytest.FixtureRequest) -> Iterator[Any]:
-    session = boto3.Session("key", "secret", region_name="eu-west-1")
-    made, spare = session.client("dynamodb"), session.client("dynamodb")
-    if request.param == "our bodies":
-        assert "BatchExecuteStatement" in write_bodies(made, spare)
+@pytest.fixture(scope="module")
+def wire_of_module() -> Wire:
+    return Wire()
+
+
+@pytest.fixture(scope="module", params=["directly", "by botocore"])
+def client(request: pytest.FixtureRequest, wire_of_module: Wire) -> Iterator[Any]:
+    made = make_client("dynamodb")
+    answer_calls(made, wire_of_module, direct=request.param == "directly")
     yield made
     made.close()
-    spare.close()
 
 
 @pytest.fixture
-def wire(client: Any) -> Iterator[Wire]:
-    wire = Wire()
-    client.meta.events.register("before-send.dynamodb", wire, unique_id="wire")
-    yield wire
-    client.meta.events.unregister("before-send.dynamodb", wire, unique_id="wire")
+def wire(wire_of_module: Wire) -> Wire:
+    wire_of_module.reset()
+    return wire_of_module
 
 
 @pytest.fixture

@@ -7,17 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-import boto3
 import pytest
-from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.exceptions import ClientError
 
-from consumer.aws.bodies import write_bodies
-from consumer.aws.units import UnitCounter
+from consumer.aws.units import UNASKED, UnitCounter
 from consumer.aws.wire import keep_bodies
 from consumer.domain.leases import OwnTable, TableNames
+from tests.support.canned import Request, answer_calls, make_client
 
-SESSION: Final = boto3.Session("key", "secret", region_name="eu-west-1")
 AWS: Final = Path(__file__).parents[2] / "consumer" / "aws"
 NAMES: Final = TableNames("leases", "board", "quarantine")
 KEY: Final = {"playerId": {"S": "foo"}}
@@ -42,26 +39,16 @@ class Units:
         self.read[table.value] = self.read.get(table.value, 0) + units
 
 
-class _Raw:
-    """What urllib3 would have read."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-
-    def stream(self, **_: object) -> Iterator[bytes]:
-        yield self._body
-
-
 class Service:
     """DynamoDB, which replies what the test says. `units` is what was counted of its calls."""
 
-    def __init__(self) -> None:
-        self.client, spare = SESSION.client("dynamodb"), SESSION.client("dynamodb")
-        write_bodies(self.client, spare)
-        keep_bodies(self.client, "BatchExecuteStatement")
+    def __init__(self, *, direct: bool) -> None:
+        self.client = make_client("dynamodb")
+        for operation in UNASKED:
+            keep_bodies(self.client, operation)
+        answer_calls(self.client, self._answer, direct=direct)
         self.units = Units()
         UnitCounter(NAMES, self.units).watch(self.client)
-        self.client.meta.events.register("before-send.dynamodb", self._send)
         self._reply: tuple[int, bytes] = (200, b"{}")
         self.sent: dict[str, Any] = {}
 
@@ -78,16 +65,14 @@ class Service:
         """The same with a reply that is an error."""
         return self.call(method, request, {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", **more}, 400)
 
-    def _send(self, request: AWSPreparedRequest, **_: object) -> AWSResponse:
-        assert isinstance(request.body, bytes)
+    def _answer(self, request: Request) -> tuple[int, bytes]:
         self.sent = json.loads(request.body)
-        status, body = self._reply
-        return AWSResponse(request.url, status, {}, _Raw(body))
+        return self._reply
 
 
-@pytest.fixture(scope="module")
-def made() -> Iterator[Service]:
-    service = Service()
+@pytest.fixture(scope="module", params=["directly", "by botocore"])
+def made(request: pytest.FixtureRequest) -> Iterator[Service]:
+    service = Service(direct=request.param == "directly")
     yield service
     service.client.close()
 

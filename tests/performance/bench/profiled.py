@@ -19,11 +19,14 @@ PARTS = (
     ("parse and decode", ("consumer/aws/streams", "consumer/domain/records")),
     ("fold", ("consumer/domain/fold",)),
     ("marks: routes, rows, replies", ("consumer/domain/", "consumer/worker/row_writes", "consumer/worker/known_rows")),
+    (
+        "HTTP: headers and sockets",
+        ("consumer/aws/direct", "/urllib3/", "/http/", "/socket.py", "/ssl.py", "/email/", "/urllib/"),
+    ),
     ("the board's requests and replies", ("consumer/aws/",)),
     ("the shard machine, the loop, the threads", ("consumer/worker/", "/threading.py", "/queue.py")),
     ("logs and metrics", ("consumer/telemetry/", "/structlog/", "/prometheus_client/")),
     ("botocore: parameters, signing, replies", ("/botocore/", "/boto3/", "/hmac.py", "/dateutil/", "/jmespath/")),
-    ("HTTP: headers and sockets", ("/urllib3/", "/http/", "/socket.py", "/ssl.py", "/email/", "/urllib/")),
 )
 """The first whose folder is in the name of a function's file."""
 OTHER = "other"
