@@ -64,6 +64,7 @@ class CommitAttempt:
         self._found_no_reason = False
         self._condemned: Game | None = None
         self._unmarked = False
+        self._awaited = MOST_MARKED_RECORDS
 
     @property
     def rows_settled(self) -> bool:
@@ -88,7 +89,7 @@ class CommitAttempt:
         if self.rows_settled:
             return []
         if row_writes.idle and (row_writes.stale or self.unit is None):
-            most = MOST_MARKED_RECORDS if self.unit is None else self.unit.records
+            most = self._awaited if self.unit is None else self.unit.records
             self.unit = None
             row_writes.begin()
             if not self._must_halt:
@@ -253,6 +254,7 @@ class CommitAttempt:
         """Cuts a unit whose rows are all known, and begins its single writes; or reads what is not known first."""
         unit = self._cut(checkpoint, unix_now, most=most)
         if self.row_writes.read():
+            self._awaited = unit.records  # a page that comes now has rows of its own to wait for
             return
         self.first_sent_at = self.first_sent_at or now
         together = unit.records == 1 and not self._apart.keys().isdisjoint(unit.deltas)
@@ -279,6 +281,7 @@ class CommitAttempt:
         self._rows = ()
         self._suspect = self._condemned = None
         self._found_no_reason = self._unmarked = False
+        self._awaited = MOST_MARKED_RECORDS
 
     def _cut_at_most(self, records: int) -> None:
         self._most_records = records

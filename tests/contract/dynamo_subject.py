@@ -64,18 +64,18 @@ class DynamoSubject(Subject):
 
     @contextmanager
     def calls(self) -> Iterator[list[str]]:
-        """The names of the calls that are made."""
+        """The names of the calls that were answered."""
         made: list[str] = []
 
         def note(model: Any, **_: object) -> None:
             made.append(model.name)
 
         bus = self.clients.dynamodb.meta.events
-        bus.register("before-call.dynamodb", note)
+        bus.register("after-call.dynamodb", note)
         try:
             yield made
         finally:
-            bus.unregister("before-call.dynamodb", note)
+            bus.unregister("after-call.dynamodb", note)
 
     def items(self, table: str) -> list[Item]:
         """All items of a table, in wire form."""

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from consumer.domain.marks import ABSENT
 from consumer.domain.replies import Page
 from consumer.worker import events
 from consumer.worker.shard_calls import PAGE_RECORDS, Commit, Read, ReadRows
@@ -110,3 +111,15 @@ def test_a_shard_that_was_behind_and_is_caught_up_does_not_wait() -> None:
     driver.answer(Read, page(*games(PAGE_RECORDS + 2, PAGE_RECORDS + 2, "a")))
     assert driver.writes()
     assert units(driver) == [PAGE_RECORDS + 1]
+
+
+def test_what_comes_while_rows_are_read_is_of_the_next_unit() -> None:
+    """Else each page that comes would have rows to wait for, and the unit would be cut again and again."""
+    driver = MarkedShard(*games(1, 2, "a"))
+    (read,) = driver.reads()
+    driver.answer(Read, page(*games(3, 4, "b"), then="third"))
+    driver.reply(read, {"a": ABSENT})
+    assert list(driver.writes()) == ["a"]
+    driver.write_all()
+    driver.knows({}).write_all()
+    assert units(driver) == [2, 2]
