@@ -132,7 +132,7 @@ def rates(engine: str, seed: int) -> Report:
     return Report(
         [busy, folding, spread],
         [
-            cost.slowest([busy.rate / _HOT_PER_SECOND, spread.rate / _WIDE_PER_SECOND]),
+            cost.slowest("", [busy.rate / _HOT_PER_SECOND, spread.rate / _WIDE_PER_SECOND]),
             Figure("hot: board: write units per game", busy.writes_per_record, limit=0.60),
             *_common(busy, len(set(few.players)), "hot: "),
             Figure("wide: board: write units per game", spread.writes_per_record, limit=1.0),
