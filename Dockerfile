@@ -55,6 +55,9 @@ USER 10001:10001
 EXPOSE 9464
 # ECS uses the health check of the task definition. A start may take a while when AWS does not answer.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["/app/bin/consumer", "healthcheck"]
+# An image cannot set it: give the container a stop timeout of 30 s, as compose.yaml and the ECS template do. A worker drains
+# within 20 s. Docker's own default is 10 s.
+STOPSIGNAL SIGTERM
 # No shell: SIGTERM reaches the worker itself, from its first statement on; `--init` covers the moments before.
 ENTRYPOINT ["/app/bin/consumer"]
 CMD ["run"]

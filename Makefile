@@ -11,8 +11,10 @@ MINUTES ?= 5
 
 BIN := .venv/bin
 DEV := .venv/.made
+DEMO := .venv-demo/.made
 ENGINE := .venv-engine/.made
 CLOUDFORMATION := .venv-deploy/.made
+CHECK_PYTHON := import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or later is needed: make PYTHON=...")
 PIP := -m pip --disable-pip-version-check --quiet
 PYTEST := $(BIN)/pytest -n 2 --durations=15
 # The locks name neither this machine nor its index.
@@ -31,8 +33,9 @@ export CONSUMER_DEMO_ENGINE := $(CURDIR)/.venv-engine/bin/python
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "make %-15s %s\n", $$1, $$2 }'
 
-demo: $(DEV) $(ENGINE) ## a worker that is killed and started again on an embedded engine; the board must be exact
-	@$(BIN)/consumer demo
+demo: ## a worker that is killed and started again on an embedded engine; KEEP=1 leaves it running, to play with
+	@$(MAKE) --no-print-directory -j 2 $(DEMO) $(ENGINE)
+	@.venv-demo/bin/consumer demo $(if $(KEEP),--keep)
 
 # More processes than cores: these tests wait most of the time.
 test: $(DEV) $(ENGINE) dynamodb-local ## all tests except the long ones
@@ -103,12 +106,24 @@ dynamodb-local: ## fetch DynamoDB Local for the tests, if Java 17 and Maven are 
 	@tests/support/engines/fetch-dynamodb-local .dynamodb-local
 
 clean: ## remove everything that make created here
-	rm -rf .venv .venv-engine .venv-deploy .dynamodb-local .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist
+	rm -rf .venv .venv-demo .venv-engine .venv-deploy .dynamodb-local .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist
 	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# What the worker needs and no more, so that the demo is seen soon; Python compiles what is imported. The sources stay where
+# they are, as after `pip install -e`.
+$(DEMO): requirements.txt
+	@$(PYTHON) -c '$(CHECK_PYTHON)'
+	@echo "Creating .venv-demo: the worker's packages"
+	@$(PYTHON) -m venv --clear .venv-demo
+	@.venv-demo/bin/python $(PIP) install --no-compile --require-hashes -r requirements.txt
+	@echo "$(CURDIR)" > "$$(.venv-demo/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/consumer.pth"
+	@printf '#!/bin/sh\nexec "$${0%%/*}/python" -P -m consumer "$$@"\n' > .venv-demo/bin/consumer
+	@chmod +x .venv-demo/bin/consumer
+	@touch $@
 
 # The environments. `pip install -e` builds with the locked hatchling: everything that is installed has a hash.
 .venv/.locked: requirements-dev.txt
-	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or later is needed: make PYTHON=...")'
+	@$(PYTHON) -c '$(CHECK_PYTHON)'
 	@echo "Creating .venv"
 	@$(PYTHON) -m venv --clear .venv
 	@$(BIN)/python $(PIP) install --require-hashes -r requirements-dev.txt
@@ -119,9 +134,9 @@ $(DEV): .venv/.locked pyproject.toml
 	@touch $@
 
 $(ENGINE): requirements-engine.txt
-	@echo "Creating .venv-engine"
+	@echo "Creating .venv-engine: the embedded engine"
 	@$(PYTHON) -m venv --clear .venv-engine
-	@.venv-engine/bin/python $(PIP) install --require-hashes -r requirements-engine.txt
+	@.venv-engine/bin/python $(PIP) install --no-compile --require-hashes -r requirements-engine.txt
 	@touch $@
 
 $(CLOUDFORMATION): requirements-deploy.txt

@@ -114,7 +114,12 @@ def _start_position(text: str) -> object:
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Settings:
-    """What an operator can configure. Made by `load`, which also checks that the values fit together."""
+    """What an operator can configure. Made by `load`, which also checks that the values fit together.
+
+    `given`: the names of those that a flag or a variable sets.
+    """
+
+    given: frozenset[str] = frozenset()
 
     source_table: str | None = _text(None, "Table whose stream is read: its newest stream.", TABLE, TABLE_PATTERN)
     stream_arn: str | None = _text(None, "The stream itself, instead of the table's newest one.", ARN, ARN_PATTERN)
@@ -154,7 +159,9 @@ class Settings:
     )
 
 
-OPTIONS: Final[Mapping[str, Option]] = {declared.name: declared.metadata["option"] for declared in fields(Settings)}
+OPTIONS: Final[Mapping[str, Option]] = {
+    declared.name: declared.metadata["option"] for declared in fields(Settings) if declared.metadata
+}
 """Every setting, by its name."""
 
 
@@ -180,18 +187,19 @@ def load(overrides: Mapping[str, str], *, needs: Collection[str], uses: Collecti
     chosen = {name: option.default for name, option in OPTIONS.items()}
     wrong: dict[str, str] = {}
     environment = {name: text for name, text in os.environ.items() if not _injected(name, text)}
-    for name in (name for name in OPTIONS if name in uses):
-        given = overrides.get(name, environment.get(variable(name)))
+    texts = {name: overrides.get(name, environment.get(variable(name))) for name in OPTIONS if name in uses}
+    given = {name: text for name, text in texts.items() if text is not None}
+    for name, text in given.items():
         try:
-            chosen[name] = OPTIONS[name].default if given is None else OPTIONS[name].convert(given)
+            chosen[name] = OPTIONS[name].convert(text)
         except ValueError as error:
-            wrong[name] = f"{_shown(name, given)}: {error}"
+            wrong[name] = f"{_shown(name, text)}: {error}"
     sound = {name: value for name, value in chosen.items() if name in uses and name not in wrong}
     faults = [*wrong.values(), *_missing(sound, needs), *_contradictions(sound), *_unknown(environment)]
     if faults:
         raise SettingsError(faults)
     made: Any = chosen  # each value is of its field's type
-    return Settings(**made)
+    return Settings(given=frozenset(given), **made)
 
 
 def _injected(name: str, value: str) -> bool:

@@ -172,7 +172,7 @@ def command_walks() -> Iterator[tuple[str, Functions]]:
                 code = _end(*arguments)
             finally:
                 profiler.remove()
-            assert code in (0, Verdict.BEHIND), f"{arguments}: exit code {code}"
+            assert code in (0, Verdict.NO_WORKER.exit_code), f"{arguments}: exit code {code}"
             yield " ".join(arguments), profiler.finish()
 
 

@@ -24,6 +24,7 @@ from botocore.config import Config
 from botocore.credentials import ReadOnlyCredentials, RefreshableCredentials
 from botocore.exceptions import BotoCoreError, NoCredentialsError, NoRegionError, ProfileNotFound
 from botocore.httpsession import get_cert_path
+from botocore.session import Session as BotocoreSession
 from botocore.session import get_session
 
 from consumer import __version__, retries
@@ -229,27 +230,12 @@ def connect(
 ) -> Clients:
     """Clients with one pooled connection per thread. The streams' region is the ARN's, where that is a real one.
 
-    The user agent is botocore's own, built once: botocore builds it for every request, a tenth of the call's time.
     Raises StartRefused when the SDK cannot be configured, or when there are no credentials; it waits on `stop`.
     """
     credentials = Credentials(observer)
-    config = Config(
-        retries={"total_max_attempts": 1},
-        connect_timeout=CONNECT_SECONDS,
-        read_timeout=READ_SECONDS,
-        max_pool_connections=threads + 3,
-        tcp_keepalive=True,
-        user_agent_extra=f"leaderboard-consumer/{__version__}",
-    )
     try:
-        session = _session(credentials)
-        spare = session.client("dynamodb", config=config, **_NO_CREDENTIALS)
-        config = config.merge(Config(user_agent=spare.meta.config.user_agent, user_agent_extra=""))
-        clients = Clients(
-            session.client("dynamodb", config=config),
-            session.client("dynamodbstreams", config=config, region_name=_region_of(stream_arn)),
-            session,
-        )
+        core = _core_of(credentials)
+        clients = _make_clients(core, threads, _region_of(stream_arn))
     except NoRegionError:
         raise StartRefused(
             "no AWS region is set: set AWS_REGION, or AWS_DEFAULT_REGION, or a region in the profile"
@@ -268,30 +254,46 @@ def connect(
         credentials.require(stop or Event())
     except CallFailed as failure:
         raise refusal_of(failure) from failure
-    send_directly(clients.dynamodb, (TRANSACTIONS, STATEMENTS, READS), _connections(session))
-    send_directly(clients.streams, (POLLS,), _connections(session))
+    send_directly(clients.dynamodb, (TRANSACTIONS, STATEMENTS, READS), _connections(core))
+    send_directly(clients.streams, (POLLS,), _connections(core))
     return clients
 
 
-def _connections(session: boto3.Session) -> Callable[[str], Post]:
-    """Connections that trust what botocore's would trust."""
-    core = session._session  # noqa: SLF001
-    trusted = (
-        core.get_config_variable("ca_bundle")
-        or os.environ.get("REQUESTS_CA_BUNDLE")
-        or os.environ.get("CURL_CA_BUNDLE")
-    )
-    certificates = get_cert_path(trusted or True)
-    return lambda url: Connections(url, CONNECT_SECONDS, READ_SECONDS, certificates).post
-
-
-def _session(credentials: Credentials) -> boto3.Session:
-    """A session whose clients sign with these credentials."""
+def _core_of(credentials: Credentials) -> BotocoreSession:
+    """A session of botocore, whose clients sign with these credentials."""
     # It warns, with a traceback, of what the observer and the error of a start say.
     logging.getLogger("botocore.credentials").setLevel(logging.ERROR)
     core = get_session()
     core.register_component("credential_provider", credentials)
-    return boto3.Session(region_name=os.environ.get("AWS_REGION") or None, botocore_session=core)
+    return core
+
+
+def _make_clients(core: BotocoreSession, threads: int, streams_region: str | None) -> Clients:
+    """Their user agent is botocore's, built once: botocore builds it for every request, a tenth of a call's time."""
+    session = boto3.Session(region_name=os.environ.get("AWS_REGION") or None, botocore_session=core)
+    config = Config(
+        retries={"total_max_attempts": 1},
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=READ_SECONDS,
+        max_pool_connections=threads + 3,
+        tcp_keepalive=True,
+        user_agent_extra=f"leaderboard-consumer/{__version__}",
+    )
+    spare = session.client("dynamodb", config=config, **_NO_CREDENTIALS)
+    config = config.merge(Config(user_agent=spare.meta.config.user_agent, user_agent_extra=""))
+    return Clients(
+        session.client("dynamodb", config=config),
+        session.client("dynamodbstreams", config=config, region_name=streams_region),
+        session,
+    )
+
+
+def _connections(core: BotocoreSession) -> Callable[[str], Post]:
+    """Connections that trust what botocore's would trust."""
+    trusted = core.get_config_variable("ca_bundle")
+    trusted = trusted or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+    certificates = get_cert_path(trusted or True)
+    return lambda url: Connections(url, CONNECT_SECONDS, READ_SECONDS, certificates).post
 
 
 def _region_of(stream_arn: str | None) -> str | None:
@@ -307,12 +309,21 @@ def resolution_seconds(stream_arn: str) -> int:
     return 60 if ":ddblocal:" in stream_arn else 1
 
 
+def endpoints(clients: Clients) -> tuple[str, ...]:
+    """The endpoints that are not AWS's own regional ones, of tables first, then of streams if it is another one."""
+    urls = dict.fromkeys(str(client.meta.endpoint_url) for client in (clients.dynamodb, clients.streams))
+    return tuple(url for url in urls if ".vpce." in url or not _is_aws(url))
+
+
+def _is_aws(url: object) -> bool:
+    host = urlsplit(str(url)).hostname or ""
+    return host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))
+
+
 def caller(clients: Clients) -> str:
     """The caller's ARN; `user@host` where STS does not reply in time, or where the endpoint is not AWS."""
     meta = clients.dynamodb.meta
-    host = urlsplit(str(meta.endpoint_url)).hostname or ""
-    aws = host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))
-    if aws or os.environ.get("AWS_ENDPOINT_URL_STS"):
+    if _is_aws(meta.endpoint_url) or os.environ.get("AWS_ENDPOINT_URL_STS"):
         config = Config(retries={"total_max_attempts": 1}, connect_timeout=1, read_timeout=2)
         try:
             with translated():

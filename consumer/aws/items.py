@@ -4,12 +4,13 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 from functools import lru_cache
+from math import ceil
 from typing import Any, Final
 
 from consumer.domain.audit import AuditEntry
 from consumer.domain.breaker import Circuit, HaltReason, Symptom
 from consumer.domain.leases import TRIM_HORIZON, Lease, LeaseRow, Ledger, Shard, StreamStart, TableBinding, label_of
-from consumer.domain.membership import HeartbeatReport, Members
+from consumer.domain.membership import HeartbeatReport, LateShard, Members
 from consumer.domain.operator_ports import Acknowledgement, Gap
 from consumer.domain.records import Reason
 from consumer.domain.replay import Mode, Progress, Range
@@ -249,8 +250,19 @@ def report_value(report: HeartbeatReport) -> dict[str, Any]:
             "asOf": seconds(report.as_of),
             "unknown": number(report.unknown),
             "protocol": number(report.protocol),
+            **({"late": {"S": " ".join(map(_late_text, report.late))}} if report.late else {}),
         }
     }
+
+
+def _late_text(late: LateShard) -> str:
+    """A shard's code, and its lag in whole seconds, rounded up; one that is not known ends in a question mark."""
+    return f"{late.code}:{ceil(late.lag_seconds)}" + ("" if late.known else "?")
+
+
+def _late_of(text: str) -> LateShard:
+    code, _, lag = text.partition(":")
+    return LateShard(code, float(lag.removesuffix("?")), not lag.endswith("?"))
 
 
 def report_of(value: Item) -> HeartbeatReport:
@@ -264,6 +276,7 @@ def report_of(value: Item) -> HeartbeatReport:
         as_of=float(fields["asOf"]["N"]),
         unknown=int(text(fields, "unknown", "N") or 0),
         protocol=int(text(fields, "protocol", "N") or 1),
+        late=tuple(map(_late_of, (text(fields, "late") or "").split())),
     )
 
 

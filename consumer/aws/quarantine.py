@@ -1,18 +1,21 @@
 """The quarantine as operators read and resolve it: entries without their records, a whole record, redrive, discard."""
 
-from collections.abc import Iterator
+from base64 import b64decode
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from threading import Event
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from consumer.aws.board import NO_DATE, add_delta, is_later
+from consumer.aws.board import add_delta, refused_deltas
 from consumer.aws.items import EXPIRY, PENDING_KEY, Action, Item, iso, number, quarantine_key, text
 from consumer.aws.operator_writes import put_audit_entry
 from consumer.aws.tables import read_items
 from consumer.aws.transact import Cancelled, transact
-from consumer.aws.wire import call_with_retries
+from consumer.aws.wire import body_of_reply, call_with_retries, decode_json
 from consumer.domain.errors import CallFailed, FailureKind
+from consumer.domain.fold import Delta, add_to
 from consumer.domain.leases import TableNames, is_sequence_number
 from consumer.domain.quarantine import (
     AlreadyResolved,
@@ -21,17 +24,24 @@ from consumer.domain.quarantine import (
     OperatorAction,
     QuarantineEntry,
     Resolution,
+    Unsettled,
 )
 from consumer.domain.records import unpack
 from consumer.domain.replies import Done, Refused
 
 _COLUMNS: Final = (
     "shardId, sequenceNumber, reason, detail, #state, playerId, parts, quarantinedAt, createdAt, streamArn, "
-    "appliedAt, appliedBy, repairs, discardedAt, discardedBy, discardReason"
+    "appliedAt, appliedBy, repairs, discardedAt, discardedBy, discardReason, act, "
+    f"{EXPIRY}"
 )
 DAY_SECONDS: Final = 86_400
 STILL_PENDING: Final = "#state = :pending"
 """Makes it exact: of two operators, two attempts, or a crash and its repetition, one is counted."""
+STILL_DISCARDED: Final = "#state = :discarded AND act = :seen"
+"""The discard that was read, and no later one: a restore that comes late undoes nothing else."""
+MOST_READ: Final = 100
+"""Keys per BatchGetItem. Source: API reference, "BatchGetItem"."""
+T = TypeVar("T")
 
 
 class DynamoQuarantine:
@@ -67,58 +77,96 @@ class DynamoQuarantine:
         row = self._get(quarantine_key(shard_id, sequence_number))
         return _entry(row) if row else None
 
-    def record(self, entry: QuarantineEntry) -> dict[str, Any]:
-        """All parts; see operator_ports.Quarantine. OSError, too, when a part is damaged."""
-        return unpack(self._part(entry, position) for position in range(1, entry.parts + 1))
+    def record(self, entry: QuarantineEntry) -> Mapping[str, Any]:
+        """One whole record in wire form. Raises ValueError when a part of it is missing or damaged."""
+        (found,) = self.records([entry])
+        if isinstance(found, ValueError):
+            raise found
+        return found
 
-    def apply(self, application: Application) -> Done | AlreadyResolved | Refused:
-        """The entry's new state, the player's delta and the audit entry; see operator_ports.Quarantine."""
-        action, player, delta = application.action, application.player, application.delta
-        attributes: dict[str, Any] = {}
-        if application.repairs:
-            attributes["repairs"] = {"M": {field: {"S": value} for field, value in sorted(application.repairs.items())}}
-        add = add_delta(self._tables.leaderboard, player, delta, dated=application.dated)
-        reply = self._resolve(action, EntryState.APPLIED, attributes, add)
+    def records(self, entries: Sequence[QuarantineEntry]) -> list[Mapping[str, Any] | ValueError]:
+        """Their parts, many per call; see operator_ports.Quarantine."""
+        wanted = [(entry.shard_id, part) for entry in entries for part in _part_numbers(entry)]
+        parts: dict[tuple[str, str], bytes] = {}
+        for some in _chunks(wanted, MOST_READ):
+            parts |= self._parts(some)
+        return [_unpacked(entry, parts) for entry in entries]
+
+    def apply(self, applications: Sequence[Application]) -> Done | Unsettled | Refused:
+        """The entries' new states, the players' deltas and the audit entries; see operator_ports.Quarantine."""
+        deltas: dict[str, Delta] = {}
+        undated: set[str] = set()
+        for application in applications:
+            add_to(deltas, application.player, application.delta)
+            undated |= set() if application.dated else {application.player}
+        adds = [
+            add_delta(self._tables.leaderboard, player, delta, dated=player not in undated)
+            for player, delta in deltas.items()
+        ]
+        heads = [
+            self._settle(application.action, EntryState.APPLIED, _repaired(application)) for application in applications
+        ]
+        actions = [application.action for application in applications]
+        reply = self._resolve(actions, heads, adds)
         if not isinstance(reply, Cancelled):
             return reply
-        if 1 not in reply.failed:
-            return Refused(invalid=reply.invalid, suspects=frozenset([player]))
-        stored = text(reply.failed[1] or {}, "lastPlayedDate")
-        if stored is not None and is_later(stored, delta.date):
-            return Refused({player: stored})
-        return Refused(invalid=NO_DATE, suspects=frozenset([player]))
+        # Refused deltas are the actions behind the heads; refused_deltas takes them from 1 on.
+        shift = len(heads) - 1
+        board = Cancelled(
+            {at - shift: item for at, item in reply.failed.items()},
+            reply.conflict,
+            reply.invalid,
+            frozenset(at - shift for at in reply.invalid_at),
+        )
+        refused = refused_deltas(board, list(deltas), deltas)
+        if refused.later or refused.suspects or len(deltas) > 1:
+            return refused
+        return replace(refused, suspects=frozenset(deltas))
 
-    def discard(self, action: OperatorAction, why: str) -> Done | AlreadyResolved:
-        """The entry's new state and the audit entry; see operator_ports.Quarantine."""
-        reply = self._resolve(action, EntryState.DISCARDED, {"discardReason": {"S": why}})
+    def discard(self, actions: Sequence[OperatorAction], why: str) -> Done | Unsettled:
+        """The entries' new states and the audit entries; see operator_ports.Quarantine."""
+        heads = [self._settle(action, EntryState.DISCARDED, {"discardReason": {"S": why}}) for action in actions]
+        reply = self._resolve(actions, heads)
         if isinstance(reply, Cancelled):
             raise CallFailed(FailureKind.REJECTED, reply.invalid or "the quarantine table refuses the row")
         return reply
 
-    def _resolve(
-        self, action: OperatorAction, state: EntryState, attributes: dict[str, Any], *more: Action
-    ) -> Done | AlreadyResolved | Cancelled:
-        """Writes the entry's new state, `more` and the audit entry, if the record is pending. All its rows expire."""
-        entry, quarantine = action.entry, self._tables.quarantine
-        parts = []
+    def restore(self, actions: Sequence[OperatorAction]) -> Done | Unsettled | Refused:
+        """The entries' new states and the audit entries; see operator_ports.Quarantine."""
+        quarantine = self._tables.quarantine
+        kept = [_keep_part(quarantine, key) for action in actions if action.entry.expires for key in _parts_of(action)]
+        reply = self._resolve(actions, [_restore(quarantine, action) for action in actions], kept)
+        if isinstance(reply, Cancelled):
+            return Refused(invalid=reply.invalid or "a part of its record has expired")
+        return reply
+
+    def _settle(self, action: OperatorAction, state: EntryState, attributes: dict[str, Any]) -> Action:
         if self._retention_days is not None:
-            expires = self._expiry(action.audit_entry.at)
-            attributes = {**attributes, EXPIRY: expires}
-            parts = self._expire_parts(entry, expires)
-        actions = [
-            self._set_state(action, state, attributes),
-            *more,
-            put_audit_entry(quarantine, action.audit_entry),
-            *parts,
+            attributes = {**attributes, EXPIRY: self._expiry(action.audit_entry.at)}
+        return _set_state(self._tables.quarantine, action, state, attributes)
+
+    def _resolve(
+        self, actions: Sequence[OperatorAction], heads: list[Action], more: Sequence[Action] = ()
+    ) -> Done | Unsettled | Cancelled:
+        """Writes the entries' `heads`, `more` and the audit entries, if each entry is as its head demands.
+
+        The parts of a record that is settled expire with its head.
+        """
+        audits = [put_audit_entry(self._tables.quarantine, action.audit_entry) for action in actions]
+        parts = [
+            self._expire_part(key, head["Update"]["ExpressionAttributeValues"][f":{EXPIRY}"])
+            for action, head in zip(actions, heads, strict=True)
+            if f":{EXPIRY}" in head["Update"]["ExpressionAttributeValues"]
+            for key in _parts_of(action)
         ]
-        cancelled = transact(self._client, actions)
+        cancelled = transact(self._client, [*heads, *more, *audits, *parts])
         if cancelled is None:
             return Done()
-        if 0 in cancelled.failed:
-            row = cancelled.failed[0]
-            if row and text(row, "act") == action.token:
-                return Done()  # this very action, whose reply was lost
-            return AlreadyResolved(_entry(row) if row else None)
+        replies = {at: _reply_of(row, actions[at]) for at, row in cancelled.failed.items() if at < len(heads)}
+        if len(replies) == len(heads) and all(isinstance(reply, Done) for reply in replies.values()):
+            return Done()  # these very actions, whose reply was lost
+        if replies:
+            return Unsettled(replies)
         if not cancelled.failed:
             cancelled.raise_conflict()
         return cancelled
@@ -135,7 +183,7 @@ class DynamoQuarantine:
             self._client.scan,
             self._stop,
             TableName=self._tables.quarantine,
-            ProjectionExpression=f"{_COLUMNS}, {PENDING_KEY}, {EXPIRY}",
+            ProjectionExpression=f"{_COLUMNS}, {PENDING_KEY}",
             FilterExpression="attribute_exists(#state) AND ("
             f"(#state = :pending AND attribute_not_exists({PENDING_KEY})) OR (#state <> :pending AND ({lacking})))",
             ExpressionAttributeNames={"#state": "state"},
@@ -163,7 +211,7 @@ class DynamoQuarantine:
                 expires = self._expiry(datetime.fromisoformat(entry.resolution.at).timestamp())
                 head["UpdateExpression"] += f" SET {EXPIRY} = :at"
                 head["ExpressionAttributeValues"][":at"] = expires
-                parts = self._expire_parts(entry, expires)
+                parts = [self._expire_part(key, expires) for key in _part_keys(entry)]
             elif PENDING_KEY not in row:
                 return False  # of a newer version
         cancelled = transact(self._client, [{"Update": head}, *parts])
@@ -175,19 +223,16 @@ class DynamoQuarantine:
         assert self._retention_days is not None
         return number(int(settled_at) + self._retention_days * DAY_SECONDS)
 
-    def _expire_parts(self, entry: QuarantineEntry, expires: dict[str, str]) -> list[Action]:
-        """Each costs two units per KB of it: nothing else makes head and parts expire together."""
-        return [
-            {
-                "Update": {
-                    "TableName": self._tables.quarantine,
-                    "Key": quarantine_key(entry.shard_id, f"{entry.sequence_number}#{position}"),
-                    "UpdateExpression": f"SET {EXPIRY} = :at",
-                    "ExpressionAttributeValues": {":at": expires},
-                }
+    def _expire_part(self, key: dict[str, Any], expires: dict[str, str]) -> Action:
+        """It costs two units per KB of the part: nothing else makes head and parts expire together."""
+        return {
+            "Update": {
+                "TableName": self._tables.quarantine,
+                "Key": key,
+                "UpdateExpression": f"SET {EXPIRY} = :at",
+                "ExpressionAttributeValues": {":at": expires},
             }
-            for position in range(1, entry.parts + 1)
-        ]
+        }
 
     def _get(self, key: dict[str, Any]) -> Item | None:
         def get() -> Item | None:
@@ -197,42 +242,135 @@ class DynamoQuarantine:
 
         return call_with_retries(get, self._stop)
 
-    def _part(self, entry: QuarantineEntry, position: int) -> bytes:
-        row = self._get(quarantine_key(entry.shard_id, f"{entry.sequence_number}#{position}")) or {}
-        part: bytes | None = row.get("record", {}).get("B")
-        if part is None:
-            raise ValueError(f"part {position} of record {entry.sequence_number} is missing")
-        return part
+    def _parts(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], bytes]:
+        """These part rows, by key; missing ones are left out. A reply has 16 MB at most: the rest is read after it."""
+        found: dict[tuple[str, str], bytes] = {}
+        left: list[dict[str, Any]] = [quarantine_key(*key) for key in keys]
 
-    def _set_state(self, action: OperatorAction, state: EntryState, attributes: dict[str, Any]) -> Action:
-        """Sets the state, how it came about and `attributes`; reason, detail and parts stay as they were.
+        def read() -> list[dict[str, Any]]:
+            wanted = {"Keys": left, "ConsistentRead": True}
+            reply = decode_json(
+                body_of_reply(self._client.batch_get_item(RequestItems={self._tables.quarantine: wanted}))
+            )
+            for row in reply["Responses"].get(self._tables.quarantine, ()):
+                part = row.get("record", {}).get("B")
+                if isinstance(part, str):
+                    found[row["shardId"]["S"], row["sequenceNumber"]["S"]] = b64decode(part)
+            unread: list[dict[str, Any]] = (
+                reply.get("UnprocessedKeys", {}).get(self._tables.quarantine, {}).get("Keys", [])
+            )
+            if len(unread) == len(left):
+                raise CallFailed(FailureKind.THROTTLED, "BatchGetItem: no row was read")
+            return unread
 
-        The row leaves the index of pending records.
-        """
-        entry, audit_entry = action.entry, action.audit_entry
-        attributes = {
-            "state": {"S": state.value},
-            f"{state}At": {"S": iso(audit_entry.at)},
-            f"{state}By": {"S": audit_entry.who},
-            "act": {"S": action.token},
-            **attributes,
+        while left:
+            left = call_with_retries(read, self._stop)
+        return found
+
+
+def _reply_of(row: Item | None, action: OperatorAction) -> Done | AlreadyResolved:
+    """Why the entry is not as this action demands: an attempt of its own, whose reply was lost, or another's."""
+    if row and text(row, "act") == action.token:
+        return Done()
+    return AlreadyResolved(_entry(row) if row else None)
+
+
+def _repaired(application: Application) -> dict[str, Any]:
+    if not application.repairs:
+        return {}
+    return {"repairs": {"M": {field: {"S": value} for field, value in sorted(application.repairs.items())}}}
+
+
+def _part_numbers(entry: QuarantineEntry) -> list[str]:
+    return [f"{entry.sequence_number}#{position}" for position in range(1, entry.parts + 1)]
+
+
+def _part_keys(entry: QuarantineEntry) -> list[dict[str, Any]]:
+    return [quarantine_key(entry.shard_id, part) for part in _part_numbers(entry)]
+
+
+def _parts_of(action: OperatorAction) -> list[dict[str, Any]]:
+    return _part_keys(action.entry)
+
+
+def _unpacked(entry: QuarantineEntry, parts: Mapping[tuple[str, str], bytes]) -> dict[str, Any] | ValueError:
+    try:
+        return unpack(parts[entry.shard_id, part] for part in _part_numbers(entry))
+    except KeyError as missing:
+        number, _, position = missing.args[0][1].partition("#")
+        return ValueError(f"part {position} of record {number} is missing")
+    except ValueError as damaged:
+        return damaged
+
+
+def _keep_part(quarantine: str, key: dict[str, Any]) -> Action:
+    return {
+        "Update": {
+            "TableName": quarantine,
+            "Key": key,
+            "UpdateExpression": f"REMOVE {EXPIRY}",
+            "ConditionExpression": "attribute_exists(#record)",
+            "ExpressionAttributeNames": {"#record": "record"},
         }
-        return {
-            "Update": {
-                "TableName": self._tables.quarantine,
-                "Key": quarantine_key(entry.shard_id, entry.sequence_number),
-                "UpdateExpression": "SET "
-                + ", ".join(f"#{name} = :{name}" for name in attributes)
-                + f" REMOVE {PENDING_KEY}",
-                "ConditionExpression": STILL_PENDING,
-                "ExpressionAttributeNames": {f"#{name}": name for name in attributes},
-                "ExpressionAttributeValues": {
-                    ":pending": {"S": EntryState.PENDING.value},
-                    **{f":{name}": value for name, value in attributes.items()},
-                },
-                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-            }
+    }
+
+
+def _set_state(quarantine: str, action: OperatorAction, state: EntryState, attributes: Mapping[str, Any]) -> Action:
+    """Sets the state, how it came about and `attributes`; reason, detail and parts stay as they were.
+
+    The row leaves the index of pending records.
+    """
+    entry, audit_entry = action.entry, action.audit_entry
+    attributes = {
+        "state": {"S": state.value},
+        f"{state}At": {"S": iso(audit_entry.at)},
+        f"{state}By": {"S": audit_entry.who},
+        "act": {"S": action.token},
+        **attributes,
+    }
+    return {
+        "Update": {
+            "TableName": quarantine,
+            "Key": quarantine_key(entry.shard_id, entry.sequence_number),
+            "UpdateExpression": "SET "
+            + ", ".join(f"#{name} = :{name}" for name in attributes)
+            + f" REMOVE {PENDING_KEY}",
+            "ConditionExpression": STILL_PENDING,
+            "ExpressionAttributeNames": {f"#{name}": name for name in attributes},
+            "ExpressionAttributeValues": {
+                ":pending": {"S": EntryState.PENDING.value},
+                **{f":{name}": value for name, value in attributes.items()},
+            },
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
+    }
+
+
+def _restore(quarantine: str, action: OperatorAction) -> Action:
+    """Makes the row what it was before the discard, but for the token, and puts it back into the index."""
+    entry = action.entry
+    return {
+        "Update": {
+            "TableName": quarantine,
+            "Key": quarantine_key(entry.shard_id, entry.sequence_number),
+            "UpdateExpression": f"SET #state = :pending, act = :act, {PENDING_KEY} = :shard "
+            f"REMOVE discardedAt, discardedBy, discardReason, {EXPIRY}",
+            "ConditionExpression": STILL_DISCARDED,
+            "ExpressionAttributeNames": {"#state": "state"},
+            "ExpressionAttributeValues": {
+                ":pending": {"S": EntryState.PENDING.value},
+                ":discarded": {"S": EntryState.DISCARDED.value},
+                ":seen": {"S": entry.token or ""},
+                ":act": {"S": action.token},
+                ":shard": {"S": entry.shard_id},
+            },
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+    }
+
+
+def _chunks(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:
+    return (items[at : at + most] for at in range(0, len(items), most))
 
 
 def _entry(row: Item) -> QuarantineEntry:
@@ -249,6 +387,8 @@ def _entry(row: Item) -> QuarantineEntry:
         created=float(created) if created is not None else None,
         stream_arn=text(row, "streamArn") or "",
         resolution=_resolution(row),
+        token=text(row, "act"),
+        expires=EXPIRY in row,
     )
 
 

@@ -140,7 +140,10 @@ class DynamoTables:
         """Raises StartRefused unless the table exists, is active and has this key. `made_by` would create it."""
         table = self._describe(name)
         if table is None:
-            raise StartRefused(f"table {name} ({variable}) does not exist: create it with `{made_by}`")
+            raise StartRefused(
+                f"table {name} ({variable}) does not exist: create it with `{made_by}`, if its name and the region are "
+                "right"
+            )
         if table.keys != keys:
             raise StartRefused(
                 f"table {name} ({variable}) has the key {_show(table.keys)}; {_show(keys)} is needed. "
@@ -154,7 +157,10 @@ class DynamoTables:
         table = self._describe(source_table)
         if table is None:
             raise StreamUnusable(
-                StreamHaltReason.OFF, None, f"source table {source_table} (CONSUMER_SOURCE_TABLE) does not exist"
+                StreamHaltReason.OFF,
+                None,
+                f"source table {source_table} (CONSUMER_SOURCE_TABLE) does not exist",
+                named_wrong=True,
             )
         if table.stream_arn is None:
             raise StreamUnusable(

@@ -3,8 +3,10 @@
 import os
 import sys
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from functools import partial, wraps
 from importlib import import_module
+from math import nan
 from textwrap import wrap
 from typing import Any, Final, NoReturn
 
@@ -33,32 +35,61 @@ RULES: Final = ("player_attribute", "score_attribute", "timestamp_attribute", "m
 RETENTION: Final = "quarantine_retention_days"
 LOGS: Final = ("log_level", "log_format")
 
+MOST: Final = 1_000_000_000
 HELP_COLUMNS: Final = 46
 """Width of the help beside the flags on a terminal of 80 columns."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs one command and ends the process with its exit code; errors go to stderr."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
     try:
         sys.exit(app.main(arguments, prog_name="consumer", standalone_mode=False))
     except click.ClickException as fault:
-        fault.show()
+        _report_refusal(fault.format_message(), fault.exit_code, fault.show, given)
         sys.exit(fault.exit_code)
     except ConsumerError as error:
-        print(error, file=sys.stderr)
+        _report_refusal(str(error), error.exit_code, partial(print, error, file=sys.stderr), given)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
     except Exception as error:  # noqa: BLE001 - the outermost frame: nothing is swallowed, the process ends here
-        _report_unexpected(error)
+        _report_unexpected(error, given)
         sys.exit(1)
 
 
-def _report_unexpected(error: Exception) -> None:
+def _begin_log(arguments: Sequence[str]) -> bool:
+    """Whether this is a worker whose log is for machines: what it says before its settings are read is an event too.
+
+    An operator's command replies with a sentence.
+    """
+    formats = [os.environ.get(variable("log_format"))]
+    for argument, following in zip(arguments, [*arguments[1:], None], strict=False):
+        name, given, value = argument.partition("=")
+        if name == flag("log_format"):
+            formats.append(value if given else following)
+    if arguments[:1] != ["run"] or formats[-1] == "pretty" or (formats[-1] != "json" and sys.stderr.isatty()):
+        return False
+    from consumer.telemetry.logs import configure
+
+    configure("INFO", "json")
+    return True
+
+
+def _report_refusal(sentence: str, exit_code: int, show: Callable[[], object], arguments: Sequence[str]) -> None:
+    if not _begin_log(arguments):
+        show()
+        return
+    from consumer.telemetry.logs import report_refusal
+
+    report_refusal(sentence, exit_code)
+
+
+def _report_unexpected(error: Exception, arguments: Sequence[str]) -> None:
     """One clear line; the traceback only at the log level DEBUG."""
     import structlog
 
-    if structlog.is_configured():
+    if structlog.is_configured() or _begin_log(arguments):
         log = structlog.get_logger()
         log.error("consumer.unexpected", kind=type(error).__name__, error=str(error))
         log.debug("consumer.traceback", exc_info=error)
@@ -79,10 +110,14 @@ class Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """See click.Group."""
-        if cmd_name in self.commands or cmd_name not in COMMANDS:
-            return super().get_command(ctx, cmd_name)
         name = cmd_name.replace("-", "_")
-        command: click.Command = getattr(import_module(f"consumer.cli.{name}"), name)
+        if cmd_name in self.commands or cmd_name not in COMMANDS:
+            command = super().get_command(ctx, cmd_name)
+        else:
+            command = getattr(import_module(f"consumer.cli.{name}"), name)
+        for each in (command, *getattr(command, "commands", {}).values()):
+            if each is not None:  # in a list of commands click would cut this sentence
+                each.short_help = (each.help or "").partition("\n\n")[0]
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -150,9 +185,27 @@ def _setting(name: str) -> Callable[..., Any]:
     return click.option(flag(name), name, metavar=kind, help="\b\n" + "\n".join(lines))
 
 
+class Number(click.ParamType[float]):
+    """A number from `least` to MOST, which an operator knows as `what`."""
+
+    name = "number"
+
+    def __init__(self, kind: type[int | float], least: int, what: str) -> None:
+        self._kind, self._least, self._what = kind, least, what
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """See click.ParamType."""
+        number = nan
+        with suppress(ValueError):
+            number = self._kind(value)
+        if not self._least <= number <= MOST:
+            self.fail(f"{str(value)[:80]!r} is not {self._what} from {self._least} to {MOST}.", param, ctx)
+        return number
+
+
 switch = partial(click.option, is_flag=True)
 """An option without a value."""
-positive = partial(click.option, type=click.IntRange(min=1), metavar="NUMBER")
+positive = partial(click.option, type=Number(int, 1, "a whole number"), metavar="NUMBER")
 """An option whose value is a whole number above 0."""
 
 _ONLY: Final = "on stdout and nothing else."
@@ -209,7 +262,8 @@ def healthcheck(settings: Settings) -> int:
 @app.command()
 @positive("--games", default=20_000, help="How many games are played.")
 @positive("--players", default=500, help="How many players play them.")
-def demo(games: int, players: int) -> int:
+@switch("--keep", help="Leave engine, tables and worker running until Ctrl-C, to play with.")
+def demo(games: int, players: int, keep: bool) -> int:
     """Plays games on an embedded engine, kills the worker half-way, and compares the board digit by digit.
 
     \b
@@ -218,4 +272,4 @@ def demo(games: int, players: int) -> int:
     """
     from consumer.demo import play
 
-    return play(games=games, players=players)
+    return play(games=games, players=players, keep=keep)

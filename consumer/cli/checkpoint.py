@@ -60,7 +60,8 @@ def set_(settings: Settings, shard: str, position: str, yes: bool) -> int:
 
     \b
     Example:
-      consumer checkpoint set shardId-00000001769860800000-1a2b3c4d 1234500000000000123456789
+      consumer checkpoint set shardId-00000001769860800000-1a2b3c4d \\
+        1234500000000000123456789
 
     \b
     Exit codes:

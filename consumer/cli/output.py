@@ -6,14 +6,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from decimal import Decimal
 from io import TextIOWrapper
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import click
 
 from consumer.domain.errors import UnsafeRefused
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, JustifyMethod
     from rich.progress import Progress
 
     from consumer.domain.fold import Delta
@@ -23,6 +23,12 @@ T = TypeVar("T")
 BOARD_COLUMNS: Final = ("playerId", "gamesPlayed", "totalScore", "lastPlayedDate")
 WIDEST: Final = 100_000
 """Columns where stdout is no terminal."""
+WIDEST_ID: Final = 40
+"""An id of more columns is left out on a terminal: it would hide the others."""
+LEAST_CUT: Final = 12
+"""To so many columns a cell may be cut."""
+GAP: Final = 2
+LEFT_OUT: Final = "…"
 NOT_CONFIRMED: Final = "not confirmed: nothing was changed"
 
 
@@ -74,6 +80,80 @@ def print_columns(names: Sequence[str], rows: Iterable[Sequence[str | None]], *,
     for row in rows:
         table.add_row(*("-" if cell is None else visible(cell) for cell in row))
     stdout_console().print(table)
+
+
+class Column(NamedTuple):
+    """A column of `print_records`. `cut`: on a terminal its cells may be cut. `id`: a cell is whole or left out."""
+
+    name: str
+    cut: bool = False
+    id: bool = False
+    right: bool = False
+
+
+def print_records(columns: Sequence[Column], groups: Mapping[str, Sequence[Sequence[str | None]]]) -> None:
+    """One line per row, under the heading of its group: on a terminal no longer than its width, else as it needs.
+
+    What does not fit is left out, and said so on stderr.
+    """
+    from rich.cells import cell_len
+    from rich.table import Table
+
+    shown = {
+        heading: [["-" if cell is None else visible(cell) for cell in row] for row in rows]
+        for heading, rows in groups.items()
+    }
+    console, terminal = stdout_console(), sys.stdout.isatty()
+    every = [row for rows in shown.values() for row in rows]
+    hidden = 0
+    for row in every if terminal else ():
+        for at, column in enumerate(columns):
+            if column.id and cell_len(row[at]) > WIDEST_ID:
+                row[at], hidden = LEFT_OUT, hidden + 1
+    widths = [max([cell_len(column.name), *(cell_len(row[at]) for row in every)]) for at, column in enumerate(columns)]
+    if terminal:
+        widths = _fitted(columns, widths, console.width)
+    for number, (heading, rows) in enumerate(shown.items()):
+        if number:
+            console.print()
+        for line in visible_lines(heading):
+            console.print(line, no_wrap=True, overflow="ellipsis")
+        table = Table(box=None, pad_edge=False)
+        for column, width in zip(columns, widths, strict=True):
+            if width:
+                justify: JustifyMethod = "right" if column.right else "left"
+                table.add_column(column.name, min_width=width, max_width=width, no_wrap=True, justify=justify)
+        for row in rows:
+            table.add_row(*(cell for cell, width in zip(row, widths, strict=True) if width))
+        console.print(table)
+    lost = [column.name for column, width in zip(columns, widths, strict=True) if not width]
+    lost += [f"ids of more than {WIDEST_ID} characters ({LEFT_OUT})"] if hidden else []
+    if lost:
+        print(f"Left out, for they do not fit: {', '.join(lost)}. --json and --export have them.", file=sys.stderr)
+
+
+def _fitted(columns: Sequence[Column], widths: Sequence[int], width: int) -> list[int]:
+    """The columns' widths in a terminal of this width; 0: the column is left out."""
+    fitted = list(widths)
+
+    def excess() -> int:
+        return sum(fitted) + GAP * (len([each for each in fitted if each]) - 1) - width
+
+    for at, column in enumerate(columns):
+        if column.cut and excess() > 0:
+            fitted[at] = max(fitted[at] - excess(), min(fitted[at], LEAST_CUT))
+    for at, column in reversed(list(enumerate(columns))):
+        if column.id and excess() > 0:
+            fitted[at] = 0
+    for at, column in enumerate(columns):  # the width of a column that is left out
+        if column.cut and excess() < 0:
+            fitted[at] = min(widths[at], fitted[at] - excess())
+    return fitted
+
+
+def visible_lines(text: str) -> list[str]:
+    """Its lines, each of them visible."""
+    return [visible(line) for line in text.splitlines()]
 
 
 def print_deltas(deltas: "Mapping[str, Delta]", *, json: bool) -> None:

@@ -1,14 +1,14 @@
-"""Which quarantined records a command is about: `SHARD SEQ`, or filters."""
+"""Which quarantined records a command is about: `SHARD SEQ`, filters, or all."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from consumer.cli.app import decorated
+from consumer.cli.app import decorated, switch
 from consumer.cli.output import with_count
 from consumer.domain.errors import UsageFault
 from consumer.domain.leases import is_sequence_number
@@ -20,27 +20,29 @@ if TYPE_CHECKING:
     from consumer.operations.quarantine import QuarantineService
     from consumer.wiring.operators import Session
 
+FILTERS: Final = ("shard", "player", "reason", "since", "until")
 
-def one_record(command: Callable[..., int]) -> Callable[..., int]:
-    """Gives a command the arguments that name one record."""
+
+def filters(command: Callable[..., int]) -> Callable[..., int]:
+    """Gives a command the flags of `make_filter`."""
     return decorated(
         command,
-        click.argument("name", metavar="[SHARD]", required=False, help="A shard's id, or LABEL/ID."),
-        click.argument("number", metavar="[SEQ]", required=False, help="The record's sequence number."),
-    )
-
-
-def filters(reason_flag: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
-    """Gives a command the flags of `make_filter`. `reason_flag` is "reason", or "reason-code" if that means another."""
-    reasons = [f"--{flag}" for flag in dict.fromkeys((reason_flag, "reason-code"))]
-    options = (
         click.option("--shard", metavar="SHARD", help="Of this shard: its id, or LABEL/ID."),
         click.option("--player", metavar="ID", help="Of this player."),
-        click.option(*reasons, "reason", metavar="CODE", help="Quarantined for this reason, like score_type."),
+        click.option("--reason", metavar="CODE", help="Quarantined for this reason, like score_type."),
         click.option("--since", metavar="TIME", help="Quarantined at this ISO time, with a zone, or later."),
         click.option("--until", metavar="TIME", help="Quarantined at this ISO time, with a zone, or before."),
     )
-    return lambda command: decorated(command, *options)
+
+
+def selection(command: Callable[..., int]) -> Callable[..., int]:
+    """Gives a command that changes records the arguments and flags of `select`."""
+    return decorated(
+        filters(command),
+        click.argument("name", metavar="[SHARD]", required=False, help="A shard's id, or LABEL/ID."),
+        click.argument("number", metavar="[SEQ]", required=False, help="The record's sequence number."),
+        switch("--all", "everything", help="All records, without a filter."),
+    )
 
 
 @dataclass(frozen=True)
@@ -53,33 +55,45 @@ class Selection:
     def entries(
         self, service: "QuarantineService", session: "Session", settings: Settings, act: str
     ) -> list[QuarantineEntry]:
-        """The records. Raises NotFound, and UnsafeRefused for one that cannot be `act` because it is not pending."""
-        from consumer.operations.quarantine import require_pending
+        """The records. Raises NotFound, and UnsafeRefused for one that cannot be `act` in the state that it has."""
+        from consumer.operations.quarantine import require_state
 
         if self.one is None:
             watch = partial(with_count, title=f"reading {settings.quarantine_table}")
             return session.run(service.select(self.filter_, watch))
         entry = session.run(service.find(*self.one))
-        require_pending(entry, f"it cannot be {act}")
+        require_state(entry, f"it cannot be {act}", self.filter_.state or EntryState.PENDING)
         return [entry]
 
 
-def select(values: Mapping[str, str | None], reason_flag: str) -> Selection:
-    """What the arguments and flags of `one_record` and `filters` select.
+def select(values: Mapping[str, str | None], *, everything: bool, state: EntryState = EntryState.PENDING) -> Selection:
+    """What the arguments and flags of `selection` select, of the records in this state.
 
-    Raises UsageFault for half of a record's name, for a name beside filters, and for filters that are wrong.
+    Raises UsageFault when nothing is selected, for half of a record's name, for two ways to select, and for wrong
+    filters. `everything` must be said: a forgotten flag must not mean all records.
     """
     shard, number = values["name"], values["number"]
-    given = {name: value for name, value in values.items() if name not in ("name", "number")}
+    flags = [f"--{name}" for name in FILTERS if values[name] is not None]
     if shard is None:
-        return Selection(None, make_filter(given))
+        if not flags and not everything:
+            raise UsageFault(
+                f"which records? Name one (SHARD SEQ), or use a filter ({_joined(FILTERS)}), or --all for every one "
+                f"that is {state}. `consumer quarantine list` shows them"
+            )
+        if flags and everything:
+            raise UsageFault(f"--all means every record, and {', '.join(flags)} selects some: use one of the two")
+        return Selection(None, make_filter(values, state))
     if number is None:
         raise UsageFault(f"SHARD {shard!r} without SEQ: name both, or all records of the shard with --shard")
-    flags = [f"--{reason_flag if name == 'reason' else name}" for name, value in given.items() if value is not None]
+    flags += ["--all"] if everything else []
     if flags:
         raise UsageFault(f"SHARD SEQ names one record, and {', '.join(flags)} selects several: use one of the two")
     require_number(number)
-    return Selection((shard, number), QuarantineFilter())
+    return Selection((shard, number), QuarantineFilter(state=state))
+
+
+def _joined(names: Iterable[str]) -> str:
+    return ", ".join(f"--{name}" for name in names)
 
 
 def require_number(text: str) -> None:
@@ -90,10 +104,10 @@ def require_number(text: str) -> None:
 
 def make_filter(flags: Mapping[str, str | None], state: EntryState | None = EntryState.PENDING) -> QuarantineFilter:
     """The filter of these flags, by `filters`. Raises UsageFault with every fault."""
-    shard, player, reason, since, until = (flags[name] for name in ("shard", "player", "reason", "since", "until"))
+    shard, player, reason, since, until = (flags[name] for name in FILTERS)
     faults: list[str] = []
     if reason is not None and reason not in list(Reason):
-        faults.append(f"there is no reason {reason!r}: it is one of {', '.join(Reason)}")
+        faults.append(f"--reason: there is no reason {reason!r}: it is one of {', '.join(Reason)}")
     first, last = _timestamp("--since", since, faults), _timestamp("--until", until, faults)
     if first is not None and last is not None and first > last:
         faults.append(f"--since {since} is after --until {until}: nothing can match")

@@ -97,13 +97,15 @@ def replay(
 
     \b
     Example:
-      consumer replay shardId-00000001769860800000-1a2b3c4d --from TRIM_HORIZON --recount --dry-run
+      consumer replay shardId-00000001769860800000-1a2b3c4d \\
+        --from TRIM_HORIZON --recount --dry-run
 
     \b
     Exit codes:
-      0  done                          3  AWS refuses or is not there
-      2  no range, or wrong flags      4  refused, not confirmed, or some did not count
-      5  no such shard, or nothing of the range is left in the stream
+      0  done; a dry run: shown        3  AWS refuses or is not there
+      2  no range, or wrong flags      5  no such shard, or nothing of the
+      4  refused, not confirmed, or       range is left in the stream
+         some did not count
     """
     # In one piece: its flags and their help are most of it.
     mode, target = Mode.RECOUNT if recount or into is not None else Mode.PENDING, into or settings.leaderboard_table
@@ -287,7 +289,7 @@ def _count_pending(session: "Session", replay: PendingReplay) -> Missed:
 
 
 def print_dry_run(service: "ReplayService", session: "Session", plans: "Plans", output: Output) -> int:
-    """Prints what each player would get; the exit code."""
+    """Prints what each player would get, and what would not count; the exit code, 0 for all that is shown."""
     _print_already_counted(plans)
     deltas: dict[str, Delta] = {}
     missed = Missed()
@@ -300,7 +302,7 @@ def print_dry_run(service: "ReplayService", session: "Session", plans: "Plans", 
             games += _dry_run_recount(service, session, planned, deltas, missed)
     print_deltas(dict(sorted(deltas.items())), json=output.json)
     print(f"{many(games, 'game')} would be counted in {output.target}{not_counted(missed)}", file=sys.stderr)
-    return 4 if missed else 0
+    return 0
 
 
 def _dry_run_recount(
@@ -318,14 +320,14 @@ def _dry_run_pending(
     service: "ReplayService", session: "Session", planned: "PlannedReplay", deltas: dict[str, Delta], missed: Missed
 ) -> int:
     entries = session.run(service.pending(planned))
-    results = (session.run(service.quarantine_service.dry_run(entry, NO_REPAIR)) for entry in entries)
+    results = service.quarantine_service.dry_run_all(entries, NO_REPAIR, session.together)
     games = 0
     for result in with_count(results, len(entries), "reading"):
         if isinstance(result, StillPoison):
             _print_still_poison(result, missed)
         else:
             games += 1
-            add_game(deltas, result)
+            add_game(deltas, result.game)
     return games
 
 

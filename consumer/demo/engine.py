@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from consumer.demo.server import Server, ServerError
@@ -30,6 +31,9 @@ class Engine(Server):
         if self._python is None:
             self._python = engine_python()
         super().start()
+        # It serves `ministack --stop`, and would outlive an engine that is killed.
+        with suppress(OSError):
+            Path(os.environ.get("TMPDIR", "/tmp"), f"ministack-{self.url.rpartition(':')[2]}.pid").unlink()
 
     def command(self, port: int) -> list[str]:  # noqa: ARG002  ministack takes its port from the environment
         """ministack, run by its own interpreter."""

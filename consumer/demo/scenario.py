@@ -1,12 +1,15 @@
 """The demo's story: games are written, the worker is killed half-way and started again, the board is compared."""
 
 import os
+import shutil
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 from consumer.aws.clients import connect
@@ -34,26 +37,50 @@ UPDATE_SECONDS: Final = 0.2
 RATE_SECONDS: Final = 1.0
 STALL_SECONDS: Final = 30.0
 """When nothing is written or done for so long, it never will be."""
+KEEP_SECONDS: Final = 0.2
 SHOWN_DIFFERENCES: Final = 5
 NEXT: Final = (
-    ("consumer demo --games 100000", "the same, for longer"),
+    ("consumer demo --keep", "the same, and it goes on, to play with"),
     ("consumer run --help", "every setting and its default"),
     ("consumer init", "the tables, in your own AWS account"),
     ("consumer run --source-table NAME", "a leaderboard of your table's stream"),
 )
+PLAY: Final = (
+    ("consumer status --watch", "the worker, its shard, its lag"),
+    ("consumer top --limit 5", "the board"),
+    ("consumer quarantine list --limit 5", "what could not be counted, and why"),
+    ("consumer quarantine redrive --reason score_missing --set score=5 --dry-run", ""),
+    ("consumer quarantine redrive --reason score_missing --set score=5 --yes", ""),
+    ("consumer audit-log", "who changed what"),
+)
+GAME: Final = """\
+aws dynamodb put-item --table-name GameEvents --item '{
+    "playerId": {"S": "ada"}, "gameId": {"S": "mine"},
+    "score": {"N": "12.5"}, "timestamp": {"S": "2026-01-31T20:15:00Z"}}'"""
 
 
 class DemoFailed(ConsumerError):
     """The demo could not be run to its end."""
 
 
-def play(games: int, players: int) -> int:
+def play(games: int, players: int, *, keep: bool = False) -> int:
     """See consumer.demo.play."""
+    parent_pid = os.getppid()
     with open_show() as show:
         try:
             with Engine() as engine, environment(engine.url), closing(Scenario(show, games, players)) as scenario:
                 show.say("engine", f"ministack (DynamoDB with streams) at {engine.url}")
                 differences = scenario.play()
+                if keep:
+                    scenario.start_again()
+                if differences:
+                    more = len(differences) - SHOWN_DIFFERENCES
+                    lines = [many(len(differences), "difference"), *differences[:SHOWN_DIFFERENCES]]
+                    show.end("NOT EXACT", [*lines, f"... and {more:,} more"] if more > 0 else lines, good=False)
+                else:
+                    show.end("EXACT", scenario.summary(), good=True)
+                if keep:
+                    scenario.keep(engine.url, parent_pid)
         except ServerError as error:
             raise DemoFailed(f"the embedded engine cannot be had: {error}") from error
         except CallFailed as failure:
@@ -61,14 +88,20 @@ def play(games: int, players: int) -> int:
         except KeyboardInterrupt:
             show.say("stop", "interrupted; nothing is left running")
             raise
-        if differences:
-            more = len(differences) - SHOWN_DIFFERENCES
-            lines = [many(len(differences), "difference"), *differences[:SHOWN_DIFFERENCES]]
-            show.end("NOT EXACT", [*lines, f"... and {more:,} more"] if more > 0 else lines, good=False)
-            return 1
-        show.end("EXACT", scenario.summary(), good=True)
-        show.advise("What to try next", NEXT)
-    return 0
+        if keep:
+            show.say("stop", "nothing is left running")
+        elif not differences:
+            show.advise("What to try next", [*_path(), *NEXT])
+    return 1 if differences else 0
+
+
+def _path() -> list[tuple[str, str]]:
+    """What makes `consumer` this program in the operator's shell; nothing where it is."""
+    folder = Path(sys.executable).parent
+    if shutil.which("consumer") == os.fspath(folder / "consumer"):
+        return []
+    inside = folder.is_relative_to(Path.cwd())
+    return [(f'export PATH="{Path("$PWD", folder.relative_to(Path.cwd())) if inside else folder}:$PATH"', "")]
 
 
 @contextmanager
@@ -153,6 +186,36 @@ class Scenario:
         )
         self._stop_gracefully(worker)
         return self._differences()
+
+    def start_again(self) -> None:
+        """Starts a worker on what the demo leaves, and waits until it works."""
+        worker = self._start_worker("started again")
+        self._watch_until(worker, lambda snapshot: snapshot.activity is Activity.WORKING)
+
+    def keep(self, engine_url: str, parent_pid: int) -> None:
+        """Shows commands to play with; returns after Ctrl-C, or when the process that started this one is gone."""
+        assert self._worker is not None
+        worker = self._worker
+        exports = [
+            f"export AWS_ENDPOINT_URL={engine_url} AWS_REGION={REGION}",
+            "export AWS_ACCESS_KEY_ID=demo AWS_SECRET_ACCESS_KEY=demo",
+            f"export CONSUMER_SOURCE_TABLE={SOURCE_TABLE} NO_PROXY=127.0.0.1",
+        ]
+        self._show.advise("It goes on. In another terminal, in this folder", [(line, "") for line in exports])
+        self._show.advise(
+            "Then", [*_path(), *PLAY, (f"kill -9 {worker.pid}", "the worker"), ("consumer run", "another")]
+        )
+        self._show.advise("A game, with the AWS command line", [(GAME, "")])
+        self._show.say("keep", f"Ctrl-C ends it all; metrics: {worker.url}/metrics")
+        alive = True
+        with suppress(KeyboardInterrupt):
+            while os.getppid() == parent_pid:
+                if alive and (exit_code := worker.exit_code()) is not None:
+                    alive = False
+                    self._show.say("worker", f"process {worker.pid} has ended with status {exit_code}")
+                time.sleep(KEEP_SECONDS)
+        if worker.exit_code() is None:
+            worker.stop()
 
     def summary(self) -> list[str]:
         """What was compared, once nothing differed."""

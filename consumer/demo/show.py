@@ -95,11 +95,12 @@ class Show:
         self._print(Text.assemble((f"\n{verdict}: ", "bold green" if good else "bold red"), indented))
 
     def advise(self, title: str, commands: Sequence[tuple[str, str]]) -> None:
-        """What to do next: commands, and what each is for."""
-        width = max(len(command) for command, _ in commands)
+        """What to do next: commands, and what each is for, or nothing where the command says it."""
+        width = max((len(command) for command, purpose in commands if purpose), default=0)
         self._print(Text(f"\n{title}", style="bold"))
         for command, purpose in commands:
-            self._print(Text.assemble((f"  {command:<{width}}", "cyan"), f"  {purpose}"))
+            line = Text(f"  {command}", style="cyan")
+            self._print(line if not purpose else Text.assemble(line, " " * (width - len(command) + 2), purpose))
 
     def _print(self, line: Text) -> None:
         self._console.print(line, soft_wrap=True)

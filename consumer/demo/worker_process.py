@@ -48,6 +48,11 @@ class WorkerProcess:
         )
         self.pid = self._process.pid
 
+    @property
+    def url(self) -> str:
+        """Where it serves /metrics; once it works."""
+        return f"http://127.0.0.1:{self._port}"
+
     def exit_code(self) -> int | None:
         """None while it runs."""
         return self._process.poll()

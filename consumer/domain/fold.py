@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Final, NamedTuple
 
 from consumer.domain.breaker import CLOSED, Breaker, Circuit
@@ -22,6 +22,16 @@ class Delta(NamedTuple):
     games: int
     total: Decimal
     date: str
+
+
+_WIDE: Final = Context(prec=400)
+"""Enough digits for the exact sum of any numbers that DynamoDB can hold."""
+
+
+def add_to(deltas: dict[str, Delta], player: str, more: Delta) -> None:
+    """Adds to a player's delta, exactly: DynamoDB may refuse the sum, nothing rounds it."""
+    games, total, date = deltas.get(player, Delta(0, Decimal(0), more.date))
+    deltas[player] = Delta(games + more.games, _WIDE.add(total, more.total), max(date, more.date))
 
 
 class Place(NamedTuple):

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
-from consumer.domain.leases import TRIM_HORIZON, Adoption, LeaseRow, Ledger, Shard, StreamStart, ancestors
+from consumer.domain.leases import TRIM_HORIZON, Adoption, LeaseRow, Ledger, Shard, StreamStart, ancestors, enabled_at
 from consumer.domain.replies import StreamListing
 
 RETENTION_SECONDS: Final = 24 * 3600
@@ -102,6 +102,23 @@ def late_row(shard: Shard, parent: LeaseRow | None, served_at: float, created: f
     created = created or served_at - RETENTION_SECONDS
     row = LeaseRow(shard, None, int(served_at), TRIM_HORIZON, created=created)
     return row if parent is None else replace(row, parent=parent.shard.shard_id, circuit=parent.circuit.inherited)
+
+
+def uncommitted_since(row: LeaseRow, start_time: float | None) -> float | None:
+    """After when the shard's records that are not committed were created (unix seconds); None: not known.
+
+    `created` of a root shard that no worker has read only says when its stream was first listed: it may have older
+    ones. `start_time` is the stream's.
+    """
+    if row.parent is not None or row.checkpoint != TRIM_HORIZON:
+        return row.created
+    bounds = [at for at in (enabled_at(row.shard.stream_arn), start_time) if at is not None]
+    return max(bounds, default=None)
+
+
+def lag_bound(since: float | None, now: float) -> float:
+    """The upper bound of a lag: no record is older than a stream keeps it. `since`: see `uncommitted_since`."""
+    return min(max(0.0, now - since), float(RETENTION_SECONDS)) if since is not None else float(RETENTION_SECONDS)
 
 
 def unlisted_marks(listing: StreamListing, ledger: Ledger) -> list[tuple[LeaseRow, float | None]]:

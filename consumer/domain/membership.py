@@ -1,9 +1,36 @@
 """Members and failure detection: each worker judges by its own reads, on its own monotonic clock."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
+from typing import Final, NamedTuple
+from zlib import crc32
 
-from consumer.domain.leases import PROTOCOL
+from consumer.domain.leases import PROTOCOL, Shard
+
+MOST_NAMED: Final = 4
+"""Shards that a heartbeat names. With more of them a worker's entry in `members` would be larger than 200 bytes."""
+
+
+class LateShard(NamedTuple):
+    """A shard that its worker has not caught up with. Not `known`: `lag_seconds` is an upper bound.
+
+    `code` stands for its name, which is too long for a heartbeat.
+    """
+
+    code: str
+    lag_seconds: float
+    known: bool = True
+
+
+def code_of(shard: Shard) -> str:
+    """How heartbeats name a shard: the CRC-32 of its label and id."""
+    return f"{crc32(str(shard).encode()):08x}"
+
+
+def latest(shards: Iterable[LateShard]) -> tuple[LateShard, ...]:
+    """Those that a heartbeat names, the worst first."""
+    return tuple(sorted(shards, key=attrgetter("lag_seconds"), reverse=True)[:MOST_NAMED])
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +39,7 @@ class HeartbeatReport:
 
     `number` grows with each heartbeat. The worker owns `shards` shards; `behind` of them lag, by `lag_seconds` at most.
     Of those the lag of `unknown` is not known, and lower. All of that was so at `as_of` (unix seconds), when its other
-    shards were caught up. `protocol`: see PROTOCOL.
+    shards were caught up. `late` are the worst of those that were not. `protocol`: see PROTOCOL.
     """
 
     number: int
@@ -22,6 +49,23 @@ class HeartbeatReport:
     as_of: float = 0.0
     unknown: int = 0
     protocol: int = PROTOCOL
+    late: tuple[LateShard, ...] = ()
+
+    def lag_of(self, shard: Shard) -> LateShard:
+        """The lag at `as_of` of a shard that the worker owned then.
+
+        Of a shard that is not named it is 0 if all that were late are named. Else the named ones are later; a version
+        that named none only said the worst.
+        """
+        code = code_of(shard)
+        named = [late for late in self.late if late.code == code]
+        if named:
+            return named[0]
+        behind = sum(late.lag_seconds > 0 for late in self.late)
+        unknown = sum(not late.known for late in self.late)
+        if self.behind <= behind and self.unknown <= unknown:
+            return LateShard(code, 0.0)
+        return LateShard(code, min((late.lag_seconds for late in self.late), default=self.lag_seconds), known=False)
 
 
 @dataclass(frozen=True, slots=True)

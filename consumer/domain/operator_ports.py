@@ -4,7 +4,7 @@ Every call may raise CallFailed, after which the outcome of a write is unknown. 
 Each operator action is one transaction and leaves an audit entry.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple, Protocol
@@ -13,7 +13,7 @@ from consumer.domain.audit import AuditEntry
 from consumer.domain.leases import BindingChange, LeaseRow, Ledger, Shard, TableBinding, label_of
 from consumer.domain.marks import Mark, StoredRow
 from consumer.domain.membership import Members
-from consumer.domain.quarantine import AlreadyResolved, Application, OperatorAction, QuarantineEntry
+from consumer.domain.quarantine import Application, OperatorAction, QuarantineEntry, Unsettled
 from consumer.domain.replay import Batch, Changed, Overtaken, Progress
 from consumer.domain.replies import Committed, Done, Lost, Refused, RowRefused
 
@@ -103,16 +103,26 @@ class Quarantine(Protocol):
         """One record's entry, if it is in quarantine."""
         ...
 
-    def record(self, entry: QuarantineEntry) -> Mapping[str, Any]:
-        """The whole record in wire form. Raises ValueError when a part of it is missing or damaged."""
+    def records(self, entries: Sequence[QuarantineEntry]) -> list[Mapping[str, Any] | ValueError]:
+        """The whole records in wire form, in order; ValueError where a part is missing or damaged."""
         ...
 
-    def apply(self, application: Application) -> Done | AlreadyResolved | Refused:
-        """Counts the record and marks it applied, if it is pending. Done also when this very action did so before."""
+    def apply(self, applications: Sequence[Application]) -> Done | Unsettled | Refused:
+        """Counts the records and marks them applied, if all are pending: all or nothing.
+
+        Done also when these very actions did so before.
+        """
         ...
 
-    def discard(self, action: OperatorAction, why: str) -> Done | AlreadyResolved:
-        """Marks the record discarded, if it is pending. Done also when this very action did so before."""
+    def discard(self, actions: Sequence[OperatorAction], why: str) -> Done | Unsettled:
+        """Marks the records discarded, if all are pending. Done also when these very actions did so before."""
+        ...
+
+    def restore(self, actions: Sequence[OperatorAction]) -> Done | Unsettled | Refused:
+        """Makes discarded records pending again, if all are discarded, by the actions that the entries name.
+
+        Refused: a record's parts have expired. Done also when these very actions did so before.
+        """
         ...
 
 

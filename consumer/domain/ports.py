@@ -34,11 +34,12 @@ class WorkerStatus:
     """The worker as metrics and readiness show it.
 
     `shards` counts them by state. `not_ready` has one sentence per reason why the worker is not ready, those of
-    `stream_halts` included. Not `lag_known`: `lag_seconds` is an upper bound, and `headroom_seconds` a lower one.
+    `stream_halts` included. Not `lag_known`: `lag_seconds` is an upper bound, and `headroom_seconds` a lower one; both
+    None: the worker has not read the ledger yet.
     """
 
-    lag_seconds: float
-    headroom_seconds: float
+    lag_seconds: float | None
+    headroom_seconds: float | None
     shards: Mapping[str, int]
     leases_owned: int
     not_ready: tuple[str, ...]
@@ -50,6 +51,8 @@ class WorkerStatus:
         """What readiness says beside its answer."""
         if self.lag_known:
             return ()
+        if self.lag_seconds is None:
+            return ("lag unknown: the lease table has not been read yet",)
         bound = f"lag unknown, at most {self.lag_seconds:.0f} s"
         return (f"{bound}: some shards are not known to be read to their newest record",)
 

@@ -1,16 +1,18 @@
 """The quarantine: entries, how operators select them and resolve them, and how a repaired record is decoded again."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
 from consumer.domain.audit import AuditEntry
+from consumer.domain.conversions import CONVERSIONS, Unconvertible
 from consumer.domain.errors import UsageFault
 from consumer.domain.fold import Delta
 from consumer.domain.leases import Shard
 from consumer.domain.records import Entry, Poison, Rules, decode
+from consumer.domain.replies import Done
 
 
 class EntryState(StrEnum):
@@ -40,7 +42,8 @@ class QuarantineEntry:
     """A quarantined record without the record itself, which its `parts` rows hold.
 
     `state` is an EntryState, `reason` a Reason; a newer version may have written others. `quarantined_at` is an ISO
-    time in UTC; `created` is when the record was created, in unix seconds.
+    time in UTC; `created` is when the record was created, in unix seconds. `expires`: its rows have a time at which
+    they expire. `token` is that of the action that changed it last.
     """
 
     shard_id: str
@@ -54,6 +57,8 @@ class QuarantineEntry:
     created: float | None = None
     stream_arn: str = ""
     resolution: Resolution | None = None
+    token: str | None = field(default=None, compare=False)
+    expires: bool = field(default=False, compare=False)
 
     @property
     def shard(self) -> Shard:
@@ -115,10 +120,19 @@ class OperatorAction:
     token: str
     audit_entry: AuditEntry
 
+    @property
+    def players(self) -> frozenset[str]:
+        """The players whose rows it changes: none."""
+        return frozenset()
+
+    def undated(self, later: Collection[str]) -> "OperatorAction":  # noqa: ARG002
+        """The same: it has no date."""
+        return self
+
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """What a redrive writes, all or nothing. Not `dated`: the player's stored date is later, and stays."""
+    """What a redrive writes for one record. Not `dated`: the player's stored date is later, and stays."""
 
     action: OperatorAction
     player: str
@@ -126,12 +140,36 @@ class Application:
     repairs: Mapping[str, str]
     dated: bool = True
 
+    @property
+    def entry(self) -> QuarantineEntry:
+        """The record's entry."""
+        return self.action.entry
+
+    @property
+    def players(self) -> frozenset[str]:
+        """The players whose rows it changes."""
+        return frozenset([self.player])
+
+    def undated(self, later: Collection[str]) -> "Application":
+        """The same without its date, if its player is one of those."""
+        return replace(self, dated=False) if self.player in later else self
+
 
 @dataclass(frozen=True, slots=True)
 class AlreadyResolved:
     """Another operator resolved the record first. `entry` is what its row says now, None: the row is gone."""
 
     entry: QuarantineEntry | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unsettled:
+    """Nothing was written: some records of a batch do not have the state that it needs, by their place in it.
+
+    Done: this very action settled the record, with an attempt whose reply was lost.
+    """
+
+    replies: Mapping[int, Done | AlreadyResolved]
 
 
 def _seconds(iso: str) -> float | None:
@@ -176,20 +214,43 @@ def repaired(wire: Mapping[str, Any], repairs: Mapping[str, str], rules: Rules) 
 
 
 def decode_again(
-    wire: Mapping[str, Any], repairs: Mapping[str, str], rules: Rules, *, only_wrong: bool
+    wire: Mapping[str, Any],
+    repairs: Mapping[str, str],
+    rules: Rules,
+    *,
+    only_wrong: bool,
+    converts: Collection[str] = (),
 ) -> tuple[Entry, dict[str, str]]:
     """What a quarantined record means by the current rules, and the repairs that were used. No start time applies.
 
     `only_wrong`: a field is set only if it is what makes the record poison. So one repair of many records changes no
-    value that was right.
+    value that was right. The fields of `converts` get the value that they were meant to have, if the record says it.
     """
     used = {} if only_wrong else dict(repairs)
     while True:
         entry = decode(repaired(wire, used, rules), rules, None)
         field = entry.reason.partition("_")[0] if isinstance(entry, Poison) else ""
-        if field not in repairs or field in used:
+        if field in repairs and field not in used:
+            used[field] = repairs[field]
+        elif isinstance(entry, Poison) and field in converts and field not in used:
+            try:
+                used[field] = CONVERSIONS[field](value_of(wire, field, rules), entry.created + rules.max_future_seconds)
+            except Unconvertible as fault:
+                return entry._replace(detail=f"{entry.detail}; {fault}"), used
+        else:
             return entry, used
-        used[field] = repairs[field]
+
+
+def field_of(reason: str) -> str | None:
+    """The field in which a record with this reason is wrong; None: it is wrong in none."""
+    field = reason.partition("_")[0]
+    return field if field in TAGS else None
+
+
+def value_of(wire: Mapping[str, Any] | None, field: str, rules: Rules) -> Any:
+    """The record's value of a field as it came, in DynamoDB JSON; None: there is none."""
+    image = wire["dynamodb"].get("NewImage") if wire is not None else None
+    return image.get(_names(rules)[field]) if isinstance(image, Mapping) else None
 
 
 def _names(rules: Rules) -> dict[str, str]:

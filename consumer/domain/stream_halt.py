@@ -26,12 +26,18 @@ class StreamHalt(NamedTuple):
 
 
 class StreamUnusable(StartRefused):
-    """The stream to read is off, gone, or has no new images. `stream_arn` None: there is none."""
+    """The stream to read is off, gone, or has no new images. `stream_arn` None: there is none.
 
-    def __init__(self, reason: StreamHaltReason, stream_arn: str | None, detail: str) -> None:
+    `named_wrong`: nothing of the configured name exists.
+    """
+
+    def __init__(
+        self, reason: StreamHaltReason, stream_arn: str | None, detail: str, *, named_wrong: bool = False
+    ) -> None:
         super().__init__(detail)
         self.halt = StreamHalt(reason, detail)
         self.stream_arn = stream_arn
+        self.named_wrong = named_wrong
 
 
 def without_images(view: str | None, stream_arn: str, name: str | None = None) -> StreamUnusable:
@@ -51,6 +57,15 @@ def off(detail: str) -> StreamHalt:
         StreamHaltReason.OFF,
         f"{detail}, and all that it had is read: games that are written now are in no stream. Switch the stream on "
         "with the view type NEW_IMAGE: workers find it by CONSUMER_SOURCE_TABLE.",
+    )
+
+
+def gone(detail: str) -> StreamHalt:
+    """The halt of a source that does not exist any more; `detail` says so."""
+    return StreamHalt(
+        StreamHaltReason.OFF,
+        f"{detail}: games that are written now are in no stream, and what was not read yet is kept for 24 hours at "
+        "most. Is CONSUMER_SOURCE_TABLE (or CONSUMER_STREAM_ARN) right, and the region?",
     )
 
 

@@ -92,7 +92,8 @@ def recreated_row(ledger: Ledger, shard: Shard, position: str, now: float) -> Le
     """The row of a shard that has lost it. It may have been unread for long: its oldest records may be trimmed."""
     if ledger.stream_start(shard.stream_arn) is None:
         raise UnsafeRefused(
-            f"the lease table does not have the row of shard {shard}'s stream any more. Nothing was changed. Next: "
+            f"the lease table does not have the row of shard {shard}'s stream any more. Nothing was changed. Is "
+            "CONSUMER_LEASE_TABLE right? If it is, restore the table from a backup; only if there is none: "
             "`consumer init --adopt`"
         )
     if shard not in ledger.missing:

@@ -1,15 +1,18 @@
-"""`consumer quarantine`: how an operator selects, re-drives and discards quarantined records."""
+"""`consumer quarantine`: how an operator selects quarantined records, and counts, discards and restores them.
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from decimal import Context, Decimal
+Several records are one transaction, each of them under the condition that it still has the state that was read. What
+one of them is refused for makes the batch smaller; that one record stays, and the others count.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from consumer.domain.audit import AuditEntry
 from consumer.domain.errors import NotFound, UnsafeRefused
-from consumer.domain.fold import Delta
-from consumer.domain.leases import Shard, is_sequence_number
+from consumer.domain.fold import Delta, add_to
+from consumer.domain.leases import Shard, TableBinding, is_sequence_number
 from consumer.domain.operator_ports import Quarantine
 from consumer.domain.ports import Commits
 from consumer.domain.quarantine import (
@@ -20,9 +23,12 @@ from consumer.domain.quarantine import (
     QuarantineEntry,
     QuarantineFilter,
     decode_again,
+    field_of,
+    value_of,
 )
 from consumer.domain.records import Game, Poison, Reason, Rules
 from consumer.domain.replies import Done, Refused
+from consumer.operations.settling import WINDOW, Together, actions_of, chunks, lanes, settle
 from consumer.operations.steps import Command, OperatorCall, ask, find_shard
 
 DAMAGED: Final = "damaged"
@@ -61,10 +67,11 @@ Result = Applied | StillPoison | ChangedConcurrently
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """Values to set in a record before it is decoded again, by field. `only_wrong`: see decode_again."""
+    """Values to set in a record before it is decoded again, by field. `only_wrong`, `converts`: see decode_again."""
 
     values: Mapping[str, str]
     only_wrong: bool
+    converts: frozenset[str] = frozenset()
 
 
 NO_REPAIR: Final = Repair({}, only_wrong=True)
@@ -77,13 +84,50 @@ class Discarded:
     entry: QuarantineEntry
 
 
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """This action made the record pending again."""
+
+    entry: QuarantineEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """The record cannot be restored: parts of it have expired. Why, as a sentence."""
+
+    entry: QuarantineEntry
+    detail: str
+
+
+class Described(NamedTuple):
+    """A quarantined record for an operator's eyes: the value that makes it poison, and its item's key.
+
+    Both in DynamoDB JSON. None: it has no such value, or its parts are damaged.
+    """
+
+    entry: QuarantineEntry
+    value: Any
+    key: Mapping[str, Any] | None
+
+
+class Countable(NamedTuple):
+    """A quarantined record that is a game by the current rules, with these repairs.
+
+    `came` are the values that the repairs replace, in DynamoDB JSON, by field; None: there is none. The game has lost
+    its record: so many are small.
+    """
+
+    entry: QuarantineEntry
+    game: Game
+    repairs: Mapping[str, str]
+    came: Mapping[str, Any]
+
+
 Watch = Callable[[Iterator[QuarantineEntry], int], Iterable[QuarantineEntry]]
 """Passes the entries through, and may show progress. The total (the second argument) is 0: not known."""
 
 _FOUND_BY_DYNAMODB: Final = (Reason.TOTAL_TYPE, Reason.TOTAL_OVERFLOW, Reason.DATE_TYPE, Reason.REFUSED)
 """Reasons that decoding alone does not find."""
-_WIDE: Final = Context(prec=400)
-"""Enough digits for the exact sum of any numbers that DynamoDB can hold."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +135,8 @@ class QuarantineService:
     """The commands of the quarantine.
 
     `shards` reads the shards that the lease table knows, and is called rarely. `who` is the operator's name, `now` unix
-    seconds, `token` returns a new unique token.
+    seconds, `token` returns a new unique token. `board` is the configured leaderboard table. A record that is settled
+    has `actions_per_part` more actions in its transaction for each part.
     """
 
     quarantine: Quarantine
@@ -101,6 +146,8 @@ class QuarantineService:
     now: Callable[[], float]
     token: Callable[[], str]
     rules: Rules = Rules()  # noqa: RUF009  it is frozen
+    board: str = ""
+    actions_per_part: int = 0
 
     def select(self, filter_: QuarantineFilter, watch: Watch) -> Command[list[QuarantineEntry]]:
         """The entries that match, in order. Raises NotFound for an unknown shard."""
@@ -131,71 +178,173 @@ class QuarantineService:
             f"nearest one is {nearest.sequence_number}"
         )
 
-    def record(self, entry: QuarantineEntry) -> Command[Mapping[str, Any] | None]:
-        """The whole record in wire form. None: its parts are damaged."""
-        try:
-            return (yield from ask(OperatorCall.READ_RECORD, partial(self.quarantine.record, entry)))
-        except ValueError:
-            return None
+    def records(self, entries: Sequence[QuarantineEntry]) -> Command[list[Mapping[str, Any] | None]]:
+        """Their whole records in wire form, in order; None: its parts are missing or damaged."""
+        wires = yield from ask(OperatorCall.READ_RECORD, partial(self.quarantine.records, entries))
+        return [None if isinstance(wire, ValueError) else wire for wire in wires]
+
+    def describe(self, entries: Sequence[QuarantineEntry]) -> Command[list[Described]]:
+        """The records behind these entries, in order."""
+        wires = yield from self.records(entries)
+        return [self.described(entry, wire) for entry, wire in zip(entries, wires, strict=True)]
+
+    def described(self, entry: QuarantineEntry, wire: Mapping[str, Any] | None) -> Described:
+        """What an entry's record says; None: it is damaged."""
+        field = field_of(entry.reason)
+        value = value_of(wire, field, self.rules) if field is not None else None
+        return Described(entry, value, wire["dynamodb"].get("Keys") if wire is not None else None)
+
+    def describe_all(self, entries: Sequence[QuarantineEntry], together: Together) -> Iterator[Described]:
+        """The records behind many entries, in no order."""
+        for found in together(self.describe(some) for some in chunks(entries)):
+            yield from found
+
+    def decode(self, entries: Sequence[QuarantineEntry], repair: Repair) -> Command[list[Countable | StillPoison]]:
+        """The games that records are by the current rules and with a repair; or why they are none."""
+        wires = yield from ask(OperatorCall.READ_RECORD, partial(self.quarantine.records, entries))
+        return [self._decoded(entry, wire, repair) for entry, wire in zip(entries, wires, strict=True)]
+
+    def dry_run(self, entries: Sequence[QuarantineEntry], repair: Repair) -> Command[list[Countable | StillPoison]]:
+        """What a redrive would count, or why it would not. Nothing is written."""
+        results = yield from self.decode(entries, repair)
+        for at, result in enumerate(results):
+            if isinstance(result, Countable) and result.entry.reason in _FOUND_BY_DYNAMODB:
+                verdict = yield from ask(OperatorCall.EXAMINE, partial(self.commits.examine, result.game))
+                if verdict is not None:
+                    results[at] = StillPoison(result.entry, verdict[0].value, verdict[1])
+        return results
 
     def redrive(self, entry: QuarantineEntry, repair: Repair, action: str = "redrive") -> Command[Result]:
         """Counts one record, or says why it does not count. `action` is the name in the audit trail."""
-        who, at, token = self.who(), self.now(), self.token()
-        decoded = yield from self._decode(entry, repair)
+        (decoded,) = yield from self.decode([entry], repair)
         if isinstance(decoded, StillPoison):
             return decoded
-        game, repairs = decoded
-        detail = {"outcome": EntryState.APPLIED.value, "player": game.player, "reason": entry.reason}
+        (result,) = yield from self.count([decoded], action)
+        return result
+
+    def count(self, records: Sequence[Countable], action: str = "redrive", command: str = "") -> Command[list[Result]]:
+        """Counts records. `command` is an id that the audit entries of one command have in common."""
+        games = {record.entry.order: record.game for record in records}
+        writes = [self._application(record, action, command) for record in records]
+        results: list[Result] = []
+        for write, reply in (yield from settle(OperatorCall.APPLY, self.quarantine.apply, writes, self._actions)):
+            entry, game = write.entry, games[write.entry.order]
+            match reply:
+                case Done():
+                    results.append(Applied(entry, game))
+                case AlreadyResolved(now):
+                    results.append(ChangedConcurrently(entry, now))
+                case Refused(invalid=invalid):
+                    verdict = yield from ask(OperatorCall.EXAMINE, partial(self.commits.examine, game))
+                    refusal = f"DynamoDB refuses it: {invalid or 'refused without a reason'}"
+                    reason, why = verdict or (Reason.REFUSED, refusal)
+                    results.append(StillPoison(entry, reason.value, why))
+        return results
+
+    def discard(
+        self, entries: Sequence[QuarantineEntry], why: str, command: str = ""
+    ) -> Command[list[Discarded | ChangedConcurrently]]:
+        """Marks records as ones that never count."""
+        details = {"outcome": EntryState.DISCARDED.value, "why": why}
+        writes = [self._action(entry, "discard", details, command) for entry in entries]
+        discard = partial(self.quarantine.discard, why=why)
+        settled = yield from settle(OperatorCall.DISCARD, discard, writes, self._actions)
+        return [
+            ChangedConcurrently(write.entry, reply.entry)
+            if isinstance(reply, AlreadyResolved)
+            else Discarded(write.entry)
+            for write, reply in settled
+        ]
+
+    def restore(
+        self, entries: Sequence[QuarantineEntry], command: str = ""
+    ) -> Command[list[Restored | Expired | ChangedConcurrently]]:
+        """Makes discarded records pending again."""
+        details = {"outcome": EntryState.PENDING.value}
+        writes = [self._action(entry, "restore", details, command) for entry in entries]
+        settled = yield from settle(OperatorCall.RESTORE, self.quarantine.restore, writes, self._actions)
+        results: list[Restored | Expired | ChangedConcurrently] = []
+        for write, reply in settled:
+            match reply:
+                case Done():
+                    results.append(Restored(write.entry))
+                case AlreadyResolved(now):
+                    results.append(ChangedConcurrently(write.entry, now))
+                case Refused(invalid=invalid):
+                    results.append(Expired(write.entry, invalid or ""))
+        return results
+
+    def redrive_all(self, entries: Sequence[QuarantineEntry], repair: Repair, together: Together) -> Iterator[Result]:
+        """Counts many records, several transactions at a time. No two of them have a player in common."""
+        command = self._command()
+        for window in chunks(entries, WINDOW):
+            countable: list[Countable] = []
+            for decoded in together(self.decode(some, repair) for some in chunks(window)):
+                countable += [each for each in decoded if isinstance(each, Countable)]
+                yield from (each for each in decoded if isinstance(each, StillPoison))
+            parts = lanes(countable, lambda each: each.game.player, lambda each: self._actions(each.entry))
+            for results in together(self.count(lane, command=command) for lane in parts):
+                yield from results
+
+    def dry_run_all(
+        self, entries: Sequence[QuarantineEntry], repair: Repair, together: Together
+    ) -> Iterator[Countable | StillPoison]:
+        """What redrive_all would count, or why it would not. Nothing is written."""
+        for results in together(self.dry_run(some, repair) for some in chunks(entries)):
+            yield from results
+
+    def discard_all(
+        self, entries: Sequence[QuarantineEntry], why: str, together: Together
+    ) -> Iterator[Discarded | ChangedConcurrently]:
+        """Marks many records as ones that never count."""
+        command = self._command()
+        for results in together(self.discard(some, why, command) for some in chunks(entries)):
+            yield from results
+
+    def restore_all(
+        self, entries: Sequence[QuarantineEntry], together: Together
+    ) -> Iterator[Restored | Expired | ChangedConcurrently]:
+        """Makes many discarded records pending again."""
+        command = self._command()
+        for results in together(self.restore(some, command) for some in chunks(entries)):
+            yield from results
+
+    def _command(self) -> str:
+        """What the audit entries of one command have in common. `who` asks AWS once, before calls run together."""
+        self.who()
+        return self.token()
+
+    def _actions(self, entry: QuarantineEntry) -> int:
+        return actions_of(entry, self.actions_per_part)
+
+    def _application(self, record: Countable, action: str, command: str) -> Application:
+        entry, game, repairs, _ = record
+        details = {"outcome": EntryState.APPLIED.value, "player": game.player, "leaderboardTable": self.board}
         if repairs:
-            detail["repairs"] = ", ".join(f"{field}={value}" for field, value in sorted(repairs.items()))
-        by_operator = OperatorAction(entry, token, AuditEntry(who, at, action, str(entry), detail))
-        application = Application(by_operator, game.player, Delta(1, game.score, game.date), repairs)
-        reply = yield from ask(OperatorCall.APPLY, partial(self.quarantine.apply, application))
-        while isinstance(reply, Refused) and reply.later:
-            application = replace(application, dated=False)
-            reply = yield from ask(OperatorCall.APPLY, partial(self.quarantine.apply, application))
-        match reply:
-            case Done():
-                return Applied(entry, game)
-            case AlreadyResolved(now):
-                return ChangedConcurrently(entry, now)
-            case Refused(invalid=invalid):
-                verdict = yield from ask(OperatorCall.EXAMINE, partial(self.commits.examine, game))
-                refusal = f"DynamoDB refuses it: {invalid or 'refused without a reason'}"
-                reason, why = verdict or (Reason.REFUSED, refusal)
-                return StillPoison(entry, reason.value, why)
+            details["repairs"] = ", ".join(f"{field}={value}" for field, value in sorted(repairs.items()))
+        by_operator = self._action(entry, action, details, command)
+        return Application(by_operator, game.player, Delta(1, game.score, game.date), repairs)
 
-    def dry_run(self, entry: QuarantineEntry, repair: Repair) -> Command[Game | StillPoison]:
-        """What a redrive would count, or why it would not. Nothing is written."""
-        decoded = yield from self._decode(entry, repair)
-        if isinstance(decoded, StillPoison):
-            return decoded
-        game, _ = decoded
-        if entry.reason in _FOUND_BY_DYNAMODB:
-            verdict = yield from ask(OperatorCall.EXAMINE, partial(self.commits.examine, game))
-            if verdict is not None:
-                return StillPoison(entry, verdict[0].value, verdict[1])
-        return game
+    def _action(self, entry: QuarantineEntry, act: str, details: Mapping[str, str], command: str) -> OperatorAction:
+        details = {**details, "reason": entry.reason}
+        if "player" not in details and entry.player is not None:
+            details["player"] = entry.player
+        if command:
+            details["command"] = command
+        return OperatorAction(entry, self.token(), AuditEntry(self.who(), self.now(), act, str(entry), details))
 
-    def discard(self, entry: QuarantineEntry, why: str) -> Command[Discarded | ChangedConcurrently]:
-        """Marks one record as one that never counts, with one call."""
-        detail = {"outcome": EntryState.DISCARDED.value, "why": why, "reason": entry.reason}
-        detail |= {"player": entry.player} if entry.player is not None else {}
-        audit_entry = AuditEntry(self.who(), self.now(), "discard", str(entry), detail)
-        action = OperatorAction(entry, self.token(), audit_entry)
-        reply = yield from ask(OperatorCall.DISCARD, partial(self.quarantine.discard, action, why))
-        return ChangedConcurrently(entry, reply.entry) if isinstance(reply, AlreadyResolved) else Discarded(entry)
-
-    def _decode(self, entry: QuarantineEntry, repair: Repair) -> Command[tuple[Game, dict[str, str]] | StillPoison]:
-        """The game that a record is by the current rules, and the repairs that made it one; or why it is none."""
-        try:
-            wire = yield from ask(OperatorCall.READ_RECORD, partial(self.quarantine.record, entry))
-        except ValueError as fault:
-            return StillPoison(entry, DAMAGED, str(fault))
-        decoded, used = decode_again(wire, repair.values, self.rules, only_wrong=repair.only_wrong)
+    def _decoded(
+        self, entry: QuarantineEntry, wire: Mapping[str, Any] | ValueError, repair: Repair
+    ) -> Countable | StillPoison:
+        if isinstance(wire, ValueError):
+            return StillPoison(entry, DAMAGED, str(wire))
+        decoded, used = decode_again(
+            wire, repair.values, self.rules, only_wrong=repair.only_wrong, converts=repair.converts
+        )
         match decoded:
             case Game():
-                return decoded, used
+                came = {field: value_of(wire, field, self.rules) for field in used}
+                return Countable(entry, decoded._replace(wire={}), used, came)
             case Poison(reason=reason, detail=detail):
                 return StillPoison(entry, reason.value, detail)
             case _:
@@ -207,14 +356,34 @@ class QuarantineService:
         find_shard(name, {entry.shard for entry in entries} | set(in_ledger))
 
 
-def require_pending(entry: QuarantineEntry | None, what: str) -> None:
-    """Raises UnsafeRefused, which says how the record was resolved, unless it is pending."""
+def require_state(entry: QuarantineEntry | None, what: str, wanted: EntryState = EntryState.PENDING) -> None:
+    """Raises UnsafeRefused, which says how the record was resolved, unless it is in this state."""
     if entry is None:
         raise UnsafeRefused(f"{what}: its row is gone")
-    if entry.state == EntryState.PENDING:
+    if entry.state == wanted:
         return
+    if entry.state == EntryState.PENDING:
+        raise UnsafeRefused(f"record {entry} is pending: {what}")
     by = f" by {entry.resolution.by} at {entry.resolution.at}" if entry.resolution and entry.resolution.by else ""
     raise UnsafeRefused(f"record {entry} is {entry.state} already{by}: {what}")
+
+
+def refuse_other_board(entries: Iterable[QuarantineEntry], board: str, bindings: Collection[TableBinding]) -> None:
+    """Raises UnsafeRefused unless the stream of each entry is counted into this leaderboard, by its table binding."""
+    bound = {binding.stream_arn: binding.leaderboard_table for binding in bindings}
+    for stream_arn in sorted({entry.stream_arn for entry in entries}):
+        own = bound.get(stream_arn)
+        if own is None:
+            raise UnsafeRefused(
+                f"the quarantine table has no table binding of stream {stream_arn}, so it is not known into which "
+                "leaderboard its records belong. Nothing was changed. Next: check CONSUMER_QUARANTINE_TABLE; if it is "
+                "right, `consumer init --adopt` shows what is missing"
+            )
+        if own != board:
+            raise UnsafeRefused(
+                f"stream {stream_arn} is counted into {own}, and the configured leaderboard is {board}. Nothing was "
+                "changed. Next: correct CONSUMER_LEADERBOARD_TABLE"
+            )
 
 
 def folded(games: Iterable[Game]) -> dict[str, Delta]:
@@ -227,5 +396,4 @@ def folded(games: Iterable[Game]) -> dict[str, Delta]:
 
 def add_game(deltas: dict[str, Delta], game: Game) -> None:
     """Adds one game, exactly."""
-    games, total, date = deltas.get(game.player, Delta(0, Decimal(0), game.date))
-    deltas[game.player] = Delta(games + 1, _WIDE.add(total, game.score), max(date, game.date))
+    add_to(deltas, game.player, Delta(1, game.score, game.date))

@@ -22,8 +22,8 @@ from consumer.domain.operator_ports import Replays
 from consumer.domain.ports import Backoff, Streams
 from consumer.domain.replay import LATEST, Mode, Overtaken, Progress, Range, merged
 from consumer.domain.replies import RawPage
-from consumer.operations.resume import PAGE_RECORDS
 from consumer.operations.steps import Command, OperatorCall, ask, find_row
+from consumer.operations.waiting import PAGE_RECORDS
 
 ACTION: Final = "replay"
 FEWEST_DIGITS: Final = 21
@@ -138,7 +138,8 @@ def plan_replay(ledger: Ledger, request: ReplayRequest) -> ReplayPlan:
     if start is None and request.mode is Mode.RECOUNT:
         raise UnsafeRefused(
             f"the row of shard {row.shard}'s stream is gone from the lease table, and with it the start time before "
-            "which no game counts. Next: `consumer init --adopt`"
+            "which no game counts. Is CONSUMER_LEASE_TABLE right? If it is, restore the table from a backup; only if "
+            "there is none: `consumer init --adopt`"
         )
     start_time = start.start_time if start is not None else None
     keyed = start is not None and start.keyed

@@ -1,39 +1,32 @@
-"""`consumer resume`: closes a halted shard's circuit. It may let everything pass that the shard holds now, or accept a
-row's mark.
+"""`consumer resume`: closes the circuits of halted shards. It may let everything pass that a shard holds now, or accept
+a row's mark.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from math import inf
-from typing import Final
 
 from consumer.domain.audit import AuditEntry
-from consumer.domain.errors import DataTrimmed, IteratorExpired, NotFound, UnsafeRefused
-from consumer.domain.leases import TRIM_HORIZON, LeaseRow, Ledger, Shard, TableBinding
+from consumer.domain.errors import NotFound, UnsafeRefused
+from consumer.domain.leases import LeaseRow, Ledger, Shard, TableBinding
 from consumer.domain.marks import Route, StoredRow, lineage_of, route
 from consumer.domain.operator_ports import AcceptedMark, Circuits
-from consumer.domain.ports import Streams
 from consumer.domain.replies import Done, Lost, RowRefused
 from consumer.domain.text import quoted
 from consumer.operations.steps import Command, OperatorCall, ask, find_in_ledger
 
-PAGE_RECORDS: Final = 1000
-EMPTY_PAGES: Final = 2
-"""Consecutive empty pages after which the shard holds no more records: one empty page may come before records."""
-
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """The shard goes on after `checkpoint`. `read` records pass, the newest of them is `free_to`; None: no record.
+    """The shard goes on after `checkpoint`. All records up to `free_to` pass; None: the breaker counts each of them.
 
     `accepted`: the mark that was taken off a row.
     """
 
     shard: Shard
     checkpoint: str
-    read: int = 0
     free_to: str | None = None
     accepted: AcceptedMark | None = None
 
@@ -51,66 +44,51 @@ def find_halted(ledger: Ledger, name: str) -> LeaseRow:
     return row
 
 
+def choose_halted(ledger: Ledger, names: Collection[str], *, quarantine_all: bool) -> tuple[list[LeaseRow], list[str]]:
+    """The rows of the halted shards of these names, without names of all that this can help; and what is left alone."""
+    if names:
+        rows = {row.shard: row for row in (find_halted(ledger, name) for name in names)}
+        return list(rows.values()), []
+    halted = sorted((row for row in ledger.rows if row.circuit.halted_at is not None), key=lambda row: row.shard)
+    helped = [row for row in halted if not (quarantine_all and row.circuit.unknown_mark)]
+    left = [
+        f"Shard {row.shard} is left alone: {row.circuit.cause}. Next: `consumer resume "
+        f"{row.shard}{row.circuit.resume_options}`"
+        for row in halted
+        if row not in helped
+    ]
+    left += [
+        f"Shard {shard} is left alone: its row is missing. Next: `consumer checkpoint set {shard} POSITION`"
+        for shard in sorted(ledger.missing)
+    ]
+    return helped, left
+
+
 def resume(
     row: LeaseRow,
     circuits: Circuits,
-    streams: Streams,
     who: str,
     at: float,
     token: str,
-    report: Callable[[int], object] = lambda _: None,
     *,
-    quarantine_all: bool,
+    free_to: str | None = None,
     accepted: AcceptedMark | None = None,
     board: str = "",
 ) -> Command[Resumed | Lost | RowRefused]:
     """Closes the circuit. Lost: another operator or worker changed the shard's row first; RowRefused: the player's row.
 
-    `quarantine_all`: everything passes that the shard holds now; `report` gets the number of records of each page.
-    `accepted`: the mark of a row of the leaderboard `board` goes away with it.
+    `free_to`: up to there everything passes. `accepted`: the mark of a row of the leaderboard `board` goes away.
     """
-    resumed = Resumed(row.shard, row.checkpoint, accepted=accepted)
-    if quarantine_all:
-        resumed = yield from _find_newest(resumed, streams, report)
     detail = {"outcome": "resumed", "checkpoint": row.checkpoint}
-    if resumed.free_to is not None:
-        detail["freeTo"] = resumed.free_to
+    if free_to is not None:
+        detail["freeTo"] = free_to
     if accepted is not None:
         player, mark = accepted
         detail |= {"player": player, "markShard": mark.shard, "markTo": mark.to, "leaderboardTable": board}
     audit_entry = AuditEntry(who, at, "resume", str(row.shard), detail)
-    close = partial(circuits.resume, row, resumed.free_to, token, audit_entry, accepted)
+    close = partial(circuits.resume, row, free_to, token, audit_entry, accepted)
     reply = yield from ask(OperatorCall.RESUME, close)
-    return resumed if isinstance(reply, Done) else reply
-
-
-def _find_newest(resumed: Resumed, streams: Streams, report: Callable[[int], object]) -> Command[Resumed]:
-    """Reads the shard from its checkpoint. Records that are created after the first call do not belong to "now"."""
-    shard, after, iterator, empty_pages = resumed.shard, resumed.checkpoint, None, 0
-    listing = yield from ask(OperatorCall.READ_CLOCK, partial(streams.list_shards, shard.stream_arn))
-    while empty_pages < EMPTY_PAGES:
-        try:
-            if iterator is None:
-                iterator = yield from ask(OperatorCall.GET_SHARD_ITERATOR, partial(streams.open, shard, after))
-            page = yield from ask(OperatorCall.GET_RECORDS, partial(streams.read, iterator, PAGE_RECORDS))
-        except IteratorExpired:
-            iterator = None
-            continue
-        except DataTrimmed:
-            after, iterator = TRIM_HORIZON, None
-            continue
-        for record in page.records:
-            created = record["dynamodb"].get("ApproximateCreationDateTime")
-            if isinstance(created, int | float) and created > listing.served_at:
-                return resumed  # a busy shard never ends
-            after = record["dynamodb"]["SequenceNumber"]
-            resumed = replace(resumed, read=resumed.read + 1, free_to=after)
-        report(len(page.records))
-        empty_pages = 0 if page.records else empty_pages + 1
-        iterator = page.next_iterator
-        if iterator is None:
-            break
-    return resumed
+    return Resumed(row.shard, row.checkpoint, free_to, accepted) if isinstance(reply, Done) else reply
 
 
 def require_unknown_mark(row: LeaseRow, player: str) -> None:

@@ -39,6 +39,7 @@ class OperatorCall(StrEnum):
     EXAMINE = "op examine"
     APPLY = "op apply"
     DISCARD = "op discard"
+    RESTORE = "op restore"
     RESUME = "op resume"
     SET_CHECKPOINT = "op set_checkpoint"
     ACKNOWLEDGE = "op acknowledge"

@@ -40,7 +40,7 @@ FLUSH_SECONDS: Final = 0.3
 def configure(level: str, format: Literal["auto", "json", "pretty"], stream: TextIO | None = None) -> None:  # noqa: A002 - the setting's name
     """Sends structlog's events of at least `level`, and warnings of libraries, to `stream` (None: stderr)."""
     sink = Sink(stream or sys.stderr)
-    pretty = format == "pretty" or (format == "auto" and sink.terminal)
+    pretty = sink.pretty = format == "pretty" or (format == "auto" and sink.terminal)
     chain: list[Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -71,6 +71,8 @@ class Sink:
 
     dropped = 0
     """How many lines were lost; counted only where a thread writes."""
+    pretty = False
+    """Whether lines are pretty, and not JSON."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -86,9 +88,11 @@ class Sink:
     def unblocked(self) -> "Sink":
         """A sink on the same file whose callers never wait; itself where the stream is memory, which never blocks."""
         try:
-            return QueuedSink(self._stream)
+            queued = QueuedSink(self._stream)
         except (OSError, ValueError):
             return self
+        queued.pretty = self.pretty
+        return queued
 
     def debug(self, line: str) -> None:
         """The methods of structlog's levels."""
@@ -189,6 +193,18 @@ def unblock() -> Sink:
     if isinstance(sink, QueuedSink):
         atexit.register(sink.flush)
     return sink
+
+
+def report_refusal(sentence: str, exit_code: int) -> None:
+    """Why a worker does not start or go on, as its last line: an event among JSON, else a sentence.
+
+    To be called when logs are configured.
+    """
+    sink: Sink = structlog.get_config()["logger_factory"]()
+    if sink.pretty:
+        sink.critical(sentence)
+    else:
+        structlog.get_logger().critical("consumer.refused", exit_code=exit_code, detail=sentence)
 
 
 class LibraryHandler(logging.Handler):

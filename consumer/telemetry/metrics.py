@@ -165,9 +165,9 @@ class PrometheusMeters:
         """
         if not self._has_progress:
             self.progress(at)
-        self._lag.set(status.lag_seconds)
+        self._lag.set(nan if status.lag_seconds is None else status.lag_seconds)
         self._lag_unknown.set(not status.lag_known)
-        self._headroom.set(status.headroom_seconds)
+        self._headroom.set(nan if status.headroom_seconds is None else status.headroom_seconds)
         self._leases.set(status.leases_owned)
         halted = {halt.reason for halt in status.stream_halts}
         for reason in StreamHaltReason:

@@ -4,14 +4,15 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import cache, partial
 from itertools import islice
+from queue import SimpleQueue
 from typing import Final, TypeVar
 
-from consumer.aws.clients import caller, connect
+from consumer.aws.clients import caller, connect, endpoints
 from consumer.aws.commits import DynamoCommits
 from consumer.aws.leases import DynamoLeases
 from consumer.aws.operator_writes import (
@@ -34,31 +35,37 @@ from consumer.aws.tables import (
     TableReport,
 )
 from consumer.aws.wire import RETRY_SECONDS, may_pass, refusal_of
-from consumer.domain.errors import CallFailed
-from consumer.domain.leases import LeaseRow, Ledger, TableBinding, TableNames
-from consumer.domain.operator_ports import BoardRow, Gap
+from consumer.domain.errors import CallFailed, UnsafeRefused
+from consumer.domain.leases import LeaseRow, Ledger, Shard, TableBinding, TableNames
+from consumer.domain.operator_ports import AcceptedMark, BoardRow, Gap
+from consumer.domain.quarantine import QuarantineEntry
 from consumer.domain.records import Rules
 from consumer.domain.replies import Lost, RowRefused
 from consumer.domain.text import many
 from consumer.operations import adopt as adoption
 from consumer.operations import checkpoint, gaps, resume, steps
 from consumer.operations import top as board
-from consumer.operations.quarantine import QuarantineService
+from consumer.operations.quarantine import QuarantineService, refuse_other_board
 from consumer.operations.replay import ReplayService
-from consumer.operations.status import Status, collect
+from consumer.operations.status import Scope, Status, collect
 from consumer.operations.steps import Command, OperatorCall, Step, ask, run
+from consumer.operations.waiting import Waiting
 from consumer.retries import JitteredBackoff, persist
 from consumer.settings import Settings, variable
 
 STATUS_DESCRIBES_AT_ONCE: Final = 5
 """An operator waits for one listing: of the 10 calls per second that AWS allows, some are left to the workers."""
-REPLAY_ANSWER_SECONDS: Final = 60.0
-"""A replay is long: a throttled table, or a network that is away for a while, must not end it."""
+LONG_ANSWER_SECONDS: Final = 60.0
+"""Some commands are long: a throttled table, or a network that is away for a while, must not end them."""
 
 KEYS: Final = {"leaderboard_table": LEADERBOARD_KEYS, "lease_table": LEASE_KEYS, "quarantine_table": QUARANTINE_KEYS}
 """The settings that name this program's own tables, each with its table's key."""
 
+MOST_TOGETHER: Final = 8
+"""Commands that run at once: an operator's bulk leaves the tables to the workers too."""
+
 R = TypeVar("R")
+AuditRow = dict[str, str]
 
 
 def own_tables(settings: Settings, *names: str) -> list[tuple[str, Keys, str]]:
@@ -117,20 +124,77 @@ class Session:
         leases = DynamoLeases(self.dynamodb, self.names)
         return self.run(ask(OperatorCall.READ_BINDINGS, partial(leases.read_origin, stream_arn))).binding
 
+    def endpoints(self) -> tuple[str, ...]:
+        """The endpoints that are not AWS's own."""
+        return endpoints(self._clients)
+
     def caller(self) -> str:
         """The identity that the audit trail records."""
         return caller(self._clients)
 
-    def run(self, command: Command[R]) -> R:
+    def run(self, command: Command[R], retry_seconds: float | None = None) -> R:
         """Runs a command. A call that fails is made again for some seconds, where that may help."""
+        seconds = self.retry_seconds if retry_seconds is None else retry_seconds
 
         def make(step: Step) -> object:
             def retry_on(error: BaseException) -> bool:
                 return may_pass(error) and not (isinstance(error, CallFailed) and error.kind in step.answers)
 
-            return persist(step.effect, seconds=self.retry_seconds, stop=self.stop, retry_on=retry_on)
+            return persist(step.effect, seconds=seconds, stop=self.stop, retry_on=retry_on)
 
         return run(command, make, self.stop.wait)
+
+    def together(self, commands: Iterable[Command[R]]) -> Iterator[R]:
+        """Runs commands on a few threads; see operations.settling.Together.
+
+        An error ends it when the commands in flight have ended. Where the caller stops, they are left to their end.
+        """
+        waiting, results, stopped = iter(commands), SimpleQueue[tuple[R] | BaseException | None](), threading.Event()
+        lock = threading.Lock()
+
+        def work() -> None:
+            try:
+                while not stopped.is_set():
+                    with lock:
+                        command = next(waiting, None)
+                    if command is None:
+                        break
+                    results.put((self.run(command, LONG_ANSWER_SECONDS),))
+            except BaseException as error:  # noqa: BLE001  it is raised by the caller's thread
+                stopped.set()
+                results.put(error)
+            results.put(None)
+
+        running = min(MOST_TOGETHER, self._threads)
+        for _ in range(running):
+            threading.Thread(target=work, daemon=True).start()
+        first: BaseException | None = None
+        try:
+            while running:
+                match results.get():
+                    case None:
+                        running -= 1
+                    case (result,):
+                        yield result
+                    case error:
+                        first = first or error
+        finally:
+            stopped.set()
+        if first is not None:
+            raise first
+
+    def refuse_other_board(self, entries: Iterable[QuarantineEntry]) -> None:
+        """Raises UnsafeRefused unless these records belong on the configured leaderboard."""
+        refuse_other_board(entries, self.names.leaderboard, self.reader().bindings())
+
+    def refuse_other_ledger(self, shard: Shard) -> None:
+        """Raises UnsafeRefused when the configured lease table is not the one that counts the shard."""
+        binding = self.binding(shard.stream_arn)
+        if binding is not None and binding.lease_table != self.names.leases:
+            raise UnsafeRefused(
+                f"shard {shard} is counted by lease table {binding.lease_table}, and the configured one is "
+                f"{self.names.leases}. Nothing was changed. Next: correct CONSUMER_LEASE_TABLE"
+            )
 
 
 @contextmanager
@@ -186,12 +250,20 @@ def status(settings: Settings) -> Callable[[], Status]:
         session.streams_client, session.dynamodb, settings.source_table, settings.stream_arn, rate_limiter
     )
 
+    scope = Scope(
+        settings.source_table,
+        settings.lease_table,
+        settings.quarantine_table,
+        (settings.player_attribute, settings.score_attribute, settings.timestamp_attribute),
+        session.endpoints(),
+    )
+
     def newest() -> str:
         return settings.stream_arn or session.tables.require_stream(str(settings.source_table))
 
     @refusing()
     def read() -> Status:
-        return session.run(collect(session.reader(), streams, newest, settings.lease_ttl_seconds))
+        return session.run(collect(session.reader(), streams, newest, settings.lease_ttl_seconds, scope))
 
     return read
 
@@ -212,59 +284,81 @@ def set_checkpoint(
     lease_admin = DynamoLeaseAdmin(session.dynamodb, session.names)
     _, now = session.run(ask(OperatorCall.READ_MEMBERS, lease_admin.read_members))
     change = checkpoint.plan(session.reader().lease_table().ledger, name, position, now)
+    session.refuse_other_ledger(change.after.shard)
     ttl_seconds = settings.lease_ttl_seconds
     session.run(checkpoint.carry_out(change, lease_admin, ttl_seconds, agree, session.caller, time.time))
     return change
 
 
-@refusing()
-def resume_shard(
+def resume_shards(
     settings: Settings,
-    name: str,
-    agree: Callable[[LeaseRow, tuple[str, ...]], object],
+    names: Collection[str],
+    agree: Callable[[Sequence[Waiting], Sequence[str]], object],
     progress: Callable[[], AbstractContextManager[Callable[[int], object]]],
     *,
     quarantine_all: bool,
     player: str | None = None,
-) -> resume.Resumed:
-    """Closes the circuit of a halted shard, once `agree` has not raised. Raises ConsumerError.
+) -> Iterator[tuple[Waiting, resume.Resumed | UnsafeRefused]]:
+    """Closes the circuits of these halted shards, without names of all, once `agree` has not raised.
 
-    `progress` yields what counts the records that are read. `player`: the mark of this player's row is accepted.
+    `agree` gets what waits in them, and sentences; `progress` yields what counts the records that are read. `player`:
+    the mark of this player's row is accepted. Raises ConsumerError; a shard that was changed first is in the result.
     """
-    session = Session(settings, *(KEYS if player is not None else ("lease_table", "quarantine_table")))
-    circuits, board = DynamoCircuits(session.dynamodb, session.names), session.names.leaderboard
-    ledger = session.ledger()
-    row = resume.find_halted(ledger, name)
-    accepted, sentences = None, tuple[str, ...]()
-    if player is not None:
-        resume.require_unknown_mark(row, player)
-        resume.refuse_other_board(row, board, session.binding(row.shard.stream_arn))
-        stored = session.run(ask(OperatorCall.READ_ROW, partial(circuits.read_row, player)))
-        accepted = resume.mark_to_accept(row, player, stored, ledger, board)
-        sentences = resume.sentences_on(accepted, row, board)
-    agree(row, sentences)
-    streams = session.streams()(row.shard.stream_arn)
-    who, now, token = session.caller(), time.time(), secrets.token_hex(16)
-    with progress() as report:
-        done = session.run(
-            resume.resume(
-                row,
-                circuits,
-                streams,
-                who,
-                now,
-                token,
-                report,
-                quarantine_all=quarantine_all,
-                accepted=accepted,
-                board=board,
+    with refusing():
+        session = Session(settings, *(KEYS if player is not None else ("lease_table", "quarantine_table")))
+        circuits, ledger = DynamoCircuits(session.dynamodb, session.names), session.ledger()
+        rows, sentences = resume.choose_halted(ledger, names, quarantine_all=quarantine_all)
+        for row in rows:
+            session.refuse_other_ledger(row.shard)
+        accepted = None
+        if player is not None:
+            accepted, sentences = _mark_to_accept(session, circuits, rows[0], player, ledger)
+        streams, rules = session.streams(), rules_of(settings)
+        waiting = []
+        with progress() as report:
+            for row in rows:
+                start = ledger.stream_start(row.shard.stream_arn)
+                each = Waiting(row, rules, start.start_time if start is not None else None)
+                stream = streams(row.shard.stream_arn)
+                session.run(each.preview(stream, report, must_read=quarantine_all))
+                waiting.append(each)
+        agree(waiting, sentences)
+        if quarantine_all:
+            with progress() as report:
+                for each in waiting:
+                    session.run(each.read_on(streams(each.row.shard.stream_arn), report))
+        who = cache(session.caller)
+        for each in waiting:
+            free_to = each.newest if quarantine_all else None
+            token, board = secrets.token_hex(16), session.names.leaderboard
+            done = session.run(
+                resume.resume(
+                    each.row, circuits, who(), time.time(), token, free_to=free_to, accepted=accepted, board=board
+                )
             )
-        )
+            yield each, _resumed(each.row, accepted, done)
+
+
+def _mark_to_accept(
+    session: Session, circuits: DynamoCircuits, row: LeaseRow, player: str, ledger: Ledger
+) -> tuple[AcceptedMark, list[str]]:
+    """The mark of the player's row, and what an operator must know before it is accepted."""
+    board = session.names.leaderboard
+    resume.require_unknown_mark(row, player)
+    resume.refuse_other_board(row, board, session.binding(row.shard.stream_arn))
+    stored = session.run(ask(OperatorCall.READ_ROW, partial(circuits.read_row, player)))
+    accepted = resume.mark_to_accept(row, player, stored, ledger, board)
+    return accepted, [*resume.sentences_on(accepted, row, board)]
+
+
+def _resumed(
+    row: LeaseRow, accepted: AcceptedMark | None, done: resume.Resumed | Lost | RowRefused
+) -> resume.Resumed | UnsafeRefused:
     if isinstance(done, Lost):
-        raise resume.changed_concurrently(row.shard, done)
+        return resume.changed_concurrently(row.shard, done)
     if isinstance(done, RowRefused):
         assert accepted is not None
-        raise resume.row_changed(accepted, done)
+        return resume.row_changed(accepted, done)
     return done
 
 
@@ -312,6 +406,8 @@ def _quarantine_service(session: Session, settings: Settings) -> QuarantineServi
         now=time.time,
         token=partial(secrets.token_hex, 16),
         rules=rules_of(settings),
+        board=session.names.leaderboard,
+        actions_per_part=int(settings.quarantine_retention_days is not None),
     )
 
 
@@ -322,7 +418,7 @@ def replay_service(settings: Settings, into: str | None) -> Iterator[tuple[Repla
     Failed calls leave as StartRefused.
     """
     session = Session(settings, *KEYS)
-    session.retry_seconds = REPLAY_ANSWER_SECONDS
+    session.retry_seconds = LONG_ANSWER_SECONDS
     names = session.names
     if into is not None:
         session.tables.check(into, LEADERBOARD_KEYS, "--into", f"consumer init --leaderboard-table {into}")
@@ -343,10 +439,12 @@ def replay_service(settings: Settings, into: str | None) -> Iterator[tuple[Repla
 
 
 @refusing()
-def audit_log(settings: Settings, limit: int | None) -> list[dict[str, str]]:
-    """The newest `limit` operator actions, newest first. Raises StartRefused."""
+def audit_log(
+    settings: Settings, limit: int | None, fold: Callable[[Iterator[AuditRow]], Iterator[AuditRow]]
+) -> list[AuditRow]:
+    """The newest `limit` operator actions, newest first, as `fold` puts them together. Raises StartRefused."""
     session = Session(settings, "quarantine_table")
-    return list(islice(session.reader().audit_rows(), limit))
+    return list(islice(fold(session.reader().audit_rows()), limit))
 
 
 @refusing()

@@ -6,6 +6,7 @@ import random
 import secrets
 import socket
 import time
+from dataclasses import asdict
 from functools import partial
 from math import ceil
 from typing import Any, Final
@@ -28,9 +29,9 @@ from consumer.domain.membership import Identity
 from consumer.domain.ports import Commits
 from consumer.domain.stream_halt import StreamHaltReason, StreamUnusable
 from consumer.retries import JitteredBackoff
-from consumer.settings import Settings
+from consumer.settings import OPTIONS, Settings
 from consumer.telemetry.health import HealthServer
-from consumer.telemetry.logs import Sink, unblock
+from consumer.telemetry.logs import Sink, report_refusal, unblock
 from consumer.telemetry.metrics import PrometheusMeters
 from consumer.wiring.operators import own_tables, rules_of, table_names
 from consumer.worker.calls import Operation, Ports, execute
@@ -38,7 +39,7 @@ from consumer.worker.daemon import Daemon, Stop
 from consumer.worker.event_log import EventLog
 from consumer.worker.shard import ShardState
 from consumer.worker.status import UNOWNED
-from consumer.worker.stream_start import StreamStarter
+from consumer.worker.stream_start import StreamStarter, position_text
 from consumer.worker.tuning import Tuning
 from consumer.worker.worker import Worker
 
@@ -59,12 +60,12 @@ LOOKAHEAD_RECORDS: Final = 8_000
 
 
 def run(settings: Settings) -> int:
-    """Consumes the stream until SIGTERM. Returns the exit code, after a sentence on what the operator must fix."""
+    """Consumes the stream until SIGTERM. Returns the exit code, after a line on what the operator must fix."""
     sink = unblock()
     try:
         _run(settings, sink)
     except ConsumerError as error:
-        sink.write(str(error))
+        report_refusal(str(error), error.exit_code)
         return error.exit_code
     return 0
 
@@ -80,7 +81,9 @@ def _run(settings: Settings, sink: Sink) -> None:
         dropped_log_lines=lambda: sink.dropped,
     )
     stop = Stop()
-    event_log = EventLog(log, meters, settings.player_attribute)
+    _log_settings(settings, log)
+    start_position = settings.start_position if "start_position" in settings.given else None
+    event_log = EventLog(log, meters, settings.player_attribute, start_position)
     clients = connect(settings.pool_size, settings.stream_arn, stop=stop.event, observer=event_log)
     UnitCounter(table_names(settings), meters).watch(clients.dynamodb)
     stream_arn = _find_stream(settings, clients, stop)
@@ -115,6 +118,14 @@ def _run(settings: Settings, sink: Sink) -> None:
         health.stop()
     stop.ignore_signals()
     log.info("worker.stopped")
+
+
+def _log_settings(settings: Settings, log: Any) -> None:
+    """One line: by what rules records are read, and all other settings. None of them is secret."""
+    rules = {"source_table": settings.source_table, "stream_arn": settings.stream_arn, **asdict(rules_of(settings))}
+    others = {name: getattr(settings, name) for name in OPTIONS if name not in rules}
+    others["start_position"] = position_text(settings.start_position)
+    log.info("worker.settings", version=__version__, rules=rules, settings=others)
 
 
 def _tune_garbage_collector() -> None:

@@ -270,10 +270,11 @@ class Daemon:
                 pool.start(call)
             wait_seconds = min(worker.wake_at() - time.monotonic(), LONGEST_WAIT_SECONDS)
             for call, reply in pool.replies(wait_seconds):
-                answered_at = time.monotonic()
-                self._event_log.report(worker.take(call, reply, answered_at), time.time())
+                answered_at, unix_now = time.monotonic(), time.time()
+                self._event_log.report(worker.take(call, reply, answered_at), unix_now)
+                self._event_log.answered(call, reply, unix_now)
         self._show_status(time.monotonic())
-        self._event_log.log_summary(worker.status(time.monotonic()))
+        self._event_log.log_summary(worker.status(time.monotonic()), self._pending, time.time())
 
     def _show_status(self, now: float) -> None:
         status = self._worker.status(now)
@@ -313,9 +314,13 @@ class Daemon:
     def _count_pending(self) -> None:
         """Counts the pending quarantine rows beside the loop. Without an index that is a scan: slow, and rare."""
         scan_in_seconds = 0.0
+        failed_at: float | None = None
         while True:
             try:
                 pending = self._pending_records.count()
+                if failed_at is not None:
+                    self._log.info("quarantine.count_recovered", seconds=round(time.monotonic() - failed_at, 1))
+                    failed_at = None
                 if pending is not None:
                     self._pending = pending
                 elif scan_in_seconds <= 0:
@@ -323,6 +328,7 @@ class Daemon:
                     self._log.warning("quarantine.index_missing", next="consumer init")
                     self._scan_pending()
             except CallFailed as failure:
+                failed_at = failed_at or time.monotonic()
                 self._log.warning("quarantine.count_failed", reason=failure.kind.value, detail=failure.detail)
             if self._finished.wait(PENDING_SECONDS):
                 return

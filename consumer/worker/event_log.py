@@ -1,6 +1,7 @@
 """The event log: turns the events of the machines into log lines and metrics. The machines themselves know neither."""
 
 from functools import lru_cache
+from math import inf
 from typing import Any, Final
 
 from consumer.domain.breaker import HaltReason
@@ -9,25 +10,37 @@ from consumer.domain.marks import Writes, writes_of
 from consumer.domain.ports import Meters, WorkerStatus
 from consumer.domain.stream_halt import StreamHaltReason
 from consumer.worker import events
+from consumer.worker.calls import Call, Reply
+from consumer.worker.log_memory import Floods, Outages
+from consumer.worker.stream_start import StartPosition, is_unused, position_text
 
 SUMMARY_SECONDS: Final = 60.0
-"""How often a summary is logged at INFO while records are committed."""
+"""How often a summary is logged at INFO, whatever happens: who has nothing but the log sees a worker that is stuck."""
 MOST_BOUND_LOGS: Final = 1_000
 """Loggers of leases that are kept: to bind one costs more than a line that is not logged."""
 
 
 class EventLog:
-    """`log` is a structlog logger with the worker's id bound. `player`: the source's attribute of that name."""
+    """`log` is a structlog logger with the worker's id bound. `player`: the source's attribute of that name.
 
-    def __init__(self, log: Any, meters: Meters, player: str = "playerId") -> None:
+    `start_position`: the one that was given in the settings, if any.
+    """
+
+    def __init__(
+        self, log: Any, meters: Meters, player: str = "playerId", start_position: StartPosition | None = None
+    ) -> None:
         self._log = log
         self._player = player
+        self._start_position = start_position
         self._writes: dict[str, Writes] = {}
         self._log_of = lru_cache(maxsize=MOST_BOUND_LOGS)(self._bind)
         self._meters = meters
         self._records = 0
         self._units = 0
+        self._outages = Outages()
+        self._floods = Floods()
         self._summary_at: float | None = None
+        self._progress_at = inf
         self._halts: dict[StreamHaltReason, str] = {}
 
     def report(self, reported: list[events.Event], unix_now: float) -> None:
@@ -41,9 +54,24 @@ class EventLog:
         self._log_halts(status)
         if self._summary_at is None:
             self._summary_at = unix_now + SUMMARY_SECONDS
-        elif unix_now >= self._summary_at and self._units:
-            self.log_summary(status)
+            self._progress_at = min(self._progress_at, unix_now)
+        elif unix_now >= self._summary_at:
+            self.log_summary(status, pending, unix_now)
             self._summary_at = unix_now + SUMMARY_SECONDS
+
+    def answered(self, call: Call, reply: Reply, unix_now: float) -> None:
+        """Logs that a call succeeds again, after an outage."""
+        ended = self._outages.ended_by(call, reply)
+        if ended is None:
+            return
+        lease, outage = ended
+        (self._log_of(lease) if lease else self._log).info(
+            "call.recovered",
+            operation=call.operation.value,
+            reason=outage.reason,
+            attempts=outage.attempts,
+            seconds=round(max(0.0, unix_now - outage.since), 1),
+        )
 
     def credentials_renewed(self) -> None:
         """See CredentialObserver."""
@@ -63,17 +91,33 @@ class EventLog:
             self._log.error("stream.halted", reason=reason.value, detail=detail)
         self._halts = halts
 
-    def log_summary(self, status: WorkerStatus) -> None:
-        """One line on what was committed since the last summary."""
+    def log_summary(self, status: WorkerStatus, pending: int | None, unix_now: float) -> None:
+        """One line on what was committed since the last summary, and on how the worker is; and one per flood of poison.
+
+        Before the first progress it counts from the start.
+        """
         self._log.info(
             "worker.summary",
             records=self._records,
             units=self._units,
-            lag_seconds=round(status.lag_seconds, 1),
+            quarantined=self._floods.quarantined,
+            seconds_without_progress=round(max(0.0, unix_now - self._progress_at), 1),
+            lag_seconds=None if status.lag_seconds is None else round(status.lag_seconds, 1),
             lag_known=status.lag_known,
             leases_owned=status.leases_owned,
+            shards={state: count for state, count in status.shards.items() if count},
+            not_ready=len(status.not_ready),
+            quarantine_pending=pending,
         )
         self._records = self._units = 0
+        for reason, records, example in self._floods.take():
+            self._log.warning(
+                "quarantine.flood",
+                reason=reason.value,
+                records=records,
+                shard_id=example.shard,
+                sequence_number=example.sequence_number,
+            )
 
     def _report(self, event: events.Event, unix_now: float) -> None:
         match event:
@@ -81,8 +125,9 @@ class EventLog:
                 self._committed(event, unix_now)
             case events.CaughtUp():
                 self._meters.progress(unix_now)
+                self._progress_at = unix_now
             case events.RetryScheduled():
-                self._retried(event)
+                self._retried(event, unix_now)
             case events.LeaseClaimed() | events.LeaseLost() | events.LeaseReleased() | events.HandOverDecided():
                 self._report_lease(event)
             case events.Joined(owner):
@@ -92,7 +137,7 @@ class EventLog:
             case events.Removed(owner):
                 self._log.warning("worker.removed", owner=owner)
             case _:
-                self._report_shard(event)
+                self._report_shard(event, unix_now)
 
     def _report_lease(
         self, event: events.LeaseClaimed | events.LeaseLost | events.LeaseReleased | events.HandOverDecided
@@ -108,18 +153,21 @@ class EventLog:
                 )
             case events.LeaseLost(lease, owner):
                 self._log_of(lease).info("lease.lost", owner=owner)
+                self._outages.forget(lease)
             case events.LeaseReleased(lease):
                 self._log_of(lease).info("lease.released")
+                self._outages.forget(lease)
             case events.HandOverDecided(shard):
                 self._log.info("lease.hand_over", shard_id=str(shard))
 
-    def _report_shard(self, event: events.Event) -> None:
+    def _report_shard(self, event: events.Event, unix_now: float) -> None:
         """Events of shards and streams. Some are for the machines alone."""
         match event:
             case events.ShardRewound(lease, checkpoint):
                 self._log_of(lease).info("shard.rewound", checkpoint=checkpoint)
             case events.ShardEnded(lease, children):
                 self._log_of(lease).info("shard.ended", children=list(children))
+                self._outages.forget(lease)
             case events.ShardHalted(shard, checkpoint, circuit):
                 reason, detail = ("row_missing", None) if circuit is None else ("poison_flood", circuit.cause)
                 if circuit is not None and circuit.unknown_mark is not None:
@@ -138,7 +186,10 @@ class EventLog:
                 if predecessor is not None:
                     self._meters.gap()
                     self._log.error("stream.gap", stream_arn=stream_arn, predecessor=predecessor, certain=False)
+                else:
+                    self._start_position = None  # it has had its effect
             case events.StreamListed(listing, StreamStart() as start):
+                self._check_start_position(start, unix_now)
                 writes = writes_of(start, listing.partition_key, self._player)
                 if self._writes.get(start.stream_arn) != writes:
                     self._writes[start.stream_arn] = writes
@@ -150,6 +201,19 @@ class EventLog:
                 self._log.info("lease.forgotten", shard_id=str(shard))
             case _:
                 pass
+
+    def _check_start_position(self, start: StreamStart, unix_now: float) -> None:
+        """A warning, once, if a start position was given and the stream had been started elsewhere before."""
+        position, self._start_position = self._start_position, None
+        if position is not None and is_unused(position, start, unix_now):
+            self._log.warning(
+                "stream.start_position_unused",
+                stream_arn=start.stream_arn,
+                start_position=position_text(position),
+                floor=start.start_time,
+                detail="CONSUMER_START_POSITION has no effect: the stream was started before, and each shard goes on "
+                "behind its checkpoint. Leave it out; `consumer checkpoint set` moves a shard",
+            )
 
     def _committed(self, event: events.UnitCommitted, unix_now: float) -> None:
         unit = event.unit
@@ -165,15 +229,17 @@ class EventLog:
             **{outcome.value: count for outcome, count in unit.outcomes.items()},
         )
         self._meters.committed(event.seconds, unix_now)
+        self._progress_at = unix_now
         for outcome, count in unit.outcomes.items():
             self._meters.records(outcome.value, count)
         self._records += unit.records
         self._units += 1
-        for poison in unit.poison:
+        for poison in self._floods.apart(event.lease, unit.poison):
             log.warning("record.quarantined", sequence_number=poison.sequence_number, reason=poison.reason.value)
 
-    def _retried(self, event: events.RetryScheduled) -> None:
+    def _retried(self, event: events.RetryScheduled, unix_now: float) -> None:
         """Every retry is counted; the first, second, fourth, eighth, ... consecutive one is logged."""
+        self._outages.failed(event, unix_now)
         self._meters.retry(event.operation.value, event.kind.value)
         if event.attempt & (event.attempt - 1):
             return

@@ -1,10 +1,11 @@
 """This worker's entry in `members`: it joins, sends heartbeats, may be evicted and join again, and leaves."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from math import inf
 
 from consumer.domain.errors import CallFailed
-from consumer.domain.membership import HeartbeatReport
+from consumer.domain.membership import HeartbeatReport, LateShard, latest
 from consumer.domain.ports import Backoff
 from consumer.domain.replies import HeartbeatRemoved
 from consumer.worker import events
@@ -50,9 +51,18 @@ class Heartbeat:
         """When to ask `ready` again if no reply comes before."""
         return min(self._sending.wake_at, inf if self._sending.in_flight else self._leaving.wake_at)
 
-    def describe(self, shards: int, behind: int, unknown: int, lag_seconds: float, as_of: float) -> None:
+    def describe(self, shards: Collection[LateShard], as_of: float) -> None:
         """Sets what the next heartbeat says of this worker's shards (`as_of` in unix seconds)."""
-        self.report = HeartbeatReport(self.report.number, shards, behind, lag_seconds, as_of, unknown)
+        lags = [shard.lag_seconds for shard in shards]
+        self.report = HeartbeatReport(
+            self.report.number,
+            len(lags),
+            sum(lag > 0 for lag in lags),
+            max(lags, default=0.0),
+            as_of,
+            sum(not shard.known for shard in shards),
+            late=latest(shard for shard in shards if shard.lag_seconds > 0 or not shard.known),
+        )
 
     def bump(self) -> None:
         """The next heartbeat raises the counter of changes, so that the others read the ledger."""

@@ -67,6 +67,11 @@ class OwnedShard(Protocol):
     lease: Lease
 
     @property
+    def checkpoint(self) -> str:
+        """All records up to it are committed, as far as this worker knows."""
+        ...
+
+    @property
     def circuit(self) -> Circuit:
         """The breaker's state, as this worker knows it."""
         ...
@@ -184,7 +189,11 @@ class LeaseAssignment:
         ]
 
     def _halt(self, missing: frozenset[Shard]) -> list[events.Event]:
-        """The rows are not read at one time: a row is missing when two loads in succession do not show it."""
+        """The rows are not read at one time: a row is missing when two loads in succession do not show it.
+
+        The owner knows a later position than the last load that had the row, and an operator will set what is logged.
+        """
         new = missing - self.halted
         self.halted = missing
-        return [events.ShardHalted(shard, self._last_checkpoints[shard]) for shard in sorted(new)]
+        known = self._last_checkpoints | {shard: self._owned[shard].checkpoint for shard in new & self._owned.keys()}
+        return [events.ShardHalted(shard, known[shard]) for shard in sorted(new)]

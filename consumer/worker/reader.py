@@ -9,7 +9,7 @@ from typing import Final
 from consumer.domain.errors import DataTrimmed, FailureKind, IteratorExpired
 from consumer.domain.fold import Unit
 from consumer.domain.leases import TRIM_HORIZON, Lease, LeaseRow, enabled_at
-from consumer.domain.lineage import GoneEvidence
+from consumer.domain.lineage import GoneEvidence, uncommitted_since
 from consumer.domain.records import Entry, Game, Ignored, Poison
 from consumer.domain.replies import Page
 from consumer.worker import events
@@ -149,7 +149,8 @@ class Reader:
     """The reading half of a shard: fills the buffer, bounded in bytes.
 
     `ended`: no records come after the buffered ones. `gap`: the checkpoint of a recorded gap, until the unit that
-    follows it is committed. `created_after`: every record that is not committed was created after it (unix seconds).
+    follows it is committed. `created_after`: every record that is not committed was created after it (unix seconds), or
+    before the stream was first listed. `uncommitted_since`: after it, without exception; None: not known.
     `at_tip`: it is known to read new records as they come. An iterator that is opened again has to prove that again.
     `behind`: the last page was full, so that the next one has records too.
     """
@@ -164,6 +165,7 @@ class Reader:
         self.at_tip = False
         self.behind = False
         self.created_after = row.created
+        self.uncommitted_since = uncommitted_since(row, start_time)
         self._first_created_after = row.created
         self._start_time = start_time
         self._buffer = buffer
@@ -178,6 +180,8 @@ class Reader:
         self._empty_since: float | None = None
         self._proven_empty_at: float | None = None
         self._enabled_at = enabled_at(row.shard.stream_arn)
+        self._longest_pause = max(tuning.poll_interval_seconds, tuning.idle_poll_interval_seconds)
+        self._longest_silence = self._longest_pause + tuning.caught_up_after_seconds
 
     @property
     def waits_for_commits(self) -> bool:
@@ -210,7 +214,7 @@ class Reader:
     def committed(self, unit: Unit, unix_now: float) -> None:
         """The unit is committed."""
         self.gap = None
-        self.created_after = max(self.created_after or 0.0, min(unit.created, unix_now))
+        self._created_after(min(unit.created, unix_now))
 
     @property
     def wants_call(self) -> bool:
@@ -267,8 +271,13 @@ class Reader:
             case RecordGap():
                 return self._trimmed and call.checkpoint == self._buffer.tail
 
-    def call_failed(self, kind: FailureKind) -> None:
-        """A refused iterator will always be refused; opening a new one shows whether the shard is gone."""
+    def call_failed(self, kind: FailureKind, now: float) -> None:
+        """A refused iterator will always be refused; opening a new one shows whether the shard is gone.
+
+        When calls have failed for long, the shard is not known to be read to its newest record any more.
+        """
+        if now - self._asked_at > self._longest_silence:
+            self.at_tip = False
         if self._iterator is None and kind is FailureKind.MISSING:
             self.gone_evidence.refused()
         if kind in (FailureKind.MISSING, FailureKind.REJECTED):
@@ -306,6 +315,7 @@ class Reader:
         """Drops everything that was read, and starts again from where the row stands."""
         self._buffer.clear(row.checkpoint)
         self.created_after = row.created
+        self.uncommitted_since = uncommitted_since(row, self._start_time)
         self._open_at = row.checkpoint
         self._iterator = self.gap = None
         self.ended = self._trimmed = False
@@ -333,8 +343,7 @@ class Reader:
         self._iterator = page.next_iterator
         self.ended = page.next_iterator is None
         self.behind = len(page.entries) >= call.limit
-        longest_pause = max(tuning.poll_interval_seconds, tuning.idle_poll_interval_seconds)
-        if asked_at - self._asked_at > longest_pause + tuning.caught_up_after_seconds:
+        if asked_at - self._asked_at > self._longest_silence:
             self.forget_tip(asked_at)
         self._asked_at = asked_at
         if page.entries:
@@ -343,7 +352,7 @@ class Reader:
             return []
         self._take_empty_page(asked_at)
         idle = self.at_tip and self._empty_since is not None and now - self._empty_since >= tuning.idle_after_seconds
-        self.timer.succeed(asked_at + (longest_pause if idle else tuning.poll_interval_seconds))
+        self.timer.succeed(asked_at + (self._longest_pause if idle else tuning.poll_interval_seconds))
         return [events.CaughtUp(call.lease)]
 
     def _take_records(self, page: Page, now: float) -> None:
@@ -366,4 +375,8 @@ class Reader:
         self.at_tip = True
         self._proven_empty_at = min(self._empty_asked_at[0], asked_at - tuning.caught_up_after_seconds)
         if not self.ended and not self._buffer and not self._found_gap:
-            self.created_after = max(self.created_after or 0.0, self._proven_empty_at + tuning.wall_offset_seconds)
+            self._created_after(self._proven_empty_at + tuning.wall_offset_seconds)
+
+    def _created_after(self, at: float) -> None:
+        self.created_after = max(self.created_after or 0.0, at)
+        self.uncommitted_since = max(self.uncommitted_since or 0.0, at)

@@ -12,7 +12,7 @@ from consumer.domain.breaker import Circuit
 from consumer.domain.errors import CallFailed
 from consumer.domain.fold import Unit
 from consumer.domain.leases import Lease, LeaseRow
-from consumer.domain.lineage import RETENTION_SECONDS
+from consumer.domain.lineage import lag_bound
 from consumer.domain.ports import Backoff
 from consumer.domain.records import Poison
 from consumer.domain.replies import Children, Committed, Done, Lost, Refused, StreamListing
@@ -173,8 +173,8 @@ class ShardMachine:
         if since is None:
             if self._reader.caught_up and self.state is not ShardState.HALTED:
                 return 0.0
-            since = self._reader.created_after
-        return max(0.0, unix_now - since) if since is not None else float(RETENTION_SECONDS)
+            return lag_bound(self._reader.uncommitted_since, unix_now)
+        return max(0.0, unix_now - since)
 
     @property
     def lag_known(self) -> bool:
@@ -206,7 +206,7 @@ class ShardMachine:
             return []
         if isinstance(reply, CallFailed):
             if reads:
-                reader.call_failed(reply.kind)
+                reader.call_failed(reply.kind, now)
             else:
                 writer.outcome_unknown(call)
             return [timer.retry(call, reply, self._backoff, now, self.lease)]

@@ -6,6 +6,7 @@ from typing import Final
 
 from consumer.domain.breaker import Circuit
 from consumer.domain.leases import Ledger, Shard
+from consumer.domain.lineage import lag_bound, uncommitted_since
 from consumer.domain.membership import HeartbeatReport
 from consumer.worker.shard import ShardMachine, ShardState
 
@@ -16,8 +17,9 @@ UNOWNED_TTLS: Final = 3
 class OthersLag:
     """The lag of the shards that this worker does not own: living owners report theirs, no worker reports the rest.
 
-    Remembers until when each shard is known to be committed (unix seconds), and since when it is without an owner.
-    `known`: whether the last result is the lag; else it is an upper bound.
+    Remembers until when each shard is known to be committed (unix seconds), since when it is without an owner, and
+    since when each owner's heartbeat number has not grown. `known`: whether the last result is the lag; else it is an
+    upper bound: 24 hours if nothing is known of some shard.
     """
 
     def __init__(self, lease_ttl_seconds: float) -> None:
@@ -25,6 +27,7 @@ class OthersLag:
         self._unowned_after_seconds = UNOWNED_TTLS * lease_ttl_seconds
         self._committed_until: dict[Shard, float] = {}
         self._without_owner_since: dict[Shard, float] = {}
+        self._heard: dict[str, tuple[int, float]] = {}
 
     def lag_seconds(
         self,
@@ -37,26 +40,42 @@ class OthersLag:
     ) -> float:
         """The longest lag of these shards. `reports` are those of the living members, by owner."""
         others = [row for row in ledger.rows if not row.finished and row.shard not in mine]
+        start_times = {start.stream_arn: start.start_time for start in ledger.stream_starts}
         longest = 0.0
         without_owner = set(halted)
+        unheard = set[Shard]()
         self.known = True
+        silent = self._silent(reports, now)
         for row in others:
             report = reports.get(row.owner) if row.owner is not None else None
-            self._note_committed(row.shard, row.created)
+            self._note_committed(row.shard, uncommitted_since(row, start_times.get(row.shard.stream_arn)))
             if report is None:
                 without_owner.add(row.shard)
             elif report.as_of:
-                self._note_committed(row.shard, report.as_of - report.lag_seconds)
-                longest = max(longest, report.lag_seconds)
-                self.known &= not report.unknown
+                late = report.lag_of(row.shard)
+                self._note_committed(row.shard, report.as_of - late.lag_seconds)
+                longest = max(longest, late.lag_seconds)
+                self.known &= late.known
+                if row.owner in silent:
+                    unheard.add(row.shard)
         self._without_owner_since = {shard: self._without_owner_since.get(shard, now) for shard in without_owner}
-        for shard, since in self._without_owner_since.items():
-            if now - since >= self._unowned_after_seconds and (committed := self._committed_until.get(shard)):
-                longest = max(longest, unix_now - committed)
-                self.known = False
+        unheard.update(
+            shard for shard, since in self._without_owner_since.items() if now - since >= self._unowned_after_seconds
+        )
+        for shard in unheard:
+            longest = max(longest, lag_bound(self._committed_until.get(shard), unix_now))
+            self.known = False
         known = without_owner.union(row.shard for row in others)
         self._committed_until = {shard: until for shard, until in self._committed_until.items() if shard in known}
         return longest
+
+    def _silent(self, reports: Mapping[str, HeartbeatReport], now: float) -> set[str]:
+        """Living owners whose last report is old: while the members cannot be read, none is heard to be dead either."""
+        self._heard = {
+            owner: seen if (seen := self._heard.get(owner)) and seen[0] == report.number else (report.number, now)
+            for owner, report in reports.items()
+        }
+        return {owner for owner, (_, since) in self._heard.items() if now - since >= self._unowned_after_seconds}
 
     def unowned(self, halted: Collection[Shard], now: float) -> int:
         """How many shards no worker has owned for longer than a hand-over takes, without those that are halted."""

@@ -40,6 +40,9 @@ from consumer.worker.ledger_calls import (
 
 StartPosition = Literal["TRIM_HORIZON", "LATEST"] | datetime
 
+COARSEST_RESOLUTION_SECONDS: Final = 60
+LATEST_SECONDS: Final = 300
+"""LATEST names a start that is no older: another worker that was started with this one may have recorded it."""
 ROOTS_AT_ONCE: Final = 50
 """Rows that one CreateRootRows puts; a transaction may hold 100 actions."""
 
@@ -223,6 +226,20 @@ class StreamStarter:
             return None
         at = listing.served_at if self._start_position == "LATEST" else self._start_position.timestamp()
         return float(at // self._resolution_seconds * self._resolution_seconds)
+
+
+def is_unused(position: StartPosition, start: StreamStart, unix_now: float) -> bool:
+    """Whether the stream's start, which is recorded, is another one than `position` names."""
+    if position == "TRIM_HORIZON" or start.start_time is None:
+        return position != "TRIM_HORIZON" or start.start_time is not None
+    if position == "LATEST":
+        return unix_now - start.start_time > LATEST_SECONDS
+    return not 0 <= position.timestamp() - start.start_time < COARSEST_RESOLUTION_SECONDS
+
+
+def position_text(position: StartPosition) -> str:
+    """As an operator gives it; a time in UTC."""
+    return position.isoformat().replace("+00:00", "Z") if isinstance(position, datetime) else position
 
 
 def refuse_foreign_tables(origin: Origin, stream_arn: str, tables: TableNames) -> None:

@@ -5,7 +5,7 @@ from math import inf
 
 from consumer.domain.leases import Lease, LeaseRow, Ledger, Shard
 from consumer.domain.lineage import RETENTION_SECONDS
-from consumer.domain.membership import Identity
+from consumer.domain.membership import Identity, LateShard, code_of
 from consumer.domain.ports import Backoff, WorkerStatus
 from consumer.domain.replies import StreamListing
 from consumer.domain.stream_halt import StreamHalt
@@ -248,24 +248,25 @@ class Worker:
         """The status, with the lag of the whole stream. A shard whose lag is not known counts with its upper bound."""
         coordinator = self.coordinator
         unix_now = now + self._tuning.wall_offset_seconds
-        lags = [machine.lag_seconds(unix_now) for machine in self.shards.values()]
-        unknown = sum(not machine.lag_known for machine in self.shards.values())
-        mine = max(lags, default=0.0)
-        coordinator.heartbeat.describe(len(self.shards), sum(lag > 0 for lag in lags), unknown, mine, unix_now)
+        mine = [
+            LateShard(code_of(shard), machine.lag_seconds(unix_now), machine.lag_known)
+            for shard, machine in self.shards.items()
+        ]
+        coordinator.heartbeat.describe(mine, unix_now)
         others = self._others_lag.lag_seconds(
             coordinator.ledger, coordinator.reports, self.shards.keys(), coordinator.halted, now, unix_now
         )
         states = count_by_state(self.shards, coordinator.halted, self._others_lag.unowned(coordinator.halted, now))
         halts = self._shard_sync.halts(coordinator.ledger)
-        lag = max(mine, others)
+        lag = max([others, *(each.lag_seconds for each in mine)]) if coordinator.planned else None
         return WorkerStatus(
             lag,
-            RETENTION_SECONDS - lag,
+            RETENTION_SECONDS - lag if lag is not None else None,
             states,
             len(self.shards),
             tuple(self._not_ready(now, halts)),
             halts,
-            lag_known=not unknown and self._others_lag.known,
+            lag_known=lag is not None and self._others_lag.known and all(each.known for each in mine),
         )
 
     def _not_ready(self, now: float, halts: tuple[StreamHalt, ...]) -> list[str]:

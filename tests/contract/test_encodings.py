@@ -3,8 +3,9 @@
 from dataclasses import replace
 from typing import Any
 
+from consumer.aws.items import report_value
 from consumer.domain.leases import TRIM_HORIZON, Adoption, Lease, LeaseRow, StreamStart
-from consumer.domain.membership import HeartbeatReport
+from consumer.domain.membership import MOST_NAMED, HeartbeatReport, LateShard
 from consumer.domain.records import pack
 from consumer.domain.replies import Committed, Done
 from tests.contract.dynamo_subject import DynamoSubject
@@ -134,6 +135,22 @@ def test_members_are_one_item(dynamo: DynamoSubject) -> None:
     assert dynamo.items(dynamo.names.leases) == [members | {f"worker#{OTHER}": {"M": other}}]
     assert dynamo.membership.leave(OTHER) == Done()
     assert dynamo.items(dynamo.names.leases) == [members | {"changes": {"N": "3"}}]
+
+
+def size_of(value: dict[str, str]) -> int:
+    """The bytes that AWS counts: half of a number's digits and one, or the text's own; and one per value."""
+    digits = value.get("N", "").replace(".", "")
+    return 1 + ((len(digits) + 1) // 2 + 1 if digits else len(value["S"]))
+
+
+def test_a_worker_takes_less_than_200_bytes_of_the_members() -> None:
+    """Each heartbeat writes the whole item, and AWS bills its size."""
+    late = tuple(LateShard(f"abcdef0{number}", 86_399.2, known=False) for number in range(MOST_NAMED))
+    report = HeartbeatReport(10**6, 500, 500, 86_399.123, CREATED + 0.123, 500, late=late)
+    fields = report_value(report)["M"]
+    assert fields["late"] == {"S": " ".join(f"{each.code}:86400?" for each in late)}
+    name = "worker#ip-10-0-12-34.ec2.internal-1/abcdef01"
+    assert len(name) + 3 + sum(len(field) + size_of(value) for field, value in fields.items()) < 200
 
 
 def test_a_players_row(dynamo: DynamoSubject) -> None:

@@ -38,11 +38,11 @@ def action(entry: QuarantineEntry) -> OperatorAction:
 def redrive(dynamo: DynamoSubject, entry: QuarantineEntry, retention_days: int | None) -> object:
     wanted = game(1)
     application = Application(action(entry), "foo", Delta(1, wanted.score, wanted.date), {})
-    return dynamo.quarantine_port(retention_days).apply(application)
+    return dynamo.quarantine_port(retention_days).apply([application])
 
 
 def discard(dynamo: DynamoSubject, entry: QuarantineEntry, retention_days: int | None) -> object:
-    return dynamo.quarantine_port(retention_days).discard(action(entry), "a test")
+    return dynamo.quarantine_port(retention_days).discard([action(entry)], "a test")
 
 
 def expiries(dynamo: DynamoSubject) -> dict[str, str]:
@@ -92,8 +92,8 @@ def test_a_record_without_its_parts_is_settled_all_the_same(dynamo: DynamoSubjec
     dynamo._delete(dynamo.names.quarantine, shardId=entry.shard_id, sequenceNumber=f"{entry.sequence_number}#1")
     assert settle(dynamo, entry, 30) == Done()
     assert len(expiries(dynamo)) == 1 + entry.parts
-    with pytest.raises(ValueError, match=r"part 1 of record .* is missing"):
-        dynamo.quarantine.record(entry)
+    (missing,) = dynamo.quarantine.records([entry])
+    assert str(missing) == f"part 1 of record {entry.sequence_number} is missing"
 
 
 def test_a_record_whose_rows_have_expired_is_not_in_quarantine_any_more(dynamo: DynamoSubject) -> None:

@@ -1,7 +1,7 @@
 """Heartbeats, and how workers join and leave."""
 
 from consumer.domain.leases import PROTOCOL
-from consumer.domain.membership import HeartbeatReport, Members
+from consumer.domain.membership import HeartbeatReport, LateShard, Members
 from consumer.domain.replies import Done, HeartbeatRemoved
 from tests.contract.dynamo_subject import DynamoSubject
 from tests.contract.subject import Subject
@@ -13,7 +13,8 @@ def test_no_worker_is_a_member(subject: Subject) -> None:
 
 
 def test_a_worker_joins_sends_heartbeats_and_leaves(subject: Subject) -> None:
-    first, second = HeartbeatReport(1), HeartbeatReport(2, 3, 1, 12.345, CREATED)
+    late = (LateShard("00ff00ff", 12.0), LateShard("abcdef01", 9.0, known=False))
+    first, second = HeartbeatReport(1), HeartbeatReport(2, 3, 1, 12.345, CREATED, late=late)
     assert subject.membership.send_heartbeat(ME, first, joining=True, bump=True) == Done()
     assert subject.membership.read_members() == Members(1, {ME: first})
     assert subject.membership.send_heartbeat(ME, second, joining=False, bump=False) == Done()

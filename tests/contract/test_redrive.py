@@ -8,7 +8,14 @@ import pytest
 from consumer.domain.audit import AuditEntry
 from consumer.domain.fold import Delta
 from consumer.domain.marks import Mark, Route, RowWrite, StoredRow
-from consumer.domain.quarantine import AlreadyResolved, Application, OperatorAction, QuarantineEntry, Resolution
+from consumer.domain.quarantine import (
+    AlreadyResolved,
+    Application,
+    OperatorAction,
+    QuarantineEntry,
+    Resolution,
+    Unsettled,
+)
 from consumer.domain.records import Reason
 from consumer.domain.replies import Committed, Done, Refused
 from tests.contract.subject import Score, Subject, unit
@@ -64,7 +71,7 @@ def test_entries_and_records_as_they_came(subject: Subject) -> None:
         None,
     )
     assert (one.shard, two.sequence_number) == (shard(), sequence_number(1000))
-    assert subject.quarantine.record(one) == wire(999, score=None)
+    assert subject.quarantine.records([two, one]) == [wire(1000, score=None), wire(999, score=None)]
     assert subject.quarantine.entry("shard-0", sequence_number(999)) == one
     assert subject.quarantine.entry("shard-0", sequence_number(5)) is None
     assert list(subject.quarantine.entries("shard-1")) == []
@@ -73,26 +80,26 @@ def test_entries_and_records_as_they_came(subject: Subject) -> None:
 def test_other_rows_of_the_table_are_no_entries(subject: Subject) -> None:
     (entry,) = quarantined(subject, 1)
     assert subject.commits.record_gap(shard(), sequence_number(1), CREATED)
-    assert subject.quarantine.apply(application(entry)) == Done()
+    assert subject.quarantine.apply([application(entry)]) == Done()
     assert [entry.sequence_number for entry in subject.quarantine.entries()] == [sequence_number(1)]
 
 
 def test_it_is_counted_marked_and_audited_at_once(subject: Subject) -> None:
     (entry,) = quarantined(subject, 1)
-    assert subject.quarantine.apply(application(entry)) == Done()
+    assert subject.quarantine.apply([application(entry)]) == Done()
     assert subject.board() == {"foo": Score(Decimal(1), Decimal(12), DAY)}
     applied = replace(entry, state="applied", resolution=Resolution("me", NOW_ISO, {"score": "12"}))
     assert subject.quarantine.entry(*head_key(entry)) == applied
-    assert subject.quarantine.record(applied) == wire(1, score=None), "what came stays"
+    assert subject.quarantine.records([applied]) == [wire(1, score=None)], "what came stays"
     assert subject.audit() == [AuditEntry("me", NOW, "redrive", str(entry), {"outcome": "applied"})]
     assert subject.pending_records.count() == 0
 
 
 def test_the_same_action_repeated_is_done_and_counts_once(subject: Subject) -> None:
     (entry,) = quarantined(subject, 1)
-    assert subject.quarantine.apply(application(entry)) == Done()
+    assert subject.quarantine.apply([application(entry)]) == Done()
     before = subject.everything()
-    assert subject.quarantine.apply(application(entry)) == Done(), "its reply was lost"
+    assert subject.quarantine.apply([application(entry)]) == Done(), "its reply was lost"
     assert subject.everything() == before
 
 
@@ -100,15 +107,17 @@ def test_the_same_action_repeated_is_done_and_counts_once(subject: Subject) -> N
 def test_another_action_is_refused_with_the_entry_as_it_is(subject: Subject, state: str) -> None:
     (entry,) = quarantined(subject, 1)
     if state == "applied":
-        assert subject.quarantine.apply(application(entry)) == Done()
+        assert subject.quarantine.apply([application(entry)]) == Done()
     else:
-        assert subject.quarantine.discard(application(entry).action, "no game") == Done()
+        assert subject.quarantine.discard([application(entry).action], "no game") == Done()
     before = subject.everything()
-    reply = subject.quarantine.apply(application(entry, token="other", who="you"))
-    assert isinstance(reply, AlreadyResolved)
-    assert reply.entry is not None
-    assert reply.entry.resolution is not None
-    assert (reply.entry.state, reply.entry.resolution.by) == (state, "me")
+    reply = subject.quarantine.apply([application(entry, token="other", who="you")])
+    assert isinstance(reply, Unsettled)
+    found = reply.replies[0]
+    assert isinstance(found, AlreadyResolved)
+    assert found.entry is not None
+    assert found.entry.resolution is not None
+    assert (found.entry.state, found.entry.resolution.by) == (state, "me")
     assert subject.everything() == before
 
 
@@ -116,7 +125,7 @@ def test_a_record_without_a_row_is_not_counted(subject: Subject) -> None:
     (entry,) = quarantined(subject, 1)
     before = subject.everything()
     gone = replace(entry, sequence_number=sequence_number(2))
-    assert subject.quarantine.apply(application(gone)) == AlreadyResolved(None)
+    assert subject.quarantine.apply([application(gone)]) == Unsettled({0: AlreadyResolved(None)})
     assert subject.everything() == before
 
 
@@ -124,7 +133,7 @@ def test_it_adds_to_what_is_there_and_moves_the_date(subject: Subject) -> None:
     (entry,) = quarantined(subject, 1)
     subject.create_root_rows(row(1, owner=ME))
     assert commit_plain(subject.commits, lease(1), unit(game(5, score="0.5"))) == Committed()
-    assert subject.quarantine.apply(application(entry, date="2026-02-01")) == Done()
+    assert subject.quarantine.apply([application(entry, date="2026-02-01")]) == Done()
     assert subject.board() == {"foo": Score(Decimal(2), Decimal("12.5"), "2026-02-01")}
 
 
@@ -134,9 +143,9 @@ def test_a_later_date_is_kept(subject: Subject) -> None:
     assert commit_plain(subject.commits, lease(1), unit(game(5))) == Committed()
     before = subject.everything()
     early = application(entry, date="2026-01-30")
-    assert subject.quarantine.apply(early) == Refused(later={"foo": DAY})
+    assert subject.quarantine.apply([early]) == Refused(later={"foo": DAY})
     assert subject.everything() == before
-    assert subject.quarantine.apply(replace(early, dated=False)) == Done()
+    assert subject.quarantine.apply([replace(early, dated=False)]) == Done()
     assert subject.board() == {"foo": Score(Decimal(2), Decimal(162), DAY)}
 
 
@@ -156,7 +165,7 @@ def test_what_the_database_refuses_stays(
     assert commit_plain(subject.commits, lease(1), unit(game(5))) == Committed()
     subject.spoil("foo", attribute, value)
     before = subject.everything()
-    refused = subject.quarantine.apply(application(entry))
+    refused = subject.quarantine.apply([application(entry)])
     assert isinstance(refused, Refused)
     assert refused.invalid
     assert not refused.later
@@ -174,10 +183,51 @@ def test_the_mark_of_the_row_stays_as_it_is(subject: Subject, stored: Mark | Non
     if stored is not None:
         write = RowWrite("foo", Delta(1, Decimal("0.5"), DAY), Route.INSERT, mark=stored)
         assert subject.write_row(write) == Done()
-    assert subject.quarantine.apply(application(entry)) == Done()
+    assert subject.quarantine.apply([application(entry)]) == Done()
     assert subject.circuits.read_row("foo") == StoredRow(mark=stored, date=DAY)
     assert subject.board()["foo"].games == (1 if stored is None else 2)
 
 
 def head_key(entry: QuarantineEntry) -> tuple[str, str]:
     return entry.shard_id, entry.sequence_number
+
+
+def test_several_records_are_one_transaction(subject: Subject) -> None:
+    one, two, three = quarantined(subject, 1, 2, 3)
+    other = replace(application(three, score=5), player="bar")
+    assert subject.quarantine.apply([application(one), application(two, score=30), other]) == Done()
+    assert subject.board() == {
+        "foo": Score(Decimal(2), Decimal(42), DAY),
+        "bar": Score(Decimal(1), Decimal(5), DAY),
+    }
+    assert len(subject.audit()) == 3
+    assert subject.pending_records.count() == 0
+
+
+def test_one_that_is_resolved_holds_the_batch_and_is_named(subject: Subject) -> None:
+    one, two, three = quarantined(subject, 1, 2, 3)
+    assert subject.quarantine.apply([application(one, token="first")]) == Done()
+    assert subject.quarantine.apply([application(two, token="you", who="you")]) == Done()
+    before = subject.everything()
+    reply = subject.quarantine.apply([application(one, token="first"), application(two), application(three)])
+    assert isinstance(reply, Unsettled)
+    assert reply.replies.keys() == {0, 1}
+    assert reply.replies[0] == Done(), "its own attempt, whose reply was lost"
+    assert isinstance(reply.replies[1], AlreadyResolved)
+    assert subject.everything() == before
+
+
+def test_later_dates_and_a_refusal_hold_the_batch(subject: Subject) -> None:
+    one, two = quarantined(subject, 1, 2)
+    subject.create_root_rows(row(1, owner=ME))
+    assert commit_plain(subject.commits, lease(1), unit(game(5))) == Committed()
+    before = subject.everything()
+    batch = [application(one, date="2026-01-30"), replace(application(two), player="bar")]
+    assert subject.quarantine.apply(batch) == Refused(later={"foo": DAY})
+    assert subject.everything() == before
+    subject.spoil("foo", "totalScore", "many")
+    before = subject.everything()
+    refused = subject.quarantine.apply([replace(batch[0], dated=False), batch[1]])
+    assert isinstance(refused, Refused)
+    assert refused.invalid
+    assert subject.everything() == before

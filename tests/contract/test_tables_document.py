@@ -25,17 +25,18 @@ from consumer.domain.breaker import HaltReason, Symptom
 from consumer.domain.fold import Delta, Limits, cut
 from consumer.domain.leases import TRIM_HORIZON, Adoption, Lease, LeaseRow, Shard, StreamStart, TableNames
 from consumer.domain.marks import Mark, Route, RowWrite
-from consumer.domain.membership import HeartbeatReport
+from consumer.domain.membership import HeartbeatReport, LateShard
 from consumer.domain.operator_ports import AcceptedMark
 from consumer.domain.records import Game, Poison, Reason, Rules, decode, poison
 from consumer.domain.replay import LATEST, Mode
 from consumer.domain.replies import Committed, Done, StreamListing
 from consumer.operations import adopt, checkpoint, gaps, resume
-from consumer.operations.quarantine import Applied, Discarded, QuarantineService, Repair
+from consumer.operations.quarantine import Applied, Countable, Discarded, QuarantineService, Repair, Restored
 from consumer.operations.replay import PendingReplay, Recount, ReplayService
 from consumer.operations.replay_plan import ReplayRequest
 from consumer.operations.resume import Resumed
 from consumer.operations.steps import Step
+from consumer.operations.waiting import Waiting
 from consumer.retries import JitteredBackoff
 from consumer.worker.calls import Operation
 from tests.contract.dynamo_subject import DynamoSubject, Item
@@ -193,7 +194,7 @@ def workers_start(subject: DynamoSubject, shard: Shard) -> Iterator[None]:
     yield
     assert ledgers.complete_stream_start(arn) == Done()
     for owner in (ME, OTHER):
-        report = HeartbeatReport(1, 2, 1, 0.5, CREATED)
+        report = HeartbeatReport(1, 2, 1, 0.5, CREATED, late=(LateShard("0af315c2", 0.5),))
         assert subject.membership.send_heartbeat(owner, report, joining=True, bump=True) == Done()
     yield
     assert subject.membership.leave(OTHER) == Done()
@@ -235,8 +236,9 @@ def worker_commits(subject: DynamoSubject, shard: Shard) -> Iterator[None]:
     assert subject.commits.halt(lease, unit.last, 0, CREATED, SYMPTOM) == Done()
     yield
     subject.write([{**ITEM, "gameId": {"S": "later"}, "score": {"N": "1"}}])
-    halted, circuits, streams = known_row(subject, shard), subject.circuits, subject.streams
-    done = finish(resume.resume(halted, circuits, streams, WHO, CREATED, "token", quarantine_all=True), at_the_end)
+    waiting = Waiting(known_row(subject, shard), Rules())
+    finish(waiting.read_on(subject.streams), at_the_end)
+    done = finish(resume.resume(waiting.row, subject.circuits, WHO, CREATED, "token", free_to=waiting.newest))
     assert isinstance(done, Resumed)
     assert done.free_to is not None
     yield
@@ -252,9 +254,7 @@ def a_mark_is_accepted(subject: DynamoSubject, shard: Shard) -> Iterator[None]:
     assert subject.commits.halt(lease, row.checkpoint, row.circuit.resumes, CREATED, symptom) == Done()
     yield
     halted, accepted = known_row(subject, shard), AcceptedMark("marked", mark)
-    command = resume.resume(
-        halted, subject.circuits, subject.streams, WHO, CREATED, "again", quarantine_all=False, accepted=accepted
-    )
+    command = resume.resume(halted, subject.circuits, WHO, CREATED, "again", accepted=accepted)
     assert isinstance(finish(command), Resumed)
     yield
 
@@ -280,8 +280,13 @@ def operators_resolve(subject: DynamoSubject, shard: Shard) -> Iterator[None]:
     yield
     first, second, _ = sorted(subject.quarantine.entries(), key=lambda entry: entry.order)
     repair = Repair({"player": "foo", "score": "12", "timestamp": "2026-01-31"}, only_wrong=False)
-    assert isinstance(finish(service.redrive(first, repair)), Applied)
-    assert isinstance(finish(service.discard(second, "no game")), Discarded)
+    (counted,) = finish(service.decode([first], repair))
+    assert isinstance(counted, Countable)
+    assert [type(each) for each in finish(service.count([counted], command="one"))] == [Applied]
+    assert finish(service.discard([second], "no game", "two")) == [Discarded(second)]
+    (discarded,) = (entry for entry in subject.quarantine.entries() if entry.state == "discarded")
+    assert finish(service.restore([discarded], "three")) == [Restored(discarded)]
+    assert finish(service.discard([second], "no game", "four")) == [Discarded(second)]
     yield
     client, names, stop = subject.clients.dynamodb, subject.names, threading.Event()
     replays = DynamoReplays(client, names, stop)

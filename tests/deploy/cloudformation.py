@@ -91,7 +91,7 @@ def plain(value: Any) -> Any:
     return [plain(part) for part in value] if isinstance(value, list) else value
 
 
-_SERVICES = "cloudformation,dynamodb,dynamodbstreams,ec2,ecs,iam,logs,monitoring,sns"
+_SERVICES = "cloudformation,dynamodb,dynamodbstreams,ec2,ecs,iam,kms,logs,monitoring,s3,sns"
 NOT_EMULATED = {"service.yaml": "Service", "endpoints.yaml": "StreamsEndpoint", "alarms.yaml": "Restarts"}
 """Resources that the emulator cannot create: containers, an endpoint's names, an alarm on an expression."""
 

@@ -283,8 +283,8 @@ def _switch_the_stream_on_again(it: Rehearsal) -> None:
 
 
 def _read_everything(it: Rehearsal) -> None:
-    it.command("status", "--json")
-    it.command("status", "--json", stream_arn=it.remote.streams()[-1])
+    it.command("status", "--json", code=10)  # no worker
+    it.command("status", "--json", code=10, stream_arn=it.remote.streams()[-1])
     it.command("top", "--json")
     it.command("quarantine list", "--json")
     (gap, *_) = it.command("gaps list", "--json")
@@ -303,8 +303,10 @@ def _resolve_quarantine(it: Rehearsal) -> None:
     it.command("quarantine redrive", *one, "--set", "score=12", "--yes")
     it.command("quarantine redrive", "--reason", "score_type", "--set", "score=12", "--dry-run")
     it.command("quarantine redrive", "--player", "refused-player", "--yes", code=4)
-    it.command("quarantine discard", *two, "--reason", "of a test", "--yes")
-    it.command("quarantine discard", "--player", "refused-player", "--reason", "of a test", "--yes")
+    it.command("quarantine discard", *two, "--because", "of a test", "--yes")
+    it.command("quarantine restore", *two, "--yes")
+    it.command("quarantine discard", *two, "--because", "of a test", "--yes")
+    it.command("quarantine discard", "--player", "refused-player", "--because", "of a test", "--yes")
 
 
 def _replay(it: Rehearsal) -> None:

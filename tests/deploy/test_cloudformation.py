@@ -1,5 +1,6 @@
 """The CloudFormation templates: valid, of least privilege, and in line with the worker that they run."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -10,8 +11,9 @@ import pytest
 from consumer.aws.items import EXPIRY
 from consumer.aws.tables import INDEX, LEADERBOARD_KEYS, LEASE_KEYS, QUARANTINE_KEYS, Keys, keys_of
 from consumer.cli import healthcheck
-from consumer.settings import OPTIONS, PREFIX, TABLE_PATTERN, load
+from consumer.settings import OPTIONS, PREFIX, TABLE_PATTERN, load, variable
 from consumer.worker.daemon import DRAIN_SECONDS
+from tests.deploy import environment_file
 from tests.deploy.checkers import read_yaml
 from tests.deploy.cloudformation import FOLDER, NAMES, ROOT, lint, parts, plain, policy_statements, properties, template
 from tests.deploy.iam import statements
@@ -33,7 +35,7 @@ def test_cfn_lint_accepts_them() -> None:
 
 def test_cfn_lint_finds_errors(tmp_path: Path) -> None:
     text = (FOLDER / "service.yaml").read_text()
-    for right, wrong in (("StopTimeout: 60", "StopTimeout: sixty"), ("!Ref LogLevel", "!Ref LogLevels")):
+    for right, wrong in (("StopTimeout: 30", "StopTimeout: thirty"), ("!Ref LogLevel", "!Ref LogLevels")):
         assert right in text
         (tmp_path / "wrong.yaml").write_text(text.replace(right, wrong))
         assert "wrong.yaml" in lint(tmp_path / "wrong.yaml")
@@ -43,8 +45,16 @@ def test_cfn_lint_finds_errors(tmp_path: Path) -> None:
 
 
 def test_the_task_role_is_the_proven_policy() -> None:
-    (policy,) = properties("service.yaml", "IAM::Role")["TaskRole"]["Policies"]
+    policy, *keys = properties("service.yaml", "IAM::Role")["TaskRole"]["Policies"]
     assert plain(policy["PolicyDocument"]["Statement"]) == statements("worker.json")
+    granted = {each["Fn::If"][0]: each["Fn::If"][1]["PolicyDocument"]["Statement"] for each in keys}
+    assert granted.keys() == {"TablesHaveKey", "SourceHasKey"}
+    for condition, (statement,) in granted.items():
+        assert statement["Resource"] == {"Ref": f"{condition.replace('Have', '').replace('Has', '')}Arn"}
+        (of_file,) = statements("key.json")
+        assert plain(statement["Condition"]) == of_file["Condition"], "the key serves DynamoDB alone"
+        assert set(statement["Action"]) <= set(of_file["Action"])
+    assert granted["TablesHaveKey"][0]["Action"] == statements("key.json")[0]["Action"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -100,6 +110,29 @@ def test_the_variables_are_settings_and_their_values_are_taken(monkeypatch: pyte
     assert settings.log_format == "json", "the alarms read it"
 
 
+def test_a_file_of_variables_reaches_every_other_setting() -> None:
+    assert environment_file.FILE.read_text() == environment_file.every_setting()
+    assert environment_file.parsed(environment_file.FILE.read_text()) == {}, "as it is, it changes nothing"
+    everywhere = set(re.findall(r"^#(\w+)=", environment_file.FILE.read_text(), re.MULTILINE)) | environment().keys()
+    assert everywhere >= {variable(name) for name in OPTIONS} - {"CONSUMER_WORKER_ID"}
+    condition, files, nothing = container()["EnvironmentFiles"]["Fn::If"]
+    assert (condition, files) == ("HasEnvironmentFile", [{"Type": "s3", "Value": {"Ref": "EnvironmentFile"}}])
+    assert nothing == {"Ref": "AWS::NoValue"}
+
+
+def test_there_is_one_stop_timeout_and_a_worker_is_drained_within_it() -> None:
+    (said,) = re.findall(r"--stop-timeout (\d+)", (ROOT / "README.md").read_text())
+    compose = read_yaml("deploy/compose.yaml")["services"]["worker"]["stop_grace_period"]
+    in_words = [
+        re.findall(r"stop timeout of (\d+) s", (ROOT / name).read_text())
+        for name in ("Dockerfile", "deploy/cloudformation/README.md")
+    ]
+    timeout = container()["StopTimeout"]
+    assert [said, compose, *in_words] == [str(timeout), f"{timeout}s", [str(timeout)], [str(timeout)]]
+    assert DRAIN_SECONDS + 5 < timeout <= 120, "what Fargate takes at most"
+    assert f"within {DRAIN_SECONDS:.0f} s" in (FOLDER / "service.yaml").read_text()
+
+
 def test_the_health_check_is_a_command_that_the_image_has() -> None:
     check = container()["HealthCheck"]
     kind, program, *entries = check["Command"]
@@ -118,7 +151,6 @@ def test_it_runs_as_the_image_is_meant_to() -> None:
     assert f"\nUSER {worker['User']}\n" in dockerfile
     assert worker["ReadonlyRootFilesystem"] is True
     assert worker["LinuxParameters"] == {"InitProcessEnabled": True, "Capabilities": {"Drop": ["ALL"]}}
-    assert DRAIN_SECONDS < worker["StopTimeout"] <= 120
     port = environment()["CONSUMER_HTTP_PORT"]
     assert f"\nEXPOSE {port}\n" in dockerfile
     assert [str(each["ContainerPort"]) for each in worker["PortMappings"]] == [port]
@@ -153,6 +185,8 @@ def test_the_tables_are_those_that_init_makes_and_are_kept() -> None:
         assert (whole["DeletionPolicy"], whole["UpdateReplacePolicy"]) == ("Retain", "Retain")
         assert [key["KeyType"] for key in table["KeySchema"]] == ["HASH", "RANGE"][: len(KEYS[name])]
         assert table["BillingMode"] == "PAY_PER_REQUEST"
+        key = {"Fn::If": ["HasKey", {"Ref": "KeyArn"}, {"Ref": "AWS::NoValue"}]}
+        assert table["SSESpecification"] == {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": key}
         assert table["DeletionProtectionEnabled"] is True
         assert table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
         assert table["SSESpecification"]["SSEEnabled"] is True
@@ -209,6 +243,8 @@ def test_each_parameter_says_what_it_is_and_what_it_may_be(name: str) -> None:
             assert re.search(said["AllowedPattern"], said["Default"]), parameter
         if parameter.endswith("Table"):
             assert said["AllowedPattern"] == TABLE_PATTERN
+        if parameter.endswith("KeyArn"):
+            assert said["AllowedPattern"] == template("tables.yaml")["Parameters"]["KeyArn"]["AllowedPattern"]
 
 
 @pytest.mark.parametrize(
@@ -224,6 +260,20 @@ def test_each_parameter_says_what_it_is_and_what_it_may_be(name: str) -> None:
         ),
         ("StartPosition", ["LATEST", "2026-01-31T12:00:00Z", "2026-01-31T12:00+01:00"], ["2026-01-31", "latest", ""]),
         ("StreamsEndpointUrl", ["", "https://vpce-1-2.streams.dynamodb.eu-west-1.vpce.amazonaws.com"], ["http://x"]),
+        (
+            "EnvironmentFile",
+            ["", "arn:aws:s3:::games-config/leaderboard/1.env", "arn:aws-cn:s3:::games/a.env"],
+            ["arn:aws:s3:::games/leaderboard.txt", "s3://games/leaderboard.env", "arn:aws:s3:::games/*.env"],
+        ),
+        (
+            "TablesKeyArn",
+            ["", "arn:aws:kms:eu-west-1:123456789012:key/0a1b2c3d-0000-4000-8000-0123456789ab"],
+            [
+                "alias/games",
+                "arn:aws:kms:eu-west-1:123456789012:alias/games",
+                "arn:aws:kms:eu-west-1:123456789012:key/*",
+            ],
+        ),
         ("PrometheusSecurityGroup", ["", "sg-0123456789abcdef0"], ["prometheus"]),
     ],
 )
@@ -240,11 +290,22 @@ def test_the_commands_of_the_readme_give_what_the_templates_take() -> None:
     for entries in commands:
         path = entries[entries.index("--template-file") + 1]
         document = template(path.removeprefix("deploy/cloudformation/"))
+        first = path.rpartition("/")[2] not in deployed  # later, parameters that are not named keep their values
         deployed.append(path.rpartition("/")[2])
         overrides = entries[entries.index("--parameter-overrides") + 1 :] if "--parameter-overrides" in entries else []
         given = {word.partition("=")[0] for word in overrides if not word.startswith("--")}
         needed = {name for name, said in document["Parameters"].items() if "Default" not in said}
-        assert needed <= given <= document["Parameters"].keys(), path
+        assert needed <= given or not first, path
+        assert given <= document["Parameters"].keys(), path
         iam = any(each["Type"].startswith("AWS::IAM") for each in document["Resources"].values())
         assert ("CAPABILITY_IAM" in entries) == iam, path
-    assert sorted(deployed) == sorted(NAMES)
+    assert set(deployed) == set(NAMES)
+
+
+def test_the_statement_for_the_key_of_the_log_fits_the_log_and_the_grants_of_tables() -> None:
+    (text,) = re.findall(r"^```json\n(.*?)^```", (FOLDER / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    statement = json.loads(text)
+    assert statement["Action"] == statements("key.json")[0]["Action"]
+    ((_, arn),) = statement["Condition"]["ArnLike"].items()
+    (group,) = properties("service.yaml", "Logs::LogGroup")
+    assert arn.endswith(f":log-group:leaderboard-{group}-*"), "the stack of step 4 names its log so"

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from consumer.settings import OPTIONS, variable
+from tests.deploy import environment_file
 from tests.deploy.checkers import ROOT, promtool, read_yaml, schema_faults
 from tests.support.command_line import subcommands
 from tests.support.engines import TableEngine
@@ -54,6 +55,7 @@ def test_its_files_settings_and_commands_exist() -> None:
         assert "entrypoint" in service or service["command"][0] in commands, name
         assert (service["init"], service["read_only"], service["cap_drop"]) == (True, True, ["ALL"]), name
         assert (HERE / service["build"]).resolve() == ROOT
+        assert [HERE / path for path in service["env_file"]] == [environment_file.FILE], name
     assert SERVICES["worker"]["deploy"]["replicas"] == 2
 
 
@@ -68,7 +70,8 @@ def test_its_services_keep_a_board(dynamodb_local_url: str) -> None:
     plain = {name: value for name, value in engine.environment().items() if not name.startswith("AWS_")}
 
     def environment(name: str) -> dict[str, str]:
-        said = {key: value.replace(ENGINE, engine.url) for key, value in OURS[name]["environment"].items()}
+        said = environment_file.parsed(environment_file.FILE.read_text())
+        said |= {key: value.replace(ENGINE, engine.url) for key, value in OURS[name]["environment"].items()}
         return plain | said | {"CONSUMER_HTTP_PORT": "0", "CONSUMER_HTTP_HOST": "127.0.0.1"}
 
     def run(name: str, *more: str) -> None:

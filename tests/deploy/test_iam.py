@@ -20,6 +20,7 @@ ACTIONS = (
     "checkpoint set",
     "quarantine redrive",
     "quarantine discard",
+    "quarantine restore",
     "gaps acknowledge",
     "init --adopt",
     "replay",
@@ -31,6 +32,8 @@ ROLES = {
     "replay-into.json": ("replay --into",),
     "setup.json": ("init",),
 }
+NOT_RECORDED = {"key.json"}
+"""DynamoDB uses a key in the caller's name: no call of ours shows it. A test compares it with the ECS template."""
 WITH = {"replay-into.json": "operator.json"}
 """The policy beside which another one is attached."""
 OPEN_TO_ALL = {"sts:GetCallerIdentity"}
@@ -69,7 +72,7 @@ def test_everything_that_is_allowed_was_called(rehearsal: Rehearsal, name: str) 
 
 
 def test_every_command_was_rehearsed(rehearsal: Rehearsal) -> None:
-    assert {path.name for path in FOLDER.glob("*.json")} == set(ROLES)
+    assert {path.name for path in FOLDER.glob("*.json")} == ROLES.keys() | NOT_RECORDED
     assert set(rehearsal.needs) == {command for commands in ROLES.values() for command in commands} | {"healthcheck"}
     assert rehearsal.needs["healthcheck"] == set()
     assert commands().keys() - {"demo"} == {command.split(" --")[0] for command in rehearsal.needs}
@@ -107,9 +110,9 @@ def test_a_missing_and_an_unused_permission_are_found(rehearsal: Rehearsal) -> N
 def test_the_documented_command_fills_in_the_placeholders(tmp_path: Path) -> None:
     command = re.search(r"^    (sed (?:.+\\\n)+.+) > operator\.json$", (FOLDER / "README.md").read_text(), re.MULTILINE)
     assert command is not None
-    for name in ROLES:
+    for name in ROLES.keys() | NOT_RECORDED:
         entries = command[1].replace("deploy/iam/operator.json", str(FOLDER / name))
         done = subprocess.run(entries, shell=True, check=True, cwd=tmp_path, capture_output=True, text=True)
         left = set(re.findall(r"\$\{\w+\}", done.stdout))
-        assert left == ({"${OtherTable}"} if name == "replay-into.json" else set())
+        assert left == {"replay-into.json": {"${OtherTable}"}, "key.json": {"${KeyArn}"}}.get(name, set())
         json.loads(done.stdout)

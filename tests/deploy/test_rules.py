@@ -63,7 +63,9 @@ def test_each_alert_has_a_severity_and_a_runbook() -> None:
         assert alert.labels in ({"severity": "critical"}, {"severity": "warning"}), alert.name
         assert alert.annotations.keys() == {"summary", "description", "runbook_url"}, alert.name
         assert alert.annotations["runbook_url"] == f"deploy/RUNBOOK.md#{alert.name.lower()}"
-    assert headings == [alert.name for alert in alerts()], "one heading per alert, in the same order"
+    assert [heading for heading in headings if " " not in heading] == [alert.name for alert in alerts()], (
+        "in this order"
+    )
 
 
 def test_tasks_on_ecs_are_found_by_file(tmp_path: Path) -> None:

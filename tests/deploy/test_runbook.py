@@ -43,7 +43,7 @@ def test_commands_and_options_exist() -> None:
 
 
 @pytest.mark.parametrize(
-    "entries", ["consumer heal", "consumer status --loud", "consumer resume A B", "consumer resume"]
+    "entries", ["consumer heal", "consumer status --loud", "consumer checkpoint show A B", "consumer checkpoint show"]
 )
 def test_wrong_commands_are_found(entries: str) -> None:
     with pytest.raises(Exception, match=r"heal|No such option|unexpected extra|Missing parameter"):
@@ -58,7 +58,7 @@ def test_each_heading_has_all_its_parts() -> None:
 
 def test_links_lead_to_headings_and_files() -> None:
     links = re.findall(r"\]\(([^)]+)\)", TEXT)
-    anchors = {heading.lower() for heading in re.findall(r"^## (.+)$", TEXT, re.MULTILINE)}
+    anchors = {heading.lower().replace(" ", "-") for heading in re.findall(r"^## (.+)$", TEXT, re.MULTILINE)}
     assert links
     for link in links:
         path, _, anchor = link.partition("#")

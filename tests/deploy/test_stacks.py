@@ -1,22 +1,35 @@
 """An emulator's CloudFormation creates the templates' stacks, and a worker runs with their outputs."""
 
+import re
 import threading
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
 from consumer.aws.tables import LEADERBOARD_KEYS, LEASE_KEYS, QUARANTINE_KEYS, DynamoTables, index_status_of
+from tests.deploy import environment_file
 from tests.deploy.cloudformation import Cloud, properties
 from tests.deploy.iam import grants_of, statements
 from tests.support.engines.table_engine import REGION
-from tests.support.processes import Game, WorkerProcess
+from tests.support.processes import Game, Row, WorkerProcess, read_board, until
 
 pytestmark = pytest.mark.deploy
 
 ACCOUNT = "000000000000"
 IMAGE = "registry.example/consumer:1.0.0"
+OTHER_SCHEMA = {
+    "CONSUMER_PLAYER_ATTRIBUTE": "user",
+    "CONSUMER_SCORE_ATTRIBUTE": "points",
+    "CONSUMER_TIMESTAMP_ATTRIBUTE": "playedAt",
+    "CONSUMER_MAX_FUTURE_SECONDS": "315360000",
+    "CONSUMER_POLL_INTERVAL_SECONDS": "0.1",
+    "CONSUMER_BATCH_WINDOW_SECONDS": "0.2",
+    "CONSUMER_BREAKER_WINDOW": "50",
+    "CONSUMER_BREAKER_SHARE": "0.8",
+}
 HERE = {"CONSUMER_HTTP_HOST": "127.0.0.1", "CONSUMER_HTTP_PORT": "0"}
 
 
@@ -92,9 +105,80 @@ def test_an_endpoint_of_the_vpc_is_passed_on(cloud: Cloud, game: Game) -> None:
     assert variables(cloud, "inside")["AWS_ENDPOINT_URL_DYNAMODB_STREAMS"] == url
 
 
+def test_a_file_of_variables_runs_another_schema(cloud: Cloud, game: Game) -> None:
+    """Other attributes, breaker, polls and windows, and keys: as the task gets them."""
+    key = cloud.client("kms").create_key()["KeyMetadata"]["Arn"]
+    s3, bucket = cloud.client("s3"), "games-config"
+    s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+    text = environment_file.FILE.read_text()
+    for name, value in OTHER_SCHEMA.items():
+        text, found = re.subn(rf"^#{name}=.*$", f"{name}={value}", text, flags=re.MULTILINE)
+        assert found == 1, name
+    s3.put_object(Bucket=bucket, Key="leaderboard-1.env", Body=text.encode())
+    arn = f"arn:aws:s3:::{bucket}/leaderboard-1.env"
+
+    source = f"{game.tables['source']}-other"
+    names = {"LeaderboardTable": f"{source}-board", "LeaseTable": f"{source}-leases", "QuarantineTable": f"{source}-q"}
+    cloud.create("tables.yaml", "other-tables", **names, KeyArn=key)
+    given = {**parameters(cloud, game), **names, "SourceTable": source, "EnvironmentFile": arn}
+    keys = {"TablesKeyArn": key, "SourceKeyArn": key, "LogKeyArn": key}
+    outputs = cloud.create("service.yaml", "other", **given, **keys)
+    (group,) = cloud.client("logs").describe_log_groups(logGroupNamePrefix=outputs["LogGroup"])["logGroups"]
+    assert group["kmsKeyId"] == key
+    roles = {"worker", "tables-key", "source-key"}
+    assert set(cloud.client("iam").list_role_policies(RoleName=role_of(outputs))["PolicyNames"]) == roles
+    read, locate = allowed_to_start(cloud, "other", "variables")
+    assert (read, locate["Resource"]) == ({**read, "Action": ["s3:GetObject"], "Resource": arn}, arn.partition("/")[0])
+    body = s3.get_object(Bucket=bucket, Key=read["Resource"].partition("/")[2])["Body"].read().decode()
+    variables_of_file = environment_file.parsed(body)
+    assert variables_of_file == OTHER_SCHEMA
+
+    create_source(game.client, source)
+    environment = {**cloud.engine.environment(), **variables_of_file, **variables(cloud, "other"), **HERE}
+    with WorkerProcess(environment) as worker:
+        for number in range(30):
+            game.client.put_item(
+                TableName=source,
+                Item={
+                    "user": {"S": f"u{number % 3}"},
+                    "playedAt": {"S": f"2026-01-{number + 1:02}"},
+                    "points": {"N": "2"},
+                },
+            )
+        right = {f"u{number}": Row(10, Decimal(20), f"2026-01-{28 + number}") for number in range(3)}
+        until(lambda: read_board(game.client, names["LeaderboardTable"]) == right, "the board of another schema")
+        assert worker.terminate().code == 0
+
+
+def create_source(client: Any, name: str) -> None:
+    """A source table whose attributes have other names."""
+    keys = {"user": "HASH", "playedAt": "RANGE"}
+    client.create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": key, "KeyType": role} for key, role in keys.items()],
+        AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in keys],
+        StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"},
+    )
+
+
+def allowed_to_start(cloud: Cloud, stack: str, policy: str) -> list[dict[str, Any]]:
+    """The statements of a policy of the role that Fargate has before the worker runs."""
+    iam = cloud.client("iam")
+    (role,) = [role["RoleName"] for role in iam.list_roles()["Roles"] if f"{stack}-ExecutionRole" in role["RoleName"]]
+    found: list[dict[str, Any]] = iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]["Statement"]
+    return found
+
+
+def role_of(outputs: dict[str, str]) -> str:
+    """The name of the workers' role."""
+    return outputs["TaskRoleArn"].rpartition("/")[2]
+
+
 def test_the_role_allows_what_the_policy_does(cloud: Cloud, game: Game, service: dict[str, str]) -> None:
-    name = service["TaskRoleArn"].rpartition("/")[2]
-    made = cloud.client("iam").get_role_policy(RoleName=name, PolicyName="worker")["PolicyDocument"]["Statement"]
+    made = cloud.client("iam").get_role_policy(RoleName=role_of(service), PolicyName="worker")["PolicyDocument"][
+        "Statement"
+    ]
     aws = {"AWS::Partition": "aws", "AWS::Region": REGION, "AWS::AccountId": ACCOUNT}
     tables = {f"{table.capitalize()}Table": name for table, name in game.tables.items()}
     assert grants_of(made, {}) == grants_of(statements("worker.json"), aws | tables)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.deploy.checkers import ROOT, read_yaml, schema_faults
+from tests.deploy.cloudformation import template
 
 pytestmark = pytest.mark.deploy
 
@@ -66,6 +67,17 @@ def test_a_release_waits_for_the_tests() -> None:
     release = jobs(".github/workflows/release.yml")
     assert release["test"]["uses"] == "./.github/workflows/ci.yml"
     assert all("test" in job["needs"] for job in release.values() if "permissions" in job)
+
+
+def test_an_image_is_released_for_each_architecture_that_the_service_may_have() -> None:
+    offered = template("service.yaml")["Parameters"]["CpuArchitecture"]["AllowedValues"]
+    image = jobs(".github/workflows/release.yml")["image"]
+    (build,) = [step["with"] for step in image["steps"] if step.get("uses", "").startswith("docker/build-push-action@")]
+    names = {"X86_64": "linux/amd64", "ARM64": "linux/arm64"}
+    assert build["platforms"].split(",") == [names[each] for each in offered]
+    assert any(step.get("uses", "").startswith("docker/setup-qemu-action@") for step in image["steps"])
+    built = jobs(".github/workflows/ci.yml")["image"]
+    assert len(built["strategy"]["matrix"]["runner"]) == len(offered), "built and started before a release"
 
 
 def test_known_vulnerabilities_are_asked_for_and_offline_is_not_clean() -> None:

@@ -60,7 +60,7 @@ def test_a_lost_lease_table_is_read_again_once_the_operator_confirms(counted: Ga
     refused(counted)
     status = consumer("status", environment=counted.environment())
     assert (status.returncode, status.stderr) == (12, "")
-    assert "next: `consumer init --adopt`" in status.stdout
+    assert "Restore the table from a backup; only if there is none: `consumer init --adopt`" in status.stdout
     code, out, err = adopt(counted)
     assert (code, out) == (4, "")
     assert "up to 24 hours of games, is counted a second time" in err

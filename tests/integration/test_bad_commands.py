@@ -17,7 +17,7 @@ from consumer.domain.leases import Shard
 from tests.support.builders import ARN, sequence_number, shard, wire
 from tests.support.engines import TableEngine
 from tests.support.processes import Call, Fate, Game, Proxy, consumer
-from tests.support.processes.committed_shard import commit_wires
+from tests.support.processes.committed_shard import bind, commit_wires
 
 SUCCESSOR = ARN.replace("2026-01-01", "2026-01-02")
 TWINS = (Shard(ARN, "shard-7"), Shard(SUCCESSOR, "shard-7"))
@@ -29,9 +29,9 @@ TABLES = ("leaderboard", "lease", "quarantine")
 def game(ministack_url: str) -> Iterator[Game]:
     """Shard 0 with records in quarantine, shard 1 that is halted, and one id that two streams have."""
     with Game(TableEngine("ministack", ministack_url)) as game:
-        commit_wires(game, [wire(number, score={"S": "12"}) for number in range(1, 8)])
+        commit_wires(game, [wire(number, score={"S": "12"}) for number in range(1, 8)], bound=False)
         for each in (shard(1), *TWINS):
-            commit_wires(game, [wire(9)], each)
+            commit_wires(game, [wire(9)], each, bound=False)
         game.client.update_item(
             TableName=game.tables["lease"],
             Key={"leaseKey": {"S": shard_key(shard(1))}},
@@ -66,7 +66,9 @@ def rows(game: Game) -> list[list[str]]:
         (2, ["audit-log", "today"], "extra argument"),
         (2, ["gaps", "acknowledge", "g", "--reason", " ", "--yes"], "--reason is empty: say what you found out"),
         (5, ["gaps", "acknowledge", "g", "--reason", "why", "--yes"], "there is no gap 'g'"),
-        (2, ["resume"], "Missing argument 'SHARD'"),
+        (2, ["resume"], "name the halted shards, as `consumer status` shows them, or add --all"),
+        (2, ["resume", "shard-1", "--all"], "leave out the names, or --all"),
+        (2, ["resume", "--all", "--accept-mark", "ada"], "--accept-mark is for the one shard"),
         (5, ["resume", "shrd-0", "--yes"], "there is no shard 'shrd-0': the nearest ones are shard-"),
         (5, ["resume", "", "--yes"], "there is no shard ''"),
         (5, ["resume", "shard-7", "--yes"], f"is a shard of 2 streams: name {TWINS[0]} or {TWINS[1]}"),
@@ -87,8 +89,8 @@ def rows(game: Game) -> list[list[str]]:
         (2, ["replay", "shard-0", "--from", "1" * 41], "1" * 41),
         (2, ["replay", "shard-0", "--from", sequence_number(3), "--to", ONE], ONE),
         (2, ["quarantine", "redrive", "shard-0", "1" * 41, "--yes"], "it has up to 40 decimal digits"),
-        (5, ["quarantine", "discard", "shard-0", "1", "--reason", "x", "--yes"], f"the nearest one is {ONE}"),
-        (2, ["quarantine", "discard", "shard-0", ONE, "--reason", "x" * 1001, "--yes"], "more than 1,000 characters"),
+        (5, ["quarantine", "discard", "shard-0", "1", "--because", "x", "--yes"], f"the nearest one is {ONE}"),
+        (2, ["quarantine", "discard", "shard-0", ONE, "--because", "x" * 1001, "--yes"], "more than 1,000 characters"),
     ],
 )
 def test_bad_input(game: Game, code: int, arguments: list[str], text: str) -> None:
@@ -112,7 +114,7 @@ def denying(operation: str) -> Callable[[Call], Fate]:
         (["checkpoint", "set", "shard-0", ONE, "--yes"], "TransactWriteItems"),
         (["resume", "shard-1", "--yes"], "TransactWriteItems"),
         (["quarantine", "show", "shard-0", ONE], "GetItem"),
-        (["quarantine", "discard", "shard-0", ONE, "--reason", "x", "--yes"], "TransactWriteItems"),
+        (["quarantine", "discard", "shard-0", ONE, "--because", "x", "--yes"], "TransactWriteItems"),
     ],
 )
 def test_no_permission_in_the_middle(game: Game, arguments: list[str], operation: str) -> None:
@@ -131,7 +133,10 @@ def test_no_permission_in_the_middle(game: Game, arguments: list[str], operation
             ["quarantine", "redrive", "shard-0", sequence_number(2), "--set", "score=1", "--yes"],
             "is applied already by",
         ),
-        (["quarantine", "discard", "shard-0", sequence_number(3), "--reason", "x", "--yes"], "is discarded already by"),
+        (
+            ["quarantine", "discard", "shard-0", sequence_number(3), "--because", "x", "--yes"],
+            "is discarded already by",
+        ),
         (
             ["checkpoint", "set", "shard-0", sequence_number(7), "--yes"],
             "changed concurrently: another operator or worker changed the row first",
@@ -146,6 +151,7 @@ def test_another_operator_is_faster(
 
     The faster one is in this process: a call that is held for more than some seconds is given up and made again.
     """
+    bind(game, ARN)
     monkeypatch.setattr("consumer.telemetry.logs.configure", lambda *_: None)
     for name, value in game.environment(lease_ttl_seconds="1").items():
         monkeypatch.setenv(name, value)

@@ -5,6 +5,7 @@ An endpoint where nothing listens, and tables that were counted and then mistype
 test_start_refusals.
 """
 
+import json
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -143,7 +144,7 @@ def test_one_table_for_two_roles(game: Game, role: str) -> None:
 def test_all_faults_are_reported_at_once(game: Game) -> None:
     result = run(game, http_port="x", pool_size="0", log_level="LOUD", http_prot="1")
     result.assert_says(2, "_HTTP_PORT (", "_POOL_SIZE (", "_LOG_LEVEL (", "'CONSUMER_HTTP_PROT' is no setting")
-    assert len(result.sentences.splitlines()) == 4
+    assert len(json.loads(result.sentences)["detail"].splitlines()) == 4
 
 
 def test_a_port_that_is_taken(game: Game) -> None:

@@ -127,9 +127,9 @@ def test_settled_records_expire_if_that_is_asked_for(game: Game) -> None:
     now, before, stays = sorted(row["sequenceNumber"]["S"] for row in game.rows("quarantine") if "parts" in row)
     (shard,) = {row["shardId"]["S"] for row in game.rows("quarantine") if "parts" in row}
     discard = ("quarantine", "discard", shard)
-    command(game, *discard, before, "--reason", "of a test", "--yes")
+    command(game, *discard, before, "--because", "of a test", "--yes")
     assert expiring(game) == set()
-    command(game, *discard, now, "--reason", "of a test", "--yes", quarantine_retention_days="30")
+    command(game, *discard, now, "--because", "of a test", "--yes", quarantine_retention_days="30")
     assert expiring(game) == {now, f"{now}#1"}
     command(game, "init", quarantine_retention_days="30")
     assert expiring(game) == {now, f"{now}#1", before, f"{before}#1"}

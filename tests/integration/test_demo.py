@@ -1,5 +1,6 @@
 """`consumer demo`, as an operator runs it: a process, an exact verdict, and nothing left behind."""
 
+import json
 import os
 import re
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 
@@ -15,20 +17,29 @@ import pytest
 from consumer.aws.tables import DynamoBoard
 from consumer.demo import play
 from consumer.domain.operator_ports import BoardRow
+from tests.support.engines import TableEngine
+from tests.support.processes import read_board, until
+from tests.support.processes.waiting import http_get
 
 SMALL = ("--games", "1500", "--players", "50")
 WAIT_SECONDS = 60
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="the list of processes is read from /proc")
 
 
-def start(*arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+@contextmanager
+def start(*arguments: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
         [sys.executable, "-m", "consumer", "demo", *arguments],
+        env=os.environ | variables,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         process_group=0,
-    )
+    ) as demo:
+        try:
+            yield demo
+        finally:
+            demo.kill()
 
 
 def descendants(pid: int) -> set[int]:
@@ -98,6 +109,90 @@ def test_nothing_is_left_when_it_is_ended_half_way(sent: signal.Signals, ends_wi
         assert demo.returncode == ends_with
         assert errors == ""
     assert gone(pids)
+
+
+KEPT = ("--games", "300", "--players", "5", "--keep")
+
+
+def wait_until_kept(demo: subprocess.Popen[str]) -> str:
+    """What it has printed, up to the line that says how to end it."""
+    return "".join(lines_until(demo, "Ctrl-C ends it all"))
+
+
+def in_another_terminal(printed: str) -> list[str]:
+    """The commands that are there to play with; one look in place of those that watch, which may see that it starts."""
+    lines = re.findall(r"^  ((?:export|consumer|kill) .*?)(?:  .*)?$", printed, re.MULTILINE)
+    return [line.replace(" --watch", " || test $? -eq 10") for line in lines]
+
+
+@linux_only
+def test_what_is_kept_can_be_played_with() -> None:
+    with start(*KEPT) as demo:
+        printed = wait_until_kept(demo)
+        print(printed)
+        assert "\nEXACT: 300 games of 5 players" in printed
+        assert max(map(len, printed.splitlines())) <= 80
+        kept = descendants(demo.pid)
+        metrics = re.search(r"http://(127\.0\.0\.1:\d+)(/metrics)", printed)
+        assert metrics is not None
+        assert "leaderboard_consumer_lag_seconds" in http_get(metrics[1], metrics[2])[1]
+
+        commands = in_another_terminal(printed)
+        setup = [line for line in commands if line.startswith("export")]
+        looks = [line for line in commands if line.startswith("consumer") and line != "consumer run"]
+        assert len(looks) > 4
+        script = "\n".join(["set -e", *setup, *looks])
+        clean = {"HOME": os.environ["HOME"], "PATH": os.environ["PATH"]}
+        done = subprocess.run(["sh", "-c", script], env=clean, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "score_missing" in done.stdout
+        assert "score=5" in done.stdout, "the audit row of the re-drive"
+
+        (item,) = re.findall(r"--item '(.*?)'", printed, re.DOTALL)
+        url = re.findall(r"AWS_ENDPOINT_URL=(\S+)", printed)[0]
+        client = TableEngine("ministack", url).client("dynamodb")
+        client.put_item(TableName="GameEvents", Item=json.loads(item))
+        until(lambda: "ada" in read_board(client, "Leaderboards"), "the game that was written is counted")
+        client.close()
+
+        (kill,) = [line for line in commands if line.startswith("kill")]
+        subprocess.run(kill.split(), check=True)
+        assert any("has ended with status -9" in line for line in lines_until(demo, "has ended"))
+        demo.send_signal(signal.SIGINT)
+        rest, errors = demo.communicate(timeout=WAIT_SECONDS)
+        assert (demo.returncode, errors) == (0, "")
+        assert rest.endswith("nothing is left running\n")
+    assert gone(kept)
+
+
+@linux_only
+@pytest.mark.parametrize(("sent", "ends_with"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 0)])
+def test_nothing_of_what_is_kept_is_left(sent: signal.Signals, ends_with: int, tmp_path: Path) -> None:
+    with start(*KEPT, TMPDIR=str(tmp_path)) as demo:
+        wait_until_kept(demo)
+        kept = descendants(demo.pid)
+        assert len(kept) >= 2, "the engine and the worker"
+        demo.send_signal(sent)
+        _, errors = demo.communicate(timeout=WAIT_SECONDS)
+        assert (demo.returncode, errors) == (ends_with, "")
+    assert gone(kept)
+    assert list(tmp_path.iterdir()) == []
+
+
+@linux_only
+def test_what_is_kept_ends_with_the_program_that_started_it() -> None:
+    """`make` is killed, or a shell."""
+    command = [sys.executable, "-m", "consumer", "demo", *KEPT]
+    shell = ["sh", "-c", '"$@"; exit 0', "sh", *command]
+    with subprocess.Popen(shell, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0) as make:
+        try:
+            wait_until_kept(make)
+            kept = descendants(make.pid)
+            assert len(kept) >= 3, "the demo, the engine and the worker"
+            make.kill()
+            assert gone(kept)
+        finally:
+            os.killpg(make.pid, signal.SIGKILL)
 
 
 def test_a_tampered_board_is_not_exact(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:

@@ -134,12 +134,13 @@ def test_every_document_has_its_shape(game: Game) -> None:
     change(game, lease["leaseKey"], "haltedAt", {"N": "1769860800.5"})
     first, second, _ = numbers = sorted(game.quarantined(), key=int)
     redrive = ("quarantine", "redrive", shard, first, "--set", "score=12")
-    discard = ("quarantine", "discard", shard, second, "--reason", "why not", "--yes")
+    discard = ("quarantine", "discard", shard, second, "--because", "why not", "--yes")
     replay = ("replay", shard, "--from", numbers[0], "--recount")
     documents = {
         "quarantine redrive --dry-run": document(game, *redrive, "--dry-run"),
         "quarantine redrive": document(game, *redrive, "--yes"),
         "quarantine discard": document(game, *discard),
+        "quarantine restore": document(game, "quarantine", "restore", shard, second, "--yes"),
         "quarantine list": document(game, "quarantine", "list", "--state", "all"),
         "quarantine show": document(game, "quarantine", "show", shard, first),
         "replay --dry-run": document(game, *replay, "--dry-run"),
@@ -162,7 +163,8 @@ def test_every_document_has_its_shape(game: Game) -> None:
         "haltedStreams",
         "unreadStreams",
         "strangeStreams",
+        "unboundStreams",
     ]
     assert all(documents.values()), "none is empty: each key was seen"
     assert len(documents["quarantine list"]) == len(numbers)
-    assert {row["act"] for row in documents["audit-log"]} == {"redrive", "discard", "replay", "resume"}
+    assert {row["act"] for row in documents["audit-log"]} == {"redrive", "discard", "restore", "replay", "resume"}

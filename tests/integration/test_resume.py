@@ -6,9 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.streams_server import StreamsServer, build_shards, shard_id
 from tests.support.engines import TableEngine
-from tests.support.processes import Game, consumer, until
+from tests.support.processes import Game, Terminal, WorkerProcess, consumer, until
 from tests.support.processes.game import Item
+
+LABEL = "2026-01-31T12:00:00.000"
 
 
 @pytest.fixture
@@ -62,11 +65,14 @@ def test_an_incident(game: Game) -> None:
     assert shard in err
 
     code, out, err = ended(game, "resume", shard, "--quarantine-all", "--yes", "--json")
-    assert (code, err) == (0, "")
+    assert code == 0
+    waiting = 180 - pending
+    assert f"{waiting} records: 30 good and {waiting - 30} poison (score_type {waiting - 30})" in err
     last = game.played()[-1].sequence_number
     bare = shard.rpartition("/")[2]
     no_mark = dict.fromkeys(("playerId", "appliedShard", "appliedTo"))
-    assert json.loads(out) == {"shardId": bare, "checkpoint": checkpoint, "freeTo": last, **no_mark}
+    waited = {"records": waiting, "whole": True, "good": 30, "ignored": 0, "poison": {"score_type": waiting - 30}}
+    assert json.loads(out) == {"shardId": bare, "checkpoint": checkpoint, "freeTo": last, **waited, **no_mark}
     second.wait_for_event("shard.resumed", 5.0)
     game.wait_until_consumed()
     assert len(game.quarantined()) == 150
@@ -109,13 +115,14 @@ def test_a_new_installation_with_a_wrong_attribute_name(game: Game) -> None:
     assert worker.get("/readyz")[0] == 503
     code, out, err = ended(game, "status")
     assert (code, err) == (12, "")
-    assert f"{shard}: {detail}; next: `consumer resume`" in out
+    assert f"{shard}: {detail}; next: `consumer resume {shard}`" in out
     assert worker.terminate().code == 0
 
     worker = game.worker(poll_interval_seconds="0.05", lease_ttl_seconds="1", idle_poll_interval_seconds="0.1")
     until(lambda: detail in worker.get("/readyz")[1], "the next worker reads why")
     code, _, err = ended(game, "resume", shard, "--yes")
-    assert (code, err) == (0, "")
+    assert code == 0
+    assert "21 records: 21 good and 0 poison\n" in err, "by the settings that are right now"
     code, out, err = ended(game, "quarantine", "redrive", "--reason", "score_missing", "--yes")
     assert (code, out, err) == (0, "19 records counted\n", "")
     game.wait_until_consumed()
@@ -130,7 +137,8 @@ def test_a_plain_resume_halts_again_where_the_flood_goes_on(game: Game) -> None:
     shard = worker.wait_for_event("shard.halted")["shard_id"]
     assert len(game.quarantined()) == 99
     code, out, err = ended(game, "resume", shard, "--yes")
-    assert (code, err) == (0, "")
+    assert code == 0
+    assert "151 records: 0 good and 151 poison (score_type 151)" in err
     assert out.startswith(f"Shard {shard} goes on behind ")
     worker.wait_for_event("shard.halted", count=2)
     assert len(game.quarantined()) == 198
@@ -151,3 +159,82 @@ def test_a_shard_without_a_row_is_for_checkpoint_set(game: Game) -> None:
     assert (code, out) == (4, "")
     assert "has no row in the lease table" in err
     assert "next: `consumer checkpoint set " in err
+
+
+@pytest.mark.timeout(120)
+def test_an_operator_is_asked_with_numbers_reasons_and_an_example(game: Game) -> None:
+    """On a terminal of 80 columns. A no changes nothing; what passes after a yes is what was shown."""
+    game.play(3, 2)
+    bug(game, 110)
+    game.put([game.make("ada") | {"timestamp": {"S": "yesterday"}}])
+    game.play(5, 2)
+    worker = game.worker(poll_interval_seconds="0.05", lease_ttl_seconds="1")
+    shard = worker.wait_for_event("shard.halted")["shard_id"]
+    rows = [game.rows(table) for table in ("leaderboard", "quarantine")]
+    question = "Let 5 good and 12 poison (score_type 11, timestamp_invalid 1) pass?"
+
+    def answered(answer: str) -> tuple[int, str]:
+        command = ("resume", shard, "--quarantine-all")
+        with Terminal(*command, environment=game.environment(lease_ttl_seconds="1"), columns=80) as terminal:
+            terminal.read_until("[y/N]")
+            assert question in terminal.shown
+            terminal.type(f"{answer}\n")
+            return terminal.wait(), terminal.shown[terminal.shown.index("Shard ") :]
+
+    assert answered("n")[0] == 4
+    assert [game.rows(table) for table in ("leaderboard", "quarantine")] == rows
+    code, text = answered("y")
+    assert code == 0
+    shown = text.partition("[y/N]: ")[0].splitlines()
+    assert [line for line in shown if len(line) > 80] == []
+    assert len(shown[-1]) <= 72, "and the answer"
+    assert shown[:2] == [f"Shard {shard} is halted", f"  behind {game.played()[101].sequence_number}:"]
+    at = shown.index("  17 records: 5 good and 12 poison (score_type 11, timestamp_invalid 1)")
+    assert shown[at + 1] == f'  score_type: score is {{"S": "12"}}, as in record {game.played()[102].sequence_number}'
+    assert shown[at + 2].startswith('  timestamp_invalid: timestamp is {"S": "yesterday"}, as in record')
+    assert f"17 records up to {game.played()[-1].sequence_number} pass" in text
+    game.wait_until_consumed()
+    assert game.board() == game.expected.rows
+    assert len(game.quarantined()) == 111
+
+
+@pytest.mark.timeout(120)
+def test_several_shards_and_all_of_them(ministack_url: str) -> None:
+    """Three shards halt. Two are resumed by name, what is left by --all, and then there is none."""
+    with StreamsServer(ministack_url) as server:
+        game = Game(TableEngine("ministack", server.faultless_url))
+        tree = build_shards(3)
+        server.remote.create_stream(game.tables["source"], tree, label=LABEL, keys=("playerId", "timestamp"))
+        with game:
+            environment = game.environment(poll_interval_seconds="0.05", lease_ttl_seconds="1") | server.variables()
+            good = [game.make(f"player-{number}") for number in range(3)]
+            for number, item in enumerate(good):
+                game.expected.count(item)
+                spoiled = [game.make(f"player-{number}") | {"score": {"S": "12"}} for _ in range(25)]
+                server.remote.append({number: [*spoiled, item]})
+            with WorkerProcess(environment) as worker:
+                worker.wait_for_event("shard.halted", count=3)
+
+                def resume(*arguments: str) -> tuple[int, str, str]:
+                    done = consumer("resume", *arguments, environment=environment)
+                    return done.returncode, done.stdout, done.stderr
+
+                code, out, err = resume("--all")
+                assert (code, out) == (4, "")
+                assert "Go on to 3 good and 18 poison (score_type 18) in 3 shards?" in err
+                code, out, err = resume(shard_id(0), shard_id(1), "--quarantine-all", "--yes", "--json")
+                assert code == 0, err
+                assert [(row["shardId"], row["records"]) for row in json.loads(out)] == [
+                    (shard_id(0), 7),
+                    (shard_id(1), 7),
+                ]
+                code, out, err = resume("--all", "--quarantine-all", "--yes")
+                assert (code, len(out.splitlines())) == (0, 1), err
+                assert out.startswith(f"Shard {LABEL}/{shard_id(2)} goes on behind ")
+                until(
+                    lambda: sum("reason" in row for row in game.rows("quarantine")) == 75, "all poison is in quarantine"
+                )
+                until(lambda: game.board() == game.expected.rows, "all good games are counted")
+                code, out, err = resume("--all", "--yes", "--json")
+                assert (code, out) == (0, "[]\n")
+                assert "No shard is halted" in err

@@ -89,7 +89,7 @@ def test_a_player_whose_games_were_all_poison_is_not_on_the_board(game: Game) ->
     }
     code, out, _ = top(game, "--json")
     assert (code, [row["playerId"] for row in json.loads(out)]) == (0, ["ada"])
-    ended = consumer("quarantine", "redrive", "--set", "score=5", "--yes", environment=game.environment())
+    ended = consumer("quarantine", "redrive", "--all", "--set", "score=5", "--yes", environment=game.environment())
     assert ended.returncode == 0, ended.stderr
     code, out, _ = top(game, "--json")
     assert [(row["playerId"], row["totalScore"]) for row in json.loads(out)] == [("ada", 12), ("bob", 5)]

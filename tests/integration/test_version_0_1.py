@@ -75,4 +75,4 @@ def test_init_and_a_worker_go_on_with_them(old: Game) -> None:
     old.assert_exact()
     assert writes(old) == ("marked", f"{old.tables['source']} is keyed by playerId")
     assert all("appliedShard" in row for row in old.rows("leaderboard")), "each player has played since"
-    assert "counted" in ended(old, "quarantine", "redrive", "--set", "score=12", "--yes")
+    assert "counted" in ended(old, "quarantine", "redrive", "--all", "--set", "score=12", "--yes")

@@ -1,4 +1,4 @@
-"""Five hundred quarantined records, two redrives at a time, ten kills: each record is counted exactly once."""
+"""Ten thousand quarantined records, two redrives at a time, ten kills: each record counts once, with its own score."""
 
 import random
 import secrets
@@ -18,10 +18,10 @@ from tests.support.processes import Call, Game, Proxy, Row, guards_off
 from tests.support.processes.committed_shard import commit_wires
 from tests.support.processes.in_flight import end, kill_in_flight
 
-RECORDS = 500
-PLAYERS = 40
+RECORDS = 10_000
+PLAYERS = 400
 KILLS = 10
-MOST_ACTIONS = 40
+MOST_ACTIONS = 12
 """How many transactions of both redrives pass at most before the one with which one is killed."""
 LAST_ROUND = 60
 """At least so many records are left for the last two redrives."""
@@ -34,7 +34,7 @@ def is_action(call: Call) -> bool:
 
 def redrive(game: Game, proxy: Proxy | None, entry: tuple[str, ...] = COMMAND) -> subprocess.Popen[bytes]:
     return spawn(
-        [sys.executable, *entry, "quarantine", "redrive", "--set", "score=12", "--yes"],
+        [sys.executable, *entry, "quarantine", "redrive", "--all", "--convert", "score", "--yes"],
         env=game.environment(proxy),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -43,23 +43,28 @@ def redrive(game: Game, proxy: Proxy | None, entry: tuple[str, ...] = COMMAND) -
 
 def finished(process: subprocess.Popen[bytes]) -> tuple[int, str]:
     """Exit code and output."""
-    output, errors = process.communicate(timeout=120)
+    output, errors = process.communicate(timeout=300)
     return process.returncode, (output + errors).decode()
 
 
-def board_of(records: int) -> dict[str, Row]:
-    """The board when each of `records` records is counted once, with a score of 12."""
-    games = Counter(f"player-{number % PLAYERS}" for number in range(records))
-    return {player: Row(count, Decimal(12 * count), "2026-01-31") for player, count in games.items()}
+def board_of(records: int, players: int = PLAYERS) -> dict[str, Row]:
+    """The board when each of `records` records is counted once, with what its score was meant to be."""
+    board: dict[str, Row] = {}
+    for number in range(records):
+        games, total, _ = board.get(f"player-{number % players}", Row(0, Decimal(0), ""))
+        board[f"player-{number % players}"] = Row(games + 1, total + Decimal(f"{number}.25"), "2026-01-31")
+    return board
 
 
-def quarantine(game: Game, records: int) -> None:
-    wires = [wire(number, player=f"player-{number % PLAYERS}", score={"S": "12"}) for number in range(records)]
+def quarantine(game: Game, records: int, players: int = PLAYERS) -> None:
+    wires = [
+        wire(number, player=f"player-{number % players}", score={"S": f"{number}.25"}) for number in range(records)
+    ]
     commit_wires(game, wires)
 
 
 @pytest.mark.proof
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_ten_kills_two_at_a_time(fresh_engine: TableEngine) -> None:
     number = secrets.randbelow(10**6)
     print(f"{fresh_engine.name}, seed {number}")
@@ -98,12 +103,12 @@ def test_the_pending_state_is_what_makes_it_exact(
 ) -> None:
     """Two at a time with fresh tokens: without the condition they count some records twice."""
     with Game(fresh_engine) as game, Proxy(fresh_engine.url) as proxy:
-        quarantine(game, 100)
+        quarantine(game, 100, players=1)
         held = proxy.hold(is_action, applied=False, skip=0)
         one = redrive(game, proxy, guards_off(*guards))
         held.wait_caught()
         assert finished(redrive(game, None, guards_off(*guards)))[0] == 0
         held.let_go()
         code, output = finished(one)
-        assert (game.board() == board_of(100)) is exact, output
+        assert (game.board() == board_of(100, players=1)) is exact, output
         assert code == (4 if exact else 0), output

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Final
 from consumer.domain.errors import ConsumerError
 from consumer.domain.leases import TRIM_HORIZON, Ledger, Shard, rank
 from consumer.domain.quarantine import QuarantineEntry, QuarantineFilter
+from consumer.domain.records import Rules
 from consumer.domain.replay import LATEST, Mode
 from consumer.operations import adopt, checkpoint, gaps, resume
 from consumer.operations.quarantine import NO_REPAIR, Repair
 from consumer.operations.replay import PendingReplay, Recount, ReplayService
 from consumer.operations.replay_plan import ReplayRequest
 from consumer.operations.steps import Command, OperatorCall, ask
+from consumer.operations.waiting import Waiting
 from consumer.retries import JitteredBackoff
 from tests.simulation.scale import TTL_SECONDS
 from tests.support.fakes import FakeReplays, FakeTables
@@ -57,7 +59,7 @@ class Commands:
         """Discards some pending records."""
         for entry in (yield from self._some_pending(name)):
             token = f"{name} {entry.sequence_number}"
-            result = yield from self._operators.service(name, partial(str, token)).discard(entry, "of no use")
+            (result,) = yield from self._operators.service(name, partial(str, token)).discard([entry], "of no use")
             self._operators.invariants.resolved(entry, result, token)
 
     def resume(self, name: str) -> Script:
@@ -79,9 +81,10 @@ class Commands:
             stored = yield from ask(OperatorCall.READ_ROW, partial(circuits.read_row, player))
             with suppress(ConsumerError):  # the cause is gone: a plain resume
                 accepted = resume.mark_to_accept(row, player, stored, ledger, "")
-        done = yield from resume.resume(
-            row, circuits, streams, name, now, name, quarantine_all=everything, accepted=accepted
-        )
+        waiting = Waiting(row, Rules())
+        if everything:
+            yield from waiting.read_on(streams)
+        done = yield from resume.resume(row, circuits, name, now, name, free_to=waiting.newest, accepted=accepted)
         self._operators.invariants.resumed(row.shard, done, name)
 
     def set_checkpoint(self, name: str) -> Script:

@@ -297,4 +297,5 @@ class ReplayInvariants:
             return None
         _, resolution = self._operators.actions[shard.shard_id, number]
         wire = self._ledger.records.wire(shard, number)
-        return decode_again(wire, resolution.repairs or {}, _RULES, only_wrong=False)[0]
+        repairs = resolution.repairs if resolution is not None else {}
+        return decode_again(wire, repairs, _RULES, only_wrong=False)[0]

@@ -52,6 +52,10 @@ EXPLAINED: Final[dict[str, str]] = {
         "the time of the halt stands in for it, as far as workers' clocks are right; without both a seed breaks "
         "(resume of the halt that was read)"
     ),
+    "restore_discarded": (
+        "no restore is simulated: tests/contract/test_restore.py shows what each clause refuses, and a re-drive of "
+        "what was restored has the condition of every re-drive"
+    ),
     "halt_owner, halt_epoch, halt_previous": (
         "the next owner of the shard meets the same flood at the same checkpoint; after a resume or a set the "
         "condition on `resumes` stops a late halt"

@@ -109,7 +109,14 @@ class ShardDriver(MachineDriver[ShardCall]):
 
     machine: ShardMachine
 
-    def __init__(self, start: LeaseRow | None = None, tuning: Tuning | None = None, *, keyed: bool = False) -> None:
+    def __init__(
+        self,
+        start: LeaseRow | None = None,
+        tuning: Tuning | None = None,
+        start_time: float | None = None,
+        *,
+        keyed: bool = False,
+    ) -> None:
         super().__init__()
         self.row = start or row(owner=ME)
         self.lease = Lease(self.row.shard, ME, self.row.epoch)
@@ -118,7 +125,7 @@ class ShardDriver(MachineDriver[ShardCall]):
         self.budget = ReadAheadBudget(self.tuning.total_lookahead_bytes)
         self.known = KnownRows(self.tuning.remembered_rows)
         self.machine = ShardMachine(
-            self.row, self.lease, None, self.tuning, self.budget, self.known, LinearBackoff(), keyed=keyed
+            self.row, self.lease, start_time, self.tuning, self.budget, self.known, LinearBackoff(), keyed=keyed
         )
 
     def ready(self) -> list[ShardCall]:
@@ -155,6 +162,7 @@ class FakeOwnedShard:
     lease: Lease
     releasing: bool = False
     circuit: Circuit = CLOSED
+    checkpoint: str = TRIM_HORIZON
 
 
 class CoordinatorDriver(MachineDriver[CoordinatorCall]):

@@ -32,6 +32,7 @@ def _plain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     for name in [name for name in os.environ if name.startswith("CONSUMER_")]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("CONSUMER_LOG_FORMAT", "pretty")
 
 
 class FakeWiring:
@@ -97,8 +98,9 @@ def test_demo_passes_its_flags_on(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setitem(sys.modules, "consumer.demo", SimpleNamespace(play=play))
     assert end("demo") == 0
-    assert end("demo", "--games", "10", "--players", "3") == 1
-    assert games == [{"games": 20_000, "players": 500}, {"games": 10, "players": 3}]
+    assert end("demo", "--games", "10", "--players", "3", "--keep") == 1
+    quick, kept = {"games": 20_000, "players": 500, "keep": False}, {"games": 10, "players": 3, "keep": True}
+    assert games == [quick, kept]
 
 
 def test_all_wrong_settings_are_reported_together(wiring: FakeWiring, capsys: pytest.CaptureFixture[str]) -> None:
@@ -220,3 +222,28 @@ def test_what_does_no_work_imports_no_heavy_library(arguments: list[str]) -> Non
     imported = {line.rpartition("|")[2].strip() for line in ended.stderr.splitlines() if "import time:" in line}
     assert "consumer.settings" in imported
     assert imported.isdisjoint({"boto3", "botocore", "prometheus_client", "structlog", "tenacity", "rich.console"})
+
+
+def test_a_refusal_of_a_worker_is_an_event_where_its_log_is_json(
+    wiring: FakeWiring, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a command it stays a sentence, and of a worker whose log is pretty. The last flag decides, as elsewhere."""
+    monkeypatch.setattr("consumer.telemetry.logs.configure", configure)
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    sentence = "`worker` is no setting"
+    wiring.result = UnsafeRefused(sentence)
+    shown = []
+    try:
+        for format_ in (["--log-format", "json"], ["--log-format=auto"], ["--log-format=json", "--log-format=pretty"]):
+            assert end("run", "--source-table", "GameEvents", *format_) == 4
+            shown.append(capsys.readouterr().err)
+        assert end("init", "--log-format", "json") == 4
+        shown.append(capsys.readouterr().err)
+    finally:
+        structlog.reset_defaults()
+        logging.captureWarnings(False)
+    for line in shown[:2]:
+        event = json.loads(line)
+        assert (event["event"], event["level"]) == ("consumer.refused", "critical")
+        assert (event["exit_code"], event["detail"]) == (4, sentence)
+    assert shown[2:] == [sentence + "\n"] * 2

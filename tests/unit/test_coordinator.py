@@ -180,6 +180,18 @@ def test_a_missing_row_is_reported_with_its_last_known_checkpoint() -> None:
         assert driver.answer(Load, Ledger((row(0),), stream_starts)) == reported
 
 
+def test_the_owner_of_a_missing_row_reports_the_checkpoint_that_it_knows() -> None:
+    """An operator will set it: the one of the last load is older, and would count twice where rows have no marks."""
+    driver = CoordinatorDriver().join()
+    stream_starts = (StreamStart(ARN, None, ("shard-0",), complete=True),)
+    driver.own_shard(0)
+    driver.owned[shard(0)].checkpoint = "77"
+    driver.answer(Load, Ledger((row(0, driver.machine.identity.owner, 7, checkpoint="55"),), stream_starts))
+    for reported in ([], [events.ShardHalted(shard(0), "77")]):
+        driver.machine.reload_ledger(driver.now)
+        assert driver.answer(Load, Ledger((), stream_starts)) == reported
+
+
 def test_a_row_that_only_one_load_did_not_show_is_not_missing() -> None:
     driver = CoordinatorDriver().join()
     stream_starts = (StreamStart(ARN, None, ("shard-0",), complete=True),)

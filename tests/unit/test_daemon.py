@@ -116,6 +116,29 @@ def test_a_failed_count_of_pending_rows_is_logged_and_nothing_more() -> None:
     assert fixture.lines() == ["quarantine.count_failed"]
 
 
+def test_a_count_that_succeeds_again_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Passing(FakePending):
+        """Its first count fails; after the third the daemon ends."""
+
+        counts = 0
+
+        def count(self) -> int:
+            self.counts += 1
+            if self.counts == 1:
+                raise CallFailed(FailureKind.THROTTLED, "busy")
+            return 7
+
+        def wait(self, _seconds: float) -> bool:
+            return self.counts == 3
+
+    pending = Passing(FakeTables())
+    fixture = DaemonFixture(stop_after_commit, pending)
+    monkeypatch.setattr(fixture.daemon, "_finished", pending)
+    fixture.daemon._count_pending()
+    assert fixture.lines() == ["quarantine.count_failed", "quarantine.count_recovered"]
+    assert fixture.log.lines[1][2]["seconds"] >= 0
+
+
 def test_without_an_index_pending_rows_are_counted_by_a_slow_scan_and_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once per hour, a page every two seconds, and it says so; with the index again every minute."""
     tables = FakeTables()

@@ -1,20 +1,25 @@
 """The event log: which lines and metrics the events of the machines become."""
 
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from consumer.domain.breaker import Circuit
-from consumer.domain.errors import FailureKind
+from consumer.domain.errors import CallFailed, FailureKind, IteratorExpired
 from consumer.domain.fold import Limits, cut
-from consumer.domain.leases import TRIM_HORIZON, Adoption, StreamStart
+from consumer.domain.leases import TRIM_HORIZON, Adoption, Lease, Ledger, StreamStart
 from consumer.domain.ports import WorkerStatus
 from consumer.domain.records import Entry
+from consumer.domain.replies import Done
 from consumer.domain.stream_halt import StreamHalt, StreamHaltReason
 from consumer.worker import events
-from consumer.worker.calls import Operation
+from consumer.worker.calls import Call, Operation
 from consumer.worker.event_log import SUMMARY_SECONDS, EventLog
+from consumer.worker.ledger_calls import Load
+from consumer.worker.shard_calls import Read, WriteRows
+from consumer.worker.stream_start import StartPosition
 from tests.support.builders import (
     ARN,
     ME,
@@ -31,9 +36,20 @@ from tests.support.builders import (
 
 NOW = 1_769_860_800.0
 BOUND = {"shard_id": "2026-01-01T00:00:00.000/shard-0", "lease_epoch": 7}
-SUMMARY = {"records": 3, "units": 2, "lag_seconds": 12.3, "lag_known": True, "leases_owned": 2}
+SUMMARY = {
+    "records": 3,
+    "units": 2,
+    "quarantined": 0,
+    "seconds_without_progress": 60.0,
+    "lag_seconds": 12.3,
+    "lag_known": True,
+    "leases_owned": 2,
+    "shards": {"running": 2},
+    "not_ready": 0,
+    "quarantine_pending": 3,
+}
 HALTED = {"shard_id": BOUND["shard_id"], "checkpoint": "5"}
-STATUS = WorkerStatus(12.34, 86_000.0, {"running": 2}, 2, ())
+STATUS = WorkerStatus(12.34, 86_000.0, {"running": 2, "halted": 0}, 2, ())
 
 Line = tuple[str, str, dict[str, Any]]
 
@@ -240,13 +256,156 @@ def test_the_status_is_exported_and_a_summary_is_logged_from_time_to_time() -> N
     assert meters.measured == [("snapshot", STATUS, 3, NOW)]
     event_log.report([committed(game(1), game(2)), committed(game(3))], NOW)
     log.lines.clear()
-    event_log.show_status(STATUS, None, NOW + SUMMARY_SECONDS - 1)
+    event_log.show_status(STATUS, 3, NOW + SUMMARY_SECONDS - 1)
     assert log.lines == []
-    event_log.show_status(STATUS, None, NOW + SUMMARY_SECONDS)
+    event_log.show_status(STATUS, 3, NOW + SUMMARY_SECONDS)
     summary = ("info", "worker.summary", SUMMARY)
     assert log.lines == [summary]
+    unknown = replace(STATUS, lag_known=False, not_ready=("a reason",))
+    event_log.show_status(unknown, None, NOW + 2 * SUMMARY_SECONDS)
+    stuck = {"records": 0, "units": 0, "seconds_without_progress": 120.0, "lag_known": False, "not_ready": 1}
+    stuck_line = ("info", "worker.summary", {**SUMMARY, **stuck, "quarantine_pending": None})
+    assert log.lines == [summary, stuck_line], "also when nothing is committed"
+    event_log.report([events.CaughtUp(lease())], NOW + 130)
     event_log.show_status(STATUS, None, NOW + 3 * SUMMARY_SECONDS)
-    assert log.lines == [summary], "nothing was committed"
+    assert log.lines[-1][2]["seconds_without_progress"] == 50.0
+
+
+def test_without_progress_it_counts_from_the_start() -> None:
+    log = Log()
+    event_log = EventLog(log, MeterLog())
+    event_log.show_status(STATUS, None, NOW)
+    event_log.show_status(STATUS, None, NOW + SUMMARY_SECONDS)
+    assert log.lines[0][2]["seconds_without_progress"] == SUMMARY_SECONDS
+
+
+# --- outages ---
+
+
+def failed(call: Call, attempt: int, lease_: Lease | None = None) -> events.RetryScheduled:
+    return events.RetryScheduled(call.operation, FailureKind.NETWORK, "down", attempt, 0.5, lease_)
+
+
+def test_the_end_of_an_outage_is_one_line_with_its_duration() -> None:
+    log = Log()
+    event_log = EventLog(log, MeterLog())
+    read, other = Read(lease(), "it", "5", None, 9), Read(lease()._replace(epoch=8), "it", "5", None, 9)
+    failure = CallFailed(FailureKind.NETWORK, "down")
+    for attempt in range(1, 4):
+        event_log.report([failed(read, attempt, lease())], NOW + attempt)
+        event_log.answered(read, failure, NOW + attempt)
+    event_log.answered(other, IteratorExpired(), NOW + 5)
+    event_log.answered(Load(), Ledger((), ()), NOW + 5)
+    log.lines.clear()
+    for seconds in (61.0, 62.0):
+        event_log.answered(read, IteratorExpired(), NOW + seconds)
+    recovered = {**BOUND, "operation": "get_records", "reason": "network", "attempts": 3, "seconds": 60.0}
+    assert log.lines == [("info", "call.recovered", recovered)]
+
+
+def test_one_failure_alone_has_no_end_of_its_own() -> None:
+    log = Log()
+    event_log = EventLog(log, MeterLog())
+    event_log.report([failed(Load(), 1)], NOW)
+    event_log.answered(Load(), Ledger((), ()), NOW + 1)
+    assert [event for _, event, _ in log.lines] == ["call.retry_scheduled"]
+
+
+def test_an_outage_of_no_shard_has_no_shard_id() -> None:
+    log = Log()
+    event_log = EventLog(log, MeterLog())
+    event_log.report([failed(Load(), 1), failed(Load(), 2)], NOW)
+    event_log.answered(Load(), Ledger((), ()), NOW + 9)
+    assert "shard_id" not in log.lines[-1][2]
+    assert log.lines[-1][2]["seconds"] == 9.0
+
+
+def test_of_several_rows_in_one_call_all_must_be_written() -> None:
+    log = Log()
+    event_log = EventLog(log, MeterLog())
+    write = WriteRows(lease(), ())
+    event_log.report([failed(write, attempt, lease()) for attempt in (1, 2)], NOW)
+    log.lines.clear()
+    event_log.answered(write, [Done(), CallFailed(FailureKind.NETWORK, "down")], NOW + 1)
+    assert log.lines == []
+    event_log.answered(write, [Done(), Done()], NOW + 2)
+    assert [event for _, event, _ in log.lines] == ["call.recovered"]
+
+
+@pytest.mark.parametrize(
+    "gone", [events.LeaseLost(lease(), OTHER), events.LeaseReleased(lease()), events.ShardEnded(lease(), (), ())]
+)
+def test_an_outage_ends_silently_with_its_lease(gone: events.Event) -> None:
+    log = Log()
+    event_log = EventLog(log, MeterLog())
+    read = Read(lease(), "it", "5", None, 9)
+    event_log.report([failed(read, attempt, lease()) for attempt in (1, 2)], NOW)
+    event_log.report([gone], NOW)
+    event_log.answered(read, IteratorExpired(), NOW + 2)
+    assert "call.recovered" not in [event for _, event, _ in log.lines]
+
+
+# --- floods ---
+
+
+def test_a_flood_has_a_few_lines_per_reason_and_one_for_the_rest_per_interval() -> None:
+    log = Log()
+    event_log = EventLog(log, MeterLog())
+    event_log.show_status(STATUS, None, NOW)
+    event_log.report([committed(*(poison(number) for number in range(1, 9)))], NOW)
+    alone = [fields["sequence_number"] for _, event, fields in log.lines if event == "record.quarantined"]
+    assert alone == [sequence_number(number) for number in range(1, 6)]
+    log.lines.clear()
+    event_log.show_status(STATUS, None, NOW + SUMMARY_SECONDS)
+    flood = {"reason": "score_type", "records": 3, "sequence_number": sequence_number(8), "shard_id": BOUND["shard_id"]}
+    assert log.lines[0][2]["quarantined"] == 8
+    assert log.lines[1:] == [("warning", "quarantine.flood", flood)]
+    event_log.report([committed(poison(9))], NOW + SUMMARY_SECONDS)
+    assert [event for _, event, _ in log.lines].count("record.quarantined") == 1, "the next interval has lines again"
+
+
+# --- the start position ---
+
+START = StreamStart(ARN, None, (), complete=True)
+TIME = datetime.fromtimestamp(NOW + 30, UTC)
+
+
+@pytest.mark.parametrize(
+    ("position", "floor", "unused"),
+    [
+        (None, None, False),
+        (None, NOW, False),
+        ("TRIM_HORIZON", None, False),
+        ("TRIM_HORIZON", NOW, True),
+        ("LATEST", None, True),
+        ("LATEST", NOW - 301, True),
+        ("LATEST", NOW - 299, False),
+        (TIME, None, True),
+        (TIME, NOW, False),
+        (TIME, NOW + 31, True),
+        (TIME, NOW - 31, True),
+    ],
+)
+def test_a_given_start_position_that_the_stream_does_not_have_is_a_warning_once(
+    position: StartPosition | None, floor: float | None, unused: bool
+) -> None:
+    log = Log()
+    event_log = EventLog(log, MeterLog(), start_position=position)
+    listed = events.StreamListed(build_shards(1, {}), replace(START, start_time=floor))
+    event_log.report([listed, listed], NOW)
+    warned = [fields for _, event, fields in log.lines if event == "stream.start_position_unused"]
+    assert len(warned) == unused
+    if unused:
+        assert warned[0]["floor"] == floor
+        assert warned[0]["start_position"] == ("2026-01-31T12:00:30Z" if position == TIME else position)
+
+
+def test_a_start_position_that_has_its_effect_is_no_warning() -> None:
+    log = Log()
+    event_log = EventLog(log, MeterLog(), start_position=TIME)
+    event_log.report([events.StreamStarted(ARN, NOW, ("a",))], NOW)
+    event_log.report([events.StreamListed(build_shards(1, {}), replace(START, start_time=NOW - 100))], NOW)
+    assert "warning" not in [level for level, _, _ in log.lines]
 
 
 def test_lines_hold_no_data_of_a_player() -> None:

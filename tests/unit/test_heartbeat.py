@@ -5,7 +5,7 @@ from math import inf
 import pytest
 
 from consumer.domain.errors import CallFailed
-from consumer.domain.membership import HeartbeatReport
+from consumer.domain.membership import HeartbeatReport, LateShard
 from consumer.domain.replies import Done, HeartbeatRemoved
 from consumer.worker import events
 from consumer.worker.ledger_calls import Claim, Leave, ReadMembers, SendHeartbeat
@@ -36,10 +36,12 @@ def test_members_are_read_every_eighth_of_a_ttl() -> None:
 
 def test_a_heartbeat_reports_shards_and_lag() -> None:
     driver = CoordinatorDriver().join()
-    driver.machine.heartbeat.describe(3, 2, 1, 12.5, 1e9)
+    lags = (LateShard("a", 0.0), LateShard("b", 3.0), LateShard("c", 12.5, known=False))
+    driver.machine.heartbeat.describe(lags, 1e9)
     driver.now += TTL / 4
     report = driver.call(SendHeartbeat).report
-    assert report == HeartbeatReport(2, shards=3, behind=2, lag_seconds=12.5, as_of=1e9, unknown=1)
+    late = (lags[2], lags[1])
+    assert report == HeartbeatReport(2, shards=3, behind=2, lag_seconds=12.5, as_of=1e9, unknown=1, late=late)
 
 
 def test_commits_are_allowed_for_a_ttl_after_the_sending_of_a_written_heartbeat() -> None:

@@ -1,6 +1,15 @@
 import pytest
 
-from consumer.domain.membership import FailureDetector, HeartbeatReport, Members
+from consumer.domain.membership import (
+    MOST_NAMED,
+    FailureDetector,
+    HeartbeatReport,
+    LateShard,
+    Members,
+    code_of,
+    latest,
+)
+from tests.support.builders import shard
 
 TTL = 4.0
 
@@ -78,3 +87,49 @@ def test_a_member_that_left_is_not_dead_and_one_that_comes_back_is_new() -> None
     assert not read(detector, 4.0, b=1)
     assert not read(detector, 5.0, a=1, b=2)
     assert set(detector.members) == {"a", "b"}
+
+
+# --- what a heartbeat says of each shard ---
+
+
+def report_on(*lags: float, unknown: int = 0) -> HeartbeatReport:
+    """Of shards 0, 1, ... with these lags; the last `unknown` of them are upper bounds."""
+    known = len(lags) - unknown
+    late = [LateShard(code_of(shard(at)), lag, at < known) for at, lag in enumerate(lags) if lag or at >= known]
+    return HeartbeatReport(
+        1, len(lags), sum(lag > 0 for lag in lags), max(lags, default=0.0), 1.0, unknown, late=latest(late)
+    )
+
+
+def lag_in(report: HeartbeatReport, number: int) -> tuple[float, bool]:
+    found = report.lag_of(shard(number))
+    return (found.lag_seconds, found.known)
+
+
+def test_a_heartbeat_names_the_shards_that_lag_and_the_others_are_caught_up() -> None:
+    report = report_on(0.0, 90.0, 0.0, 7.0, 30.0, unknown=1)
+    assert [lag_in(report, number) for number in range(5)] == [
+        (0.0, True),
+        (90.0, True),
+        (0.0, True),
+        (7.0, True),
+        (30.0, False),
+    ]
+
+
+def test_when_more_lag_than_are_named_the_others_lag_less_than_these() -> None:
+    report = report_on(*(float(lag) for lag in range(10, 10 + MOST_NAMED + 2)))
+    assert len(report.late) == MOST_NAMED
+    assert lag_in(report, MOST_NAMED + 1) == (10.0 + MOST_NAMED + 1, True)
+    assert lag_in(report, 0) == lag_in(report, 77) == (12.0, False)
+
+
+def test_a_heartbeat_that_names_no_shard_says_only_the_worst() -> None:
+    """An older version's."""
+    report = HeartbeatReport(1, 3, 1, 90.0, 1.0)
+    assert lag_in(report, 0) == (90.0, False)
+    assert lag_in(HeartbeatReport(1, 3, 0, 0.0, 1.0), 0) == (0.0, True)
+
+
+def test_two_streams_may_have_shards_of_one_id() -> None:
+    assert code_of(shard(1)) != code_of(shard(1)._replace(stream_arn=f"{shard(1).stream_arn}1"))

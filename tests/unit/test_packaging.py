@@ -1,6 +1,7 @@
 """What is said twice in the packaging says the same, and the locks name no index."""
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -37,6 +38,15 @@ def test_every_lock_is_audited() -> None:
     audited = re.search(r"^LOCKS := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert audited is not None
     assert tuple(sorted(audited[1].split())) == tuple(sorted(LOCKS))
+
+
+def test_the_demo_installs_the_workers_packages_and_the_engine_alone(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text())
+    for lock in LOCKS:
+        (tmp_path / lock).touch()
+    planned = subprocess.run(["make", "-n", "demo"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert set(re.findall(r"requirements\S*\.txt", planned)) == {"requirements.txt", "requirements-engine.txt"}
+    assert planned.count(" install ") == planned.count("--require-hashes") == 2
 
 
 def test_the_image_has_a_python_that_is_tested() -> None:

@@ -280,8 +280,9 @@ def _operate(client: Recorder) -> Iterator[tuple[str, object]]:
     """Makes the operators' writes one after the other, each before it is yielded."""
     stop = Event()
     quarantine, replays = DynamoQuarantine(client, NAMES, stop), DynamoReplays(client, NAMES, stop)
-    yield "`quarantine redrive`", quarantine.apply(Application(ACTION, "foo", UNIT.deltas["foo"], {}))
-    yield "`quarantine discard`", quarantine.discard(ACTION, "why")
+    yield "`quarantine redrive`", quarantine.apply([Application(ACTION, "foo", UNIT.deltas["foo"], {})])
+    yield "`quarantine discard`", quarantine.discard([ACTION], "why")
+    yield "`quarantine restore`", quarantine.restore([replace(ACTION, entry=replace(ACTION.entry, expires=True))])
     for resumes in (0, 1):
         halted = replace(row(owner=ME), circuit=Circuit(halted_at=CREATED, resumes=resumes))
         accepted = AcceptedMark("foo", FOREIGN)

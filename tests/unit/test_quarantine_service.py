@@ -12,7 +12,7 @@ from consumer.domain.leases import TRIM_HORIZON
 from consumer.domain.quarantine import EntryState, QuarantineEntry, QuarantineFilter, Resolution
 from consumer.domain.records import Reason
 from consumer.domain.replies import Committed
-from consumer.operations.quarantine import QuarantineService, require_pending
+from consumer.operations.quarantine import QuarantineService, require_state
 from tests.support.builders import ARN, CREATED, ME, lease, plain_rows, poison, row, sequence_number, shard
 from tests.support.commands import finish
 from tests.support.fakes import FakeQuarantine, FakeTables
@@ -85,13 +85,13 @@ def test_one_record(service: QuarantineService) -> None:
 
 def test_only_pending_records_can_be_resolved() -> None:
     entry = QuarantineEntry("shard-0", "1", "score_type", "pending", "foo", 1, stream_arn=ARN)
-    require_pending(entry, "no")
+    require_state(entry, "no")
     with pytest.raises(UnsafeRefused, match=r"is applied already by you at then: no$"):
-        require_pending(replace(entry, state="applied", resolution=Resolution("you", "then")), "no")
+        require_state(replace(entry, state="applied", resolution=Resolution("you", "then")), "no")
     with pytest.raises(UnsafeRefused, match=r"is discarded already: no$"):
-        require_pending(replace(entry, state="discarded"), "no")
+        require_state(replace(entry, state="discarded"), "no")
     with pytest.raises(UnsafeRefused, match="no: its row is gone"):
-        require_pending(None, "no")
+        require_state(None, "no")
 
 
 NO_FILTERS: dict[str, str | None] = dict.fromkeys(("shard", "player", "reason", "since", "until"))
@@ -101,16 +101,30 @@ def test_filters_are_checked_together() -> None:
     with pytest.raises(UsageFault) as fault:
         make_filter({**NO_FILTERS, "reason": "x", "since": "2026-01-31", "until": "9999-12-31T23:59:59-23:59"})
     lines = str(fault.value).splitlines()
-    assert lines[0].startswith("there is no reason 'x': it is one of player_missing, ")
+    assert lines[0].startswith("--reason: there is no reason 'x': it is one of player_missing, ")
     assert lines[1].startswith("--since is '2026-01-31': it must be an ISO time with a zone")
 
 
 def test_one_record_or_filters() -> None:
-    def selected(name: str | None, number: str | None, **filters: str) -> Selection:
-        return select({**NO_FILTERS, "name": name, "number": number, **filters}, "reason")
+    def selected(name: str | None, number: str | None, *, everything: bool = False, **filters: str | None) -> Selection:
+        return select({**NO_FILTERS, "name": name, "number": number, **filters}, everything=everything)
 
     assert selected(None, None, player="a") == Selection(None, QuarantineFilter(player="a"))
     assert selected("shard-0", "12").one == ("shard-0", "12")
-    for name, number, filters in (("s", None, {}), ("s", "x", {}), ("s", "1", {"player": "a"})):
+    assert selected(None, None, everything=True) == Selection(None, QuarantineFilter())
+    for name, number, player in (("s", None, None), ("s", "x", None), ("s", "1", "a")):
         with pytest.raises(UsageFault):
-            selected(name, number, **filters)
+            selected(name, number, player=player)
+
+
+def test_all_records_must_be_asked_for() -> None:
+    """A forgotten flag must not discard everything."""
+    nothing = {**NO_FILTERS, "name": None, "number": None}
+    with pytest.raises(UsageFault, match=r"which records\? .* or --all for every one that is pending"):
+        select(nothing, everything=False)
+    for flags, both in (
+        ({"player": "a"}, "--all means every record, and --player"),
+        ({"name": "s", "number": "1"}, "--all"),
+    ):
+        with pytest.raises(UsageFault, match=both):
+            select({**nothing, **flags}, everything=True)

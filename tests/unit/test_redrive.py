@@ -10,19 +10,27 @@ import pytest
 from consumer.domain.audit import AuditEntry
 from consumer.domain.fold import Delta, Limits, cut
 from consumer.domain.leases import TRIM_HORIZON
-from consumer.domain.quarantine import AlreadyResolved, Application, OperatorAction, QuarantineEntry, Resolution
+from consumer.domain.quarantine import (
+    AlreadyResolved,
+    Application,
+    OperatorAction,
+    QuarantineEntry,
+    Resolution,
+    Unsettled,
+)
 from consumer.domain.records import Entry, Game, Poison, Reason, Rules, decode
 from consumer.domain.replies import Committed, Done, Refused
 from consumer.operations.quarantine import (
     NO_REPAIR,
     Applied,
     ChangedConcurrently,
+    Countable,
     Discarded,
     QuarantineService,
     Repair,
     Result,
     StillPoison,
-    folded,
+    add_game,
 )
 from consumer.operations.steps import OperatorCall, Step
 from tests.support.builders import ARN, CREATED, ME, game, lease, plain_rows, row, sequence_number, wire
@@ -36,7 +44,9 @@ NOW = CREATED + 60
 def service_of(
     tables: FakeTables, quarantine: FakeQuarantine, who: str = "me", token: str = "mine"
 ) -> QuarantineService:
-    return QuarantineService(quarantine, tables, tables.rows.keys, lambda: who, lambda: NOW, lambda: token)
+    return QuarantineService(
+        quarantine, tables, tables.rows.keys, lambda: who, lambda: NOW, lambda: token, board="board"
+    )
 
 
 def redrive(repair: Repair = NO_REPAIR) -> CommandDriver[Result]:
@@ -49,13 +59,19 @@ def application_of(driver: CommandDriver[Result]) -> Application:
     assert driver.due is OperatorCall.APPLY
     assert driver.step is not None
     assert isinstance(driver.step.effect, partial)
-    application = driver.step.effect.args[0]
+    (application,) = driver.step.effect.args[0]
     assert isinstance(application, Application)
     return application
 
 
 def counted(date: str = "2026-01-31", **details: str) -> Application:
-    audit_entry = AuditEntry("me", NOW, "redrive", str(ENTRY), {"outcome": "applied", "player": "foo", **details})
+    audit_entry = AuditEntry(
+        "me",
+        NOW,
+        "redrive",
+        str(ENTRY),
+        {"outcome": "applied", "player": "foo", "leaderboardTable": "board", **details},
+    )
     repairs = {"score": "12"} if "repairs" in details else {}
     score = Decimal(12) if repairs else Decimal(150)
     return Application(OperatorAction(ENTRY, "mine", audit_entry), "foo", Delta(1, score, date), repairs)
@@ -64,15 +80,17 @@ def counted(date: str = "2026-01-31", **details: str) -> Application:
 def test_it_fetches_and_applies() -> None:
     driver = redrive()
     assert driver.due is OperatorCall.READ_RECORD
-    driver.answer(wire(1))
+    driver.answer([wire(1)])
     assert application_of(driver) == counted(reason="score_type")
     driver.answer(Done())
     assert isinstance(driver.result, Applied)
-    assert driver.result.game == decode(wire(1), Rules(), None)
+    decoded = decode(wire(1), Rules(), None)
+    assert isinstance(decoded, Game)
+    assert driver.result.game == decoded._replace(wire={})
 
 
 def test_a_repair_is_written_and_audited() -> None:
-    driver = redrive(Repair({"score": "12"}, only_wrong=True)).answer(wire(1, score={"S": "12"}))
+    driver = redrive(Repair({"score": "12"}, only_wrong=True)).answer([wire(1, score={"S": "12"})])
     assert application_of(driver) == counted(reason="score_type", repairs="score=12")
 
 
@@ -85,13 +103,13 @@ def test_a_repair_is_written_and_audited() -> None:
     ],
 )
 def test_a_record_that_cannot_count_stays(reply: object, reason: str) -> None:
-    result = redrive().answer(reply).result
+    result = redrive().answer([reply]).result
     assert isinstance(result, StillPoison)
     assert result.reason == reason
 
 
 def test_a_later_date_is_left_alone() -> None:
-    driver = redrive().answer(wire(1)).answer(Refused(later={"foo": "2026-02-01"}))
+    driver = redrive().answer([wire(1)]).answer(Refused(later={"foo": "2026-02-01"}))
     assert application_of(driver) == replace(counted(reason="score_type"), dated=False)
 
 
@@ -99,7 +117,7 @@ def test_a_later_date_is_left_alone() -> None:
     ("verdict", "reason"), [((Reason.TOTAL_TYPE, "it is a string"), "total_type"), (None, "refused")]
 )
 def test_a_game_that_dynamodb_refuses_is_examined(verdict: tuple[Reason, str] | None, reason: str) -> None:
-    driver = redrive().answer(wire(1)).answer(Refused(invalid="wrong type"))
+    driver = redrive().answer([wire(1)]).answer(Refused(invalid="wrong type"))
     assert driver.due is OperatorCall.EXAMINE
     result = driver.answer(verdict).result
     assert isinstance(result, StillPoison)
@@ -108,7 +126,8 @@ def test_a_game_that_dynamodb_refuses_is_examined(verdict: tuple[Reason, str] | 
 
 def test_a_record_that_another_operator_resolved_first() -> None:
     now = replace(ENTRY, state="applied", resolution=Resolution("you", "then"))
-    assert redrive().answer(wire(1)).answer(AlreadyResolved(now)).result == ChangedConcurrently(ENTRY, now)
+    unsettled = Unsettled({0: AlreadyResolved(now)})
+    assert redrive().answer([wire(1)]).answer(unsettled).result == ChangedConcurrently(ENTRY, now)
 
 
 @pytest.mark.parametrize(
@@ -120,35 +139,36 @@ def test_a_dry_run_asks_dynamodb_only_what_decoding_does_not_find(
 ) -> None:
     tables = FakeTables()
     driver = CommandDriver(
-        service_of(tables, FakeQuarantine(tables)).dry_run(replace(ENTRY, reason=reason), NO_REPAIR)
-    ).answer(wire(1))
+        service_of(tables, FakeQuarantine(tables)).dry_run([replace(ENTRY, reason=reason)], NO_REPAIR)
+    ).answer([wire(1)])
     if calls == 2:
         assert driver.due is OperatorCall.EXAMINE
         driver.answer(verdict)
-    assert isinstance(driver.result, StillPoison if verdict else Game)
+    assert driver.result is not None
+    assert isinstance(driver.result[0], StillPoison if verdict else Countable)
 
 
 def test_a_discard_is_one_call() -> None:
     tables = FakeTables()
-    driver = CommandDriver(service_of(tables, FakeQuarantine(tables)).discard(ENTRY, "no game"))
+    driver = CommandDriver(service_of(tables, FakeQuarantine(tables)).discard([ENTRY], "no game"))
     assert driver.due is OperatorCall.DISCARD
     assert driver.step is not None
     assert isinstance(driver.step.effect, partial)
-    action, why = driver.step.effect.args
+    (action,) = driver.step.effect.args[0]
     assert action.audit_entry.detail == {
         "outcome": "discarded",
         "why": "no game",
         "reason": "score_type",
         "player": "foo",
     }
-    assert why == "no game"
-    assert driver.answer(Done()).result == Discarded(ENTRY)
+    assert driver.answer(Done()).result == [Discarded(ENTRY)]
 
 
 def test_sums_of_games_are_exact() -> None:
     games = [game(1, "b", "1E+125"), game(2, "a", "0.5"), game(3, "b", "1E-130", "2026-02-01")]
-    rows = folded(games)
-    assert list(rows) == ["a", "b"]
+    rows: dict[str, Delta] = {}
+    for each in games:
+        add_game(rows, each)
     assert (rows["b"].games, rows["b"].date) == (2, "2026-02-01")
     assert f"{rows['b'].total:f}" == "1" + "0" * 125 + "." + "0" * 129 + "1"
 

@@ -1,20 +1,23 @@
-"""Resume: how it finds the newest record, and which shards it is for."""
+"""Resume: what waits in a shard, up to its newest record, and which shards it is for."""
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
 from consumer.domain.breaker import Circuit, HaltReason, Symptom
-from consumer.domain.errors import ConsumerError, IteratorExpired, NotFound, UnsafeRefused
+from consumer.domain.errors import CallFailed, ConsumerError, FailureKind, IteratorExpired, NotFound, UnsafeRefused
 from consumer.domain.leases import TRIM_HORIZON, LeaseRow, Ledger, Shard, StreamStart, TableBinding
 from consumer.domain.marks import ABSENT, Mark, StoredRow
 from consumer.domain.operator_ports import AcceptedMark
+from consumer.domain.records import Rules
 from consumer.domain.replies import Lost, RowRefused
 from consumer.operations.resume import (
     Resumed,
     changed_concurrently,
+    choose_halted,
     find_halted,
     mark_to_accept,
     refuse_other_board,
@@ -24,6 +27,7 @@ from consumer.operations.resume import (
     sentences_on,
 )
 from consumer.operations.steps import Command, OperatorCall, Step
+from consumer.operations.waiting import Waiting
 from tests.support.builders import ARN, CREATED, SYMPTOM, finished, row, sequence_number, shard
 from tests.support.commands import finish, make_twice
 from tests.support.fakes import FakeQuarantine, FakeStreams, FakeTables
@@ -48,17 +52,21 @@ class HaltedShard:
         self.tables.rows[self.row.shard] = self.row
         return self.row
 
-    def resume(self, *, quarantine_all: bool = True) -> Command[Resumed | Lost | RowRefused]:
-        return resume(self.row, self.quarantine, self.streams, "me", CREATED, "mine", quarantine_all=quarantine_all)
+    def resume(self, free_to: str | None = None) -> Command[Resumed | Lost | RowRefused]:
+        return resume(self.row, self.quarantine, "me", CREATED, "mine", free_to=free_to)
+
+    def wait(self) -> Waiting:
+        return Waiting(self.row, Rules())
 
     def make(self, step: Step) -> object:
         self.calls.append(step.call)
         return step.effect()
 
-    def run(self) -> Resumed:
-        done = finish(self.resume(), self.make)
-        assert isinstance(done, Resumed)
-        return done
+    def read(self, make: Callable[[Step], object] | None = None) -> Waiting:
+        """What waits in it, read to the end."""
+        waiting = self.wait()
+        finish(waiting.read_on(self.streams), make or self.make)
+        return waiting
 
     @property
     def circuit(self) -> Circuit:
@@ -73,7 +81,10 @@ def halted() -> HaltedShard:
 def test_everything_that_the_shard_holds_passes(halted: HaltedShard) -> None:
     numbers = [halted.streams.write("shard-0", IMAGE) for _ in range(8)]
     halted.halt(numbers[1])
-    assert halted.run() == Resumed(halted.row.shard, numbers[1], 6, numbers[-1])
+    waiting = halted.read()
+    assert (waiting.read, waiting.newest, waiting.whole) == (6, numbers[-1], True)
+    done = finish(halted.resume(waiting.newest), halted.make)
+    assert done == Resumed(halted.row.shard, numbers[1], numbers[-1])
     assert halted.circuit == Circuit(free_to=numbers[-1], resumes=1)
     (audit_entry,) = halted.quarantine.audit
     assert audit_entry.detail == {"outcome": "resumed", "checkpoint": numbers[1], "freeTo": numbers[-1]}
@@ -91,33 +102,27 @@ def test_records_created_later_do_not_pass(halted: HaltedShard) -> None:
         halted.streams.write("shard-0", IMAGE)
         return reply
 
-    done = finish(halted.resume(), make)
-    assert isinstance(done, Resumed)
-    assert done.free_to is not None
-    assert int(numbers[-1]) <= int(done.free_to) <= int(numbers[-1]) + 1
+    waiting = halted.read(make)
+    assert waiting.whole
+    assert waiting.newest is not None
+    assert int(numbers[-1]) <= int(waiting.newest) <= int(numbers[-1]) + 1
 
 
 def test_it_reads_to_the_end_of_a_closed_shard(halted: HaltedShard) -> None:
     numbers = [halted.streams.write("shard-0", IMAGE) for _ in range(3)]
     halted.streams.close("shard-0")
     halted.halt(TRIM_HORIZON)
-    assert halted.run().free_to == numbers[-1]
+    assert halted.read().newest == numbers[-1]
     assert halted.calls.count(OperatorCall.GET_RECORDS) == 1
 
 
 def test_a_shard_without_new_records(halted: HaltedShard) -> None:
     last = halted.streams.write("shard-0", IMAGE)
     halted.halt(last)
-    assert halted.run() == Resumed(halted.row.shard, last)
+    waiting = halted.read()
+    assert (waiting.read, waiting.newest, waiting.whole) == (0, None, True)
+    assert finish(halted.resume(waiting.newest)) == Resumed(halted.row.shard, last)
     assert halted.circuit == Circuit(resumes=1)
-
-
-def test_without_quarantine_all_nothing_is_read(halted: HaltedShard) -> None:
-    halted.streams.write("shard-0", IMAGE)
-    halted.halt(TRIM_HORIZON)
-    done = finish(halted.resume(quarantine_all=False), halted.make)
-    assert done == Resumed(halted.row.shard, TRIM_HORIZON)
-    assert halted.calls == [OperatorCall.RESUME]
 
 
 def test_a_trimmed_checkpoint_and_an_old_iterator(halted: HaltedShard) -> None:
@@ -131,15 +136,65 @@ def test_a_trimmed_checkpoint_and_an_old_iterator(halted: HaltedShard) -> None:
             raise IteratorExpired
         return reply
 
-    done = finish(halted.resume(), make)
-    assert isinstance(done, Resumed)
-    assert (done.free_to, done.read) == (numbers[-1], 5)
+    waiting = halted.read(make)
+    assert (waiting.newest, waiting.read, waiting.trimmed) == (numbers[-1], 5, True)
     assert halted.calls.count(OperatorCall.GET_SHARD_ITERATOR) == 3, "at the checkpoint, the horizon, and again"
+
+
+def test_what_waits_is_counted_by_reason_with_the_first_of_each_as_an_example(halted: HaltedShard) -> None:
+    good = {"playerId": {"S": "ada"}, "score": {"N": "1"}, "timestamp": {"S": "2026-01-31"}}
+    images = [
+        good,
+        good | {"score": {"S": "12.5"}},
+        good | {"score": {"S": "many"}},
+        {name: value for name, value in good.items() if name != "score"},
+        good | {"timestamp": {"S": "x" * 99}},
+    ]
+    numbers = [halted.streams.write("shard-0", image) for image in images]
+    halted.streams.write("shard-0", good, event="MODIFY")
+    halted.halt(TRIM_HORIZON)
+    waiting = halted.read()
+    assert (waiting.read, waiting.good, waiting.ignored) == (6, 1, 1)
+    assert waiting.poison == {"score_type": 2, "score_missing": 1, "timestamp_invalid": 1}
+    assert waiting.examples["score_type"] == (numbers[1], 'score is {"S": "12.5"}')
+    assert waiting.examples["score_missing"][1].startswith("the record has no score: it has playerId, timestamp")
+    assert waiting.examples["timestamp_invalid"][1] == 'timestamp is {"S": "' + "x" * 50 + "..."
+
+
+def test_a_preview_is_bounded_and_the_rest_is_read_later(halted: HaltedShard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is created after the preview began belongs to neither."""
+    monkeypatch.setattr("consumer.operations.waiting.PREVIEW_RECORDS", 4)
+    numbers = [halted.streams.write("shard-0", IMAGE) for _ in range(9)]
+    halted.halt(TRIM_HORIZON)
+    waiting, pages = halted.wait(), list[int]()
+    finish(waiting.preview(halted.streams, pages.append, must_read=True), halted.make)
+    assert (waiting.read, waiting.whole, waiting.newest, pages) == (6, False, numbers[5], [3, 3])
+    halted.now += 2
+    halted.streams.write("shard-0", IMAGE)
+    finish(waiting.read_on(halted.streams), halted.make)
+    assert (waiting.read, waiting.whole, waiting.newest) == (9, True, numbers[-1])
+    assert halted.calls.count(OperatorCall.READ_CLOCK) == 1
+    finish(waiting.read_on(halted.streams), halted.make)
+    assert waiting.read == 9
+
+
+def test_a_stream_that_cannot_be_read_is_unknown_and_refuses_only_to_let_all_pass(halted: HaltedShard) -> None:
+    halted.halt(TRIM_HORIZON)
+
+    def make(_step: Step) -> object:
+        raise CallFailed(FailureKind.MISSING, "the stream is gone")
+
+    waiting = halted.wait()
+    finish(waiting.preview(halted.streams, print, must_read=False), make)
+    assert waiting.unknown == "the stream is gone"
+    assert not waiting.whole
+    with pytest.raises(CallFailed):
+        finish(halted.wait().preview(halted.streams, print, must_read=True), make)
 
 
 def test_after_an_unknown_outcome_the_same_call_is_made(halted: HaltedShard) -> None:
     halted.halt(TRIM_HORIZON)
-    done = finish(halted.resume(quarantine_all=False), make_twice)
+    done = finish(halted.resume(), make_twice)
     assert isinstance(done, Resumed)
     assert halted.circuit.resumes == 1
 
@@ -148,7 +203,7 @@ def test_a_later_halt_stays(halted: HaltedShard) -> None:
     halted.halt(TRIM_HORIZON)
     again = Circuit(halted_at=CREATED + 9, resumes=1)
     halted.tables.rows[halted.row.shard] = replace(halted.row, circuit=again)
-    lost = finish(halted.resume(quarantine_all=False))
+    lost = finish(halted.resume())
     assert isinstance(lost, Lost)
     assert re.search("changed concurrently: .* it was resumed 1 times by now", str(changed_concurrently(shard(), lost)))
     assert halted.circuit == again
@@ -158,7 +213,7 @@ def test_without_the_guard_of_resumes_it_would_be_closed() -> None:
     halted = HaltedShard("resume_unresumed", "resume_halted")
     halted.halt(TRIM_HORIZON)
     halted.tables.rows[halted.row.shard] = replace(halted.row, circuit=Circuit(halted_at=CREATED + 9, resumes=1))
-    finish(halted.resume(quarantine_all=False))
+    finish(halted.resume())
     assert halted.circuit.halted_at is None
 
 
@@ -195,6 +250,28 @@ def test_an_unknown_shard() -> None:
     two = Ledger((HALTED, replace(HALTED, shard=Shard(ARN + "9", "shard-2"))), ())
     with pytest.raises(NotFound, match="'shard-2' is a shard of 2 streams: name "):
         find_halted(two, "shard-2")
+
+
+def test_several_shards_by_name_each_once() -> None:
+    other = replace(row(6), circuit=Circuit(halted_at=CREATED))
+    ledger = replace(LEDGER, rows=(*LEDGER.rows, other))
+    names = ("shard-6", str(HALTED.shard), "shard-2")
+    assert choose_halted(ledger, names, quarantine_all=True) == ([other, HALTED], [])
+    with pytest.raises(UnsafeRefused, match="is not halted"):
+        choose_halted(ledger, ("shard-2", "shard-1"), quarantine_all=False)
+
+
+def test_all_shards_that_are_halted_and_what_is_left_alone() -> None:
+    ledger = replace(LEDGER, rows=(FOR_A_MARK, row(1), replace(HALTED, shard=shard(6))))
+    chosen, left = choose_halted(ledger, (), quarantine_all=False)
+    assert [each.shard for each in chosen] == [shard(2), shard(6)]
+    assert left == [
+        f"Shard {shard(5)} is left alone: its row is missing. Next: `consumer checkpoint set {shard(5)} POSITION`"
+    ]
+    chosen, left = choose_halted(ledger, (), quarantine_all=True)
+    assert [each.shard for each in chosen] == [shard(6)], "it would halt again, and poison would pass"
+    assert left[0].endswith(f"Next: `consumer resume {shard(2)} --accept-mark 'a b'`")
+    assert choose_halted(Ledger((row(1),), ()), (), quarantine_all=True) == ([], [])
 
 
 # --- with a mark that is not known ---
@@ -273,11 +350,9 @@ def test_the_mark_goes_away_with_the_halt(halted: HaltedShard) -> None:
     command = resume(
         halted.row,
         halted.quarantine,
-        halted.streams,
         "me",
         CREATED,
         "mine",
-        quarantine_all=False,
         accepted=ACCEPTED,
         board="board",
     )

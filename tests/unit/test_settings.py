@@ -40,6 +40,7 @@ def test_defaults() -> None:
     with environment({"CONSUMER_SOURCE_TABLE": "GameEvents"}):
         made = load({}, needs={"stream"})
     assert asdict(made) == {
+        "given": {"source_table"},
         "source_table": "GameEvents",
         "stream_arn": None,
         "leaderboard_table": "Leaderboards",

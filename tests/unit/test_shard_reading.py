@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from consumer.domain.errors import CallFailed, DataTrimmed, FailureKind, IteratorExpired
-from consumer.domain.leases import TRIM_HORIZON
+from consumer.domain.leases import TRIM_HORIZON, enabled_at
 from consumer.domain.lineage import RETENTION_SECONDS
 from consumer.domain.replies import Children, Committed, Lost
 from consumer.worker import events
@@ -14,7 +14,7 @@ from consumer.worker.reader import SCANT_RECORDS, SURE_PAGES
 from consumer.worker.shard import ShardState
 from consumer.worker.shard_calls import PAGE_RECORDS, Commit, EndShard, FindChildren, Open, Read
 from consumer.worker.tuning import Tuning
-from tests.support.builders import CREATED, ME, game, games, page, row, sequence_number
+from tests.support.builders import ARN, CREATED, ME, game, games, page, row, sequence_number
 from tests.support.drivers import ShardDriver, opened_shard
 
 
@@ -211,7 +211,8 @@ def test_a_reply_of_the_wrong_type_is_a_defect(call: type[Open | Read], reply: R
 def test_the_lag_is_the_age_of_the_oldest_record_known_and_not_committed() -> None:
     driver = ShardDriver(row(owner=ME))
     assert (driver.machine.lag_seconds(1e10), driver.machine.lag_known) == (RETENTION_SECONDS, False)
-    driver = ShardDriver(row(owner=ME, created=CREATED - 100.0), Tuning(wall_offset_seconds=CREATED - 990.0))
+    child = row(owner=ME, created=CREATED - 100.0, parent=9)
+    driver = ShardDriver(child, Tuning(wall_offset_seconds=CREATED - 990.0))
     assert (driver.machine.lag_seconds(CREATED), driver.machine.lag_known) == (100.0, False), "an upper bound"
     driver.answer(Open, "first")
     driver.answer(Read, page(*games(1, 2)))
@@ -239,7 +240,7 @@ SLOW = Tuning(poll_interval_seconds=1.0, idle_poll_interval_seconds=9.0, idle_af
 
 def test_empty_pages_are_no_proof_of_being_caught_up_before_they_have_lasted_a_minute() -> None:
     """They come before data too. Until then the lag is unknown, its bound grows, and polling is not slowed."""
-    driver = ShardDriver(row(owner=ME, created=CREATED), replace(SLOW, wall_offset_seconds=CREATED))
+    driver = ShardDriver(row(owner=ME, created=CREATED, parent=9), replace(SLOW, wall_offset_seconds=CREATED))
     driver.answer(Open, "first")
     for _ in range(60):
         read_empty_pages(driver, 1.0)
@@ -319,4 +320,45 @@ def test_after_a_rewind_the_shard_does_not_count_as_caught_up() -> None:
         driver.answer(Read, page())
         driver.wait(1)
     driver.deliver(commit, Lost(row(owner=ME, checkpoint=sequence_number(0), created=1e9)))
-    assert driver.machine.lag_seconds(2e9) == 1e9
+    assert driver.machine.lag_seconds(1e9 + 600.0) == 600.0
+    assert driver.machine.lag_seconds(2e9) == RETENTION_SECONDS, "the stream has nothing that is older"
+
+
+@pytest.mark.parametrize(
+    ("start_time", "bound"),
+    [(None, RETENTION_SECONDS), (CREATED - 300.0, 305.0), (CREATED - 90 * 86_400, RETENTION_SECONDS)],
+)
+def test_a_root_that_no_worker_has_read_may_be_as_late_as_its_stream_reaches_back(
+    start_time: float | None, bound: float
+) -> None:
+    """Its row says since when the stream is listed, not how old its records are."""
+    driver = ShardDriver(row(owner=ME, created=CREATED), replace(SLOW, wall_offset_seconds=CREATED), start_time)
+    assert (driver.machine.lag_seconds(CREATED + 5.0), driver.machine.lag_known) == (bound, False)
+    driver.answer(Open, "first")
+    read_empty_pages(driver, 61.0)
+    assert (driver.machine.lag_seconds(CREATED + driver.now), driver.machine.lag_known) == (0.0, True)
+
+
+def test_a_root_of_a_young_stream_is_no_later_than_the_stream_is_old() -> None:
+    born = enabled_at(ARN)
+    assert born is not None
+    driver = ShardDriver(row(owner=ME, created=born + 50.0), SLOW)
+    assert (driver.machine.lag_seconds(born + 60.0), driver.machine.lag_known) == (60.0, False)
+
+
+def test_a_shard_whose_reads_have_failed_for_a_minute_is_not_known_to_be_caught_up() -> None:
+    """An outage: the worker saw nothing new because it saw nothing."""
+    driver = opened_shard(SLOW)
+    driver = opened_shard(replace(SLOW, wall_offset_seconds=game(1).created - driver.now))
+    read_empty_pages(driver, 61.0)
+    assert _known(driver)
+    began, away = driver.now, CallFailed(FailureKind.SERVER, "away")
+    known = {}
+    while driver.now - began < 100.0:
+        if driver.has_call(Read):
+            driver.answer(Read, away)
+            known[driver.now - began] = _known(driver)
+        driver.wait(1.0)
+    assert [seconds for seconds, still in known.items() if still] == [seconds for seconds in known if seconds < 68.0]
+    assert not _known(driver)
+    assert driver.machine.lag_seconds(game(1).created + driver.now - 1000.0) > 60.0

@@ -31,9 +31,14 @@ class ManyShards:
     server: StreamsServer
     game: Game
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of the command."""
+        return self.game.environment() | self.server.variables()
+
     def status(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Runs the command; its calls are counted."""
-        return consumer("status", *arguments, environment=self.game.environment() | self.server.variables())
+        return consumer("status", *arguments, environment=self.environment)
 
     def calls(self) -> dict[str, int]:
         """The calls since the last time."""

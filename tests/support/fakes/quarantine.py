@@ -1,11 +1,12 @@
 """The quarantine, and the circuits of halted shards, in memory, with the conditions of the real tables."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from consumer.aws.items import iso
 from consumer.domain.audit import AuditEntry
+from consumer.domain.fold import Delta, add_to
 from consumer.domain.leases import LeaseRow
 from consumer.domain.marks import RowWrite, StoredRow
 from consumer.domain.operator_ports import AcceptedMark
@@ -16,17 +17,22 @@ from consumer.domain.quarantine import (
     OperatorAction,
     QuarantineEntry,
     Resolution,
+    Unsettled,
 )
 from consumer.domain.records import unpack
 from consumer.domain.replies import Done, Lost, Refused, RowRefused
-from tests.support.fakes.tables import FakeTables, Quarantined
+from tests.support.fakes.tables import FakeTables
 
 NO_PLAYERS: frozenset[str] = frozenset()
 
 
+def _key(entry: QuarantineEntry) -> tuple[str, str]:
+    return entry.shard_id, entry.sequence_number
+
+
 class FakeQuarantine:
     """The Quarantine and Circuits ports over FakeTables. Guards in its `off`: apply_pending, discard_pending,
-    action_token, resume_halted, resume_unresumed.
+    restore_discarded, action_token, resume_halted, resume_unresumed.
 
     `audit` has the audit entries in order. `actions` has the token and resolution of each resolved record, by its key;
     `resumed` the token that closed a shard's circuit last.
@@ -35,7 +41,7 @@ class FakeQuarantine:
     def __init__(self, tables: FakeTables) -> None:
         self.tables = tables
         self.audit: list[AuditEntry] = []
-        self.actions: dict[tuple[str, str], tuple[str, Resolution]] = {}
+        self.actions: dict[tuple[str, str], tuple[str, Resolution | None]] = {}
         self.resumed: dict[object, str] = {}
         self.on_resolve: Callable[[OperatorAction, Application | None], None] = lambda *_: None
         self.on_resume: Callable[[LeaseRow, LeaseRow, str | None], None] = lambda *_: None
@@ -52,7 +58,7 @@ class FakeQuarantine:
         row = self.tables.quarantine.get((shard_id, sequence_number))
         if row is None:
             return None
-        _, resolution = self.actions.get((shard_id, sequence_number), ("", None))
+        token, resolution = self.actions.get((shard_id, sequence_number), ("", None))
         if resolution is None and row.state != EntryState.PENDING:
             resolution = Resolution("", "")  # a test has set the state
         return QuarantineEntry(
@@ -67,52 +73,72 @@ class FakeQuarantine:
             created=row.poison.created,
             stream_arn=row.stream_arn,
             resolution=resolution,
+            token=token or None,
         )
 
-    def record(self, entry: QuarantineEntry) -> Mapping[str, Any]:
+    def records(self, entries: Sequence[QuarantineEntry]) -> list[Mapping[str, Any] | ValueError]:
         """See operator_ports.Quarantine."""
-        return unpack(self.tables.quarantine[entry.shard_id, entry.sequence_number].poison.parts)
+        return [unpack(self.tables.quarantine[_key(entry)].poison.parts) for entry in entries]
 
-    def apply(self, application: Application) -> Done | AlreadyResolved | Refused:
+    def apply(self, applications: Sequence[Application]) -> Done | Unsettled | Refused:
         """See operator_ports.Quarantine."""
-        action, player = application.action, application.player
-        row, reply = self._pending(action, "apply_pending")
-        if row is None:
-            return reply
-        writes = [RowWrite(player, application.delta, dated=application.dated)]
+        unsettled = self._unsettled([each.action for each in applications], EntryState.PENDING, "apply_pending")
+        if unsettled is not None:
+            return unsettled
+        deltas: dict[str, Delta] = {}
+        for each in applications:
+            add_to(deltas, each.player, each.delta)
+        undated = {each.player for each in applications if not each.dated}
+        writes = [RowWrite(player, delta, dated=player not in undated) for player, delta in deltas.items()]
         refused = self.tables.refusal(writes)
         if refused is not None:
-            return replace(
-                refused, suspects=refused.suspects or (frozenset([player]) if refused.invalid else NO_PLAYERS)
-            )
+            alone = frozenset(deltas) if refused.invalid and len(deltas) == 1 else NO_PLAYERS
+            return replace(refused, suspects=refused.suspects or alone)
         self.tables.add(writes)
-        by = action.audit_entry
-        self._resolve(action, row, EntryState.APPLIED, Resolution(by.who, iso(by.at), dict(application.repairs)))
-        self.on_resolve(action, application)
+        for each in applications:
+            by = each.action.audit_entry
+            self._resolve(each.action, EntryState.APPLIED, Resolution(by.who, iso(by.at), dict(each.repairs)))
+            self.on_resolve(each.action, each)
         return Done()
 
-    def discard(self, action: OperatorAction, why: str) -> Done | AlreadyResolved:
+    def discard(self, actions: Sequence[OperatorAction], why: str) -> Done | Unsettled:
         """See operator_ports.Quarantine."""
-        row, reply = self._pending(action, "discard_pending")
-        if row is None:
-            return reply
-        by = action.audit_entry
-        self._resolve(action, row, EntryState.DISCARDED, Resolution(by.who, iso(by.at), why=why))
-        self.on_resolve(action, None)
+        unsettled = self._unsettled(actions, EntryState.PENDING, "discard_pending")
+        if unsettled is not None:
+            return unsettled
+        for action in actions:
+            by = action.audit_entry
+            self._resolve(action, EntryState.DISCARDED, Resolution(by.who, iso(by.at), why=why))
+            self.on_resolve(action, None)
         return Done()
 
-    def _pending(self, action: OperatorAction, guard: str) -> tuple[Quarantined | None, Done | AlreadyResolved]:
-        """The row, if this action may resolve it; else the reply."""
-        key = (action.entry.shard_id, action.entry.sequence_number)
-        row = self.tables.quarantine.get(key)
-        if row is None or (row.state != EntryState.PENDING and guard not in self.tables.off):
-            mine = self.actions.get(key, ("", None))[0] == action.token and "action_token" not in self.tables.off
-            return None, Done() if mine else AlreadyResolved(self.entry(*key))
-        return row, Done()
+    def restore(self, actions: Sequence[OperatorAction]) -> Done | Unsettled | Refused:
+        """See operator_ports.Quarantine. Nothing expires here."""
+        unsettled = self._unsettled(actions, EntryState.DISCARDED, "restore_discarded")
+        if unsettled is not None:
+            return unsettled
+        for action in actions:
+            self._resolve(action, EntryState.PENDING, None)
+        return Done()
 
-    def _resolve(self, action: OperatorAction, row: Quarantined, state: EntryState, resolution: Resolution) -> None:
-        row.state = state.value
-        self.actions[action.entry.shard_id, action.entry.sequence_number] = (action.token, resolution)
+    def _unsettled(self, actions: Sequence[OperatorAction], wanted: EntryState, guard: str) -> Unsettled | Done | None:
+        """The reply, unless all rows are as these actions demand: to restore one, its discard is still the last."""
+        replies: dict[int, Done | AlreadyResolved] = {}
+        for at, action in enumerate(actions):
+            key = _key(action.entry)
+            row, last = self.tables.quarantine.get(key), self.actions.get(key, ("", None))[0]
+            later = wanted is EntryState.DISCARDED and last != (action.entry.token or "")
+            if row is None or ((row.state != wanted or later) and guard not in self.tables.off):
+                mine = last == action.token and "action_token" not in self.tables.off
+                replies[at] = Done() if mine else AlreadyResolved(self.entry(*key))
+        if len(replies) == len(actions) and all(isinstance(reply, Done) for reply in replies.values()):
+            return Done()
+        return Unsettled(replies) if replies else None
+
+    def _resolve(self, action: OperatorAction, state: EntryState, resolution: Resolution | None) -> None:
+        key = _key(action.entry)
+        self.tables.quarantine[key].state = state.value
+        self.actions[key] = (action.token, resolution)
         self._put_audit_entry(action.audit_entry)
 
     def _put_audit_entry(self, audit_entry: AuditEntry) -> None:

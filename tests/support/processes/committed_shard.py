@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from typing import Any
 
 from consumer.aws.commits import DynamoCommits
-from consumer.aws.items import lease_item, stream_start_item
+from consumer.aws.items import binding_item, lease_item, stream_start_item
 from consumer.aws.quarantine import DynamoQuarantine
 from consumer.aws.streams import DynamoStreams
 from consumer.aws.tables import LEADERBOARD_KEYS, DynamoTables
 from consumer.domain.audit import AuditEntry
 from consumer.domain.fold import Limits, cut
-from consumer.domain.leases import TRIM_HORIZON, Lease, LeaseRow, Shard, StreamStart, TableNames
+from consumer.domain.leases import TRIM_HORIZON, Lease, LeaseRow, Shard, StreamStart, TableBinding, TableNames
 from consumer.domain.quarantine import OperatorAction, QuarantineEntry
 from consumer.domain.records import Entry, Rules, decode
 from consumer.domain.replies import Committed, Done, Refused
@@ -45,6 +45,7 @@ class CommittedShard:
         )
         for item in (stream_start_item(stream_start), lease_item(row)):
             game.client.put_item(TableName=game.tables["lease"], Item=item)
+        bind(game, arn)
 
     @property
     def numbers(self) -> list[str]:
@@ -102,7 +103,7 @@ class CommittedShard:
         entry = self._entry(number)
         assert (
             self._quarantine().discard(
-                OperatorAction(entry, number, AuditEntry("me", CREATED, "discard", str(entry))), "no"
+                [OperatorAction(entry, number, AuditEntry("me", CREATED, "discard", str(entry)))], "no"
             )
             == Done()
         )
@@ -139,12 +140,25 @@ def committed_shard(engine: TableEngine, seed: int = 0) -> Iterator[CommittedSha
         yield CommittedShard(game)
 
 
-def commit_wires(game: Game, wires: Iterable[Mapping[str, Any]], shard: Shard | None = None) -> None:
-    """Commits these records for a shard that has no row yet: poison among them is in quarantine then."""
+def bind(game: Game, stream_arn: str) -> None:
+    """Writes the stream's table binding, as a worker's first start does."""
+    binding = TableBinding(stream_arn, game.tables["lease"], game.tables["leaderboard"])
+    game.client.put_item(TableName=game.tables["quarantine"], Item=binding_item(binding))
+
+
+def commit_wires(
+    game: Game, wires: Iterable[Mapping[str, Any]], shard: Shard | None = None, *, bound: bool = True
+) -> None:
+    """Commits these records for a shard that has no row yet: poison among them is in quarantine then.
+
+    `bound`: the stream has its table binding, though the lease table has no row of the stream.
+    """
     lease = Lease(shard or builders.shard(), OWNER, 7)
     names = (game.tables["lease"], game.tables["leaderboard"], game.tables["quarantine"])
     row = LeaseRow(lease.shard, lease.owner, lease.epoch, TRIM_HORIZON)
     game.client.put_item(TableName=names[0], Item=lease_item(row))
+    if bound:
+        bind(game, lease.shard.stream_arn)
     commits = DynamoCommits(game.client, TableNames(*names))
     waiting = [decode(wire, Rules(), None) for wire in wires]
     checkpoint = TRIM_HORIZON

@@ -5,6 +5,7 @@ import pty
 import select
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Mapping
 from typing import Self
@@ -21,14 +22,15 @@ _TAKE_TERMINAL = (
 
 
 class Terminal:
-    """One command; use it in a `with`: it is gone after it."""
+    """One command; use it in a `with`: it is gone after it. `TERM` may be given in the environment."""
 
-    def __init__(self, *arguments: str, environment: Mapping[str, str]) -> None:
+    def __init__(self, *arguments: str, environment: Mapping[str, str], columns: int = 200, lines: int = 50) -> None:
         self._outer, inner = pty.openpty()
+        termios.tcsetwinsize(inner, (lines, columns))
         command = [sys.executable, "-c", _TAKE_TERMINAL, sys.executable, "-m", "consumer", *arguments]
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", child_process.__file__, str(os.getpid()), *command],
-            env={**environment, "TERM": "xterm", "COLUMNS": "200"},
+            env={"TERM": "xterm", **environment},
             stdin=inner,
             stdout=inner,
             stderr=inner,
@@ -49,10 +51,10 @@ class Terminal:
         """Keys that an operator presses."""
         os.write(self._outer, text.encode())
 
-    def read_until(self, text: str, seconds: float = 60.0) -> None:
-        """Until this text has been shown."""
+    def read_until(self, text: str, seconds: float = 60.0, after: int = 0) -> None:
+        """Until this text has been shown, behind so many characters."""
         deadline = time.monotonic() + seconds
-        while text not in self.shown:
+        while text not in self.shown[after:]:
             assert time.monotonic() < deadline, f"no {text!r} within {seconds:g} s:\n{self.shown}"
             assert self._read(), f"no {text!r} before it ended:\n{self.shown}"
 
