@@ -235,11 +235,15 @@ def send_directly(client: Any, operations: Iterable[Operation], connect: Callabl
     taken = []
     for operation in operations:
         learned = _learn(client, operation)
-        if learned is not None:
-            if learned.url not in posts:
+        if learned is None:
+            continue
+        if learned.url not in posts:
+            try:
                 posts[learned.url] = connect(learned.url)
-            setattr(client, operation.method, Direct(client, operation, learned, posts[learned.url]))
-            taken.append(operation.name)
+            except OSError:  # certificates that cannot be read: botocore says so
+                continue
+        setattr(client, operation.method, Direct(client, operation, learned, posts[learned.url]))
+        taken.append(operation.name)
     return taken
 
 

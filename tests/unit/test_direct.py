@@ -10,6 +10,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from shutil import which
 from typing import Any, Final
@@ -30,7 +31,17 @@ from botocore.exceptions import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.aws.direct import POLLS, READS, STATEMENTS, TRANSACTIONS, Connections, Operation, Reply, send_directly
+from consumer.aws.direct import (
+    POLLS,
+    READS,
+    STATEMENTS,
+    TRANSACTIONS,
+    Connections,
+    Operation,
+    Post,
+    Reply,
+    send_directly,
+)
 from consumer.aws.wire import body_of_reply, check_replies, decode_json, keep_bodies, translated
 from consumer.domain.errors import CallFailed
 from tests.support.canned import Request, answer_calls, make_client, operations_of
@@ -252,6 +263,13 @@ def test_a_token_with_a_line_break_sends_nothing() -> None:
 # --- where botocore has to send ---
 
 
+@pytest.fixture(autouse=True)
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This machine's own settings do not matter."""
+    monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.setenv("no_proxy", "*")
+
+
 def taken(client: Any, operations: Any) -> list[str]:
     def connect(_: str) -> Callable[[bytes, bytes], Reply]:
         return lambda *_: Reply(200, {}, b"{}")
@@ -264,6 +282,8 @@ def taken(client: Any, operations: Any) -> list[str]:
 
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
 def test_behind_a_proxy_botocore_sends(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(variable, "http://127.0.0.1:9")
     assert taken(make_client("dynamodb"), [READS]) == []
     monkeypatch.setenv("NO_PROXY", "amazonaws.com")
@@ -285,6 +305,19 @@ def test_without_the_event_botocore_sends() -> None:
     client = make_client("dynamodb", endpoint_url="http://127.0.0.1:9")
     client.meta.events.register_last = lambda *_: None
     assert taken(client, [READS]) == []
+
+
+def test_where_certificates_cannot_be_read_botocore_sends(tmp_path: Path) -> None:
+    """Then the first call fails with botocore's own words."""
+    (tmp_path / "empty.pem").touch()
+
+    def connect(name: str, url: str) -> Post:
+        return Connections(url, 1.0, 1.0, str(tmp_path / name)).post
+
+    for name in ("missing.pem", "empty.pem"):
+        client = make_client("dynamodb")
+        assert send_directly(client, [READS], partial(connect, name)) == []
+        client.close()
 
 
 def test_what_is_signed_in_another_way_is_sent_by_botocore() -> None:
