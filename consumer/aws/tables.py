@@ -141,8 +141,8 @@ class DynamoTables:
         table = self._describe(name)
         if table is None:
             raise StartRefused(
-                f"table {name} ({variable}) does not exist: create it with `{made_by}`, if its name and the region are "
-                "right"
+                f"table {name} ({variable}) does not exist: check its name and the region; if they are right, create "
+                f"it with `{made_by}`"
             )
         if table.keys != keys:
             raise StartRefused(

@@ -7,10 +7,10 @@ from itertools import groupby
 import click
 
 from consumer.cli.app import LOGS, json_array, limit, with_settings
-from consumer.cli.output import print_array, print_columns
+from consumer.cli.output import Column, print_array, print_records
 from consumer.settings import Settings
 
-FIXED = ("at", "who", "act", "target")
+COLUMNS = (Column("at"), Column("act"), Column("target", id=True), Column("who", cut=True), Column("details", cut=True))
 
 
 @click.command()
@@ -32,7 +32,7 @@ def audit_log(settings: Settings, limit: int | None, json: bool) -> int:
     if json:
         print_array(rows)
     elif rows:
-        print_columns((*FIXED, "details"), [(*(row[name] for name in FIXED), _details(row)) for row in rows])
+        print_records(COLUMNS, {"": [(*(row[column.name] for column in COLUMNS[:-1]), _details(row)) for row in rows]})
     else:
         print("No operator has changed anything yet.", file=sys.stderr)
     return 0
@@ -50,4 +50,6 @@ def by_command(rows: Iterable[dict[str, str]]) -> Iterator[dict[str, str]]:
 
 
 def _details(row: dict[str, str]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in row.items() if name not in FIXED)
+    return ", ".join(
+        f"{name} {value}" for name, value in row.items() if name not in {column.name for column in COLUMNS}
+    )

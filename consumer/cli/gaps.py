@@ -45,17 +45,17 @@ def list_gaps(settings: Settings, json: bool) -> int:
 
 @gaps.command()
 @click.argument("gap", nargs=-1, required=True, metavar="GAP...", help="Names as `consumer gaps list` shows them.")
-@click.option("--reason", required=True, metavar="TEXT", help="What you found out. It is kept.")
+@click.option("--because", required=True, metavar="TEXT", help="What you found out. It is kept.")
 @yes
 @with_settings("quarantine_table", *LOGS)
-def acknowledge(settings: Settings, gap: tuple[str, ...], reason: str, yes: bool) -> int:
+def acknowledge(settings: Settings, gap: tuple[str, ...], because: str, yes: bool) -> int:
     """Marks gaps as acknowledged: you have found out whether games were lost, and mended it.
 
     Asks first. `consumer status` then counts them as acknowledged; their rows stay. Leaves an audit row per gap.
 
     \b
     Example:
-      consumer gaps acknowledge GAP --reason "no game was written that night"
+      consumer gaps acknowledge GAP --because "no game was written that night"
 
     \b
     Exit codes:
@@ -65,9 +65,9 @@ def acknowledge(settings: Settings, gap: tuple[str, ...], reason: str, yes: bool
     """
     from consumer.wiring.operators import acknowledge_gaps
 
-    if not reason.strip():
-        raise UsageFault("--reason is empty: say what you found out about the gap")
-    acknowledge_gaps(settings, gap, reason, partial(confirm, "Acknowledge them?", yes=yes))
+    if not because.strip():
+        raise UsageFault("--because is empty: say what you found out about the gap")
+    acknowledge_gaps(settings, gap, because, partial(confirm, "Acknowledge them?", yes=yes))
     for name in dict.fromkeys(gap):
         print(f"acknowledged {name}")
     return 0

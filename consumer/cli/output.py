@@ -129,7 +129,7 @@ def print_records(columns: Sequence[Column], groups: Mapping[str, Sequence[Seque
     lost = [column.name for column, width in zip(columns, widths, strict=True) if not width]
     lost += [f"ids of more than {WIDEST_ID} characters ({LEFT_OUT})"] if hidden else []
     if lost:
-        print(f"Left out, for they do not fit: {', '.join(lost)}. --json and --export have them.", file=sys.stderr)
+        print(f"Left out: {', '.join(lost)}. --json has them.", file=sys.stderr)
 
 
 def _fitted(columns: Sequence[Column], widths: Sequence[int], width: int) -> list[int]:

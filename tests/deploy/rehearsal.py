@@ -288,7 +288,7 @@ def _read_everything(it: Rehearsal) -> None:
     it.command("top", "--json")
     it.command("quarantine list", "--json")
     (gap, *_) = it.command("gaps list", "--json")
-    it.command("gaps acknowledge", gap["gap"], "--reason", "of a test", "--yes")
+    it.command("gaps acknowledge", gap["gap"], "--because", "of a test", "--yes")
     it.command("audit-log", "--json")
     it.command("healthcheck", code=1, http_port="9")
 

@@ -183,7 +183,10 @@ def test_no_such_stream(game: Game) -> None:
 def test_a_table_that_is_missing_or_has_another_key(game: Game, role: str) -> None:
     variable = f"CONSUMER_{role.upper()}_TABLE"
     result = run(game, **{f"{role}_table": "nowhere"})
-    result.assert_says(3, f"table nowhere ({variable}) does not exist: create it with `consumer init`")
+    result.assert_says(
+        3,
+        f"table nowhere ({variable}) does not exist: check its name and the region",
+    )
 
     other = table(game, ("id", "S"), ("when", "N"), name=role)
     result = run(game, **{f"{role}_table": other})

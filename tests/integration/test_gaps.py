@@ -57,9 +57,9 @@ def test_an_operator_lists_and_acknowledges_a_gap(game: Game) -> None:
         return ended.stdout if code == 0 else ended.stderr
 
     assert [first, second] == [line for line in run("list").splitlines() if not line.startswith(" ")]
-    assert "--yes" in run("acknowledge", first, "--reason", "why", code=4)
-    run("acknowledge", first, "--reason", "no game was written", "--yes")
-    assert "no game was written" in run("acknowledge", second, first, "--reason", "again", "--yes", code=4)
+    assert "--yes" in run("acknowledge", first, "--because", "why", code=4)
+    run("acknowledge", first, "--because", "no game was written", "--yes")
+    assert "no game was written" in run("acknowledge", second, first, "--because", "again", "--yes", code=4)
     listed = json.loads(run("list", "--json"))
     assert [(gap["gap"], gap["acknowledgeReason"]) for gap in listed] == [
         (first, "no game was written"),

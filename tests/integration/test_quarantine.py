@@ -225,7 +225,7 @@ def test_discard(game: Game) -> None:
     }
     assert newest["who"] == rows[0]["discardedBy"]
     plain = consumer("audit-log", environment=game.environment())
-    assert plain.stdout.splitlines()[0].split() == ["at", "who", "act", "target", "details"]
+    assert plain.stdout.splitlines()[0].split() == ["at", "act", "target", "who", "details"]
     assert len(plain.stdout.splitlines()) == 2, "what one command did is one line"
 
 
@@ -313,7 +313,7 @@ def ministack_game(ministack_url: str) -> Iterator[Game]:
 def test_a_missing_table(ministack_game: Game, arguments: list[str], role: str) -> None:
     code, out, err = ended(ministack_game, *arguments, proxy=None, **{f"{role}_table": "nowhere"})
     assert (code, out) == (3, "")
-    assert f"nowhere (CONSUMER_{role.upper()}_TABLE) does not exist: create it with `consumer init`" in err
+    assert f"nowhere (CONSUMER_{role.upper()}_TABLE) does not exist: check its name and the region" in err
 
 
 @pytest.mark.parametrize(

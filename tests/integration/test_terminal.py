@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from consumer.domain.leases import Shard
-from tests.support.builders import wire
+from tests.support.builders import sequence_number, wire
 from tests.support.engines import TableEngine
 from tests.support.processes import CTRL_C, CTRL_D, Call, Game, Proxy, Row, Terminal, consumer
 from tests.support.processes.committed_shard import commit_wires
@@ -101,6 +101,21 @@ def test_a_line_per_record_at_80_columns_with_ids_to_copy(ministack_url: str) ->
                 assert (f" player-{number} " in line) is (number < 12)
             assert "…" in table[2], "a long value is cut"
             assert "xxx" not in table[11], "an id is whole or left out"
-            assert "--json and --export have them." in terminal.shown
+            assert "--json has them." in terminal.shown
             if command == ("list",):
                 assert all(line.rstrip().endswith("2026-01-31T11:59:00Z") for line in table), table
+
+
+def test_the_audit_log_has_a_line_per_act_at_80_columns(game: Game) -> None:
+    """A target that does not fit is left out; who it was, and why, are cut."""
+    one = ("quarantine", "discard", "shard-0", sequence_number(1), "--because", "it is of a load test " * 9, "--yes")
+    for command in (one, ("quarantine", "discard", "--all", "--because", "the same", "--yes")):
+        done = consumer(*command, environment=game.environment())
+        assert done.returncode == 0, done.stderr
+    with Terminal("audit-log", environment=game.environment(), columns=80) as terminal:
+        assert terminal.wait() == 0
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.shown).split("\r\n")
+    acts = [line for line in lines if re.match(r"\d{4}-\d\d-\d\dT", line)]
+    assert [line.split()[1:3] for line in acts] == [["discard", "19"], ["discard", "…"]], terminal.shown
+    assert [line for line in lines if len(line) > 80] == []
+    assert "--json has them." in terminal.shown

@@ -123,7 +123,7 @@ def test_without_permission(game: Game, denied: str) -> None:
 def test_without_the_table_and_with_another_key(game: Game) -> None:
     code, out, err = top(game, "--leaderboard-table", "nowhere")
     assert (code, out) == (3, "")
-    assert "nowhere (CONSUMER_LEADERBOARD_TABLE) does not exist: create it with `consumer init`" in err
+    assert "nowhere (CONSUMER_LEADERBOARD_TABLE) does not exist: check its name and the region" in err
 
     code, out, err = top(game, "--leaderboard-table", game.tables["lease"])
     assert (code, out) == (3, "")
