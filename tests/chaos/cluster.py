@@ -242,9 +242,11 @@ class Slot:
 
 
 def _expected_errors(plan: Plan) -> tuple[str, ...]:
-    """A second signal's, lost records where the stream trims, and a stream that is off and read to its end."""
+    """Those of a second signal and of a refused start, whose exit codes are judged apart; lost records where the stream
+    trims; and a stream that is off and read to its end.
+    """
     trimmed = ("shard.gap",) if plan.trims else ()
-    return ("worker.aborted", *trimmed, *(("stream.halted",) if plan.disabled else ()))
+    return ("worker.aborted", "consumer.refused", *trimmed, *(("stream.halted",) if plan.disabled else ()))
 
 
 def _alarming(lines: Iterable[str], may_log: Collection[str]) -> Iterator[str]:
