@@ -146,7 +146,11 @@ class _Handler(BaseHTTPRequestHandler):
         super().finish()
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        length = int(self.headers.get("Content-Length", 0))
+        body = self.rfile.read(length)
+        if len(body) < length:  # the client ended between head and body: it is no request
+            self.close_connection = True
+            return
         operation = self.headers.get("X-Amz-Target", "").rpartition(".")[2]
         self._serve(self.server.proxy._enter(operation, body, self.headers.get("Authorization", "")))
 
