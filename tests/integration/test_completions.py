@@ -27,7 +27,7 @@ def bash(script: str, home: Path) -> str:
     ("typed", "offered"),
     [
         ("che", "checkpoint"),
-        ("quarantine re", "redrive"),
+        ("quarantine red", "redrive"),
         ("quarantine redrive --dr", "--dry-run"),
         ("top --by g", "gamesPlayed"),
         ("quarantine list --state d", "discarded"),
