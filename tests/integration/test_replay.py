@@ -175,7 +175,8 @@ def test_into_a_fresh_table(committed: CommittedShard) -> None:
     other = committed.game.tables["leaderboard"] + "-2"
     code, out, err = replay(committed, "--from", "TRIM_HORIZON", "--into", other, "--yes")
     assert (code, out) == (3, "")
-    assert f"table {other} (--into) does not exist: create it with `consumer init --leaderboard-table {other}`" in err
+    assert f"table {other} (--into) does not exist: check its name and the region" in err
+    assert f"create it with `consumer init --leaderboard-table {other}`" in err
 
     assert ended(committed, "init", "--leaderboard-table", other)[0] == 0
     before = committed.game.board()
