@@ -7,8 +7,10 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final, Literal, NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from consumer.domain.errors import UsageFault
+from consumer.domain.windows import DAY_SECONDS, Kept, WindowKind
 
 PREFIX: Final = "CONSUMER_"
 DEMO_PREFIX: Final = PREFIX + "DEMO_"
@@ -24,6 +26,11 @@ ARN: Final = "it must look like arn:aws:dynamodb:eu-west-1:123456789012:table/Ga
 WORKER: Final = "it must be 1 to 128 characters of A-Z a-z 0-9 . _ -"
 ATTRIBUTE: Final = "it must be the name of an attribute, not empty"
 HOST: Final = "it must be an address or a host name, without blanks"
+MOST_WINDOWS: Final = 31
+WINDOWS: Final = f"it must be like day:2,week:2,month:2, each kind at most once and from 1 to {MOST_WINDOWS}"
+ZONE: Final = "it must be the IANA name of a time zone, like Europe/Berlin or UTC"
+MACHINES_OWN: Final = re.compile(r"(?:right|posix)/|(?:localtime|posixrules)$")
+"""Zones that only some machines know, or that each knows differently."""
 START: Final = "it must be TRIM_HORIZON, LATEST or a past time with a zone, like 2026-01-31T12:00:00Z"
 
 INJECTED: Final = re.compile(
@@ -54,6 +61,15 @@ class Option(NamedTuple):
     default: object
     meaning: str
     kind: str | None = None
+
+    @property
+    def default_text(self) -> str:
+        """As an operator gives it; empty: none."""
+        if isinstance(self.default, tuple):
+            return windows_text(self.default)
+        if isinstance(self.default, float):
+            return f"{self.default:g}"
+        return "" if self.default is None else str(self.default)
 
 
 def _option(convert: Callable[[str], object], default: object, meaning: str, kind: str | None = None) -> Any:
@@ -112,6 +128,35 @@ def _start_position(text: str) -> object:
         raise ValueError(f"it leaves the years 1 to 9999; {START}") from None
 
 
+def _windows(text: str) -> Kept:
+    kept: dict[WindowKind, int] = {}
+    for part in text.split(",") if text.strip() else ():
+        kind, _, number = part.strip().partition(":")
+        if kind not in list(WindowKind) or not number.isascii() or not number.isdigit():
+            raise ValueError(WINDOWS)
+        if kind in kept:
+            raise ValueError(f"it names {kind} twice; {WINDOWS}")
+        if not 1 <= int(number[:9]) <= MOST_WINDOWS:
+            raise ValueError(f"it keeps {number[:9]} of {kind}; {WINDOWS}")
+        kept[WindowKind(kind)] = int(number)
+    return tuple((kind, kept[kind]) for kind in WindowKind if kind in kept)
+
+
+def windows_text(kept: Kept) -> str:
+    """As an operator gives it."""
+    return ",".join(f"{kind}:{number}" for kind, number in kept)
+
+
+def _time_zone(text: str) -> str:
+    if MACHINES_OWN.match(text):
+        raise ValueError(ZONE)
+    try:
+        ZoneInfo(text)
+    except (OSError, ValueError, ZoneInfoNotFoundError):
+        raise ValueError(ZONE) from None
+    return text
+
+
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Settings:
     """What an operator can configure. Made by `load`, which also checks that the values fit together.
@@ -135,6 +180,11 @@ class Settings:
     player_attribute: str = _text("playerId", "Attribute that names the player.", ATTRIBUTE)
     score_attribute: str = _text("score", "Attribute that holds the score.", ATTRIBUTE)
     timestamp_attribute: str = _text("timestamp", "Attribute that says when it was played.", ATTRIBUTE)
+    timestamp_format: Literal["iso", "epoch_seconds", "epoch_milliseconds"] = _choice(
+        "iso", "How it says that.", "iso", "epoch_seconds", "epoch_milliseconds"
+    )
+    windows: Kept = _option(_windows, (), "Windows beside all time, like day:2,week:2,month:2; none by default.")  # noqa: RUF009 - a field
+    time_zone: str = _option(_time_zone, "UTC", "IANA name of the zone whose days, weeks and months these are.")
     max_future_seconds: int = _whole(86_400, "A game later than its record by more is poison.", 0, 315_360_000)
     poll_interval_seconds: float = _seconds(0.2, "A shard is read at most once in this time.", 0.05, 60)
     idle_poll_interval_seconds: float = _seconds(1.0, "The same for a shard that is idle.", 0.05, 60)
@@ -230,6 +280,10 @@ def _contradictions(chosen: Mapping[str, object]) -> Iterator[str]:
     yield from _shared(chosen, tables, "they name one table; each must be a table of its own")
     attributes = {name: chosen.get(name) for name in ("player_attribute", "score_attribute", "timestamp_attribute")}
     yield from _shared(chosen, attributes, "they name one attribute; these must be different ones")
+    windows, ahead = chosen.get("windows"), chosen.get("max_future_seconds")
+    if isinstance(windows, tuple) and windows and isinstance(ahead, int) and ahead > DAY_SECONDS:
+        both = f"{_shown('windows', windows_text(windows))} and {_shown('max_future_seconds', ahead)}"
+        yield f"{both}: with windows a game may be dated {DAY_SECONDS} seconds ahead at most, or rows would grow"
 
 
 def _shared(chosen: Mapping[str, object], values: Mapping[str, object], sentence: str) -> Iterator[str]:

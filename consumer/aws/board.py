@@ -5,7 +5,7 @@ A write of a row alone and an action of a transaction are the same update under 
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from functools import cache
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -19,9 +19,10 @@ from consumer.aws.wire import body_of_reply, code_of, decode_json, translated
 from consumer.domain.errors import CallFailed, FailureKind
 from consumer.domain.fold import Delta
 from consumer.domain.leases import is_sequence_number
-from consumer.domain.marks import ABSENT, Mark, Route, RowWrite, StoredRow
+from consumer.domain.marks import ABSENT, Mark, Route, RowWrite, StoredRow, one_of_many
 from consumer.domain.records import UNKNOWN_CREATION
 from consumer.domain.replies import Done, Refused, RowRefused
+from consumer.domain.windows import GAMES, SCORE, window_of
 
 ADD: Final = "ADD gamesPlayed :games, totalScore :total"
 SET_DATE: Final = "lastPlayedDate = :date"
@@ -65,13 +66,18 @@ def row_action(leaderboard: str, write: RowWrite) -> Action:
 
 def row_update(leaderboard: str, write: RowWrite) -> dict[str, Any]:
     """The update of a player's row and its condition, as UpdateItem takes them."""
-    player, delta, route, found, mark, dated = write
+    player, delta, route, found, mark, dated, drops, _ = write
     adds = bool(delta.games) or route is Route.PLAIN  # a probe of the table adds nothing, and asks for the same
     dated = dated and adds
-    expression, condition = _texts(route, adds, dated, mark is not None, found is not None)
+    apart = tuple([total is not delta.total or games != delta.games for _, games, total in delta.windows])
+    texts = _texts(route, adds, dated, mark is not None, found is not None, delta.names, apart, drops)
+    expression, condition = texts
     values: dict[str, Any] = {}
     if adds:
         values = {":games": number(delta.games), ":total": exact(delta.total)}
+        for position, (_, games, total) in enumerate(delta.windows) if True in apart else ():
+            if apart[position]:
+                values[f":games{position}"], values[f":total{position}"] = number(games), exact(total)
     elif mark is not None:
         values = {":none": number(0)}
     if dated:
@@ -93,11 +99,27 @@ def row_update(leaderboard: str, write: RowWrite) -> dict[str, Any]:
     return update
 
 
-@cache
-def _texts(route: Route, adds: bool, dated: bool, marks: bool, found: bool) -> tuple[str, str]:
-    """The update's expression and its condition; empty: there is none."""
+@lru_cache(maxsize=1024)
+def _texts(
+    route: Route,
+    adds: bool,
+    dated: bool,
+    marks: bool,
+    found: bool,
+    windows: tuple[str, ...] = (),
+    apart: tuple[bool, ...] = (),
+    drops: tuple[str, ...] = (),
+) -> tuple[str, str]:
+    """The update's expression and its condition; empty: there is none. `apart`: windows with sums of their own."""
+    ends = [str(at) if own else "" for at, own in enumerate(apart)]
+    sums = [f"{name}{GAMES} :games{end}, {name}{SCORE} :total{end}" for name, end in zip(windows, ends, strict=True)]
     sets = [SET_DATE] * dated + [SET_EMPTY] * (marks and not adds) + [SET_MARK] * marks
-    expression = " ".join([ADD] * adds + ["SET " + ", ".join(sets)] * bool(sets))
+    removed = [f"{window}{GAMES}, {window}{SCORE}" for window in drops]
+    expression = " ".join(
+        [", ".join([ADD, *sums])] * adds
+        + ["SET " + ", ".join(sets)] * bool(sets)
+        + ["REMOVE " + ", ".join(removed)] * bool(removed)
+    )
     condition = CONDITIONS[route] if route is not Route.CHECKED else SAME_MARK if found else NO_MARK
     if not dated or route is Route.INSERT:
         return expression, condition
@@ -153,22 +175,25 @@ def remove_mark(leaderboard: str, player: str, mark: Mark) -> Action:
 
 
 def read_rows(
-    client: Any, leaderboard: str, players: Sequence[str], *, consistent: bool = False
+    client: Any, leaderboard: str, players: Sequence[str], *, consistent: bool = False, windows: bool = False
 ) -> dict[str, StoredRow]:
     """What the table says of these players' rows (at most 100), eventually consistent at half the price.
 
-    Players whose rows it did not read this time are missing. Raises CallFailed when it read none.
+    Players whose rows it did not read this time are missing. Raises CallFailed when it read none. `windows`: also which
+    windows they have. Their names are not known before, so whole rows are sent then, for the same read units.
     """
     with translated():
-        keys = [player_key(player) for player in players]
-        wanted = {"Keys": keys, "ProjectionExpression": _READ, "ConsistentRead": consistent}
+        wanted: dict[str, Any] = {"Keys": [player_key(player) for player in players], "ConsistentRead": consistent}
+        if not windows:
+            wanted["ProjectionExpression"] = _READ
         body = body_of_reply(client.batch_get_item(RequestItems={leaderboard: wanted}))
-        rows, unread = _plain_rows(body, leaderboard), set[str]()
+        rows, unread = (_windowed_rows if windows else _plain_rows)(body, leaderboard), set[str]()
         if rows is None:
             reply = decode_json(body)
             left = reply.get("UnprocessedKeys", {}).get(leaderboard, {}).get("Keys", ())
             unread = {key["playerId"]["S"] for key in left}
-            rows = {item["playerId"]["S"]: stored_row(item) for item in reply["Responses"].get(leaderboard, ())}
+            items = reply["Responses"].get(leaderboard, ())
+            rows = {item["playerId"]["S"]: stored_row(item, windows=windows) for item in items}
     if len(unread) == len(players):
         raise CallFailed(FailureKind.THROTTLED, "BatchGetItem: no row was read")
     return {player: rows.get(player, ABSENT) for player in players if player not in unread}
@@ -197,6 +222,11 @@ class _PlainReply(Struct, frozen=True, gc=False):
     unread: dict[str, Any] = msgspec.field(name="UnprocessedKeys", default_factory=dict)
 
 
+class _WindowedReply(Struct, frozen=True, gc=False):
+    tables: dict[str, list[dict[str, dict[str, str]]]] = msgspec.field(name="Responses")
+    unread: dict[str, Any] = msgspec.field(name="UnprocessedKeys", default_factory=dict)
+
+
 _PLAIN: Final = Decoder(_PlainReply)
 
 
@@ -214,8 +244,34 @@ def _plain_rows(body: bytes, leaderboard: str) -> dict[str, StoredRow] | None:
     return None if reply.unread else rows
 
 
-def stored_row(item: Item | None) -> StoredRow:
-    """What an item of the leaderboard says of its player; None: there is no row.
+_WINDOWED: Final = Decoder(_WindowedReply)
+
+
+def _windowed_rows(body: bytes, leaderboard: str) -> dict[str, StoredRow] | None:
+    """The same with the windows of the rows."""
+    rows = {}
+    try:
+        reply = _WINDOWED.decode(body)
+        for row in reply.tables.get(leaderboard, ()):
+            date, mark = row["lastPlayedDate"]["S"], None
+            if "appliedShard" in row:
+                mark = Mark(row["appliedShard"]["S"], row["appliedTo"]["S"], float(row["appliedAt"]["N"]))
+            if not is_date(date) or (mark is not None and not is_sequence_number(mark.to)):
+                return None
+            rows[row["playerId"]["S"]] = StoredRow(mark=mark, date=date, windows=_windows_among(tuple(row)))
+    except (LookupError, ValueError):
+        return None
+    return None if reply.unread else rows
+
+
+@lru_cache(maxsize=4096)
+def _windows_among(names: tuple[str, ...]) -> frozenset[str]:
+    """The windows of a row that has these attributes."""
+    return one_of_many(frozenset(filter(None, map(window_of, names))))
+
+
+def stored_row(item: Item | None, *, windows: bool = False) -> StoredRow:
+    """What an item of the leaderboard says of its player; None: there is no row. `windows`: also that it has none.
 
     A damaged mark is one of a shard that nothing knows: the worker halts before it.
     """
@@ -227,7 +283,12 @@ def stored_row(item: Item | None) -> StoredRow:
         mark: Mark | None = Mark(shard, to, float(created))
     else:
         mark = Mark(f"{shard} (damaged)", "0", UNKNOWN_CREATION) if "appliedShard" in item else None
-    return StoredRow(mark=mark, date=date if date is not None and is_date(date) else None)
+    found = _windows_among(tuple(item))
+    return StoredRow(
+        mark=mark,
+        date=date if date is not None and is_date(date) else None,
+        windows=found if found or windows else None,
+    )
 
 
 def is_later(stored: str, date: str) -> bool:

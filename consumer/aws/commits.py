@@ -39,6 +39,7 @@ from consumer.domain.leases import SHARD_END, Lease, LeaseRow, Shard, TableNames
 from consumer.domain.marks import RowWrite, StoredRow
 from consumer.domain.records import EXACT, Game, Poison, Reason, Verdict
 from consumer.domain.replies import CommitReply, Committed, Done, Lost, Refused, RowReply
+from consumer.domain.windows import GAMES, SCORE
 
 COMPARE_AND_SET: Final = "checkpoint = :previous"
 """Makes it exact: a unit counts only where the one before it ended, once."""
@@ -59,17 +60,19 @@ class DynamoCommits:
         self._statements = Statements(client, tables.leaderboard)
         keep_bodies(client, "BatchGetItem")
 
-    def read_rows(self, players: Sequence[str], *, consistent: bool = False) -> Mapping[str, StoredRow]:
+    def read_rows(
+        self, players: Sequence[str], *, consistent: bool = False, windows: bool = False
+    ) -> Mapping[str, StoredRow]:
         """One BatchGetItem; see ports.Commits."""
-        return read_rows(self._client, self._tables.leaderboard, players, consistent=consistent)
+        return read_rows(self._client, self._tables.leaderboard, players, consistent=consistent, windows=windows)
 
     def write_rows(self, writes: Sequence[RowWrite]) -> list[RowReply]:
         """Statements in one call, or one UpdateItem each; see ports.Commits."""
         return self._statements.write(writes)
 
-    def probe_statements(self) -> str | None:
+    def probe_statements(self, *, windows: bool = False) -> str | None:
         """Tries whether rows can be written by statements; see Statements.probe."""
-        return self._statements.probe()
+        return self._statements.probe(windows=windows)
 
     @translated()
     def commit(self, lease: Lease, unit: Unit, rows: Sequence[RowWrite], *, fills_gap: bool) -> CommitReply:
@@ -158,7 +161,9 @@ class DynamoCommits:
         with translated():
             found = self._client.scan(TableName=table, Limit=ROWS_READ)["Items"]
         sound = (
-            row for row in found if "totalScore" in row and verdict_on(row, game._replace(score=Decimal(0))) is None
+            row
+            for row in found
+            if "totalScore" in row and verdict_on(row, game._replace(score=Decimal(0), windows=())) is None
         )
         refusal, conflict = "no other row shows whether it takes any", False
         for row in sorted(sound, key=lambda row: text(row, "playerId") == game.player)[:ROWS_TRIED]:
@@ -254,7 +259,8 @@ class DynamoCommits:
 
 def verdict_on(stored: Item, game: Game) -> Verdict | None:
     """Why `game` can never be added to the player's stored row; None when nothing speaks against it."""
-    for name in ("totalScore", "gamesPlayed"):
+    scores = ["totalScore", *(f"{window}{SCORE}" for window in game.windows)]
+    for name in (*scores, "gamesPlayed", *(f"{window}{GAMES}" for window in game.windows)):
         if name in stored and text(stored, name, "N") is None:
             return Reason.TOTAL_TYPE, f"the stored {name} is of type {_type(stored, name)}; N is right"
     date = text(stored, "lastPlayedDate")
@@ -262,10 +268,11 @@ def verdict_on(stored: Item, game: Game) -> Verdict | None:
         return Reason.DATE_TYPE, f"the stored lastPlayedDate ({_type(stored, 'lastPlayedDate')}) is no date"
     if (size := size_of(stored)) > FULL_BYTES:
         return Reason.REFUSED, f"the player's row has about {size:,} bytes, and an item has at most 409,600"
-    try:
-        EXACT.add(EXACT.create_decimal(text(stored, "totalScore", "N") or "0"), game.score)
-    except ArithmeticError:
-        return Reason.TOTAL_OVERFLOW, "the new totalScore would leave the range of a DynamoDB number"
+    for name in scores:
+        try:
+            EXACT.add(EXACT.create_decimal(text(stored, name, "N") or "0"), game.score)
+        except ArithmeticError:
+            return Reason.TOTAL_OVERFLOW, f"the new {name} would leave the range of a DynamoDB number"
     return None
 
 

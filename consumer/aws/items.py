@@ -7,6 +7,8 @@ from functools import lru_cache
 from math import ceil
 from typing import Any, Final
 
+from consumer.aws.rule_items import accepted_rules, windows_of, windows_value
+from consumer.domain.accepted_rules import AcceptedRules
 from consumer.domain.audit import AuditEntry
 from consumer.domain.breaker import Circuit, HaltReason, Symptom
 from consumer.domain.leases import TRIM_HORIZON, Lease, LeaseRow, Ledger, Shard, StreamStart, TableBinding, label_of
@@ -111,6 +113,8 @@ def lease_item(row: LeaseRow) -> dict[str, Any]:
         item["checkpointCreatedAt"] = seconds(row.created)
     if row.unlisted_since is not None:
         item["unlistedSince"] = seconds(row.unlisted_since)
+    if row.rules:
+        item |= {"rules": number(row.rules), "windows": windows_value(row.windows)}
     return item
 
 
@@ -118,6 +122,7 @@ def lease_row(item: Item) -> LeaseRow:
     """A shard's row from its item.
 
     Version 0.1 did not write `hadGame`. There it counts as true, but for a root shard of which nothing is committed.
+    Nor did it write `rules` and `windows`.
     """
     had_game = item.get("hadGame", {}).get("BOOL")
     if had_game is None:
@@ -140,6 +145,8 @@ def lease_row(item: Item) -> LeaseRow:
         created=_float(item, "checkpointCreatedAt"),
         unlisted_since=_float(item, "unlistedSince"),
         circuit=circuit,
+        rules=int(text(item, "rules", "N") or 0),
+        windows=windows_of(item),
     )
 
 
@@ -228,15 +235,17 @@ def stream_start_row(item: Item) -> StreamStart:
 
 
 def ledger_of(items: Iterable[Item]) -> Ledger:
-    """The rows of shards and of streams among the items of the lease table."""
-    rows, stream_starts = [], []
+    """The rows of shards and of streams, and the accepted rules, among the items of the lease table."""
+    rows, stream_starts, accepted = [], [], AcceptedRules()
     for item in items:
         key = item["leaseKey"]["S"]
         if key.startswith(SHARD_PREFIX):
             rows.append(lease_row(item))
         elif key.startswith(STREAM_PREFIX):
             stream_starts.append(stream_start_row(item))
-    return Ledger(tuple(rows), tuple(stream_starts))
+        elif key == SOURCE_KEY:
+            accepted = accepted_rules(item)
+    return Ledger(tuple(rows), tuple(stream_starts), accepted)
 
 
 def report_value(report: HeartbeatReport) -> dict[str, Any]:
@@ -250,6 +259,7 @@ def report_value(report: HeartbeatReport) -> dict[str, Any]:
             "asOf": seconds(report.as_of),
             "unknown": number(report.unknown),
             "protocol": number(report.protocol),
+            **({"rules": number(report.rules)} if report.rules else {}),
             **({"late": {"S": " ".join(map(_late_text, report.late))}} if report.late else {}),
         }
     }
@@ -277,6 +287,7 @@ def report_of(value: Item) -> HeartbeatReport:
         unknown=int(text(fields, "unknown", "N") or 0),
         protocol=int(text(fields, "protocol", "N") or 1),
         late=tuple(map(_late_of, (text(fields, "late") or "").split())),
+        rules=int(text(fields, "rules", "N") or 0),
     )
 
 

@@ -1,6 +1,6 @@
 """The lease table: the rows of streams and shards, and the `members` item. Every write is conditional."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -9,7 +9,6 @@ from consumer.aws.items import (
     FENCE,
     MEMBERS_KEY,
     NEW_QUARANTINE_ROW,
-    NEW_ROW,
     OLD_ROOTS,
     ROOTS,
     SOURCE_KEY,
@@ -38,8 +37,10 @@ from consumer.aws.items import (
     stream_start_row,
     strings,
 )
+from consumer.aws.rule_items import RULES_NAME, accepted_rules, rules_list, windows_value
 from consumer.aws.transact import put_new, set_missing, transact, transact_or_lose, update_item
 from consumer.aws.wire import translated
+from consumer.domain.accepted_rules import AcceptedRules, Reading
 from consumer.domain.leases import (
     PROTOCOL,
     SHARD_END,
@@ -54,6 +55,7 @@ from consumer.domain.leases import (
     table_arn_of,
 )
 from consumer.domain.membership import HeartbeatReport, Members
+from consumer.domain.records import Rules
 from consumer.domain.replies import Done, HeartbeatRemoved, Lost, Refused
 
 FINISHED: Final = "checkpoint = :end"
@@ -69,16 +71,17 @@ class DynamoLeases:
 
     @translated()
     def read_origin(self, stream_arn: str) -> Origin:
-        """One read transaction for the stream's row and its binding: no writer can come between.
+        """One read transaction for the stream's row, its binding and the rules: no writer can come between.
 
         While the stream is starting, the whole lease table too: another source may have bindings elsewhere.
         """
-        start, binding = self._read_stream(stream_arn)
-        origin = Origin(start, binding)
+        start, binding, accepted = self._read_stream(stream_arn)
+        origin = Origin(start, binding, accepted=accepted)
         if not origin.starting:
             return origin
         rows = list(self._scan())
-        known = {table_arn_of(start.stream_arn) for start in ledger_of(rows).stream_starts}
+        ledger = ledger_of(rows)
+        known = {table_arn_of(start.stream_arn) for start in ledger.stream_starts}
         known |= {row["sourceTable"]["S"] for row in rows if row["leaseKey"]["S"] == SOURCE_KEY}
         pages = self._client.get_paginator("query").paginate(
             TableName=self._tables.quarantine, ConsistentRead=True, **partition_of(BINDING)
@@ -86,12 +89,16 @@ class DynamoLeases:
         bindings = [binding_row(item) for page in pages for item in page["Items"]]
         others = [binding for binding in bindings if binding.stream_arn != stream_arn]
         starts = tuple((other, self._read_stream(other.stream_arn)[0]) for other in others)
-        return replace(origin, others=starts, source_tables=frozenset(known))
+        readings = tuple(row.reading for row in ledger.rows)
+        return replace(origin, others=starts, source_tables=frozenset(known), readings=readings)
 
-    def record_stream_start(self, start: StreamStart, predecessor: str | None, found_at: float) -> Done | Lost:
+    def record_stream_start(
+        self, start: StreamStart, predecessor: str | None, found_at: float, rules: Rules | None = None
+    ) -> Done | Lost:
         """The stream's row and its binding, each only if absent, and the gap that a predecessor leaves.
 
-        The first stream also names the ledger's source table: of two sources that start at once one is first.
+        With the ledger's first rules goes the name of its source table: of two sources, or two sets of rules, that
+        start at once one is first.
         """
         binding = TableBinding(start.stream_arn, self._tables.leases, self._tables.leaderboard)
         # The time makes it a request of its own: before an `init --adopt` the same content may have been sent.
@@ -103,8 +110,8 @@ class DynamoLeases:
             key = stream_gap_key(start.stream_arn, predecessor)
             gap = stream_gap(start.stream_arn, predecessor, found_at)
             actions.append(set_missing(self._tables.quarantine, key, gap))
-        else:
-            actions.append(self._name_source(table_arn_of(start.stream_arn)))
+        if rules is not None:
+            actions.append({"Update": self._first_rules(start.stream_arn, rules)})
         return transact_or_lose(self._client, actions)
 
     def create_root_rows(self, stream_arn: str, rows: tuple[LeaseRow, ...]) -> Done | Lost | Refused:
@@ -130,15 +137,22 @@ class DynamoLeases:
         )
         return Done()
 
-    def upgrade_stream(self, stream_arn: str, *, keyed: bool) -> Done | Lost:
-        """One update, if the row is as version 0.1 wrote it; see ports.Ledgers."""
-        failed, _ = self._update(
-            stream_key(stream_arn),
-            f"SET {ROOTS} = {OLD_ROOTS}, keyed = :keyed, protocol = :protocol REMOVE {OLD_ROOTS}",
-            f"attribute_exists({OLD_ROOTS})",
-            {":keyed": {"BOOL": keyed}, ":protocol": number(PROTOCOL)},
-        )
-        return Lost(None) if failed else Done()
+    def upgrade_stream(self, stream_arn: str, *, keyed: bool | None, rules: Rules | None = None) -> Done | Lost:
+        """The stream's row, if it is as version 0.1 wrote it, and the first rules, if there are none.
+
+        See ports.Ledgers.
+        """
+        row = {
+            "TableName": self._tables.leases,
+            "Key": lease_key(stream_key(stream_arn)),
+            "UpdateExpression": f"SET {ROOTS} = {OLD_ROOTS}, keyed = :keyed, protocol = :protocol REMOVE {OLD_ROOTS}",
+            "ConditionExpression": f"attribute_exists({OLD_ROOTS})",
+            "ExpressionAttributeValues": {":keyed": {"BOOL": keyed}, ":protocol": number(PROTOCOL)},
+        }
+        updates = [] if keyed is None else [row]
+        if rules is not None:
+            updates.append(self._first_rules(stream_arn, rules))
+        return transact_or_lose(self._client, [{"Update": update} for update in updates])
 
     def adopt(self, adoption: Adoption) -> Done | Lost:
         """The list, if it is as it was read, and the rows, if they are absent: a shard is adopted once."""
@@ -185,12 +199,20 @@ class DynamoLeases:
         return ledger_of(self._scan())
 
     @translated()
-    def claim(self, row: LeaseRow, lease: Lease) -> LeaseRow | Lost:
-        """Owner and epoch in one write, if no other worker changed them first; the epoch only grows."""
+    def claim(self, row: LeaseRow, lease: Lease, reading: Reading) -> LeaseRow | Lost:
+        """Owner, epoch and rules in one write, if no other worker changed them first; the epoch only grows.
+
+        Each change of the rules raises the epoch too, so this condition also keeps their number from going down.
+        """
         owned, values = owned_by(row.owner)
         values |= {":me": {"S": lease.owner}, ":new": number(lease.epoch), ":epoch": number(row.epoch)}
+        values |= {":rules": number(reading.rules), ":windows": windows_value(reading.windows)}
         failed, item = self._update(
-            shard_key(row.shard), "SET leaseOwner = :me, leaseEpoch = :new", f"{owned} AND leaseEpoch = :epoch", values
+            shard_key(row.shard),
+            "SET leaseOwner = :me, leaseEpoch = :new, #rules = :rules, windows = :windows",
+            f"{owned} AND leaseEpoch = :epoch",
+            values,
+            RULES_NAME,
         )
         if failed:
             return Lost(lease_row(item) if item else None)
@@ -205,19 +227,29 @@ class DynamoLeases:
         pages = self._client.get_paginator("scan").paginate(TableName=self._tables.leases, ConsistentRead=True)
         return (item for page in pages for item in page["Items"])
 
-    def _name_source(self, table_arn: str) -> Action:
+    def _first_rules(self, stream_arn: str, rules: Rules) -> dict[str, Any]:
+        """The source row: the stream's table, and the first rules."""
         return {
-            "Update": {
-                "TableName": self._tables.leases,
-                "Key": lease_key(SOURCE_KEY),
-                "UpdateExpression": "SET sourceTable = :table",
-                "ConditionExpression": f"{NEW_ROW} OR sourceTable = :table",
-                "ExpressionAttributeValues": {":table": {"S": table_arn}},
-            }
+            "TableName": self._tables.leases,
+            "Key": lease_key(SOURCE_KEY),
+            "UpdateExpression": "SET sourceTable = if_not_exists(sourceTable, :table), #rules = :rules",
+            "ConditionExpression": "attribute_not_exists(#rules)",
+            "ExpressionAttributeNames": RULES_NAME,
+            "ExpressionAttributeValues": {
+                ":table": {"S": table_arn_of(stream_arn)},
+                ":rules": rules_list(AcceptedRules((rules,))),
+            },
         }
 
-    def _update(self, key: str, expression: str, condition: str, values: dict[str, Any]) -> tuple[bool, Item | None]:
-        return update_item(self._client, self._tables.leases, key, expression, condition, values)
+    def _update(
+        self,
+        key: str,
+        expression: str,
+        condition: str,
+        values: dict[str, Any],
+        names: Mapping[str, str] | None = None,
+    ) -> tuple[bool, Item | None]:
+        return update_item(self._client, self._tables.leases, key, expression, condition, values, names)
 
     def _put_new(self, row: LeaseRow) -> Action:
         return put_new(self._tables.leases, lease_item(row))
@@ -251,15 +283,20 @@ class DynamoLeases:
             }
         }
 
-    def _read_stream(self, stream_arn: str) -> tuple[StreamStart | None, TableBinding | None]:
+    def _read_stream(self, stream_arn: str) -> tuple[StreamStart | None, TableBinding | None, AcceptedRules]:
         reply = self._client.transact_get_items(
             TransactItems=[
                 {"Get": {"TableName": self._tables.leases, "Key": lease_key(stream_key(stream_arn))}},
                 {"Get": {"TableName": self._tables.quarantine, "Key": binding_key(stream_arn)}},
+                {"Get": {"TableName": self._tables.leases, "Key": lease_key(SOURCE_KEY)}},
             ]
         )
-        start, binding = (response.get("Item") for response in reply["Responses"])
-        return stream_start_row(start) if start else None, binding_row(binding) if binding else None
+        start, binding, source = (response.get("Item") for response in reply["Responses"])
+        return (
+            stream_start_row(start) if start else None,
+            binding_row(binding) if binding else None,
+            accepted_rules(source or {}),
+        )
 
 
 def _same_children(row: LeaseRow) -> str:

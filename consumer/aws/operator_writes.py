@@ -10,6 +10,7 @@ from consumer.aws.items import (
     NEW_QUARANTINE_ROW,
     NEW_ROW,
     NO_HALT,
+    SOURCE_KEY,
     Action,
     Item,
     audit_item,
@@ -32,14 +33,17 @@ from consumer.aws.items import (
     text,
 )
 from consumer.aws.leases import read_members_item
+from consumer.aws.rule_items import RULES_NAME, accepted_rules, rules_list
 from consumer.aws.streams import date_of
 from consumer.aws.transact import check_stream_start, put_new, transact, transact_or_lose
 from consumer.aws.wire import call_with_retries, translated
+from consumer.domain.accepted_rules import AcceptedRules
 from consumer.domain.audit import AuditEntry
 from consumer.domain.leases import BindingChange, LeaseRow, Shard, TableNames
 from consumer.domain.marks import StoredRow
 from consumer.domain.membership import Members
 from consumer.domain.operator_ports import AcceptedMark, Gap, GapChanged
+from consumer.domain.records import Rules
 from consumer.domain.replay import Batch, Changed, Overtaken, Progress
 from consumer.domain.replies import Committed, Done, Lost, Refused, RowRefused
 
@@ -59,6 +63,10 @@ def count_change(leases: str) -> Action:
             "ExpressionAttributeValues": {":one": number(1)},
         }
     }
+
+
+SAME_RULES: Final = "#rules = :before"
+"""The list is as the operator saw it: of two who accept at once one is first."""
 
 
 class DynamoTableBindings:
@@ -92,6 +100,33 @@ class DynamoTableBindings:
         if change.after is None:
             return {"Delete": {**table, "Key": binding_key(change.stream_arn)}}
         return {"Put": {**table, "Item": binding_item(change.after)}}
+
+
+class DynamoRuleList:
+    """The RuleList port over a boto3 client."""
+
+    def __init__(self, client: Any, tables: TableNames) -> None:
+        self._client = client
+        self._tables = tables
+
+    def accept(self, before: AcceptedRules, rules: Rules, audit_entry: AuditEntry) -> Done | Lost:
+        """The list, the audit entry and the counter of changes; see operator_ports.RuleList."""
+        after = AcceptedRules((*before.entries, rules))
+        update = {
+            "TableName": self._tables.leases,
+            "Key": lease_key(SOURCE_KEY),
+            "UpdateExpression": "SET #rules = :after",
+            "ConditionExpression": SAME_RULES,
+            "ExpressionAttributeNames": RULES_NAME,
+            "ExpressionAttributeValues": {":before": rules_list(before), ":after": rules_list(after)},
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+        audit = put_audit_entry(self._tables.quarantine, audit_entry)
+        cancelled = transact(self._client, [{"Update": update}, audit, count_change(self._tables.leases)])
+        if cancelled is None:
+            return Done()
+        cancelled.require_failed_condition()
+        return Done() if accepted_rules(cancelled.failed.get(0) or {}) == after else Lost(None)
 
 
 UNACKNOWLEDGED: Final = "attribute_exists(shardId) AND attribute_not_exists(acknowledgedAt)"

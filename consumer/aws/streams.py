@@ -22,8 +22,18 @@ from consumer.aws.tables import stream_of
 from consumer.aws.wire import body_of_reply, decode_json, keep_bodies, may_pass, translated
 from consumer.domain.errors import CallFailed, FailureKind
 from consumer.domain.leases import TRIM_HORIZON, Shard, label_of, table_of
-from consumer.domain.records import UNKNOWN_CREATION, Entry, Rules, decode, plain_game, uncounted
+from consumer.domain.records import (
+    UNKNOWN_CREATION,
+    Entry,
+    Rules,
+    TimestampFormat,
+    calendar_by,
+    decode,
+    plain_game,
+    uncounted,
+)
 from consumer.domain.replies import Children, ListedShard, Page, RawPage, StreamListing
+from consumer.domain.windows import Calendar
 
 
 class LazyRecord(Mapping[str, Any]):
@@ -76,10 +86,10 @@ def decoded_page(body: bytes, rules: Rules, start_time: float | None) -> Page:
         raw = raw_page(body)
         entries = [decode(wire, rules, start_time, LazyRecord(body, index)) for index, wire in enumerate(raw.records)]
         return Page(entries, raw.next_iterator, raw.size_bytes)
-    entries, wires = [], None
+    entries, wires, calendar = [], None, calendar_by(rules)
     for index, record in enumerate(parsed.records):
         lazy_record = LazyRecord(body, index)
-        entry = _entry(record, rules, start_time, lazy_record)
+        entry = _entry(record, rules, calendar, start_time, lazy_record)
         if entry is None:
             wires = wires or raw_page(body).records
             entry = decode(wires[index], rules, start_time, lazy_record)
@@ -98,7 +108,7 @@ class _Number(Struct, frozen=True, gc=False):
 class _Image(Protocol):
     player: _Text
     score: _Number
-    timestamp: _Text
+    timestamp: _Text | _Number
 
 
 _I = TypeVar("_I", bound=_Image)
@@ -126,7 +136,11 @@ def _decoder(rules: Rules) -> Decoder[_Page[_Image]]:
     attributes: list[tuple[str, Any, str]] = [
         ("player", _Text, rules.player_attribute),
         ("score", _Number, rules.score_attribute),
-        ("timestamp", _Text, rules.timestamp_attribute),
+        (
+            "timestamp",
+            _Text if rules.timestamp_format is TimestampFormat.ISO else _Number,
+            rules.timestamp_attribute,
+        ),
     ]
     fields = [(name, kind, msgspec.field(default=kind(), name=attribute)) for name, kind, attribute in attributes]
     image = defstruct("_Image", fields, frozen=True, gc=False)
@@ -146,7 +160,13 @@ def _parse(body: bytes, rules: Rules) -> _Page[_Image] | None:
     return page if valid else None
 
 
-def _entry(record: _Record[_Image], rules: Rules, start_time: float | None, lazy_record: LazyRecord) -> Entry | None:
+def _entry(
+    record: _Record[_Image],
+    rules: Rules,
+    calendar: Calendar | None,
+    start_time: float | None,
+    lazy_record: LazyRecord,
+) -> Entry | None:
     """The record decoded; None when the whole record is needed for that."""
     change = record.change
     created = change.created if -UNKNOWN_CREATION < change.created < UNKNOWN_CREATION else UNKNOWN_CREATION
@@ -156,7 +176,14 @@ def _entry(record: _Record[_Image], rules: Rules, start_time: float | None, lazy
     if image is None:
         return None
     return plain_game(
-        change.sequence_number, created, image.player.text, image.score.text, image.timestamp.text, rules, lazy_record
+        change.sequence_number,
+        created,
+        image.player.text,
+        image.score.text,
+        image.timestamp.text,
+        rules,
+        calendar,
+        lazy_record,
     )
 
 

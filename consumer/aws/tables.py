@@ -33,6 +33,7 @@ from consumer.domain.errors import CallFailed, FailureKind, StartRefused, Unsafe
 from consumer.domain.leases import TableBinding, TableNames
 from consumer.domain.operator_ports import BoardRow, Gap, LeaseTable
 from consumer.domain.stream_halt import READABLE_VIEWS, StreamHaltReason, StreamUnusable, without_images
+from consumer.domain.windows import GAMES, SCORE
 
 Keys = tuple[tuple[str, str], ...]
 """A table's key as (name, type) pairs, partition key first."""
@@ -387,9 +388,6 @@ def _scalars(item: Item) -> dict[str, str]:
     return {name: str(value) for name, (tag, value) in values.items() if tag in ("S", "N", "BOOL")}
 
 
-_COLUMNS: Final = "playerId, gamesPlayed, totalScore, lastPlayedDate"
-
-
 class DynamoBoard:
     """The Boards port over a boto3 client. Retries wait on `stop`."""
 
@@ -398,12 +396,19 @@ class DynamoBoard:
         self._leaderboard = tables.leaderboard
         self._stop = stop
 
-    def rows(self) -> Iterator[BoardRow]:
+    def rows(self, window: str | None = None) -> Iterator[BoardRow]:
         """One scan; it has everything that was committed before it. See operator_ports.Boards."""
-        request = {"TableName": self._leaderboard, "ProjectionExpression": _COLUMNS}
-        for item in read_items(self._client.scan, self._stop, **request):
+        games, total = ("gamesPlayed", "totalScore") if window is None else (window + GAMES, window + SCORE)
+        columns = f"playerId, {games}, {total}, lastPlayedDate"
+        for item in read_items(
+            self._client.scan, self._stop, TableName=self._leaderboard, ProjectionExpression=columns
+        ):
+            if window is not None and games not in item and total not in item:
+                continue
             with translated():
-                row = _board_row(item)
+                row = BoardRow(
+                    item["playerId"]["S"], _number(item, games), _number(item, total), text(item, "lastPlayedDate")
+                )
             if row.games != 0:
                 yield row
 
@@ -411,15 +416,6 @@ class DynamoBoard:
         """The table's ItemCount, which DynamoDB counts about every six hours. Source: DescribeTable's reference."""
         reply = call_with_retries(lambda: self._client.describe_table(TableName=self._leaderboard), self._stop)
         return int(reply["Table"].get("ItemCount", 0))
-
-
-def _board_row(item: Item) -> BoardRow:
-    return BoardRow(
-        item["playerId"]["S"],
-        _number(item, "gamesPlayed"),
-        _number(item, "totalScore"),
-        text(item, "lastPlayedDate"),
-    )
 
 
 def _number(item: Item, name: str) -> Decimal | None:

@@ -13,7 +13,7 @@ from typing import Any, Final, NoReturn
 import click
 
 from consumer.cli.healthcheck import SETTINGS, print_health
-from consumer.domain.errors import ConsumerError
+from consumer.domain.errors import ConsumerError, UsageFault
 from consumer.settings import OPTIONS, Settings, flag, load, variable
 
 COMMANDS: Final = (
@@ -31,7 +31,8 @@ COMMANDS: Final = (
     "demo",
 )
 TABLES: Final = ("leaderboard_table", "lease_table", "quarantine_table")
-RULES: Final = ("player_attribute", "score_attribute", "timestamp_attribute", "max_future_seconds")
+RULES: Final = ("player_attribute", "score_attribute", "timestamp_attribute", "timestamp_format", "max_future_seconds")
+"""How records are read. Operators' commands use these where the lease table has no accepted rules: without flags."""
 RETENTION: Final = "quarantine_retention_days"
 LOGS: Final = ("log_level", "log_format")
 
@@ -144,28 +145,38 @@ def app() -> None:
     """An exactly-once leaderboard consumer for DynamoDB Streams."""
 
 
-def with_settings(*names: str, needs: Collection[str] = ()) -> Callable[[Callable[..., int]], Callable[..., int]]:
+def with_settings(
+    *names: str,
+    needs: Collection[str] = (),
+    without_flags: Collection[str] = (),
+    only_with: tuple[str, Collection[str]] = ("", ()),
+) -> Callable[[Callable[..., int]], Callable[..., int]]:
     """Gives a command, which takes `settings` first and returns its exit code, the flags of the settings `names`.
 
     Without names: of all settings. A flag's value is text here, so that `load` can check all of them at once, together
     with the environment; other settings are not read. Logs are configured before the command begins, when their
-    settings are among `names`.
+    settings are among `names`. Of the settings `without_flags` it has the variables. `only_with`: a switch, and the
+    settings that are read only when it is given.
     """
     shown = names or tuple(OPTIONS)
+    switch_name, conditional = only_with
 
     def decorate(command: Callable[..., int]) -> Callable[..., int]:
         @wraps(command)
         def run(**values: Any) -> int:
-            flags = {name: values.pop(name) for name in shown}
+            flags = {name: values.pop(name) for name in (*shown, *conditional)}
             given = {name: text for name, text in flags.items() if text is not None}
-            settings = load(given, needs=needs, uses=shown)
+            also = conditional if values.get(switch_name) else ()
+            for name in given.keys() - {*shown, *also}:
+                raise UsageFault(f"{flag(name)} says nothing here without {flag(switch_name)}")
+            settings = load(given, needs=needs, uses=(*shown, *without_flags, *also))
             if "log_level" in shown:
                 from consumer.telemetry.logs import configure
 
                 configure(settings.log_level, settings.log_format)
             return command(settings, **values)
 
-        return decorated(run, *map(_setting, shown))
+        return decorated(run, *map(_setting, (*shown, *conditional)))
 
     return decorate
 
@@ -179,8 +190,8 @@ def decorated(command: Callable[..., int], *options: Callable[..., Any]) -> Call
 
 def _setting(name: str) -> Callable[..., Any]:
     option = OPTIONS[name]
-    default = f"{option.default:g}" if isinstance(option.default, float) else option.default
-    lines = [*wrap(option.meaning, HELP_COLUMNS), variable(name) + ("" if default is None else f"={default}")]
+    default = option.default_text
+    lines = [*wrap(option.meaning, HELP_COLUMNS), variable(name) + (f"={default}" if default else "")]
     kind = option.kind or name.rpartition("_")[2].upper()
     return click.option(flag(name), name, metavar=kind, help="\b\n" + "\n".join(lines))
 

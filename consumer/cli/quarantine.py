@@ -62,7 +62,7 @@ quarantine.add_command(show)
 @dry_run
 @yes
 @json_document
-@with_settings(*TABLES, *RULES, RETENTION, *LOGS)
+@with_settings(*TABLES, RETENTION, *LOGS, without_flags=RULES)
 def redrive(
     settings: Settings,
     *,
@@ -76,9 +76,9 @@ def redrive(
 ) -> int:
     """Counts pending records, each once: one by SHARD SEQ, those that match the filters, or --all.
 
-    A record is decoded again, with the current settings. One that is still poison stays pending, with the reason on
-    stderr. A record's delta, its new state and its audit row are one transaction: two operators, a kill or a lost
-    reply never count it twice. Run it again after an interruption.
+    A record is decoded again, by the rules that the lease table has accepted. One that is still poison stays pending,
+    with the reason on stderr. A record's delta, its new state and its audit row are one transaction: two operators, a
+    kill or a lost reply never count it twice. Run it again after an interruption.
 
     --set gives all records the same value. With several records, only those are changed whose fault is in that field.
     --convert gives each its own: a score that is a string of a number becomes that number, a timestamp in seconds or

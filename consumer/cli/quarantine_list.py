@@ -39,7 +39,7 @@ STDOUT: Final = "-"
 @switch("--summary", help="Only how many, by reason.")
 @click.option("--export", metavar="FILE", help="Write them to a new file, as CSV (.csv) or JSON lines; - is stdout.")
 @json_array
-@with_settings("quarantine_table", "lease_table", *RULES, *LOGS)
+@with_settings("quarantine_table", "lease_table", *LOGS, without_flags=RULES)
 def list_records(
     settings: Settings,
     *,
@@ -81,7 +81,7 @@ def list_records(
         _export(described, export)
     elif entries:
         if not summary:
-            _print(described, with_state=state == ALL, player_attribute=settings.player_attribute)
+            _print(described, with_state=state == ALL, player_attribute=service.rules.player_attribute)
             print(flush=True)
         _print_summary(entries)
     else:
@@ -95,7 +95,7 @@ def list_records(
 @shard_argument
 @click.argument("sequence_number", metavar="SEQ", help="The record's sequence number.")
 @json_object
-@with_settings("quarantine_table", "lease_table", *RULES, *LOGS)
+@with_settings("quarantine_table", "lease_table", *LOGS, without_flags=RULES)
 def show(settings: Settings, shard: str, sequence_number: str, json: bool) -> int:
     """Shows why a record is in quarantine, and the whole of it, as DynamoDB JSON.
 

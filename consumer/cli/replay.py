@@ -64,7 +64,7 @@ Missed = Counter[str]
 @switch("--again", help="Also what was counted again before; gives up an interrupted replay.")
 @yes
 @json_document
-@with_settings(*TABLES, *RULES, RETENTION, *LOGS)
+@with_settings(*TABLES, RETENTION, *LOGS, without_flags=RULES)
 def replay(
     settings: Settings,
     shard: str,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @click.option("--accept-mark", metavar="PLAYER", help="Take the mark off this player's row; asks first.")
 @yes
 @json_document
-@with_settings(*TABLES, *RULES, *LOGS)
+@with_settings(*TABLES, *LOGS, without_flags=RULES)
 def resume(
     settings: Settings,
     shards: tuple[str, ...],

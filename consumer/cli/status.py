@@ -14,6 +14,14 @@ import click
 from consumer.cli.app import LOGS, Number, json_object, switch, with_settings
 from consumer.cli.gaps import gap_fields
 from consumer.cli.output import stdout_console, to_json
+from consumer.cli.status_rules import (
+    attributes,
+    records_line,
+    rules_fields,
+    rules_lines,
+    windows_fields,
+    windows_lines,
+)
 from consumer.domain.errors import StartRefused, UsageFault
 from consumer.domain.leases import PROTOCOL, Shard, TableBinding, label_of, table_of
 from consumer.domain.lineage import RETENTION_SECONDS
@@ -33,11 +41,9 @@ SETTINGS: Final = (
     "stream_arn",
     "lease_table",
     "quarantine_table",
-    "player_attribute",
-    "score_attribute",
-    "timestamp_attribute",
     "lease_ttl_seconds",
 )
+ATTRIBUTES: Final = ("player_attribute", "score_attribute", "timestamp_attribute")
 
 
 @click.command()
@@ -65,7 +71,7 @@ SETTINGS: Final = (
     default=14_400.0,
     help="Less than this until data loss is near: exit code 11.",
 )
-@with_settings(*SETTINGS, *LOGS, needs={"stream"})
+@with_settings(*SETTINGS, *LOGS, needs={"stream"}, without_flags=ATTRIBUTES)
 def status(
     settings: Settings,
     *,
@@ -136,7 +142,7 @@ def status_fields(status: Status, limits: Limits) -> dict[str, object]:
         "leaderboardTables": list(status.boards),
         "leaseTable": scope.lease_table,
         "quarantineTable": scope.quarantine_table,
-        "attributes": list(scope.attributes),
+        "attributes": list(attributes(status)),
         "endpoints": list(scope.endpoints),
         "lagSeconds": _whole(status.lag_seconds),
         "lagAtMostSeconds": _whole(status.at_most_seconds),
@@ -151,6 +157,9 @@ def status_fields(status: Status, limits: Limits) -> dict[str, object]:
             {"streamArn": stream_arn, "writes": writes.mode.value, "why": writes.why}
             for stream_arn, writes in status.writes.items()
         ],
+        "rules": rules_fields(status),
+        "timeZone": status.windows.time_zone if status.windows is not None else None,
+        "windows": windows_fields(status),
         "workers": [_worker_fields(worker) for worker in status.workers],
         "shards": [_shard_fields(shard) for shard in status.shards],
         "openGaps": len(status.open_gaps) if not status.unbound else None,
@@ -172,6 +181,8 @@ def _shard_fields(shard: ShardStatus) -> dict[str, object]:
         "atMostSeconds": _whole(shard.at_most_seconds),
         "parentShardId": shard.parent,
         "childShardIds": list(shard.children),
+        "rules": shard.rules,
+        "waitsForRules": shard.waits_for_rules,
         "haltedAt": _whole(shard.circuit.halted_at),
         "haltReason": symptom.reason.value if symptom is not None else None,
         "haltDetail": symptom.detail if symptom is not None else None,
@@ -192,6 +203,7 @@ def _worker_fields(worker: MemberStatus) -> dict[str, object]:
         "beatSecondsAgo": _whole(worker.silent_seconds),
         "fresh": worker.fresh,
         "protocol": worker.report.protocol,
+        "rules": worker.report.rules or None,
     }
 
 
@@ -251,9 +263,11 @@ def _lines(status: Status, limits: Limits, *, everything: bool) -> Iterator[str]
     yield from _lag(status)
     yield from _beside(status)
     yield from _halts(status)
+    yield from rules_lines(status)
     for stream_arn, writes in status.writes.items():
         of_stream = "" if len(status.writes) == 1 else f"stream {label_of(stream_arn)}: "
         yield f"writes      {of_stream}{writes}"
+    yield from windows_lines(status)
     for replay in status.replays:
         where = replay["leaseKey"].partition("#")[2]
         yield f"replay      {where}: {replay['games']} games, behind {replay['position']} of {replay['to']}"
@@ -270,8 +284,7 @@ def _about(status: Status) -> Iterator[str]:
     yield f"board       {', '.join(status.boards) or 'not known: no worker has begun to read'}"
     for endpoint in scope.endpoints:
         yield f"endpoint    {endpoint}"
-    if scope.attributes:
-        yield f"records     by {', '.join(scope.attributes)} (ISO), as this command is set"
+    yield from records_line(status)
 
 
 def _lag(status: Status) -> Iterator[str]:
@@ -344,12 +357,12 @@ def _workers(status: Status, *, everything: bool) -> Iterator[str]:
         yield "workers     none: nothing is read; next: `consumer run`"
     worst = sorted(status.workers, key=lambda worker: (worker.fresh, -worker.report.lag_seconds))
     shown = worst if everything else worst[:SHOWN_WORKERS]
-    yield from map(_worker_line, shown)
+    yield from (_worker_line(worker, several_rules=len(status.accepted.entries) > 1) for worker in shown)
     if len(worst) > len(shown):
         yield f"workers     {len(worst) - len(shown)} more, --all"
 
 
-def _worker_line(worker: MemberStatus) -> str:
+def _worker_line(worker: MemberStatus, *, several_rules: bool) -> str:
     if worker.silent_seconds is None:
         seen = "has joined, no heartbeat yet"
     else:
@@ -358,6 +371,8 @@ def _worker_line(worker: MemberStatus) -> str:
     behind = f"{report.behind} behind by up to {duration(report.lag_seconds)}" if report.behind else "0 behind"
     if report.unknown:
         behind += f" (lag of {report.unknown} unknown)"
+    if several_rules:
+        seen += f", rules {report.rules or 'unknown'}"
     if report.protocol != PROTOCOL:
         seen += f", protocol {report.protocol}: beside it workers of protocol {PROTOCOL} claim nothing"
     return f"worker      {worker.owner}: owns {worker.owns}, {behind}, {seen}"

@@ -12,16 +12,35 @@ MAX_ACTIONS: Final = 100
 """Actions that one TransactWriteItems may hold. Source: its API reference."""
 MAX_UNIT_BYTES: Final = 3_500_000
 """Bytes of data in one transaction. It may hold 4 MB; the rest is for names, keys and expressions. Source: as above."""
+MOST_WINDOWS: Final = 36
+"""Windows of one row that a write adds to, or removes. Expressions have at most 4 KB. Source: as above."""
 DELTA_BYTES: Final = 400
 """About how many bytes a delta takes in a transaction, besides the player's id."""
 
 
+class WindowSum(NamedTuple):
+    """What a delta adds to one window of a row."""
+
+    window: str
+    games: int
+    total: Decimal
+
+
 class Delta(NamedTuple):
-    """What a unit adds to one player's row. `total` is exact; `date` is the newest game's, empty without games."""
+    """What a unit adds to one player's row. `total` is exact; `date` is the newest game's, empty without games.
+
+    `windows` are the parts of it that count in windows, in the order of their names.
+    """
 
     games: int
     total: Decimal
     date: str
+    windows: tuple[WindowSum, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Those of its windows."""
+        return tuple([each.window for each in self.windows])
 
 
 _WIDE: Final = Context(prec=400)
@@ -30,8 +49,22 @@ _WIDE: Final = Context(prec=400)
 
 def add_to(deltas: dict[str, Delta], player: str, more: Delta) -> None:
     """Adds to a player's delta, exactly: DynamoDB may refuse the sum, nothing rounds it."""
-    games, total, date = deltas.get(player, Delta(0, Decimal(0), more.date))
-    deltas[player] = Delta(games + more.games, _WIDE.add(total, more.total), max(date, more.date))
+    before = deltas.get(player, Delta(0, Decimal(0), more.date))
+    windows = {each.window: each for each in before.windows}
+    for window, games, total in more.windows:
+        had = windows.get(window, WindowSum(window, 0, Decimal(0)))
+        windows[window] = WindowSum(window, had.games + games, _WIDE.add(had.total, total))
+    deltas[player] = Delta(
+        before.games + more.games,
+        _WIDE.add(before.total, more.total),
+        max(before.date, more.date),
+        tuple(windows[window] for window in sorted(windows)),
+    )
+
+
+def delta_of(game: Game) -> Delta:
+    """What one game adds."""
+    return Delta(1, game.score, game.date, tuple(WindowSum(window, 1, game.score) for window in game.windows))
 
 
 class Place(NamedTuple):
@@ -171,7 +204,7 @@ def cut(
         first, newest = first or entry, entry
     last, created = (newest.sequence_number, newest.created) if newest else (previous, 0.0)
     written = {player: share for player, share in shares.items() if share.newest is not None}
-    deltas = {player: Delta(its.games, its.total, its.date) for player, its in written.items()}
+    deltas = {player: its.delta for player, its in written.items()}
     counts = {
         Outcome.APPLIED: sum(delta.games for delta in deltas.values()),
         Outcome.QUARANTINED: len(poison),
@@ -196,15 +229,18 @@ def cut(
 class _Share:
     """The records of one player in a unit that still grows. `counted`: its row is an action of the transaction.
 
-    `newest` is the last record that is not dealt with: those after it have higher numbers.
+    `newest` is the last record that is not dealt with: those after it have higher numbers. `windows` are those of every
+    game, as nearly always; when games differ, `sums` has games and score of each window.
     """
 
-    __slots__ = ("counted", "date", "dealt_with_to", "games", "newest", "stops", "total")
+    __slots__ = ("counted", "date", "dealt_with_to", "games", "newest", "stops", "sums", "total", "windows")
 
     def __init__(self, place: Place, *, counted: bool) -> None:
         self.dealt_with_to, self.stops, self.counted = place.dealt_with_to, place.stops, counted
         self.games, self.total, self.date = 0, NOTHING, ""
         self.newest: Game | Poison | None = None
+        self.windows: tuple[str, ...] = ()
+        self.sums: dict[str, tuple[int, Decimal]] | None = None
 
     def deals_with(self, entry: Game | Poison) -> bool:
         """Whether the player's row shows that the record has ended."""
@@ -216,20 +252,48 @@ class _Share:
         assert self.newest is not None
         return self.newest.sequence_number, self.newest.created
 
+    @property
+    def delta(self) -> Delta:
+        """The sum of the games."""
+        if self.sums is None:
+            windows = tuple(WindowSum(window, self.games, self.total) for window in self.windows)
+        else:
+            windows = tuple(WindowSum(window, *self.sums[window]) for window in sorted(self.sums))
+        return Delta(self.games, self.total, self.date, windows)
+
     def add(self, game: Game) -> bool:
-        """Adds one game. False, and nothing is added, when no DynamoDB number can hold the sum exactly."""
+        """Adds one game. False, and nothing is added, when no DynamoDB number can hold a sum exactly, or when the
+        games are of more windows than one write takes.
+        """
         if self.games:
             try:
-                self.total = EXACT.add(self.total, game.score)
+                total = EXACT.add(self.total, game.score)
+                if game.windows is not self.windows or self.sums is not None:
+                    self.sums = self._sums_with(game)
             except ArithmeticError:
                 return False
+            self.total = total
         else:
-            self.total = game.score
+            self.total, self.windows = game.score, game.windows
         self.newest = game
         self.games += 1
         if game.date > self.date:
             self.date = game.date
         return True
+
+    def _sums_with(self, game: Game) -> dict[str, tuple[int, Decimal]]:
+        """The sums of all windows after one more game. ArithmeticError: they cannot be written."""
+        before = self.sums
+        if before is None:
+            before = dict.fromkeys(self.windows, (self.games, self.total))
+        changed = {}
+        for window in game.windows:
+            games, total = before.get(window, (0, NOTHING))
+            changed[window] = games + 1, EXACT.add(total, game.score)
+        after = before | changed
+        if len(after) > MOST_WINDOWS:
+            raise OverflowError
+        return after
 
 
 NOTHING: Final = Decimal(0)

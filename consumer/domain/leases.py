@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final, NamedTuple, TypeVar
 
+from consumer.domain.accepted_rules import AcceptedRules, Reading
 from consumer.domain.breaker import CLOSED, Circuit
 from consumer.domain.errors import UnsafeRefused
+from consumer.domain.windows import KeptSince
 
 TRIM_HORIZON: Final = "TRIM_HORIZON"
 """Checkpoint of a shard of which no record is committed yet."""
@@ -117,7 +119,8 @@ class LeaseRow:
 
     Records that are not committed yet were created after `created` (unix seconds). It is the creation time of the last
     committed record; in a new row that of its parent, or the time when the row was written. `unlisted_since` is since
-    when, by the server's clock, listings have not shown the finished shard.
+    when, by the server's clock, listings have not shown the finished shard. `rules`: the number of those by which its
+    records are read; 0: a version without numbers wrote the row. `windows`: those that its games are counted in.
     """
 
     shard: Shard
@@ -129,6 +132,17 @@ class LeaseRow:
     created: float | None = None
     unlisted_since: float | None = None
     circuit: Circuit = CLOSED
+    rules: int = 0
+    windows: KeptSince = field(default_factory=dict, hash=False)
+
+    @property
+    def reading(self) -> Reading:
+        """How the shard is read."""
+        return Reading(self.rules, self.windows)
+
+    def read_as(self, reading: Reading) -> "LeaseRow":
+        """The same row, read so."""
+        return replace(self, rules=reading.rules, windows=reading.windows)
 
     @property
     def finished(self) -> bool:
@@ -178,13 +192,16 @@ class Origin:
     """What the tables know of one stream's start, read in one transaction.
 
     While the stream is `starting`, also what they know of the others: `others` are the bindings and starts of the other
-    streams, `source_tables` the ARNs of the source tables that the lease table names.
+    streams, `source_tables` the ARNs of the source tables that the lease table names, `readings` how the shards of the
+    ledger are read. `accepted` are the ledger's rules.
     """
 
     stream_start: StreamStart | None
     binding: TableBinding | None
     others: tuple[tuple[TableBinding, StreamStart | None], ...] = ()
     source_tables: frozenset[str] = field(default=frozenset(), compare=False)
+    accepted: AcceptedRules = AcceptedRules()  # noqa: RUF009  it is frozen
+    readings: tuple[Reading, ...] = field(default=(), compare=False)
 
     @property
     def sources(self) -> frozenset[str]:
@@ -250,11 +267,16 @@ class Ledger:
 
     rows: tuple[LeaseRow, ...]
     stream_starts: tuple[StreamStart, ...]
+    accepted: AcceptedRules = AcceptedRules()  # noqa: RUF009  it is frozen
 
     @property
     def read_to_the_end(self) -> bool:
         """Whether streams were started and nothing of them is left to read."""
         return bool(self.stream_starts) and all(row.finished for row in self.rows)
+
+    def reading_of_root(self, at: float) -> Reading:
+        """How a shard is read that has no parent's row, and gets its row at `at` (unix seconds)."""
+        return self.accepted.reading_of_root([row.reading for row in self.rows], at)
 
     def row(self, shard: Shard) -> LeaseRow | None:
         """The shard's row, if it has one."""

@@ -90,18 +90,25 @@ def late_shards(
             )
             for shard_id in shard_ids[:ADOPTED_AT_ONCE]
         )
+        if isinstance(into, StreamStart):
+            reading = ledger.reading_of_root(listing.served_at)
+            new_rows = (row.read_as(reading) for row in tuple(new_rows))
         adoptions.append(Adoption(into, tuple(new_rows)))
     return LateShards(tuple(adoptions), {parent: tuple(shard_ids) for parent, shard_ids in orphans.items()})
 
 
 def late_row(shard: Shard, parent: LeaseRow | None, served_at: float, created: float | None = None) -> LeaseRow:
-    """The row of a shard that was found late, at `served_at`.
+    """The row of a shard that was found late, at `served_at`. It is read as its parent was.
 
     When it is not known since when the shard may have been there, its oldest records may be trimmed already.
     """
     created = created or served_at - RETENTION_SECONDS
     row = LeaseRow(shard, None, int(served_at), TRIM_HORIZON, created=created)
-    return row if parent is None else replace(row, parent=parent.shard.shard_id, circuit=parent.circuit.inherited)
+    return (
+        row
+        if parent is None
+        else replace(row, parent=parent.shard.shard_id, circuit=parent.circuit.inherited).read_as(parent.reading)
+    )
 
 
 def uncommitted_since(row: LeaseRow, start_time: float | None) -> float | None:

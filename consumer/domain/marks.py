@@ -5,6 +5,7 @@
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from consumer.domain.fold import Delta
@@ -26,14 +27,20 @@ class Mark(NamedTuple):
 
 
 class StoredRow(NamedTuple):
-    """What is known of a player's row. `date`: its lastPlayedDate; None: it has none, or one that is no date."""
+    """What is known of a player's row. `date`: its lastPlayedDate; None: it has none, or one that is no date.
+
+    `windows`: the names of those that it has; None: not known.
+    """
 
     exists: bool = True
     mark: Mark | None = None
     date: str | None = None
+    windows: frozenset[str] | None = None
 
 
+NO_WINDOWS: Final = frozenset[str]()
 ABSENT: Final = StoredRow(exists=False)
+UNKNOWN: Final = StoredRow()
 
 
 class Route(StrEnum):
@@ -62,7 +69,8 @@ class Route(StrEnum):
 class RowWrite(NamedTuple):
     """One write of a player's row: on which mark it must find, and which one it leaves (None: it leaves the mark).
 
-    Not `dated`: the stored date is a later one and stays.
+    Not `dated`: the stored date is a later one and stays. `drops`: windows that the row loses. `had`: those that it is
+    known to have before; None: not known.
     """
 
     player: str
@@ -71,12 +79,28 @@ class RowWrite(NamedTuple):
     found: Mark | None = None
     mark: Mark | None = None
     dated: bool = True
+    drops: tuple[str, ...] = ()
+    had: frozenset[str] | None = None
 
     def after(self, row: StoredRow | None) -> StoredRow:
         """The row after this write took effect, where `row` is what was known of it."""
-        before = None if row is None else row.date
-        date = self.delta.date if self.dated and self.delta.games else before
-        return StoredRow(mark=self.mark or self.found, date=date)
+        before = row or UNKNOWN
+        date = self.delta.date if self.dated and self.delta.games else before.date
+        mark = self.mark or (before.mark if self.route is Route.PLAIN else self.found)
+        return StoredRow(mark=mark, date=date, windows=self._windows_after(before))
+
+    def _windows_after(self, before: StoredRow) -> frozenset[str] | None:
+        had = before.windows if before.exists else NO_WINDOWS
+        added = self.delta.names
+        if had is None or (not self.drops and had.issuperset(added)):
+            return before.windows
+        return one_of_many(had.difference(self.drops).union(added))
+
+
+@lru_cache(maxsize=4096)
+def one_of_many(windows: frozenset[str]) -> frozenset[str]:
+    """The same windows, as one object for all rows that have them."""
+    return windows
 
 
 class Lineage(NamedTuple):

@@ -8,7 +8,7 @@ from zlib import crc32
 
 from consumer.domain.leases import PROTOCOL, Shard
 
-MOST_NAMED: Final = 4
+MOST_NAMED: Final = 3
 """Shards that a heartbeat names. With more of them a worker's entry in `members` would be larger than 200 bytes."""
 
 
@@ -39,7 +39,8 @@ class HeartbeatReport:
 
     `number` grows with each heartbeat. The worker owns `shards` shards; `behind` of them lag, by `lag_seconds` at most.
     Of those the lag of `unknown` is not known, and lower. All of that was so at `as_of` (unix seconds), when its other
-    shards were caught up. `late` are the worst of those that were not. `protocol`: see PROTOCOL.
+    shards were caught up. `late` are the worst of those that were not. `protocol`: see PROTOCOL. `rules`: the number of
+    those by which it reads records; 0: not known.
     """
 
     number: int
@@ -50,6 +51,7 @@ class HeartbeatReport:
     unknown: int = 0
     protocol: int = PROTOCOL
     late: tuple[LateShard, ...] = ()
+    rules: int = 0
 
     def lag_of(self, shard: Shard) -> LateShard:
         """The lag at `as_of` of a shard that the worker owned then.

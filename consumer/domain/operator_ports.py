@@ -9,17 +9,22 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple, Protocol
 
+from consumer.domain.accepted_rules import AcceptedRules
 from consumer.domain.audit import AuditEntry
 from consumer.domain.leases import BindingChange, LeaseRow, Ledger, Shard, TableBinding, label_of
 from consumer.domain.marks import Mark, StoredRow
 from consumer.domain.membership import Members
 from consumer.domain.quarantine import Application, OperatorAction, QuarantineEntry, Unsettled
+from consumer.domain.records import Rules
 from consumer.domain.replay import Batch, Changed, Overtaken, Progress
 from consumer.domain.replies import Committed, Done, Lost, Refused, RowRefused
 
 
 class BoardRow(NamedTuple):
-    """One player's row of the leaderboard, with every digit. None: the attribute is missing or has another type."""
+    """One player's row of the leaderboard, with every digit. None: the attribute is missing or has another type.
+
+    Of a window, `games` and `total` are those of the window.
+    """
 
     player: str
     games: Decimal | None
@@ -80,10 +85,11 @@ class GapChanged:
 class Boards(Protocol):
     """The leaderboard, as `top` reads it."""
 
-    def rows(self) -> Iterator[BoardRow]:
-        """The whole leaderboard, in no order, each page as it is when it is read.
+    def rows(self, window: str | None = None) -> Iterator[BoardRow]:
+        """The whole leaderboard, or a window of it by its name, in no order, each page as it is when it is read.
 
-        Rows without games are left out: such a row only has the mark of a player whose records were all poison.
+        Rows without games are left out: such a row only has the mark of a player whose records were all poison, or its
+        player has no game in the window.
         """
         ...
 
@@ -200,6 +206,17 @@ class TableBindings(Protocol):
 
     def change_binding(self, change: BindingChange, audit_entry: AuditEntry) -> Done | Lost:
         """Makes the change. Lost when the binding, or whether the stream has a row, is not as it was read."""
+        ...
+
+
+class RuleList(Protocol):
+    """`init --accept-rules`: the list of accepted rules."""
+
+    def accept(self, before: AcceptedRules, rules: Rules, audit_entry: AuditEntry) -> Done | Lost:
+        """Appends `rules`, if the list is `before`; it also raises the counter of changes.
+
+        Lost when it is another one. Done also when it ends with these very rules already, right behind `before`.
+        """
         ...
 
 

@@ -6,8 +6,9 @@ write again.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from consumer.domain.accepted_rules import Reading
 from consumer.domain.breaker import Symptom
 from consumer.domain.fold import Unit
 from consumer.domain.leases import Adoption, Lease, LeaseRow, Ledger, Origin, OwnTable, Shard, StreamStart
@@ -27,6 +28,20 @@ from consumer.domain.replies import (
     StreamListing,
 )
 from consumer.domain.stream_halt import StreamHalt
+from consumer.domain.text import many
+
+
+class RulesInUse(NamedTuple):
+    """The number of the rules by which this worker reads (0: not known yet), and that of the newest accepted ones.
+
+    `waiting`: shards that no living worker may read, because their rules are newer; the lowest number of such rules is
+    `needed`.
+    """
+
+    own: int = 0
+    newest: int = 0
+    waiting: tuple[Shard, ...] = ()
+    needed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +60,23 @@ class WorkerStatus:
     not_ready: tuple[str, ...]
     stream_halts: tuple[StreamHalt, ...] = ()
     lag_known: bool = True
+    rules: RulesInUse = RulesInUse()  # noqa: RUF009  it is frozen
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What readiness says beside its answer."""
-        if self.lag_known:
-            return ()
-        if self.lag_seconds is None:
-            return ("lag unknown: the lease table has not been read yet",)
-        bound = f"lag unknown, at most {self.lag_seconds:.0f} s"
-        return (f"{bound}: some shards are not known to be read to their newest record",)
+        notes = []
+        if not self.lag_known:
+            bound = "" if self.lag_seconds is None else f", at most {self.lag_seconds:.0f} s"
+            why = "some shards are not known to be read to their newest record"
+            notes.append(f"lag unknown{bound}: {why if bound else 'the lease table has not been read yet'}")
+        if self.rules.waiting:
+            waiting = many(len(self.rules.waiting), "shard")
+            notes.append(
+                f"rules: {waiting} must wait for a worker of rules {self.rules.needed} or newer, and this one reads by "
+                f"{self.rules.own}; next: `consumer status`"
+            )
+        return tuple(notes)
 
 
 class Streams(Protocol):
@@ -96,10 +118,13 @@ class Ledgers(Protocol):
         """What the tables know of the stream's start, read in one transaction."""
         ...
 
-    def record_stream_start(self, start: StreamStart, predecessor: str | None, found_at: float) -> Done | Lost:
+    def record_stream_start(
+        self, start: StreamStart, predecessor: str | None, found_at: float, rules: Rules | None = None
+    ) -> Done | Lost:
         """Writes the stream's row and its table binding in one transaction. Lost when one of them exists.
 
         With a `predecessor` (ARN) it also writes a gap row: games written between the two streams are in neither.
+        `rules` become the first accepted ones of the ledger; Lost when it has some.
         """
         ...
 
@@ -114,8 +139,11 @@ class Ledgers(Protocol):
         """Marks the stream's start complete: from now on a root shard without a row has lost it."""
         ...
 
-    def upgrade_stream(self, stream_arn: str, *, keyed: bool) -> Done | Lost:
-        """Makes the row of a stream that version 0.1 started one of this protocol. Lost when it is none of 0.1."""
+    def upgrade_stream(self, stream_arn: str, *, keyed: bool | None, rules: Rules | None = None) -> Done | Lost:
+        """Makes the row of a stream that version 0.1 started one of this protocol, unless `keyed` is None.
+
+        `rules` become the first accepted ones of the ledger. Lost when the row is none of 0.1, or there are rules.
+        """
         ...
 
     def adopt(self, adoption: Adoption) -> Done | Lost:
@@ -131,11 +159,14 @@ class Ledgers(Protocol):
         ...
 
     def load(self) -> Ledger:
-        """Every row of a shard or stream, each read consistently."""
+        """Every row of a shard or stream, and the accepted rules, each read consistently."""
         ...
 
-    def claim(self, row: LeaseRow, lease: Lease) -> LeaseRow | Lost:
-        """Gives the shard to `lease` if owner and epoch are still those of `row`. Returns the row as it is then."""
+    def claim(self, row: LeaseRow, lease: Lease, reading: Reading) -> LeaseRow | Lost:
+        """Gives the shard to `lease`, to be read so, if owner and epoch are still those of `row`.
+
+        Returns the row as it is then.
+        """
         ...
 
     def release(self, lease: Lease) -> Done:
@@ -168,8 +199,10 @@ class Membership(Protocol):
 class Commits(Protocol):
     """The writes of a shard's worker to the board, which count each record exactly once."""
 
-    def read_rows(self, players: Sequence[str], *, consistent: bool = False) -> Mapping[str, StoredRow]:
-        """The rows of at most 100 players. It may leave some out; CallFailed when all."""
+    def read_rows(
+        self, players: Sequence[str], *, consistent: bool = False, windows: bool = False
+    ) -> Mapping[str, StoredRow]:
+        """The rows of at most 100 players. It may leave some out; CallFailed when all. `windows`: with theirs."""
         ...
 
     def write_rows(self, writes: Sequence[RowWrite]) -> list[RowReply]:
@@ -179,8 +212,8 @@ class Commits(Protocol):
         """
         ...
 
-    def probe_statements(self) -> str | None:
-        """Tries whether one call can write many rows. Why it cannot; None: it can."""
+    def probe_statements(self, *, windows: bool = False) -> str | None:
+        """Tries whether one call can write many rows, `windows`: that have some. Why it cannot; None: it can."""
         ...
 
     def commit(self, lease: Lease, unit: Unit, rows: Sequence[RowWrite], *, fills_gap: bool) -> CommitReply:

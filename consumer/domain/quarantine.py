@@ -11,7 +11,7 @@ from consumer.domain.conversions import CONVERSIONS, Unconvertible
 from consumer.domain.errors import UsageFault
 from consumer.domain.fold import Delta
 from consumer.domain.leases import Shard
-from consumer.domain.records import Entry, Poison, Rules, decode
+from consumer.domain.records import PER_SECOND, Entry, Poison, Rules, TimestampFormat, decode, parse_timestamp
 from consumer.domain.replies import Done
 
 
@@ -204,12 +204,18 @@ def parse_repairs(texts: Iterable[str]) -> dict[str, str]:
 
 
 def repaired(wire: Mapping[str, Any], repairs: Mapping[str, str], rules: Rules) -> Mapping[str, Any]:
-    """A copy of the record with these fields set; the record itself when it has no image to set them in."""
+    """A copy of the record with these fields set; the record itself when it has no image to set them in.
+
+    A repair gives a timestamp as ISO 8601 writes it, in whatever format the rules read it.
+    """
     image = wire["dynamodb"].get("NewImage")
     if not isinstance(image, Mapping):
         return wire
     names = _names(rules)
     values = {names[field]: {TAGS[field]: value} for field, value in repairs.items()}
+    if "timestamp" in repairs and rules.timestamp_format is not TimestampFormat.ISO:
+        seconds, _ = parse_timestamp(repairs["timestamp"])
+        values[names["timestamp"]] = {"N": str(int(seconds) * PER_SECOND[rules.timestamp_format])}
     return {**wire, "dynamodb": {**wire["dynamodb"], "NewImage": {**image, **values}}}
 
 
@@ -221,7 +227,7 @@ def decode_again(
     only_wrong: bool,
     converts: Collection[str] = (),
 ) -> tuple[Entry, dict[str, str]]:
-    """What a quarantined record means by the current rules, and the repairs that were used. No start time applies.
+    """What a quarantined record means by these rules, and the repairs that were used. No start time applies.
 
     `only_wrong`: a field is set only if it is what makes the record poison. So one repair of many records changes no
     value that was right. The fields of `converts` get the value that they were meant to have, if the record says it.

@@ -13,7 +13,10 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow, Subnormal, Underflow
 from enum import StrEnum
 from functools import lru_cache
+from math import floor
 from typing import Any, Final, NamedTuple
+
+from consumer.domain.windows import Calendar, Kept, calendar_of
 
 EXACT: Final = Context(prec=38, Emin=-130, Emax=125, traps=[Inexact, InvalidOperation, Overflow, Subnormal, Underflow])
 """DynamoDB's numbers: 38 significant digits, 1e-130 to 9.99e125. What does not fit raises, and is never rounded.
@@ -71,7 +74,10 @@ SHOWN_ATTRIBUTES: Final = 20
 
 
 class Game(NamedTuple):
-    """A game that counts. `created` is in unix seconds, `date` the UTC date of the game, `wire` the whole record."""
+    """A game that counts. `created` is in unix seconds, `date` the UTC date of the game, `wire` the whole record.
+
+    `windows` are those that it counts in, by their names.
+    """
 
     sequence_number: str
     created: float
@@ -79,6 +85,7 @@ class Game(NamedTuple):
     score: Decimal
     date: str
     wire: Mapping[str, Any]
+    windows: tuple[str, ...] = ()
 
 
 class Poison(NamedTuple):
@@ -106,17 +113,32 @@ Verdict = tuple[Reason, str]
 """Why a game can never be applied: a code, and a sentence for the operator."""
 
 
+class TimestampFormat(StrEnum):
+    """How a game says when it was played: a text as ISO 8601 writes it, or a number of unix seconds or milliseconds."""
+
+    ISO = "iso"
+    EPOCH_SECONDS = "epoch_seconds"
+    EPOCH_MILLISECONDS = "epoch_milliseconds"
+
+
+PER_SECOND: Final = {TimestampFormat.EPOCH_SECONDS: 1, TimestampFormat.EPOCH_MILLISECONDS: 1_000}
+"""Of the formats that are numbers."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a game looks like in the source table.
+    """How records are read: what a game looks like in the source table, and which windows of the board it counts in.
 
-    A timestamp may lie up to `max_future_seconds` after the record's own creation.
+    A timestamp may lie up to `max_future_seconds` after the record's own creation. `time_zone` is an IANA name.
     """
 
     player_attribute: str = "playerId"
     score_attribute: str = "score"
     timestamp_attribute: str = "timestamp"
+    timestamp_format: TimestampFormat = TimestampFormat.ISO
     max_future_seconds: float = 86_400
+    windows: Kept = ()
+    time_zone: str = "UTC"
 
 
 class Fault(Exception):
@@ -162,22 +184,52 @@ def plain_game(
     score: str,
     timestamp: str,
     rules: Rules,
+    calendar: Calendar | None,
     wire: Mapping[str, Any],
 ) -> Game | None:
     """A game from the texts of its fields, if it is like nearly all: an ASCII player, a timestamp not in the future.
 
-    None: only `decode` can say what the record is.
+    `calendar` is that of the rules. None: only `decode` can say what the record is.
     """
     if not player.isascii() or not 0 < len(player) <= MAX_PLAYER_BYTES:
         return None
     try:
         counted = EXACT.create_decimal(score)
-        day = date_not_after(timestamp, created + rules.max_future_seconds)
+        played = played_by(timestamp, created + rules.max_future_seconds, rules.timestamp_format)
     except (ArithmeticError, ValueError):
         return None
-    if day is None or not counted.is_finite():
+    if played is None or not counted.is_finite():
         return None
-    return Game(sequence_number, created, player, counted, day, wire)
+    if calendar is None:
+        return Game(sequence_number, created, player, counted, played[0], wire)
+    return Game(sequence_number, created, player, counted, played[0], wire, windows_of(played, calendar, created))
+
+
+def calendar_by(rules: Rules) -> Calendar | None:
+    """The calendar of the windows that these rules keep; None: they keep none."""
+    return calendar_of(rules.windows, rules.time_zone) if rules.windows else None
+
+
+def windows_of(played: "Played", calendar: Calendar, created: float) -> tuple[str, ...]:
+    """The windows that a game counts in."""
+    day, at = played
+    local_day = day if at is None or calendar.is_utc else calendar.local_day(at)
+    return calendar.counted(local_day, created)
+
+
+def without_expired(entry: Entry, rules: Rules, now: float) -> Entry:
+    """A record that an operator counts at `now` (unix seconds), without windows that have expired: rows do not grow.
+
+    They have for two days, so that an operator's clock that is a day off does no harm.
+    """
+    calendar = calendar_by(rules)
+    if calendar is None or not isinstance(entry, Game):
+        return entry
+    expired = calendar.expired(entry.windows, now - LONG_EXPIRED_SECONDS)
+    return entry._replace(windows=tuple(each for each in entry.windows if each not in expired)) if expired else entry
+
+
+LONG_EXPIRED_SECONDS: Final = 2 * 86_400
 
 
 def _game_or_poison(wire: Mapping[str, Any], created: float, rules: Rules, stored: Mapping[str, Any]) -> Game | Poison:
@@ -188,10 +240,12 @@ def _game_or_poison(wire: Mapping[str, Any], created: float, rules: Rules, store
             raise Fault(Reason.IMAGE_MISSING, "the record has no NewImage; the stream must carry new images")
         player = _player(image, rules.player_attribute)
         score = _score(image, rules.score_attribute)
-        day = _date(image, rules.timestamp_attribute, created + rules.max_future_seconds)
+        played = _played(image, rules, created + rules.max_future_seconds)
     except Fault as fault:
         return poison(wire, fault.reason, fault.detail, rules)
-    return Game(change["SequenceNumber"], created, player, score, day, stored)
+    calendar = calendar_by(rules)
+    windows = () if calendar is None else windows_of(played, calendar, created)
+    return Game(change["SequenceNumber"], created, player, score, played[0], stored, windows)
 
 
 def poison(wire: Mapping[str, Any], reason: Reason, detail: str, rules: Rules) -> Poison:
@@ -240,18 +294,22 @@ def _score(image: Mapping[str, Any], name: str) -> Decimal:
     return score
 
 
-def _date(image: Mapping[str, Any], name: str, latest: float) -> str:
-    """The UTC date of the game."""
-    text = _typed(image, name, "S", Reason.TIMESTAMP_MISSING, Reason.TIMESTAMP_TYPE)
-    if not looks_like_timestamp(text):
+def _played(image: Mapping[str, Any], rules: Rules, latest: float) -> "Played":
+    name, format_ = rules.timestamp_attribute, rules.timestamp_format
+    iso = format_ is TimestampFormat.ISO
+    text = _typed(image, name, "S" if iso else "N", Reason.TIMESTAMP_MISSING, Reason.TIMESTAMP_TYPE)
+    if iso and not looks_like_timestamp(text):
         raise Fault(Reason.TIMESTAMP_INVALID, f"{name} is {_short(text)}; it must be YYYY-MM-DD, or that and a time")
     try:
-        seconds, day = parse_timestamp(text)
+        seconds, day = parse_timestamp(text) if iso else parse_epoch(text, format_)
     except (ValueError, OverflowError):
-        raise Fault(Reason.TIMESTAMP_INVALID, f"{name} is {_short(text)}, not a time in the years 1 to 9999") from None
+        unit = "" if iso else f" in {'milliseconds' if format_ is TimestampFormat.EPOCH_MILLISECONDS else 'seconds'}"
+        raise Fault(
+            Reason.TIMESTAMP_INVALID, f"{name} is {_short(text)}, not a time{unit} in the years 1 to 9999"
+        ) from None
     if seconds > latest:
         raise Fault(Reason.TIMESTAMP_IN_FUTURE, f"{name} is {_short(text)}, too far after the record was created")
-    return day
+    return day, None if iso and len(text) == BARE_DATE else seconds
 
 
 def _typed(image: Mapping[str, Any], name: str, tag: str, missing: Reason, wrong: Reason) -> str:
@@ -295,6 +353,11 @@ def unpack(parts: Iterable[bytes]) -> dict[str, Any]:
 
 
 DAY_SECONDS: Final = 86_400
+BARE_DATE: Final = 10
+"""Characters of a timestamp without a time: that date in every zone."""
+
+Played = tuple[str, float | None]
+"""When a game was played: the UTC date, and unix seconds, to the minute at least; None: only the date is known."""
 
 _SHAPE: Final = re.compile(
     r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.\d+)?)?(?:Z|([+-])(\d\d)(?::?(\d\d))?)?)?", re.ASCII
@@ -311,16 +374,42 @@ def looks_like_timestamp(text: str) -> bool:
     return _SHAPE.fullmatch(text) is not None
 
 
-def date_not_after(text: str, latest: float) -> str | None:
-    """The UTC date of a timestamp, None if it is after `latest` (unix seconds). Raises as `parse_timestamp` does."""
+def played_by(text: str, latest: float, format_: TimestampFormat = TimestampFormat.ISO) -> Played | None:
+    """When a game was played, None if that is after `latest` (unix seconds).
+
+    Raises as `parse_timestamp` and `parse_epoch` do.
+    """
+    if format_ is not TimestampFormat.ISO:
+        seconds, day = parse_epoch(text, format_)
+        return (day, seconds) if seconds <= latest else None
     match = _VALID.fullmatch(text)
     if match is not None:
-        (midnight, day), zone = _day(text[:10]), match[1]
-        days = 0 if zone is None else (int(text[11:13]) * 60 + int(text[14:16]) - _minutes_ahead(zone)) // 1440
+        (midnight, day), zone = _day(text[:BARE_DATE]), match[1]
+        if len(text) == BARE_DATE:
+            return (day, None) if midnight <= latest else None
+        minutes = int(text[11:13]) * 60 + int(text[14:16])
+        if zone is not None:
+            minutes -= _minutes_ahead(zone)
+        days = minutes // 1440
         if midnight + (days + 1) * DAY_SECONDS <= latest:
-            return _days_later(day, days) if days else day
+            return _days_later(day, days) if days else day, midnight + minutes * 60
     seconds, day = parse_timestamp(text)
-    return day if seconds <= latest else None
+    return (day, seconds) if seconds <= latest else None
+
+
+def parse_epoch(text: str, format_: TimestampFormat) -> tuple[float, str]:
+    """Unix seconds (whole, rounded down) and the UTC date of a number of seconds or milliseconds since 1970.
+
+    ValueError for a text that is no such number, OverflowError outside of the years 1 to 9999.
+    """
+    try:
+        number = int(text) if text.isascii() and text.isdigit() else floor(EXACT.create_decimal(text))
+        seconds = number // PER_SECOND[format_]
+    except ArithmeticError:
+        raise ValueError("not a number") from None
+    if "_" in text:
+        raise ValueError("not a number")
+    return seconds, _days_later("1970-01-01", seconds // DAY_SECONDS)
 
 
 def parse_timestamp(text: str) -> tuple[float, str]:

@@ -105,6 +105,7 @@ def recreated_row(ledger: Ledger, shard: Shard, position: str, now: float) -> Le
         raise UnsafeRefused(_WORKER_FINDS_END)
     created = now - lineage.RETENTION_SECONDS
     row = LeaseRow(shard, None, int(now), position, parent, created=created, circuit=Circuit(had_game=True))
+    row = row.read_as(ledger.accepted.reading_of_lost(now))
     return replace(row, children=children) if position == SHARD_END else row
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from consumer.domain.audit import AuditEntry
 from consumer.domain.errors import NotFound, UnsafeRefused
-from consumer.domain.fold import Delta, add_to
+from consumer.domain.fold import Delta, add_to, delta_of
 from consumer.domain.leases import Shard, TableBinding, is_sequence_number
 from consumer.domain.operator_ports import Quarantine
 from consumer.domain.ports import Commits
@@ -26,7 +26,7 @@ from consumer.domain.quarantine import (
     field_of,
     value_of,
 )
-from consumer.domain.records import Game, Poison, Reason, Rules
+from consumer.domain.records import Game, Poison, Reason, Rules, without_expired
 from consumer.domain.replies import Done, Refused
 from consumer.operations.settling import WINDOW, Together, actions_of, chunks, lanes, settle
 from consumer.operations.steps import Command, OperatorCall, ask, find_shard
@@ -111,7 +111,7 @@ class Described(NamedTuple):
 
 
 class Countable(NamedTuple):
-    """A quarantined record that is a game by the current rules, with these repairs.
+    """A quarantined record that is a game by these rules, with these repairs.
 
     `came` are the values that the repairs replace, in DynamoDB JSON, by field; None: there is none. The game has lost
     its record: so many are small.
@@ -135,8 +135,8 @@ class QuarantineService:
     """The commands of the quarantine.
 
     `shards` reads the shards that the lease table knows, and is called rarely. `who` is the operator's name, `now` unix
-    seconds, `token` returns a new unique token. `board` is the configured leaderboard table. A record that is settled
-    has `actions_per_part` more actions in its transaction for each part.
+    seconds, `token` returns a new unique token. Records are read by `rules`. `board` is the configured leaderboard
+    table. A record that is settled has `actions_per_part` more actions in its transaction for each part.
     """
 
     quarantine: Quarantine
@@ -200,7 +200,7 @@ class QuarantineService:
             yield from found
 
     def decode(self, entries: Sequence[QuarantineEntry], repair: Repair) -> Command[list[Countable | StillPoison]]:
-        """The games that records are by the current rules and with a repair; or why they are none."""
+        """The games that records are by these rules and with a repair; or why they are none."""
         wires = yield from ask(OperatorCall.READ_RECORD, partial(self.quarantine.records, entries))
         return [self._decoded(entry, wire, repair) for entry, wire in zip(entries, wires, strict=True)]
 
@@ -323,7 +323,7 @@ class QuarantineService:
         if repairs:
             details["repairs"] = ", ".join(f"{field}={value}" for field, value in sorted(repairs.items()))
         by_operator = self._action(entry, action, details, command)
-        return Application(by_operator, game.player, Delta(1, game.score, game.date), repairs)
+        return Application(by_operator, game.player, delta_of(game), repairs)
 
     def _action(self, entry: QuarantineEntry, act: str, details: Mapping[str, str], command: str) -> OperatorAction:
         details = {**details, "reason": entry.reason}
@@ -341,10 +341,10 @@ class QuarantineService:
         decoded, used = decode_again(
             wire, repair.values, self.rules, only_wrong=repair.only_wrong, converts=repair.converts
         )
-        match decoded:
-            case Game():
+        match without_expired(decoded, self.rules, self.now()):
+            case Game() as game:
                 came = {field: value_of(wire, field, self.rules) for field in used}
-                return Countable(entry, decoded._replace(wire={}), used, came)
+                return Countable(entry, game._replace(wire={}), used, came)
             case Poison(reason=reason, detail=detail):
                 return StillPoison(entry, reason.value, detail)
             case _:
@@ -396,4 +396,4 @@ def folded(games: Iterable[Game]) -> dict[str, Delta]:
 
 def add_game(deltas: dict[str, Delta], game: Game) -> None:
     """Adds one game, exactly."""
-    add_to(deltas, game.player, Delta(1, game.score, game.date))
+    add_to(deltas, game.player, delta_of(game))

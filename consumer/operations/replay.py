@@ -14,7 +14,7 @@ from consumer.domain.leases import TRIM_HORIZON, Ledger, Shard, TableBinding, ra
 from consumer.domain.operator_ports import Replays
 from consumer.domain.ports import Backoff, Commits, Streams
 from consumer.domain.quarantine import EntryState, QuarantineEntry, decode_again
-from consumer.domain.records import Entry, Game, Ignored, Outcome, Poison, Rules, Verdict, decode
+from consumer.domain.records import Entry, Game, Ignored, Outcome, Poison, Rules, Verdict, decode, without_expired
 from consumer.domain.replay import Batch, Changed, Overtaken, Progress
 from consumer.domain.replies import Committed, Done, Refused
 from consumer.operations.quarantine import NO_REPAIR, Applied, QuarantineService, Result, add_game
@@ -54,7 +54,7 @@ class ReplayEntry(NamedTuple):
 def replay_entry_of(
     wire: Mapping[str, Any], quarantined: QuarantineEntry | None, rules: Rules, start_time: float | None
 ) -> ReplayEntry:
-    """What a record counts as by the current rules and its quarantine entry, if it has one."""
+    """What a record counts as by these rules and its quarantine entry, if it has one."""
     if quarantined is None:
         entry: Entry = decode(wire, rules, start_time)
     elif quarantined.state == EntryState.APPLIED:
@@ -112,15 +112,16 @@ class Batches:
     """Cuts records into batches, and cuts smaller ones when a batch is refused.
 
     `quarantined` are the shard's quarantine entries; None: they must be read. `batch` is in flight. Players in `later`
-    keep their stored date. `refusal`: why DynamoDB refuses a batch of only one record.
+    keep their stored date. `now`: by the operator's clock, in unix seconds. `refusal`: why DynamoDB refuses a batch of
+    only one record.
     """
 
-    def __init__(self, rules: Rules, start_time: float | None) -> None:
+    def __init__(self, rules: Rules, start_time: float | None, now: float) -> None:
         self.quarantined: Mapping[str, QuarantineEntry] | None = None
         self.batch: Batch | None = None
         self.later: frozenset[str] = frozenset()
         self.refusal: str | None = None
-        self._rules, self._start_time = rules, start_time
+        self._rules, self._start_time, self._now = rules, start_time, now
         self._replay_entries: list[ReplayEntry] = []
         self._refused: dict[str, str] = {}
         self._dates: dict[str, str] = {}
@@ -183,6 +184,7 @@ class Batches:
         assert self.quarantined is not None
         number = number_of(wire)
         replay_entry = replay_entry_of(wire, self.quarantined.get(number), self._rules, self._start_time)
+        replay_entry = replay_entry._replace(entry=without_expired(replay_entry.entry, self._rules, self._now))
         return without(replay_entry, self._refused[number]) if number in self._refused else replay_entry
 
     def _remember(self, stored: Mapping[str, str]) -> None:
@@ -259,7 +261,8 @@ class Recount(ReplayRun):
         super().__init__(service, planned, planned.progress, _began(planned))
         self.reader = reader
         self._service = service
-        self._batches = Batches(service.quarantine_service.rules, planned.plan.start_time)
+        operator = service.quarantine_service
+        self._batches = Batches(operator.rules, planned.plan.start_time, operator.now())
         self._conflicts = 0
 
     def run(self, report: Callable[[Batch], object] = lambda _: None) -> Command[None]:
@@ -319,7 +322,7 @@ STEP_RECORDS: Final = 20
 
 
 class PendingReplay(ReplayRun):
-    """Counts what of a range is not counted yet: its pending `entries`. Each is a redrive by the current rules."""
+    """Counts what of a range is not counted yet: its pending `entries`. Each is a redrive."""
 
     def __init__(self, service: "ReplayService", planned: PlannedReplay, entries: Sequence[QuarantineEntry]) -> None:
         progress = replace(planned.progress, position=TRIM_HORIZON, games=0, skipped=0)

@@ -8,6 +8,8 @@ from functools import partial
 from typing import Final
 
 from consumer.domain import stream_halt
+from consumer.domain.accepted_rules import AcceptedRules
+from consumer.domain.board_windows import BoardWindows, board_windows
 from consumer.domain.breaker import CLOSED, Circuit
 from consumer.domain.errors import CallFailed, FailureKind, StartRefused
 from consumer.domain.leases import (
@@ -25,6 +27,7 @@ from consumer.domain.lineage import RETENTION_SECONDS, lag_bound, uncommitted_si
 from consumer.domain.marks import Writes, writes_of
 from consumer.domain.membership import HeartbeatReport, LateShard, Members
 from consumer.domain.operator_ports import Gap, LeaseTable, TableReader
+from consumer.domain.planner import waiting
 from consumer.domain.ports import Streams
 from consumer.domain.replies import StreamListing
 from consumer.domain.stream_halt import StreamHalt, StreamHaltReason, StreamUnusable
@@ -52,6 +55,7 @@ class Verdict(StrEnum):
     UNKNOWN = "unknown"
     """Nothing shows how far some shard is read, or the quarantine table is another stream's."""
     BEHIND = "behind"
+    """Also: some shard may be read by no living worker, because its rules are newer."""
     NO_WORKER = "no_worker"
     """No worker sends heartbeats: nothing is read."""
     DATA_LOSS_NEAR = "data_loss_near"
@@ -73,7 +77,8 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What the settings of this command name. `attributes` are those of a game: player, score, timestamp.
+    """What the settings of this command name. `attributes` are those of a game: player, score, timestamp; they only say
+    something where no rules are accepted yet.
 
     `endpoints` are those that are not AWS's own.
     """
@@ -90,7 +95,8 @@ class ShardStatus:
     """One shard.
 
     `lag_seconds` None: the lag is not known. Then `at_most_seconds` is its upper bound; None: that is not known either.
-    `waits_for_parent`: its parent is not finished, so it lags no more than the parent.
+    `waits_for_parent`: its parent is not finished, so it lags no more than the parent. `rules`: the number of those by
+    which it is read; None: not known. `waits_for_rules`: no living worker has rules of that number or a higher one.
     """
 
     shard: Shard
@@ -104,6 +110,8 @@ class ShardStatus:
     children: tuple[str, ...] = ()
     circuit: Circuit = CLOSED
     waits_for_parent: bool = False
+    rules: int | None = None
+    waits_for_rules: bool = False
 
     @property
     def worst_seconds(self) -> float | None:
@@ -135,7 +143,7 @@ class Status:
     streams that the quarantine table does not know. `stream_halts` says why nothing of the stream to read is read;
     `stream_off` that it is off, while it has records to read. `pending` None: not known, see TableReader. `writes`:
     how the games of the streams are written, by ARN. `boards` are the leaderboards to which the streams are bound, and
-    `sources` the ARNs of their tables.
+    `sources` the ARNs of their tables. `accepted` are the rules that the lease table has; `windows` None: not known.
     """
 
     now: float
@@ -153,6 +161,13 @@ class Status:
     boards: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     scope: Scope = Scope()
+    accepted: AcceptedRules = AcceptedRules()  # noqa: RUF009  it is frozen
+    windows: BoardWindows | None = None
+
+    @property
+    def waiting_for_rules(self) -> tuple[ShardStatus, ...]:
+        """Shards that go on only when a worker of newer rules starts."""
+        return tuple(shard for shard in self.shards if shard.waits_for_rules)
 
     @property
     def halted(self) -> tuple[ShardStatus, ...]:
@@ -207,7 +222,7 @@ class Status:
             return Verdict.DATA_LOSS_NEAR
         if not any(worker.fresh for worker in self.workers):
             return Verdict.NO_WORKER
-        if self.worst_seconds > limits.behind_seconds:
+        if self.worst_seconds > limits.behind_seconds or self.waiting_for_rules:
             return Verdict.BEHIND
         return Verdict.UNKNOWN if self.at_most_seconds is None or self.unbound else Verdict.HEALTHY
 
@@ -234,12 +249,7 @@ def status(
     ledger = table.ledger
     workers = _workers(ledger, table.members, now, lease_ttl_seconds)
     by_owner = {worker.owner: worker for worker in workers}
-    parents = {
-        Shard(listing.stream_arn, shard_id): Shard(listing.stream_arn, parent) if parent is not None else None
-        for listing in listings
-        for shard_id, parent in listing.shards
-    }
-    parents |= {row.shard: Shard(row.shard.stream_arn, row.parent) for row in ledger.rows if row.parent is not None}
+    parents = _parents(ledger, listings)
     start_times = {start.stream_arn: start.start_time for start in ledger.stream_starts}
     shards = [
         _with_row(row, by_owner.get(row.owner or ""), start_times.get(row.shard.stream_arn), now) for row in ledger.rows
@@ -251,7 +261,7 @@ def status(
     unbound = tuple(sorted(started - bound))
     return Status(
         now,
-        tuple(sorted(_with_relatives(shards, parents), key=lambda shard: shard.shard)),
+        tuple(sorted(_with_rules(_with_relatives(shards, parents), ledger, workers), key=lambda shard: shard.shard)),
         workers,
         gaps,
         pending if not unbound else None,
@@ -267,7 +277,36 @@ def status(
         boards=tuple(sorted({binding.leaderboard_table for binding in bindings})),
         sources=tuple(sorted(set(map(table_arn_of, started | bound | {each.stream_arn for each in listings})))),
         scope=scope,
+        accepted=ledger.accepted,
+        windows=board_windows(ledger),
     )
+
+
+def _parents(ledger: Ledger, listings: Iterable[StreamListing]) -> dict[Shard, Shard | None]:
+    """The parent of every shard that is listed or has a row, as far as either knows it."""
+    listed = {
+        Shard(listing.stream_arn, shard_id): Shard(listing.stream_arn, parent) if parent is not None else None
+        for listing in listings
+        for shard_id, parent in listing.shards
+    }
+    return listed | {
+        row.shard: Shard(row.shard.stream_arn, row.parent) for row in ledger.rows if row.parent is not None
+    }
+
+
+def _with_rules(shards: Iterable[ShardStatus], ledger: Ledger, workers: Collection[MemberStatus]) -> list[ShardStatus]:
+    """The shards with the numbers of their rules, and which of them no living worker may read."""
+    numbers = {row.shard: row.rules for row in ledger.rows}
+    living = [worker.report.rules for worker in workers if worker.fresh]
+    waits = {row.shard for row in waiting(ledger.rows, living)} if any(living) else set()
+    return [
+        replace(
+            shard,
+            rules=numbers.get(shard.shard) or None,
+            waits_for_rules=shard.state is ShardCondition.UNOWNED and shard.shard in waits,
+        )
+        for shard in shards
+    ]
 
 
 def _writes(ledger: Ledger, listings: Iterable[StreamListing]) -> dict[str, Writes]:

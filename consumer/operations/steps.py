@@ -44,6 +44,7 @@ class OperatorCall(StrEnum):
     SET_CHECKPOINT = "op set_checkpoint"
     ACKNOWLEDGE = "op acknowledge"
     CHANGE_BINDING = "op change_binding"
+    ACCEPT_RULES = "op accept_rules"
     PUT_PROGRESS = "op put_progress"
     COUNT_BATCH = "op count_batch"
 

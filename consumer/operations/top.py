@@ -5,6 +5,8 @@ from decimal import Decimal
 from enum import StrEnum
 from heapq import nsmallest
 
+from consumer.domain.board_windows import Asked, BoardWindows, label_of_window
+from consumer.domain.errors import NotFound
 from consumer.domain.operator_ports import BoardRow, Boards
 
 Watch = Callable[[Iterator[BoardRow], int], Iterable[BoardRow]]
@@ -18,9 +20,26 @@ class By(StrEnum):
     GAMES_PLAYED = "gamesPlayed"
 
 
-def top(boards: Boards, by: By, limit: int, watch: Watch) -> list[BoardRow]:
-    """The best `limit` rows of the leaderboard, which may change while it is read. Raises CallFailed."""
-    return best(watch(boards.rows(), boards.about()), by, limit)
+def top(boards: Boards, by: By, limit: int, watch: Watch, window: str | None = None) -> list[BoardRow]:
+    """The best `limit` rows of the leaderboard, or of a window of it, which may change while it is read.
+
+    Raises CallFailed.
+    """
+    return best(watch(boards.rows(window), boards.about()), by, limit)
+
+
+def window(windows: BoardWindows | None, wanted: Asked, now: float) -> tuple[str, list[str]]:
+    """The name of a wanted window of the board, and sentences: which it is, and what is not in it.
+
+    Raises NotFound where the board does not keep it.
+    """
+    if windows is None:
+        raise NotFound("it is not known which windows the board keeps: no worker of this version has begun to read")
+    name, incomplete = windows.find(wanted, now)
+    return name, [
+        f"{wanted.kind} {label_of_window(name)} in {windows.time_zone}",
+        *([incomplete] if incomplete else []),
+    ]
 
 
 def best(rows: Iterable[BoardRow], by: By, limit: int) -> list[BoardRow]:

@@ -34,7 +34,7 @@ class Example(NamedTuple):
 
 
 class Waiting:
-    """The records behind a halted shard's checkpoint, as far as they were read, by the rules of this command.
+    """The records behind a halted shard's checkpoint, as far as they were read, by these rules.
 
     They end with the newest record of the moment at which the first call was made; `whole`: that one was read. `newest`
     is the last record that was read. `trimmed`: some were gone from the stream. `unknown`: why they cannot be read.

@@ -52,7 +52,7 @@ class PrometheusMeters:
     """The worker's Meters and UnitMeter, in a registry of their own.
 
     Series of known labels begin at 0. What is measured and not known yet is NaN, so that no alert fires at the start:
-    lag, headroom, pending quarantine rows, last progress.
+    lag, headroom, pending quarantine rows, last progress, numbers of rules.
     """
 
     def __init__(
@@ -93,10 +93,13 @@ class PrometheusMeters:
         )
         self._leases = self._gauge("leases_owned", "Shards that this worker owns.")
         self._shards = self._gauge("shards", "Shards of the stream, by state.", "state")
+        self._rules = self._gauge("rules_number", "Number of the rules by which this worker reads.")
+        self._newest_rules = self._gauge("rules_newest", "Number of the rules that were accepted last.")
         self._halted = self._gauge("stream_halted", "1: a stream is not read until an operator acts.", "reason")
         self._states = set(states)
         self._has_progress = False
-        for gauge in (self._lag, self._lag_unknown, self._headroom, self._pending, self._progress):
+        unknown = (self._lag, self._lag_unknown, self._headroom, self._pending, self._progress)
+        for gauge in (*unknown, self._rules, self._newest_rules):
             gauge.set(nan)
         self._begin_at_zero(operations)
 
@@ -169,6 +172,8 @@ class PrometheusMeters:
         self._lag_unknown.set(not status.lag_known)
         self._headroom.set(nan if status.headroom_seconds is None else status.headroom_seconds)
         self._leases.set(status.leases_owned)
+        self._rules.set(status.rules.own or nan)
+        self._newest_rules.set(status.rules.newest or nan)
         halted = {halt.reason for halt in status.stream_halts}
         for reason in StreamHaltReason:
             self._halted.labels(reason.value).set(reason in halted)

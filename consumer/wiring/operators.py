@@ -20,6 +20,7 @@ from consumer.aws.operator_writes import (
     DynamoGaps,
     DynamoLeaseAdmin,
     DynamoReplays,
+    DynamoRuleList,
     DynamoTableBindings,
 )
 from consumer.aws.quarantine import DynamoQuarantine
@@ -35,13 +36,16 @@ from consumer.aws.tables import (
     TableReport,
 )
 from consumer.aws.wire import RETRY_SECONDS, may_pass, refusal_of
-from consumer.domain.errors import CallFailed, UnsafeRefused
-from consumer.domain.leases import LeaseRow, Ledger, Shard, TableBinding, TableNames
+from consumer.domain.accepted_rules import AcceptedRules
+from consumer.domain.board_windows import Asked, board_windows
+from consumer.domain.errors import CallFailed, FailureKind, UnsafeRefused
+from consumer.domain.leases import LeaseRow, Ledger, Shard, TableBinding, TableNames, table_of
 from consumer.domain.operator_ports import AcceptedMark, BoardRow, Gap
 from consumer.domain.quarantine import QuarantineEntry
 from consumer.domain.records import Rules
 from consumer.domain.replies import Lost, RowRefused
 from consumer.domain.text import many
+from consumer.operations import accept_rules as acceptances
 from consumer.operations import adopt as adoption
 from consumer.operations import checkpoint, gaps, resume, steps
 from consumer.operations import top as board
@@ -52,6 +56,7 @@ from consumer.operations.steps import Command, OperatorCall, Step, ask, run
 from consumer.operations.waiting import Waiting
 from consumer.retries import JitteredBackoff, persist
 from consumer.settings import Settings, variable
+from consumer.wiring.rules import accepted_or_given, rules_of
 
 STATUS_DESCRIBES_AT_ONCE: Final = 5
 """An operator waits for one listing: of the 10 calls per second that AWS allows, some are left to the workers."""
@@ -76,13 +81,6 @@ def own_tables(settings: Settings, *names: str) -> list[tuple[str, Keys, str]]:
 def table_names(settings: Settings) -> TableNames:
     """The tables that these settings name."""
     return TableNames(settings.lease_table, settings.leaderboard_table, settings.quarantine_table)
-
-
-def rules_of(settings: Settings) -> Rules:
-    """What makes a record a game."""
-    return Rules(
-        settings.player_attribute, settings.score_attribute, settings.timestamp_attribute, settings.max_future_seconds
-    )
 
 
 class Session:
@@ -118,6 +116,16 @@ class Session:
     def ledger(self) -> Ledger:
         """The lease table's rows."""
         return self.run(ask(OperatorCall.LOAD_LEDGER, DynamoLeases(self.dynamodb, self.names).load))
+
+    def rules(self, settings: Settings) -> Rules:
+        """By which records are read; see accepted_or_given. Without a lease table no rules are accepted."""
+        try:
+            accepted = self.ledger().accepted
+        except CallFailed as failure:
+            if failure.kind is not FailureKind.MISSING:
+                raise
+            accepted = AcceptedRules()
+        return accepted_or_given(accepted, settings)
 
     def binding(self, stream_arn: str) -> TableBinding | None:
         """A stream's table binding."""
@@ -241,6 +249,23 @@ def adopt(settings: Settings, agree: Callable[[tuple[str, ...]], None]) -> list[
     return [change.stream_arn for change in changes]
 
 
+@refusing()
+def accept_rules(settings: Settings, agree: Callable[[Sequence[str]], object]) -> str:
+    """Appends the rules of these settings to the accepted ones, once `agree` has not raised; what came of it.
+
+    Raises ConsumerError.
+    """
+    session = Session(settings, "lease_table", "quarantine_table")
+    source = settings.source_table or (table_of(settings.stream_arn) if settings.stream_arn is not None else None)
+    acceptance = acceptances.plan(session.ledger(), rules_of(settings), source)
+    if isinstance(acceptance, str):
+        return acceptance
+    agree(acceptance.sentences)
+    rule_list = DynamoRuleList(session.dynamodb, session.names)
+    session.run(acceptances.carry_out(acceptance, rule_list, session.caller(), time.time()))
+    return f"accepted  rules {acceptance.number}. Workers with these settings can start now."
+
+
 def status(settings: Settings) -> Callable[[], Status]:
     """A function that reads the status, as often as it is called. Both raise StartRefused."""
     session = Session(settings, "lease_table", "quarantine_table", stream_arn=settings.stream_arn)
@@ -313,7 +338,7 @@ def resume_shards(
         accepted = None
         if player is not None:
             accepted, sentences = _mark_to_accept(session, circuits, rows[0], player, ledger)
-        streams, rules = session.streams(), rules_of(settings)
+        streams, rules = session.streams(), accepted_or_given(ledger.accepted, settings)
         waiting = []
         with progress() as report:
             for row in rows:
@@ -405,7 +430,7 @@ def _quarantine_service(session: Session, settings: Settings) -> QuarantineServi
         who=cache(session.caller),
         now=time.time,
         token=partial(secrets.token_hex, 16),
-        rules=rules_of(settings),
+        rules=session.rules(settings),
         board=session.names.leaderboard,
         actions_per_part=int(settings.quarantine_retention_days is not None),
     )
@@ -448,7 +473,14 @@ def audit_log(
 
 
 @refusing()
-def top(settings: Settings, by: board.By, limit: int, watch: board.Watch) -> list[BoardRow]:
-    """The best of the leaderboard. Raises StartRefused."""
-    session = Session(settings, "leaderboard_table")
-    return board.top(DynamoBoard(session.dynamodb, session.names, session.stop), by, limit, watch)
+def top(
+    settings: Settings, by: board.By, limit: int, watch: board.Watch, wanted: Asked | None = None
+) -> tuple[list[BoardRow], list[str]]:
+    """The best of the leaderboard, or of the wanted window; and sentences on that window. Raises ConsumerError."""
+    session = Session(settings, "leaderboard_table", *(("lease_table",) if wanted is not None else ()))
+    window: str | None = None
+    sentences: list[str] = []
+    if wanted is not None:
+        window, sentences = board.window(board_windows(session.ledger()), wanted, time.time())
+    boards = DynamoBoard(session.dynamodb, session.names, session.stop)
+    return board.top(boards, by, limit, watch, window), sentences

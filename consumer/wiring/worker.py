@@ -26,19 +26,20 @@ from consumer.domain.breaker import Breaker
 from consumer.domain.errors import CallFailed, ConsumerError
 from consumer.domain.leases import label_of, table_of
 from consumer.domain.membership import Identity
-from consumer.domain.ports import Commits
 from consumer.domain.stream_halt import StreamHaltReason, StreamUnusable
+from consumer.domain.windows import calendar_of
 from consumer.retries import JitteredBackoff
-from consumer.settings import OPTIONS, Settings
+from consumer.settings import OPTIONS, Settings, windows_text
 from consumer.telemetry.health import HealthServer
 from consumer.telemetry.logs import Sink, report_refusal, unblock
 from consumer.telemetry.metrics import PrometheusMeters
-from consumer.wiring.operators import own_tables, rules_of, table_names
+from consumer.wiring.operators import own_tables, table_names
+from consumer.wiring.rules import rules_of
 from consumer.worker.calls import Operation, Ports, execute
 from consumer.worker.daemon import Daemon, Stop
 from consumer.worker.event_log import EventLog
 from consumer.worker.shard import ShardState
-from consumer.worker.status import UNOWNED
+from consumer.worker.status import AWAITING_RULES, UNOWNED
 from consumer.worker.stream_start import StreamStarter, position_text
 from consumer.worker.tuning import Tuning
 from consumer.worker.worker import Worker
@@ -76,7 +77,7 @@ def _run(settings: Settings, sink: Sink) -> None:
     meters = PrometheusMeters(
         version=__version__,
         worker_id=identity.worker_id,
-        states=[*ShardState, UNOWNED],
+        states=[*ShardState, UNOWNED, AWAITING_RULES],
         operations=RETRIED_OPERATIONS,
         dropped_log_lines=lambda: sink.dropped,
     )
@@ -92,7 +93,7 @@ def _run(settings: Settings, sink: Sink) -> None:
 
     ports = _make_ports(settings, clients, stop)
     daemon = Daemon(
-        _make_worker(settings, identity, stream_arn, _writes_per_call(ports.commits, stop, log)),
+        _make_worker(settings, identity, stream_arn, _writes_per_call(ports, stop, log)),
         partial(execute, ports=ports),
         event_log,
         DynamoPending(clients.dynamodb, table_names(settings)),
@@ -123,6 +124,7 @@ def _run(settings: Settings, sink: Sink) -> None:
 def _log_settings(settings: Settings, log: Any) -> None:
     """One line: by what rules records are read, and all other settings. None of them is secret."""
     rules = {"source_table": settings.source_table, "stream_arn": settings.stream_arn, **asdict(rules_of(settings))}
+    rules["windows"] = windows_text(settings.windows)
     others = {name: getattr(settings, name) for name in OPTIONS if name not in rules}
     others["start_position"] = position_text(settings.start_position)
     log.info("worker.settings", version=__version__, rules=rules, settings=others)
@@ -195,10 +197,11 @@ def _make_ports(settings: Settings, clients: Clients, stop: Stop) -> Ports:
     )
 
 
-def _writes_per_call(commits: Commits, stop: Stop, log: Any) -> int:
+def _writes_per_call(ports: Ports, stop: Stop, log: Any) -> int:
     """How many rows one call writes: many, if the leaderboard takes statements. Raises StartRefused."""
     try:
-        unusable = call_with_retries(commits.probe_statements, stop.event)
+        probe = partial(ports.commits.probe_statements, windows=bool(ports.rules.windows))
+        unusable = call_with_retries(probe, stop.event)
     except CallFailed as failure:
         raise refusal_of(failure) from failure
     if unusable is None:
@@ -214,7 +217,7 @@ def _make_worker(settings: Settings, identity: Identity, stream_arn: str, writes
             settings.start_position,
             resolution_seconds(stream_arn),
             table_names(settings),
-            settings.player_attribute,
+            rules_of(settings),
         )
 
     tuning = Tuning(
@@ -230,4 +233,5 @@ def _make_worker(settings: Settings, identity: Identity, stream_arn: str, writes
         breaker=Breaker(ceil(settings.breaker_share * settings.breaker_window), settings.breaker_window),
     )
     backoff = JitteredBackoff(random.Random())
-    return Worker(identity, stream_arn, stream_starter, settings.lease_ttl_seconds, tuning, backoff)
+    calendar = calendar_of(settings.windows, settings.time_zone)
+    return Worker(identity, stream_arn, stream_starter, settings.lease_ttl_seconds, tuning, backoff, calendar)

@@ -65,18 +65,24 @@ class CommitAttempt:
         self._condemned: Game | None = None
         self._unmarked = False
         self._awaited = MOST_MARKED_RECORDS
+        self._cut_before: Unit | None = None
 
     @property
     def rows_settled(self) -> bool:
         """Whether every single write has a definite reply: then the rest of the unit may be committed, or it halts."""
-        if not self.keyed or not self.buffer or self._suspect is not None:
+        if not self._reads_rows or not self.buffer or self._suspect is not None:
             return True
         return self.row_writes.idle and not self.row_writes.stale and (self.unit is not None or self._must_halt)
 
     @property
     def only_rows(self) -> bool:
         """Whether every record of the unit has ended by a single write: nothing is left for a transaction."""
-        return self.unit is not None and self.rows_settled and not self._rows and not self.unit.poison
+        return self.keyed and self.unit is not None and self.rows_settled and not self._rows and not self.unit.poison
+
+    @property
+    def _reads_rows(self) -> bool:
+        """Whether rows are read before a unit is cut: for their marks, or for the windows that they may lose."""
+        return self.keyed or self._known.have_windows
 
     def follow(self, checkpoint: str) -> None:
         """The checkpoint has moved: the unit, which was not sent yet, follows it."""
@@ -93,7 +99,7 @@ class CommitAttempt:
             self.unit = None
             row_writes.begin()
             if not self._must_halt:
-                self._cut_marked(checkpoint, now, unix_now, most)
+                self._cut_by_rows(checkpoint, now, unix_now, most)
         return row_writes.ready(now)
 
     def next_call(
@@ -109,7 +115,7 @@ class CommitAttempt:
             symptom = self._symptom()
             if symptom is not None:
                 return Halt(lease, checkpoint, self.circuit.resumes, unix_now, symptom)
-            assert not self.keyed, "a unit with marks is cut before its single writes"
+            assert not self._reads_rows, "a unit is cut when its rows are known"
             self._use(self._cut(checkpoint, unix_now))
             self.first_sent_at = now
         assert self.unit is not None
@@ -118,7 +124,9 @@ class CommitAttempt:
     def grow(self, held: Collection[str], unix_now: float) -> None:
         """Takes in what has come while the unit waited, up to a record of a player whose lock another unit holds."""
         if not self.keyed and self.unit is not None and len(self.buffer) > self.unit.records:
-            self._use(self._cut(self.unit.previous, unix_now, held))
+            grown = self._cut(self.unit.previous, unix_now, held)
+            if self.row_writes.knows(grown):
+                self._use(grown)
 
     def settle(self, unit: Unit) -> Unit:
         """The unit is committed: the next one may be larger again. Returns it with what became of its records."""
@@ -133,7 +141,7 @@ class CommitAttempt:
             self._most_records = None if self._most_records >= UNLIMITED_RECORDS else self._most_records * 2
         self._drop_unit()
         settled = unit.outcomes.get(Outcome.ALREADY_SETTLED, 0)
-        mine = self.row_writes.settle(settled)
+        mine = self.row_writes.settle(settled, None if self.keyed else unit.deltas)
         if not mine:
             return unit
         applied = unit.outcomes.get(Outcome.APPLIED, 0) + mine
@@ -250,13 +258,21 @@ class CommitAttempt:
         )
         return Symptom(HaltReason.MARK_UNKNOWN, detail, oldest.sequence_number, oldest.player)
 
-    def _cut_marked(self, checkpoint: str, now: float, unix_now: float, most: int) -> None:
+    def _cut_by_rows(self, checkpoint: str, now: float, unix_now: float, most: int) -> None:
         """Cuts a unit whose rows are all known, and begins its single writes; or reads what is not known first."""
-        unit = self._cut(checkpoint, unix_now, most=most)
+        unit = self._cut_before or self._cut(checkpoint, unix_now, most=most)
+        self.row_writes.look_at_windows(unit)
+        if not self.keyed:
+            self.row_writes.look_ahead(self.buffer)
         if self.row_writes.read():
             self._awaited = unit.records  # a page that comes now has rows of its own to wait for
+            self._cut_before = None if self.keyed else unit  # without marks it does not depend on its rows
             return
+        self._cut_before = None
         self.first_sent_at = self.first_sent_at or now
+        if not self.keyed:
+            self._use(unit)
+            return
         together = unit.records == 1 and not self._apart.keys().isdisjoint(unit.deltas)
         self.unit = unit
         self._rows = self.row_writes.write(unit, together=together, unmarked=self._unmarked)
@@ -270,10 +286,7 @@ class CommitAttempt:
     def _use(self, unit: Unit) -> None:
         """The unit is the next one; its rows are all in the transaction."""
         self.unit = unit
-        self._rows = tuple(
-            RowWrite(player, delta, dated=(row.date or "") <= delta.date if (row := self._known.get(player)) else True)
-            for player, delta in unit.deltas.items()
-        )
+        self._rows = self.row_writes.plain(unit)
 
     def _drop_unit(self) -> None:
         self.unit = None
@@ -282,6 +295,7 @@ class CommitAttempt:
         self._suspect = self._condemned = None
         self._found_no_reason = self._unmarked = False
         self._awaited = MOST_MARKED_RECORDS
+        self._cut_before = None
 
     def _cut_at_most(self, records: int) -> None:
         self._most_records = records

@@ -24,9 +24,12 @@ from consumer.worker.ledger_calls import (
     StreamStartCall,
 )
 from consumer.worker.stream_start import StreamStarter
+from consumer.worker.tuning import Tuning
 
 LOAD_INTERVAL_SECONDS: Final = 30.0
 """The ledger is read again this often even when nothing seems to have changed."""
+
+DEFAULT_TUNING: Final = Tuning()
 
 
 class Coordinator:
@@ -45,6 +48,7 @@ class Coordinator:
         lease_ttl_seconds: float,
         owned: Mapping[Shard, OwnedShard],
         backoff: Backoff,
+        tuning: Tuning = DEFAULT_TUNING,
     ) -> None:
         self.identity = identity
         self.starter = starter
@@ -54,6 +58,7 @@ class Coordinator:
         self._claims = Claims(backoff)
         self._assignment = LeaseAssignment(identity.owner, identity.is_earlier_life, owned, self._claims)
         self._backoff = backoff
+        self._tuning = tuning
         self._failure_detector = FailureDetector(lease_ttl_seconds)
         self.foreign: tuple[str, ...] = ()
         self._members_timer, self._ledger_timer = CallTimer(at=inf), CallTimer()
@@ -113,6 +118,21 @@ class Coordinator:
     def planned(self) -> bool:
         """Whether the ledger has been read and planned once."""
         return self._assignment.planned
+
+    @property
+    def number(self) -> int:
+        """The number of the accepted rules by which this worker reads; 0: they are not known yet."""
+        return self._assignment.number
+
+    @property
+    def unaccepted(self) -> bool:
+        """Whether there are accepted rules and this worker's are not among them any more."""
+        return bool(self.ledger.accepted.entries) and not self.number
+
+    @property
+    def waiting(self) -> frozenset[Shard]:
+        """Shards that no living worker may claim: they wait for a worker of newer rules."""
+        return self._assignment.waiting
 
     @property
     def halted(self) -> frozenset[Shard]:
@@ -212,7 +232,9 @@ class Coordinator:
         self.plan_after = inf
         self._changes_planned = self._changes_before_load  # the ledger as it was read may not have later ones
         self._dead_planned = dead
-        reported, evictions = self._assignment.apply_plan(self._failure_detector.members, dead)
+        reported, evictions = self._assignment.apply_plan(
+            self._failure_detector.members, dead, now + self._tuning.wall_offset_seconds
+        )
         self._evictions += evictions
         if self._assignment.must_plan_again(dead):
             self.reload_ledger(now + self._ttl / 2)
@@ -228,8 +250,10 @@ class Coordinator:
         self.plan_after = now
         self._members_timer.at = min(self._members_timer.at, now)
         reported, read_again = self._assignment.take_ledger(reply)
+        if reply.accepted.entries:
+            self._renumber(reply.accepted.number_of(self.starter.rules), now)
         if self._draining:
-            self._assignment.claim_own_rows()
+            self._assignment.claim_own_rows(now + self._tuning.wall_offset_seconds)
         elif read_again:
             self.reload_ledger(now)
         return reported
@@ -242,9 +266,17 @@ class Coordinator:
         timer.succeed(now)
         tables_checked = self.starter.tables_checked
         reported = self.starter.take(call, reply)
+        self._renumber(self.starter.number, now)
         if self.starter.tables_checked and not tables_checked:
             self.heartbeat.send_soon(now)
         return reported
+
+    def _renumber(self, number: int, now: float) -> None:
+        """It rises when an operator accepts these rules again. The others plan with it, so they learn it at once."""
+        if number != self.number:
+            self._assignment.number = self.heartbeat.rules = number
+            if self.heartbeat.joined:
+                self.announce_change(now)
 
     def _take_claim(self, call: Claim, reply: Reply, now: float) -> list[events.Event]:
         claimed = self._claims.take(call, reply, now)

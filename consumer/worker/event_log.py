@@ -7,7 +7,7 @@ from typing import Any, Final
 from consumer.domain.breaker import HaltReason
 from consumer.domain.leases import Lease, StreamStart
 from consumer.domain.marks import Writes, writes_of
-from consumer.domain.ports import Meters, WorkerStatus
+from consumer.domain.ports import Meters, RulesInUse, WorkerStatus
 from consumer.domain.stream_halt import StreamHaltReason
 from consumer.worker import events
 from consumer.worker.calls import Call, Reply
@@ -16,6 +16,8 @@ from consumer.worker.stream_start import StartPosition, is_unused, position_text
 
 SUMMARY_SECONDS: Final = 60.0
 """How often a summary is logged at INFO, whatever happens: who has nothing but the log sees a worker that is stuck."""
+SHOWN_WAITING: Final = 10
+"""So many of the shards that wait for a worker of newer rules are named."""
 MOST_BOUND_LOGS: Final = 1_000
 """Loggers of leases that are kept: to bind one costs more than a line that is not logged."""
 
@@ -42,6 +44,7 @@ class EventLog:
         self._summary_at: float | None = None
         self._progress_at = inf
         self._halts: dict[StreamHaltReason, str] = {}
+        self._rules = RulesInUse()
 
     def report(self, reported: list[events.Event], unix_now: float) -> None:
         """Logs and counts events that happened at `unix_now`."""
@@ -52,6 +55,7 @@ class EventLog:
         """Exports the status of the worker, and logs a summary from time to time."""
         self._meters.snapshot(status, pending, unix_now)
         self._log_halts(status)
+        self._log_rules(status.rules)
         if self._summary_at is None:
             self._summary_at = unix_now + SUMMARY_SECONDS
             self._progress_at = min(self._progress_at, unix_now)
@@ -91,6 +95,25 @@ class EventLog:
             self._log.error("stream.halted", reason=reason.value, detail=detail)
         self._halts = halts
 
+    def _log_rules(self, rules: RulesInUse) -> None:
+        """A line when this worker's number is known or changes, or newer rules are accepted; and one when other shards
+        wait for a worker of newer rules, or none does any more.
+        """
+        before, self._rules = self._rules, rules
+        if (before.own, before.newest) != (rules.own, rules.newest):
+            self._log.info("worker.rules", number=rules.own, newest=rules.newest)
+        if rules.waiting and rules.waiting != before.waiting:
+            shown = [str(shard) for shard in rules.waiting[:SHOWN_WAITING]]
+            self._log.warning(
+                "rules.shards_waiting",
+                shards=len(rules.waiting),
+                needed=rules.needed,
+                number=rules.own,
+                shard_ids=shown,
+            )
+        elif before.waiting and not rules.waiting:
+            self._log.info("rules.shards_taken_up")
+
     def log_summary(self, status: WorkerStatus, pending: int | None, unix_now: float) -> None:
         """One line on what was committed since the last summary, and on how the worker is; and one per flood of poison.
 
@@ -107,6 +130,8 @@ class EventLog:
             leases_owned=status.leases_owned,
             shards={state: count for state, count in status.shards.items() if count},
             not_ready=len(status.not_ready),
+            rules=status.rules.own,
+            newest_rules=status.rules.newest,
             quarantine_pending=pending,
         )
         self._records = self._units = 0
@@ -150,6 +175,7 @@ class EventLog:
                     lease_epoch=row.epoch,
                     checkpoint=row.checkpoint,
                     previous_owner=previous_owner,
+                    rules=row.rules,
                 )
             case events.LeaseLost(lease, owner):
                 self._log_of(lease).info("lease.lost", owner=owner)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from consumer.domain.accepted_rules import UNNUMBERED, Reading
 from consumer.domain.breaker import Circuit
 from consumer.domain.errors import FailureKind
 from consumer.domain.fold import Unit
@@ -79,11 +80,15 @@ class LeaseReleased:
 
 @dataclass(frozen=True, slots=True)
 class ShardEnded:
-    """The shard is finished; `rows` are the new rows of its children, which this worker owns."""
+    """The shard is finished; `rows` are the new rows of its children, which this worker owns.
+
+    All children are read as it was: `reading`.
+    """
 
     lease: Lease
     children: tuple[str, ...]
     rows: tuple[LeaseRow, ...]
+    reading: Reading = UNNUMBERED
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from consumer.worker.ledger_calls import Leave, SendHeartbeat
 class Heartbeat:
     """Names SendHeartbeat and Leave. `report` is what heartbeats say. Nothing is sent before the first `send_soon`.
 
-    `may_commit_until`: a TTL after the last written heartbeat was sent (monotonic seconds).
+    `may_commit_until`: a TTL after the last written heartbeat was sent (monotonic seconds). `rules`: the number of
+    those by which this worker reads.
     """
 
     def __init__(self, owner: str, lease_ttl_seconds: float, backoff: Backoff) -> None:
@@ -29,6 +30,7 @@ class Heartbeat:
         self._sending, self._leaving = CallTimer(at=inf), CallTimer(at=inf)
         self._leave_wanted = False
         self._bump = True
+        self.rules = 0
         self.may_commit_until = -inf
 
     def ready(self, now: float) -> list[SendHeartbeat | Leave]:
@@ -39,7 +41,7 @@ class Heartbeat:
         calls: list[SendHeartbeat | Leave] = []
         if self._sending.ready(now):
             self._sending.send(now)
-            self.report = replace(self.report, number=self.report.number + 1)
+            self.report = replace(self.report, number=self.report.number + 1, rules=self.rules)
             calls.append(SendHeartbeat(self._owner, self.report, joining=not self.joined, bump=self._bump))
             self._bump = False
         if not self._sending.in_flight and self._leaving.ready(now):

@@ -9,20 +9,26 @@ from typing import Final
 
 from consumer.domain.leases import LeaseRow, Ledger
 from consumer.domain.marks import Lineage, StoredRow, lineage_of, parent_of
+from consumer.domain.windows import Calendar, calendar_of
 
 MOST_GONE_SHARDS: Final = 10_000
 """Shards that are known to be gone. A forgotten one costs a look at the ledger and a listing, nothing else."""
+
+NO_CALENDAR: Final = calendar_of((), "UTC")
 
 
 class KnownRows:
     """The rows of players, as they were read, written or refused last: `most` of them, some 600 bytes each. The longest
     unused ones are forgotten.
 
-    `lineage` is that of the ledger as it was last read, and of what was looked up since.
+    `lineage` is that of the ledger as it was last read, and of what was looked up since. `calendar` is that of the
+    worker's rules. `have_windows`: some accepted rules keep windows, so that rows may have some.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, calendar: Calendar = NO_CALENDAR) -> None:
         self.lineage = Lineage()
+        self.calendar = calendar
+        self.have_windows = bool(calendar.kept)
         self._most = most
         self._rows: OrderedDict[str, StoredRow] = OrderedDict()
         self._new_shards: dict[str, str | None] = {}
@@ -63,6 +69,7 @@ class KnownRows:
         lineage = lineage_of(ledger)
         self._new_shards = {shard: parent for shard, parent in self._new_shards.items() if not lineage.knows(shard)}
         self.lineage = lineage._replace(parents={**self._new_shards, **lineage.parents}, gone=self.lineage.gone)
+        self.have_windows = bool(self.calendar.kept or ledger.accepted.widest_windows)
 
     def own(self, row: LeaseRow) -> None:
         """The worker owns this shard from now on; the ledger may not have shown it yet."""

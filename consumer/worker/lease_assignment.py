@@ -8,7 +8,7 @@ from consumer.domain.breaker import Circuit
 from consumer.domain.errors import CallFailed
 from consumer.domain.leases import Lease, LeaseRow, Ledger, Shard
 from consumer.domain.membership import HeartbeatReport
-from consumer.domain.planner import plan
+from consumer.domain.planner import plan, waiting
 from consumer.domain.ports import Backoff
 from consumer.domain.replies import Lost
 from consumer.worker import events
@@ -86,7 +86,7 @@ class LeaseAssignment:
     """The ledger as last read, and what the planner makes of it.
 
     `owned` is the worker's own map of the shards it owns now; the assignment only reads it. `is_earlier_life` says
-    whether an owner was this worker before a restart.
+    whether an owner was this worker before a restart. `number`: of the accepted rules by which this worker reads.
     """
 
     def __init__(
@@ -95,6 +95,7 @@ class LeaseAssignment:
         self.ledger = Ledger((), ())
         self.halted: frozenset[Shard] = frozenset()
         self.planned = False
+        self.number = 0
         self._me = me
         self._is_earlier_life = is_earlier_life
         self._owned = owned
@@ -104,6 +105,7 @@ class LeaseAssignment:
         self._missing: frozenset[Shard] = frozenset()
         self._last_checkpoints: dict[Shard, str | None] = {}
         self._release_later: frozenset[Shard] = frozenset()
+        self._numbers: dict[str, int] = {}
 
     def take_ledger(self, ledger: Ledger) -> tuple[list[events.Event], bool]:
         """Takes the rows as read; True when they must be read again soon to be sure which are missing."""
@@ -117,7 +119,7 @@ class LeaseAssignment:
         return reported, read_again
 
     def apply_plan(
-        self, members: Mapping[str, HeartbeatReport], dead: frozenset[str]
+        self, members: Mapping[str, HeartbeatReport], dead: frozenset[str], unix_now: float
     ) -> tuple[list[events.Event], list[EvictMember]]:
         """Makes the plan and adds its claims; returns its hand-overs, and evictions of the dead that own nothing."""
         if not self.planned:
@@ -132,8 +134,10 @@ class LeaseAssignment:
         }
         rows = [row for row in self.ledger.rows if row.shard not in self.halted]
         owned = self._owned
-        decided = plan(rows, members.keys() - gone | {self._me}, self._me, owned.keys() | self._claims.pending.keys())
-        self._claim(decided.claim)
+        self._numbers = {owner: report.rules for owner, report in members.items() if owner not in gone}
+        self._numbers[self._me] = self.number
+        decided = plan(rows, self._numbers, self._me, owned.keys() | self._claims.pending.keys())
+        self._claim(decided.claim, unix_now)
         calls: list[EvictMember] = []
         owners = {row.owner for row in rows if not row.finished}
         for owner in sorted(gone - owners - self._evictions):
@@ -143,30 +147,38 @@ class LeaseAssignment:
         released = [shard for shard in decided.release if shard in owned and not owned[shard].releasing]
         return [events.HandOverDecided(shard) for shard in released], calls
 
+    @property
+    def waiting(self) -> frozenset[Shard]:
+        """Shards that no worker that was alive at the last plan may claim."""
+        return frozenset(row.shard for row in waiting(self.ledger.rows, self._numbers.values()))
+
     def must_plan_again(self, dead: frozenset[str]) -> bool:
         """Whether the plan left work over.
 
         Either another worker should claim a shard that no living worker owns, or this worker should release one whose
-        claim is still in flight.
+        claim is still in flight. A shard that no living worker may claim waits, until one joins.
         """
+        waits = self.waiting
         return bool(self._release_later) or any(
             (row.owner is None or row.owner in dead) and not row.finished and row.shard not in self._claims.pending
             for row in self.ledger.rows
-            if row.shard not in self.halted
+            if row.shard not in self.halted and row.shard not in waits
         )
 
-    def claim_own_rows(self) -> None:
+    def claim_own_rows(self, unix_now: float) -> None:
         """While draining: claims, to release them, the shards that only the ledger knows to be this worker's."""
-        self._claim(row for row in self.ledger.rows if row.owner == self._me and not row.finished)
+        mine = (row for row in self.ledger.rows if row.owner == self._me and not row.finished)
+        self._claim((row for row in mine if row.rules <= self.number), unix_now)
 
     def eviction_answered(self, call: EvictMember) -> None:
         """The eviction is not in flight any more; if it failed, a later plan names it again."""
         self._evictions.discard(call.owner)
 
-    def _claim(self, rows: Iterable[LeaseRow]) -> None:
+    def _claim(self, rows: Iterable[LeaseRow], unix_now: float) -> None:
         for row in rows:
             if row.shard not in self._owned and row.shard not in self._claims.pending:
-                self._claims.add(Claim(row, Lease(row.shard, self._me, row.epoch + 1)))
+                reading = self.ledger.accepted.claimed(row.reading, self.number, unix_now)
+                self._claims.add(Claim(row, Lease(row.shard, self._me, row.epoch + 1), reading))
 
     def _lost_leases(self) -> list[events.Event]:
         """Leases that another worker has claimed since: a shard without records would never learn it by a commit."""

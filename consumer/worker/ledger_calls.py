@@ -1,7 +1,8 @@
 """The calls about members, claims, the start of a stream, and shards that are found late or forgotten."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from consumer.domain.accepted_rules import UNNUMBERED, Reading
 from consumer.domain.errors import CallFailed, DataTrimmed, FailureKind
 from consumer.domain.leases import (
     TRIM_HORIZON,
@@ -12,6 +13,7 @@ from consumer.domain.leases import (
     StreamStart,
 )
 from consumer.domain.membership import HeartbeatReport
+from consumer.domain.records import Rules
 from consumer.worker.calls import Call, CallPriority, Operation, Ports, Reply
 
 
@@ -97,16 +99,20 @@ class ListShards(Call):
 
 @dataclass(frozen=True, slots=True)
 class RecordStreamStart(Call):
-    """Writes the start of a stream. Between the end of its `predecessor` and this start there may be a gap."""
+    """Writes the start of a stream. Between the end of its `predecessor` and this start there may be a gap.
+
+    `rules`: the first of the ledger; None: it has some.
+    """
 
     operation = Operation.RECORD_STREAM_START
     start: StreamStart
     predecessor: str | None
     found_at: float
+    rules: Rules | None = None
 
     def execute(self, ports: Ports) -> Reply:
         """Done or Lost."""
-        return ports.ledgers.record_stream_start(self.start, self.predecessor, self.found_at)
+        return ports.ledgers.record_stream_start(self.start, self.predecessor, self.found_at, self.rules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,15 +142,19 @@ class CompleteStreamStart(Call):
 
 @dataclass(frozen=True, slots=True)
 class UpgradeStream(Call):
-    """Makes the row of a stream that version 0.1 started one of this protocol, so that no worker of 0.1 reads it."""
+    """Makes the row of a stream that version 0.1 started one of this protocol, so that no worker of 0.1 reads it.
+
+    `keyed` None: it is one. `rules`: the first of the ledger; None: it has some.
+    """
 
     operation = Operation.UPGRADE_STREAM
     stream_arn: str
-    keyed: bool
+    keyed: bool | None
+    rules: Rules | None = None
 
     def execute(self, ports: Ports) -> Reply:
         """Done or Lost."""
-        return ports.ledgers.upgrade_stream(self.stream_arn, keyed=self.keyed)
+        return ports.ledgers.upgrade_stream(self.stream_arn, keyed=self.keyed, rules=self.rules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,15 +171,16 @@ class Load(Call):
 
 @dataclass(frozen=True, slots=True)
 class Claim(Call):
-    """Makes `lease` the holder if the row is still as it was read."""
+    """Makes `lease` the holder, which reads the shard so, if the row is still as it was read."""
 
     operation = Operation.CLAIM
     row: LeaseRow
     lease: Lease
+    reading: Reading = field(default=UNNUMBERED, hash=False)
 
     def execute(self, ports: Ports) -> Reply:
         """The row as it is afterwards, or Lost."""
-        return ports.ledgers.claim(self.row, self.lease)
+        return ports.ledgers.claim(self.row, self.lease, self.reading)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,17 +5,19 @@ written by then stays: the marks say so.
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import islice
 from math import inf
 from typing import Final
 
 from consumer.domain import marks
 from consumer.domain.errors import CallFailed
-from consumer.domain.fold import Place, Unit
+from consumer.domain.fold import MOST_WINDOWS, Delta, Place, Unit
 from consumer.domain.leases import Lease
-from consumer.domain.marks import Lineage, Mark, Route, RowWrite, StoredRow
+from consumer.domain.marks import NO_WINDOWS, Lineage, Mark, Route, RowWrite, StoredRow, one_of_many
 from consumer.domain.ports import Backoff
+from consumer.domain.records import Entry, Game
 from consumer.domain.replies import Done, Refused, RowRefused, RowReply
 from consumer.worker import events
 from consumer.worker.call_timer import CallTimer
@@ -25,6 +27,8 @@ from consumer.worker.shard_calls import LookUpShard, ReadRows, RowCall, WriteRow
 
 MOST_ROW_CALLS: Final = 16
 """Calls for rows of one shard that are in flight at once."""
+MOST_LOOKED_AHEAD: Final = 2_000
+"""Records among which rows are searched for that a read can take besides."""
 ROWS_PER_READ: Final = 100
 """Keys that one BatchGetItem may hold. Source: its API reference."""
 
@@ -58,6 +62,7 @@ class RowWrites:
         self._rows: dict[str, StoredRow] = {}
         self._doubtful: dict[str, None] = {}
         self._certain: set[str] = set()
+        self._looked_at: set[str] = set()
         self._found: dict[str, tuple[StoredRow, float]] = {}
         self._written = 0
         self._ahead = 0
@@ -95,12 +100,41 @@ class RowWrites:
         self._not_located.clear()
         self._doubtful.clear()
 
+    def look_at_windows(self, unit: Unit) -> None:
+        """The rows that get a window of which it is not known that they have it are to be read first.
+
+        So a row is read when its player plays in it for the first time, and what has expired by then can go.
+        """
+        self._unread |= dict.fromkeys(self._not_looked_at(unit))
+
+    def look_ahead(self, entries: Iterable[Entry]) -> None:
+        """If rows are to be read, those of later records that are not known are read with them, in the same call."""
+        wanted = self._unread
+        if wanted:
+            for entry in islice(entries, MOST_LOOKED_AHEAD):
+                if len(wanted) >= ROWS_PER_READ:
+                    break
+                if isinstance(entry, Game) and self._row(entry.player) is None:
+                    wanted[entry.player] = None
+
+    def knows(self, unit: Unit) -> bool:
+        """Whether no row must be read before the unit, as far as windows are concerned."""
+        return not any(self._not_looked_at(unit))
+
+    def _not_looked_at(self, unit: Unit) -> Iterator[str]:
+        for player, delta in unit.deltas.items() if self._known.have_windows else ():
+            if delta.games and player not in self._looked_at:
+                row = self._row(player)
+                if row is None or _gets_a_window(row, delta):
+                    yield player
+
     def read(self) -> bool:
         """Whether rows or shards must be read before the unit can be cut: then these calls are due."""
+        windows = self._known.have_windows
         for wanted, consistent in ((self._unread, False), (self._doubtful, True)):
             players = tuple(wanted)
             pages = (players[first : first + ROWS_PER_READ] for first in range(0, len(players), ROWS_PER_READ))
-            self._reads += [ReadRows(self._lease, page, consistent) for page in pages]
+            self._reads += [ReadRows(self._lease, page, consistent, windows) for page in pages]
         self._reads += [LookUpShard(self._lease, shard) for shard in self._not_located]
         return bool(self._reads)
 
@@ -135,12 +169,37 @@ class RowWrites:
                 chosen = Route.CHECKED
             left = chosen in (Route.SHARED, Route.CHECKED)
             mark = None if left else Mark(self._shard, *unit.newest[player])
-            write = RowWrite(player, delta, chosen, row.mark, mark, dated=delta.date > (row.date or ""))
+            dated = delta.date > (row.date or "")
+            write = RowWrite(player, delta, chosen, row.mark, mark, dated=dated, had=row.windows)
+            write = self._without_expired(write, row, unit.newest[player][1])
             if chosen.single:
                 self._writes.append(write)
             else:
                 in_transaction.append(write)
         return tuple(in_transaction)
+
+    def plain(self, unit: Unit) -> tuple[RowWrite, ...]:
+        """The writes of the unit's transaction where rows have no marks."""
+        writes = []
+        for player, delta in unit.deltas.items():
+            row = self._row(player)
+            write = RowWrite(player, delta, dated=row is None or (row.date or "") <= delta.date)
+            writes.append(self._without_expired(write, row, unit.created))
+        return tuple(writes)
+
+    def _without_expired(self, write: RowWrite, row: StoredRow | None, newest: float) -> RowWrite:
+        """The write without the windows that have expired when the newest record was created; the row loses them too.
+
+        Expired windows that other workers or operators have added since the row was read go with a later write.
+        """
+        if not self._known.have_windows or not write.delta.games:
+            return write
+        calendar, delta = self._known.calendar, write.delta
+        drops = calendar.expired(row.windows, newest)[:MOST_WINDOWS] if row is not None and row.windows else ()
+        late = calendar.expired(delta.names, newest)
+        if late:
+            delta = delta._replace(windows=tuple(each for each in delta.windows if each.window not in late))
+        return write._replace(delta=delta, drops=drops) if late or drops else write
 
     # --- while it is written ---
 
@@ -189,7 +248,11 @@ class RowWrites:
         self._failures = 0
         match call, reply:
             case ReadRows(), dict():
-                self._learn(reply)  # a row that is missing is read before the next cut
+                # A row that is missing is read before the next cut.
+                old = call.windows and not call.consistent
+                self._learn({player: self._seen(player, row) for player, row in reply.items()} if old else reply)
+                if call.windows:
+                    self._looked_at |= reply.keys()
                 if call.consistent:
                     self._certain |= reply.keys()
             case LookUpShard(), Lineage():
@@ -211,7 +274,7 @@ class RowWrites:
                     learned[write.player] = write.after(self._row(write.player))
                     self._written += write.delta.games
                 case RowRefused(row):
-                    learned[write.player] = row
+                    learned[write.player] = self._whole(write.player, row)
                     if self._has_all(row, write):
                         self._written += write.delta.games
                     else:
@@ -236,19 +299,23 @@ class RowWrites:
         retry = timer.retry(call, failure, self._backoff, now, self._lease)
         return [replace(retry, attempt=self._failures)]
 
-    def settle(self, settled: int) -> int:
-        """The unit is committed; `settled` of its records were dealt with before: how many of them by this worker."""
+    def settle(self, settled: int, players: Iterable[str] | None = None) -> int:
+        """The unit is committed; `settled` of its records were dealt with before: how many of them by this worker.
+
+        `players` are the unit's, where rows of other players are read ahead; None: they are not.
+        """
         mine = min(settled, self._ahead)
         self._ahead -= mine
         self._written = 0
         self._rows.clear()
         self._certain.clear()
+        self._looked_at = self._looked_at.difference(players) if players is not None else set()
         self.begun = False
         return mine
 
     def refuse(self, rows: Mapping[str, StoredRow]) -> None:
         """The unit's transaction was refused for the marks of these rows."""
-        self._learn(rows)
+        self._learn({player: self._whole(player, row) for player, row in rows.items()})
         self.stale = True
 
     def clear(self) -> None:
@@ -258,6 +325,7 @@ class RowWrites:
         self._sent.clear()
         self._rows.clear()
         self._certain.clear()
+        self._looked_at.clear()
         self.begun = self.stale = False
         self._written = self._ahead = 0
 
@@ -269,6 +337,18 @@ class RowWrites:
         self._known.learn(rows)
         self._rows |= rows
 
+    def _seen(self, player: str, row: StoredRow) -> StoredRow:
+        """The row by a read that may be older than what is known of it: then the read only adds windows."""
+        known = self._row(player)
+        if known is None or not known.exists:
+            return row
+        return known._replace(windows=one_of_many((known.windows or NO_WINDOWS) | (row.windows or NO_WINDOWS)))
+
+    def _whole(self, player: str, row: StoredRow) -> StoredRow:
+        """The row as a refusal returned it: with all its windows."""
+        self._looked_at.add(player)
+        return row._replace(windows=row.windows or NO_WINDOWS) if self._known.have_windows else row
+
     def _cut_again(self) -> None:
         """Writes that are in flight get their replies first."""
         self.stale = True
@@ -279,3 +359,8 @@ class RowWrites:
         mark = row.mark
         assert write.mark is not None
         return mark is not None and mark.shard == self._shard and int(mark.to) >= int(write.mark.to)
+
+
+def _gets_a_window(row: StoredRow, delta: Delta) -> bool:
+    """Whether the row may get one that it has not. One that was not there another worker may have made since."""
+    return not row.exists or row.windows is None or not row.windows.issuperset(delta.names)

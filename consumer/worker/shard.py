@@ -69,6 +69,7 @@ class ShardMachine:
         self.lease = lease
         self.state = ShardState.RUNNING if row.circuit.halted_at is None else ShardState.HALTED
         self.row_missing = False
+        self._reading = row.reading
         self._tuning = tuning
         self._backoff = backoff
         self._buffer = Buffer(row.checkpoint, budget)
@@ -241,7 +242,7 @@ class ShardMachine:
                 writer.children_found(reply, now)
             case EndShard(), Committed():
                 self.state = ShardState.GONE
-                return [events.ShardEnded(self.lease, call.children, call.rows)]
+                return [events.ShardEnded(self.lease, call.children, call.rows, self._reading)]
             case Release(), Done():
                 self.state = ShardState.GONE
                 return [events.LeaseReleased(self.lease)]
@@ -279,7 +280,7 @@ class ShardMachine:
             return [events.LeaseLost(self.lease, row.owner)]
         if row.finished:
             self.state = ShardState.GONE
-            return [events.ShardEnded(self.lease, row.children, ())]
+            return [events.ShardEnded(self.lease, row.children, (), self._reading)]
         if self.state is not ShardState.DRAINING:
             self.state = ShardState.RUNNING if row.circuit.halted_at is None else ShardState.HALTED
         self._writer.rewind(row, now)

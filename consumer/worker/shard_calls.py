@@ -69,16 +69,20 @@ class RecordGap(Call):
 
 @dataclass(frozen=True, slots=True)
 class ReadRows(Call):
-    """Reads the rows of players of which nothing is known; `consistent`: rows before which the shard may halt."""
+    """Reads the rows of players of which nothing is known; `consistent`: rows before which the shard may halt.
+
+    `windows`: also which windows they have.
+    """
 
     operation = Operation.READ_ROWS
     lease: Lease
     players: tuple[str, ...]
     consistent: bool = False
+    windows: bool = False
 
     def execute(self, ports: Ports) -> Reply:
         """The rows by player, perhaps not all of them."""
-        return ports.commits.read_rows(self.players, consistent=self.consistent)
+        return ports.commits.read_rows(self.players, consistent=self.consistent, windows=self.windows)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from math import inf
 from typing import Final
 
 from consumer.domain import lineage, stream_halt
+from consumer.domain.accepted_rules import UNNUMBERED, Reading
 from consumer.domain.errors import CallFailed, FailureKind
 from consumer.domain.leases import SHARD_END, TRIM_HORIZON, Adoption, LeaseRow, Ledger, Shard, StreamStart
 from consumer.domain.lineage import GoneEvidence
@@ -108,12 +109,20 @@ class ShardSync:
         """The next sync is due now, or soon after the last one: a shard waits for what a listing may show."""
         self._sync_at = min(self._sync_at, max(now, self._sync_began_at + MIN_SYNC_INTERVAL_SECONDS))
 
-    def shard_ended(self, shard: Shard, children: tuple[str, ...], created: float | None, now: float) -> None:
-        """Schedules rechecks of a shard that ended with these visible children.
+    def shard_ended(
+        self,
+        shard: Shard,
+        children: tuple[str, ...],
+        created: float | None,
+        now: float,
+        reading: Reading = UNNUMBERED,
+    ) -> None:
+        """Schedules rechecks of a shard that was read so and ended with these visible children.
 
         They were created after `created` (unix seconds).
         """
-        self._recheck(LeaseRow(shard, None, 0, SHARD_END, children=children, created=created), now)
+        ended = LeaseRow(shard, None, 0, SHARD_END, children=children, created=created)
+        self._recheck(ended.read_as(reading), now)
         if not children:
             self.sync_soon(now)  # a leaf: the stream may have been switched on again
 

@@ -8,6 +8,7 @@ from consumer.domain.breaker import Circuit
 from consumer.domain.leases import Ledger, Shard
 from consumer.domain.lineage import lag_bound, uncommitted_since
 from consumer.domain.membership import HeartbeatReport
+from consumer.domain.ports import RulesInUse
 from consumer.worker.shard import ShardMachine, ShardState
 
 UNOWNED_TTLS: Final = 3
@@ -77,13 +78,13 @@ class OthersLag:
         }
         return {owner for owner, (_, since) in self._heard.items() if now - since >= self._unowned_after_seconds}
 
-    def unowned(self, halted: Collection[Shard], now: float) -> int:
-        """How many shards no worker has owned for longer than a hand-over takes, without those that are halted."""
-        return sum(
-            now - since >= self._unowned_after_seconds
+    def unowned(self, halted: Collection[Shard], now: float) -> set[Shard]:
+        """The shards that no worker has owned for longer than a hand-over takes, without those that are halted."""
+        return {
+            shard
             for shard, since in self._without_owner_since.items()
-            if shard not in halted
-        )
+            if shard not in halted and now - since >= self._unowned_after_seconds
+        }
 
     def _note_committed(self, shard: Shard, until: float | None) -> None:
         if until:
@@ -93,17 +94,34 @@ class OthersLag:
 SHOWN_FAILURES: Final = 10
 """How many failed calls readiness names; a thousand shards may have as many."""
 UNOWNED: Final = "unowned"
-"""The state, beside those of the worker's own shards, of shards that no worker owns."""
+"""The state, beside those of the worker's own shards, of shards that no worker owns, though some worker may."""
+AWAITING_RULES: Final = "awaiting_rules"
+"""The state of shards that no living worker may own: they are read by newer rules."""
 
 
-def count_by_state(shards: Mapping[Shard, ShardMachine], missing: Collection[Shard], unowned: int) -> dict[str, int]:
+def count_by_state(
+    shards: Mapping[Shard, ShardMachine], missing: Collection[Shard], unowned: Collection[Shard], rules: RulesInUse
+) -> dict[str, int]:
     """How many shards are in which state. `missing`: shards without a row, owned by this worker or not."""
     states = Counter(machine.state.value for machine in shards.values())
     states[ShardState.HALTED.value] += len(set(missing) - shards.keys())
-    return {**states, UNOWNED: unowned}
+    return {**states, UNOWNED: len(set(unowned) - set(rules.waiting)), AWAITING_RULES: len(rules.waiting)}
 
 
-def reasons_to_wait(*, draining: bool, planned: bool, may_commit: bool, foreign: Collection[str]) -> list[str]:
+def rules_in_use(ledger: Ledger, number: int, waiting: Collection[Shard]) -> RulesInUse:
+    """Of a worker with this number; no living worker may own the shards `waiting`."""
+    rows = [row for row in ledger.rows if row.shard in waiting]
+    return RulesInUse(
+        number,
+        len(ledger.accepted.entries),
+        tuple(sorted(row.shard for row in rows)),
+        min((row.rules for row in rows), default=0),
+    )
+
+
+def reasons_to_wait(
+    *, draining: bool, planned: bool, may_commit: bool, foreign: Collection[str], unaccepted: bool
+) -> list[str]:
     """Why the worker as a whole commits nothing now."""
     reasons = []
     if draining:
@@ -115,6 +133,11 @@ def reasons_to_wait(*, draining: bool, planned: bool, may_commit: bool, foreign:
         )
     elif not planned:
         reasons.append("starting: the ledger has not been read and planned yet")
+    if unaccepted:
+        reasons.append(
+            "the rules of this worker are not in the list of accepted ones any more: it claims nothing. Was the lease "
+            "table restored? Next: start this worker again, which shows the difference"
+        )
     if not may_commit:
         reasons.append("no heartbeat could be written for a lease TTL: nothing is committed until one can")
     return reasons

@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Final, Literal
 
 from consumer.domain import lineage
+from consumer.domain.accepted_rules import AcceptedRules, Reading, refuse_unaccepted
 from consumer.domain.errors import UnsafeRefused
 from consumer.domain.leases import (
     PROTOCOL,
@@ -23,6 +24,7 @@ from consumer.domain.leases import (
     refuse_foreign_source,
     table_arn_of,
 )
+from consumer.domain.records import Rules
 from consumer.domain.replies import Done, Lost, Refused, StreamListing
 from consumer.domain.stream_halt import READABLE_VIEWS, without_images
 from consumer.worker import events
@@ -47,6 +49,9 @@ ROOTS_AT_ONCE: Final = 50
 """Rows that one CreateRootRows puts; a transaction may hold 100 actions."""
 
 
+DEFAULT_RULES: Final = Rules()
+
+
 class StartStep(Enum):
     """What the next call of a stream start is for."""
 
@@ -59,7 +64,10 @@ class StartStep(Enum):
 
 
 class StreamStarter:
-    """Names the calls that start stream `stream_arn`, one at a time. `stream_start` is its row once it is known."""
+    """Names the calls that start stream `stream_arn`, one at a time. `stream_start` is its row once it is known.
+
+    `rules`: by which this worker reads. `accepted`: those of the ledger, as far as they are known.
+    """
 
     def __init__(
         self,
@@ -67,14 +75,16 @@ class StreamStarter:
         start_position: StartPosition,
         resolution_seconds: int,
         tables: TableNames,
-        player_attribute: str = "playerId",
+        rules: Rules = DEFAULT_RULES,
     ) -> None:
         self.stream_start: StreamStart | None = None
+        self.rules = rules
+        self.accepted = AcceptedRules()
         self.stream_arn = stream_arn
         self._start_position = start_position
         self._resolution_seconds = resolution_seconds
         self._tables = tables
-        self._player_attribute = player_attribute
+        self._readings: tuple[Reading, ...] = ()
         self._step = StartStep.ORIGIN
         self._tables_checked = False
         self._draft: StreamStart | None = None
@@ -91,10 +101,19 @@ class StreamStarter:
         return self._tables_checked or self.stream_start is not None
 
     @property
+    def number(self) -> int:
+        """The number of this worker's rules: the first one where none are accepted yet, as it will record its own."""
+        return self.accepted.number_of(self.rules) if self.accepted.entries else int(self.tables_checked)
+
+    @property
     def complete(self) -> bool:
         """Whether every root has its row, so that shards can be claimed."""
         start = self.stream_start
-        return start is not None and start.complete and start.protocol == PROTOCOL
+        return start is not None and start.complete and not self._is_older(start)
+
+    def _is_older(self, start: StreamStart) -> bool:
+        """Whether version 0.1 wrote the row, or began the ledger: it has no rules yet."""
+        return start.protocol < PROTOCOL or not self.accepted.entries
 
     def next_call(self) -> StreamStartCall:
         """The next call; only while not complete."""
@@ -108,35 +127,34 @@ class StreamStarter:
             case StartStep.RECORDING:
                 assert self._draft is not None
                 before = self._predecessor
-                return RecordStreamStart(self._draft, before.stream_arn if before else None, self._listed_at)
+                rules = None if self.accepted.entries else self.rules
+                return RecordStreamStart(self._draft, before.stream_arn if before else None, self._listed_at, rules)
             case StartStep.CREATING_ROOTS if self._missing_roots:
                 return CreateRootRows(self.stream_arn, tuple(map(self.root_row, self._missing_roots[:ROOTS_AT_ONCE])))
             case StartStep.CREATING_ROOTS:
                 return CompleteStreamStart(self.stream_arn)
             case StartStep.UPGRADING:
                 assert self._listing is not None
-                return UpgradeStream(self.stream_arn, self._keyed(self._listing))
+                assert self.stream_start is not None
+                keyed = None if self.stream_start.protocol == PROTOCOL else self._keyed(self._listing)
+                return UpgradeStream(self.stream_arn, keyed, None if self.accepted.entries else self.rules)
 
     def take(self, call: StreamStartCall, reply: Reply) -> list[events.Event]:
         """Takes the reply to the call.
 
-        Raises UnsafeRefused when the tables do not belong together, StreamUnusable for a stream without new images:
-        nothing of it is recorded.
+        Raises UnsafeRefused when the tables do not belong together or the rules are not accepted, StreamUnusable for a
+        stream without new images: nothing of it is recorded.
         """
         match call, reply:
             case ReadOrigin(), Origin():
-                refuse_foreign_tables(reply, self.stream_arn, self._tables)
-                self._tables_checked = True
-                self.stream_start = reply.stream_start
-                self._predecessor = _latest_before(self.stream_arn, reply)
-                self._step = StartStep.LISTING
+                self._take_origin(reply)
             case ListShards(), StreamListing():
                 self._listed_at = reply.served_at
                 if self.stream_start is None:
                     if reply.view not in (None, *READABLE_VIEWS):
                         raise without_images(reply.view, self.stream_arn)
                     self._take_first_listing(reply)
-                elif self.stream_start.protocol < PROTOCOL:
+                elif self._is_older(self.stream_start):
                     self._listing = reply
                     self._step = StartStep.UPGRADING
                 else:
@@ -146,7 +164,9 @@ class StreamStarter:
                 if reply:
                     self._hidden.add(shard.shard_id)
                 self._probe_or_record()
-            case RecordStreamStart(start, predecessor), Done():
+            case RecordStreamStart(start, predecessor, _, rules), Done():
+                if rules is not None:
+                    self.accepted = AcceptedRules((rules,))
                 self._create_roots_of(start)
                 return [events.StreamStarted(start.stream_arn, start.start_time, start.roots, predecessor)]
             case ((RecordStreamStart() | CreateRootRows()), Lost()) | (UpgradeStream(), Done() | Lost()):
@@ -161,6 +181,16 @@ class StreamStarter:
             case _:
                 raise AssertionError(f"{type(reply).__name__} is no answer to {type(call).__name__}")
         return []
+
+    def _take_origin(self, origin: Origin) -> None:
+        """What is known of the stream."""
+        refuse_foreign_tables(origin, self.stream_arn, self._tables)
+        refuse_unaccepted(origin.accepted, self.rules, self._tables.leases)
+        self._tables_checked = True
+        self._readings, self.accepted = origin.readings, origin.accepted
+        self.stream_start = origin.stream_start
+        self._predecessor = _latest_before(self.stream_arn, origin)
+        self._step = StartStep.LISTING
 
     def _take_first_listing(self, listing: StreamListing) -> None:
         """A listing may leave out shards that can still be read, so unlisted parents are probed."""
@@ -191,7 +221,7 @@ class StreamStarter:
 
     def _keyed(self, listing: StreamListing) -> bool:
         """Whether each item of the source belongs to the player that is its partition key."""
-        return listing.partition_key == self._player_attribute
+        return listing.partition_key == self.rules.player_attribute
 
     def _create_roots_of(self, start: StreamStart) -> None:
         self.stream_start = start
@@ -213,7 +243,8 @@ class StreamStarter:
             created = min(created, enabled_at(self.stream_arn) or created)
         elif self.stream_start.start_time is not None:
             created = min(created, self.stream_start.start_time)
-        return LeaseRow(Shard(self.stream_arn, root), None, int(self._listed_at), TRIM_HORIZON, created=created)
+        row = LeaseRow(Shard(self.stream_arn, root), None, int(self._listed_at), TRIM_HORIZON, created=created)
+        return row.read_as(self.accepted.reading_of_root(self._readings, self._listed_at))
 
     def _start_time(self, listing: StreamListing) -> float | None:
         """The start position in unix seconds, rounded down to the resolution of the engine's creation times.

@@ -9,18 +9,26 @@ from consumer.domain.membership import Identity, LateShard, code_of
 from consumer.domain.ports import Backoff, WorkerStatus
 from consumer.domain.replies import StreamListing
 from consumer.domain.stream_halt import StreamHalt
+from consumer.domain.windows import Calendar
 from consumer.worker import events
 from consumer.worker.call_timer import TimerQueue
 from consumer.worker.calls import Call, Reply
 from consumer.worker.coordinator import Coordinator
-from consumer.worker.known_rows import KnownRows
+from consumer.worker.known_rows import NO_CALENDAR, KnownRows
 from consumer.worker.ledger_calls import CoordinatorCall, SyncCall
 from consumer.worker.player_locks import PlayerLocks
 from consumer.worker.reader import ReadAheadBudget
 from consumer.worker.shard import ShardMachine, ShardState
 from consumer.worker.shard_calls import Commit, ShardCall
 from consumer.worker.shard_sync import ShardSync
-from consumer.worker.status import SHOWN_FAILURES, OthersLag, count_by_state, halted_shards, reasons_to_wait
+from consumer.worker.status import (
+    SHOWN_FAILURES,
+    OthersLag,
+    count_by_state,
+    halted_shards,
+    reasons_to_wait,
+    rules_in_use,
+)
 from consumer.worker.stream_start import StreamStarter
 from consumer.worker.tuning import Tuning
 
@@ -36,15 +44,21 @@ class Worker:
         lease_ttl_seconds: float,
         tuning: Tuning,
         backoff: Backoff,
+        calendar: Calendar = NO_CALENDAR,
     ) -> None:
-        """`new_starter` makes the StreamStarter of a stream: of `stream_arn`, and of its successors when found."""
+        """`new_starter` makes the StreamStarter of a stream: of `stream_arn`, and of its successors when found.
+
+        `calendar` is that of the windows which the worker's rules keep.
+        """
         self.shards: dict[Shard, ShardMachine] = {}
-        self.coordinator = Coordinator(identity, new_starter(stream_arn), lease_ttl_seconds, self.shards, backoff)
+        self.coordinator = Coordinator(
+            identity, new_starter(stream_arn), lease_ttl_seconds, self.shards, backoff, tuning
+        )
         self._shard_sync = ShardSync(new_starter, backoff)
         self._others_lag = OthersLag(lease_ttl_seconds)
         self._locks = PlayerLocks()
         self._budget = ReadAheadBudget(tuning.total_lookahead_bytes)
-        self._known = KnownRows(tuning.remembered_rows)
+        self._known = KnownRows(tuning.remembered_rows, calendar)
         self._tuning = tuning
         self._backoff = backoff
         self._draining = False
@@ -169,11 +183,11 @@ class Worker:
                 self._drain(self.shards[shard])
             case events.LeaseReleased():
                 self.coordinator.announce_change(now)
-            case events.ShardEnded(lease, children, rows):
+            case events.ShardEnded(lease, children, rows, reading):
                 for row in rows:
                     self._own(row, now)
                 self.coordinator.reload_ledger(now)
-                self._shard_sync.shard_ended(lease.shard, children, rows[0].created if rows else None, now)
+                self._shard_sync.shard_ended(lease.shard, children, rows[0].created if rows else None, now, reading)
             case events.ResumeFound(row):
                 self.shards[row.shard].resume(row)
                 self._schedule(self.shards[row.shard])
@@ -256,24 +270,30 @@ class Worker:
         others = self._others_lag.lag_seconds(
             coordinator.ledger, coordinator.reports, self.shards.keys(), coordinator.halted, now, unix_now
         )
-        states = count_by_state(self.shards, coordinator.halted, self._others_lag.unowned(coordinator.halted, now))
+        unowned = self._others_lag.unowned(coordinator.halted, now)
+        rules = rules_in_use(coordinator.ledger, coordinator.number, coordinator.waiting & unowned)
         halts = self._shard_sync.halts(coordinator.ledger)
         lag = max([others, *(each.lag_seconds for each in mine)]) if coordinator.planned else None
         return WorkerStatus(
             lag,
             RETENTION_SECONDS - lag if lag is not None else None,
-            states,
+            count_by_state(self.shards, coordinator.halted, unowned, rules),
             len(self.shards),
             tuple(self._not_ready(now, halts)),
             halts,
             lag_known=lag is not None and self._others_lag.known and all(each.known for each in mine),
+            rules=rules,
         )
 
     def _not_ready(self, now: float, halts: tuple[StreamHalt, ...]) -> list[str]:
         coordinator = self.coordinator
         may_commit = self.may_commit(now)
         reasons = reasons_to_wait(
-            draining=self._draining, planned=coordinator.planned, may_commit=may_commit, foreign=coordinator.foreign
+            draining=self._draining,
+            planned=coordinator.planned,
+            may_commit=may_commit,
+            foreign=coordinator.foreign,
+            unaccepted=coordinator.unaccepted,
         )
         reasons += halted_shards(self.shards, coordinator.halted)
         reasons += [halt.detail for halt in halts]

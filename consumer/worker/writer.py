@@ -5,6 +5,7 @@ from dataclasses import replace
 from math import inf
 from typing import Final
 
+from consumer.domain.accepted_rules import Reading
 from consumer.domain.breaker import Circuit
 from consumer.domain.errors import CallFailed, FailureKind
 from consumer.domain.fold import Unit
@@ -39,9 +40,10 @@ class ShardEnd:
     `children` is None while none are visible and it is not known that there will be none.
     """
 
-    def __init__(self, shard: Shard) -> None:
+    def __init__(self, shard: Shard, reading: Reading) -> None:
         self.children: Children | None = None
         self._shard = shard
+        self._reading = reading
         self._existing: frozenset[str] = frozenset()
 
     def next_call(
@@ -52,7 +54,9 @@ class ShardEnd:
         if children is None:
             return FindChildren(lease)
         missing = (child for child in children.shard_ids if child not in self._existing)
-        rows = tuple(child_row(lease, child, children.served_at, created_after, circuit) for child in missing)
+        rows = tuple(
+            child_row(lease, child, children.served_at, created_after, circuit, self._reading) for child in missing
+        )
         return EndShard(lease, checkpoint, children.shard_ids, rows)
 
     def on_listing(self, listing: StreamListing) -> bool:
@@ -79,15 +83,17 @@ class ShardEnd:
         self.children = None
 
 
-def child_row(lease: Lease, child: str, served_at: float, created_after: float | None, circuit: Circuit) -> LeaseRow:
-    """The new row of a child, owned by the worker that ended its parent.
+def child_row(
+    lease: Lease, child: str, served_at: float, created_after: float | None, circuit: Circuit, reading: Reading
+) -> LeaseRow:
+    """The new row of a child, owned by the worker that ended its parent, and read as the parent was.
 
     Its epoch starts at the seconds since 1970: above every epoch that an earlier row of the child may have had.
     """
     shard = lease.shard
     name = Shard(shard.stream_arn, child)
     row = LeaseRow(name, lease.owner, int(served_at), TRIM_HORIZON, shard.shard_id, created=created_after)
-    return replace(row, circuit=circuit.inherited)
+    return replace(row, circuit=circuit.inherited).read_as(reading)
 
 
 WriteCall = Commit | MoveCheckpoint | Examine | Halt | FindChildren | EndShard | Release
@@ -114,7 +120,7 @@ class Writer:
         self._moving: Unit | None = None
         self._moved_at = -inf
         self._buffer = attempt.buffer
-        self._end = ShardEnd(lease.shard)
+        self._end = ShardEnd(lease.shard, row.reading)
         self._outcome_unknown = False
         self._tuning = tuning
         self._backoff = backoff

@@ -28,6 +28,7 @@ from consumer.domain.audit import AuditEntry
 from consumer.domain.leases import Shard, StreamStart, TableNames, is_sequence_number
 from consumer.domain.marks import Mark
 from consumer.domain.records import unpack
+from consumer.domain.windows import window_of
 from tests.contract.subject import Quarantined, Score, Subject, Value
 
 Item = Mapping[str, Any]
@@ -99,6 +100,16 @@ class DynamoSubject(Subject):
             else None
             for item in self.items(self.names.leaderboard)
         }
+
+    def windows(self, player: str) -> dict[str, tuple[Value, Value]]:
+        (item,) = (each for each in self.items(self.names.leaderboard) if each["playerId"]["S"] == player)
+        names = sorted({window for name in item if (window := window_of(name)) is not None})
+        return {name: (_value(item, f"{name}_games"), _value(item, f"{name}_score")) for name in names}
+
+    def put_windows(self, player: str, windows: Mapping[str, tuple[int, Decimal]]) -> None:
+        for window, sums in windows.items():
+            self.spoil(player, f"{window}_games", Decimal(sums[0]))
+            self.spoil(player, f"{window}_score", sums[1])
 
     def put_player(self, player: str, score: Score, mark: Mark | None = None) -> None:
         item = {

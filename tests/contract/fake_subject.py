@@ -13,7 +13,7 @@ from consumer.domain.leases import Shard, StreamStart, label_of
 from consumer.domain.marks import Mark
 from consumer.domain.membership import HeartbeatReport
 from consumer.domain.records import unpack
-from tests.contract.subject import Quarantined, Score, Subject
+from tests.contract.subject import Quarantined, Score, Subject, Value
 from tests.support.builders import ARN
 from tests.support.fakes import FakePending, FakeQuarantine, FakeStreams, FakeTables
 from tests.support.fakes import tables as fake_tables
@@ -40,6 +40,19 @@ class FakeSubject(Subject):
 
     def marks(self) -> dict[str, Mark | None]:
         return {player: score.mark for player, score in self._tables.board.items()}
+
+    def windows(self, player: str) -> dict[str, tuple[Value, Value]]:
+        score = self._tables.board[player]
+        return {
+            window: (
+                score.wrong.get(f"{window}_games", Decimal(games)),
+                score.wrong.get(f"{window}_score", total),
+            )
+            for window, (games, total) in score.windows.items()
+        }
+
+    def put_windows(self, player: str, windows: Mapping[str, tuple[int, Decimal]]) -> None:
+        self._tables.board[player].windows |= windows
 
     def put_player(self, player: str, score: Score, mark: Mark | None = None) -> None:
         assert isinstance(score.games, Decimal)
@@ -81,6 +94,7 @@ class FakeSubject(Subject):
                 tables.stream_starts,
                 tables.bindings,
                 tables.source,
+                tables.accepted,
                 tables.workers,
                 tables.changes,
                 tables.board,

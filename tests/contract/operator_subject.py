@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from consumer.aws.items import iso
-from consumer.aws.operator_writes import DynamoGaps, DynamoLeaseAdmin, DynamoTableBindings
+from consumer.aws.operator_writes import DynamoGaps, DynamoLeaseAdmin, DynamoRuleList, DynamoTableBindings
 from consumer.aws.tables import DynamoTableReader
 from consumer.domain.audit import AuditEntry
-from consumer.domain.operator_ports import Gaps, LeaseAdmin, TableBindings, TableReader
+from consumer.domain.operator_ports import Gaps, LeaseAdmin, RuleList, TableBindings, TableReader
 from tests.contract.dynamo_subject import DynamoSubject
 from tests.contract.fake_subject import FakeSubject
 from tests.contract.subject import Subject
-from tests.support.fakes.operators import FakeGaps, FakeLeaseAdmin, FakeTableBindings, FakeTableReader
+from tests.support.fakes.operators import FakeGaps, FakeLeaseAdmin, FakeRuleList, FakeTableBindings, FakeTableReader
 
 
 @dataclass
@@ -24,6 +24,7 @@ class OperatorSubject:
     lease_admin: LeaseAdmin
     bindings: TableBindings
     gaps: Gaps
+    rule_list: RuleList
 
     def trail(self) -> list[Mapping[str, str]]:
         """The audit rows."""
@@ -32,7 +33,9 @@ class OperatorSubject:
         assert isinstance(self.lease_admin, FakeLeaseAdmin)
         assert isinstance(self.bindings, FakeTableBindings)
         assert isinstance(self.gaps, FakeGaps)
-        return [_row(entry) for entry in self.lease_admin.trail + self.bindings.trail + self.gaps.trail]
+        assert isinstance(self.rule_list, FakeRuleList)
+        trails = (self.lease_admin.trail, self.bindings.trail, self.gaps.trail, self.rule_list.trail)
+        return [_row(entry) for trail in trails for entry in trail]
 
 
 def operator_subject(subject: Subject) -> OperatorSubject:
@@ -44,11 +47,16 @@ def operator_subject(subject: Subject) -> OperatorSubject:
             DynamoLeaseAdmin(client, names),
             DynamoTableBindings(client, names),
             DynamoGaps(client, names),
+            DynamoRuleList(client, names),
         )
     assert isinstance(subject, FakeSubject)
     tables = subject._tables
     return OperatorSubject(
-        FakeTableReader(tables), FakeLeaseAdmin(tables, time.time), FakeTableBindings(tables), FakeGaps(tables)
+        FakeTableReader(tables),
+        FakeLeaseAdmin(tables, time.time),
+        FakeTableBindings(tables),
+        FakeGaps(tables),
+        FakeRuleList(tables),
     )
 
 

@@ -67,6 +67,14 @@ class Subject(abc.ABC):
         """The mark of each row of the leaderboard by player."""
 
     @abc.abstractmethod
+    def windows(self, player: str) -> dict[str, tuple[Value, Value]]:
+        """Games and score of each window of a player's row."""
+
+    @abc.abstractmethod
+    def put_windows(self, player: str, windows: Mapping[str, tuple[int, Decimal]]) -> None:
+        """Sets games and score of windows of a player's row."""
+
+    @abc.abstractmethod
     def put_player(self, player: str, score: Score, mark: Mark | None = None) -> None:
         """Puts a player's row, as another worker or an operator left it."""
 

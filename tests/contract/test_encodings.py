@@ -3,11 +3,15 @@
 from dataclasses import replace
 from typing import Any
 
-from consumer.aws.items import report_value
-from consumer.domain.leases import TRIM_HORIZON, Adoption, Lease, LeaseRow, StreamStart
+from consumer.aws.commits import size_of as item_size
+from consumer.aws.items import lease_item, lease_row, report_value
+from consumer.domain.accepted_rules import Reading
+from consumer.domain.breaker import Circuit
+from consumer.domain.leases import TRIM_HORIZON, Adoption, Lease, LeaseRow, Shard, StreamStart
 from consumer.domain.membership import MOST_NAMED, HeartbeatReport, LateShard
-from consumer.domain.records import pack
+from consumer.domain.records import Rules, pack
 from consumer.domain.replies import Committed, Done
+from consumer.domain.windows import Kind, WindowKind
 from tests.contract.dynamo_subject import DynamoSubject
 from tests.contract.subject import unit
 from tests.support.builders import (
@@ -41,7 +45,10 @@ def quarantine(dynamo: DynamoSubject) -> dict[tuple[str, str], Any]:
 
 def test_a_started_stream(dynamo: DynamoSubject) -> None:
     dynamo.ledgers.record_stream_start(
-        StreamStart(ARN, CREATED + 0.5, ("shard-0", "shard-1"), complete=False, keyed=True), None, CREATED
+        StreamStart(ARN, CREATED + 0.5, ("shard-0", "shard-1"), complete=False, keyed=True),
+        None,
+        CREATED,
+        Rules(windows=((WindowKind.DAY, 2), (WindowKind.MONTH, 1)), time_zone="Europe/Berlin"),
     )
     stream_start = {
         "leaseKey": {"S": f"stream#{LABEL}"},
@@ -53,7 +60,20 @@ def test_a_started_stream(dynamo: DynamoSubject) -> None:
         "pinComplete": {"BOOL": False},
         "pinnedAt": {"N": "1769860800"},
     }
-    source = {"leaseKey": {"S": "source"}, "sourceTable": {"S": ARN.partition("/stream/")[0]}}
+    rules = {
+        "playerAttribute": {"S": "playerId"},
+        "scoreAttribute": {"S": "score"},
+        "timestampAttribute": {"S": "timestamp"},
+        "timestampFormat": {"S": "iso"},
+        "maxFutureSeconds": {"N": "86400"},
+        "windows": {"M": {"day": {"N": "2"}, "month": {"N": "1"}}},
+        "timeZone": {"S": "Europe/Berlin"},
+    }
+    source = {
+        "leaseKey": {"S": "source"},
+        "sourceTable": {"S": ARN.partition("/stream/")[0]},
+        "rules": {"L": [{"M": rules}]},
+    }
     assert leases(dynamo) == {f"stream#{LABEL}": stream_start, "source": source}
     assert dynamo.items(dynamo.names.quarantine) == [
         {
@@ -86,8 +106,11 @@ def test_the_life_of_a_shards_row(dynamo: DynamoSubject) -> None:
     }
     assert leases(dynamo)[key] == expected
 
-    dynamo.ledgers.claim(row(), lease(epoch=8))
-    expected |= {"leaseOwner": {"S": ME}, "leaseEpoch": {"N": "8"}}
+    windows = {WindowKind.DAY: Kind(2), WindowKind.WEEK: Kind(1, CREATED + 0.25)}
+    dynamo.ledgers.claim(row(), lease(epoch=8), Reading(3, windows))
+    expected |= {"leaseOwner": {"S": ME}, "leaseEpoch": {"N": "8"}, "rules": {"N": "3"}}
+    kept = {"day": {"M": {"kept": {"N": "2"}}}, "week": {"M": {"kept": {"N": "1"}, "since": {"N": "1769860800.25"}}}}
+    expected |= {"windows": {"M": kept}}
     assert leases(dynamo)[key] == expected
 
     commit_plain(dynamo.commits, lease(epoch=8), unit(game(1)))
@@ -98,14 +121,17 @@ def test_the_life_of_a_shards_row(dynamo: DynamoSubject) -> None:
     dynamo.ledgers.release(lease(epoch=8))
     assert leases(dynamo)[key] == {name: value for name, value in expected.items() if name != "leaseOwner"}
 
-    dynamo.ledgers.claim(row(epoch=8), Lease(shard(), OTHER, 9))
-    child = LeaseRow(shard(1), OTHER, 9, TRIM_HORIZON, parent="shard-0", created=CREATED + 1)
+    dynamo.ledgers.claim(row(epoch=8), Lease(shard(), OTHER, 9), Reading(4))
+    expected |= {"rules": {"N": "4"}, "windows": {"M": {}}}
+    child = LeaseRow(shard(1), OTHER, 9, TRIM_HORIZON, parent="shard-0", created=CREATED + 1, rules=4)
     dynamo.commits.end(Lease(shard(), OTHER, 9), sequence_number(1), ("shard-1",), (child,))
     expected |= {"leaseOwner": {"S": OTHER}, "leaseEpoch": {"N": "9"}, "checkpoint": {"S": "SHARD_END"}}
     expected |= {"childShardIds": {"L": [{"S": "shard-1"}]}}
     assert leases(dynamo)[key] == expected
     assert leases(dynamo)[f"shard#{LABEL}#shard-1"] == {
         "leaseKey": {"S": f"shard#{LABEL}#shard-1"},
+        "rules": {"N": "4"},
+        "windows": {"M": {}},
         "streamArn": {"S": ARN},
         "shardId": {"S": "shard-1"},
         "leaseOwner": {"S": OTHER},
@@ -146,11 +172,33 @@ def size_of(value: dict[str, str]) -> int:
 def test_a_worker_takes_less_than_200_bytes_of_the_members() -> None:
     """Each heartbeat writes the whole item, and AWS bills its size."""
     late = tuple(LateShard(f"abcdef0{number}", 86_399.2, known=False) for number in range(MOST_NAMED))
-    report = HeartbeatReport(10**6, 500, 500, 86_399.123, CREATED + 0.123, 500, late=late)
+    report = HeartbeatReport(10**6, 500, 500, 86_399.123, CREATED + 0.123, 500, late=late, rules=99)
     fields = report_value(report)["M"]
     assert fields["late"] == {"S": " ".join(f"{each.code}:86400?" for each in late)}
     name = "worker#ip-10-0-12-34.ec2.internal-1/abcdef01"
     assert len(name) + 3 + sum(len(field) + size_of(value) for field, value in fields.items()) < 200
+
+
+def test_a_shards_row_takes_less_than_1_kb() -> None:
+    """A commit, a claim and a heartbeat's TTL are one write unit each."""
+    windows = {kind: Kind(31, CREATED + 0.123) for kind in WindowKind}
+    shards = [f"shardId-00000001769860800000-{number:08x}" for number in range(4)]
+    stored = LeaseRow(
+        Shard(ARN.replace("GameEvents", "a-table-with-a-long-name-of-fifty-characters-or-so"), shards[0]),
+        "ip-10-0-12-34.eu-west-1.compute.internal-12345/abcdef01",
+        2 * 10**9,
+        "9" * 40,
+        shards[1],
+        tuple(shards[2:]),
+        CREATED + 0.123,
+        CREATED + 0.123,
+        Circuit(resumes=99, had_game=True),
+        99,
+        windows,
+    )
+    item = lease_item(stored) | {"recentPoison": {"S": "f" * 50}, "freeTo": {"S": "9" * 40}}
+    assert item_size(item) < 1_024
+    assert lease_row(lease_item(stored)) == stored
 
 
 def test_a_players_row(dynamo: DynamoSubject) -> None:

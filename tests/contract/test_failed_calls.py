@@ -15,6 +15,7 @@ from consumer.aws.commits import DynamoCommits
 from consumer.aws.leases import DynamoLeases, DynamoMembership
 from consumer.aws.streams import DynamoStreams
 from consumer.aws.tables import DynamoPending
+from consumer.domain.accepted_rules import UNNUMBERED
 from consumer.domain.errors import CallFailed, FailureKind
 from consumer.domain.leases import SHARD_END, TRIM_HORIZON, Adoption, Shard, StreamStart, TableNames
 from consumer.domain.membership import HeartbeatReport
@@ -39,7 +40,7 @@ CALLS: dict[str, LeaseCall] = {
     "unmark_unlisted": lambda leases, _: leases.mark_unlisted(UNLISTED, None),
     "forget": lambda leases, _: leases.forget(UNLISTED, None),
     "load": lambda leases, _: leases.load(),
-    "claim": lambda leases, _: leases.claim(row(), lease(epoch=8)),
+    "claim": lambda leases, _: leases.claim(row(), lease(epoch=8), UNNUMBERED),
     "release": lambda leases, _: leases.release(lease()),
     "commit": lambda _, commits: commit_plain(commits, lease(), unit(game(1))),
     "end": lambda _, commits: commits.end(lease(), TRIM_HORIZON, (), ()),

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from consumer.domain.accepted_rules import UNNUMBERED
 from consumer.domain.audit import AuditEntry
 from consumer.domain.breaker import Circuit
 from consumer.domain.leases import SHARD_END, TRIM_HORIZON, LeaseRow, StreamStart
@@ -85,7 +86,7 @@ def test_a_row_that_was_claimed_meanwhile_stays(subject: Subject) -> None:
     operator = operator_subject(subject)
     read = replace(READ, owner=None)
     subject.create_root_rows(read)
-    claimed = subject.ledgers.claim(read, lease(epoch=8))
+    claimed = subject.ledgers.claim(read, lease(epoch=8), UNNUMBERED)
     assert operator.lease_admin.place(read, AFTER, AUDIT_ENTRY) == Lost(
         claimed if isinstance(claimed, LeaseRow) else None
     )

@@ -2,6 +2,7 @@
 
 import pytest
 
+from consumer.domain.accepted_rules import UNNUMBERED
 from consumer.domain.leases import SHARD_END, TRIM_HORIZON, Lease, LeaseRow, StreamStart
 from consumer.domain.replies import Committed, Done, Lost
 from tests.contract.dynamo_subject import DynamoSubject
@@ -29,7 +30,7 @@ def test_a_claim_raises_the_epoch_and_changes_nothing_else(
     seen = LeaseRow(shard(), owner, 7, checkpoint, parent="shard-8", children=())
     subject.create_root_rows(seen, row(1, owner=OTHER))
     claimed = LeaseRow(shard(), ME, 8, checkpoint, parent="shard-8", children=())
-    assert subject.ledgers.claim(seen, lease(epoch=8)) == claimed
+    assert subject.ledgers.claim(seen, lease(epoch=8), UNNUMBERED) == claimed
     assert subject.row(shard()) == claimed
     assert subject.row(shard(1)) == row(1, owner=OTHER)
 
@@ -38,7 +39,7 @@ def test_a_claim_returns_the_row_as_it_is_then(subject: Subject) -> None:
     """Its owner may have committed since the row was read: only owner and epoch are compared."""
     subject.create_root_rows(row(owner=OTHER))
     commit_plain(subject.commits, lease(owner=OTHER), unit(game(5)))
-    reply = subject.ledgers.claim(row(owner=OTHER), lease(epoch=8))
+    reply = subject.ledgers.claim(row(owner=OTHER), lease(epoch=8), UNNUMBERED)
     assert reply == row(owner=ME, epoch=8, checkpoint=sequence_number(5), created=CREATED + 5, had_game=True)
     late = unit(game(6), previous=sequence_number(5))
     assert subject.commits.commit(lease(owner=OTHER), late, plain_rows(late), fills_gap=False) == Lost(reply)
@@ -63,15 +64,15 @@ def test_a_late_claim_gets_nothing(subject: Subject, stored: LeaseRow | None, se
     if stored is not None:
         subject.create_root_rows(stored)
     before = subject.everything()
-    assert subject.ledgers.claim(seen, lease(epoch=9)) == Lost(stored)
+    assert subject.ledgers.claim(seen, lease(epoch=9), UNNUMBERED) == Lost(stored)
     assert subject.everything() == before
 
 
 def test_of_two_claims_one_succeeds(subject: Subject) -> None:
     subject.create_root_rows(row())
-    assert subject.ledgers.claim(row(), lease(epoch=8)) == row(owner=ME, epoch=8)
-    assert subject.ledgers.claim(row(), lease(owner=OTHER, epoch=8)) == Lost(row(owner=ME, epoch=8))
-    assert subject.ledgers.claim(row(), lease(epoch=8)) == Lost(row(owner=ME, epoch=8)), (
+    assert subject.ledgers.claim(row(), lease(epoch=8), UNNUMBERED) == row(owner=ME, epoch=8)
+    assert subject.ledgers.claim(row(), lease(owner=OTHER, epoch=8), UNNUMBERED) == Lost(row(owner=ME, epoch=8))
+    assert subject.ledgers.claim(row(), lease(epoch=8), UNNUMBERED) == Lost(row(owner=ME, epoch=8)), (
         "a repetition does not succeed either"
     )
 
@@ -94,7 +95,7 @@ def test_a_late_release_takes_nothing_from_the_next_owner(subject: Subject) -> N
     """Also when the next holder is the same worker."""
     subject.create_root_rows(row(owner=ME))
     assert subject.ledgers.release(lease()) == Done()
-    subject.ledgers.claim(row(), lease(epoch=8))
+    subject.ledgers.claim(row(), lease(epoch=8), UNNUMBERED)
     assert subject.ledgers.release(lease()) == Done()
     assert subject.row(shard()) == row(owner=ME, epoch=8)
 
@@ -144,4 +145,4 @@ def test_what_a_row_may_hold_comes_back(subject: Subject) -> None:
     subject.create_root_rows(odd)
     assert subject.ledgers.load().rows == (odd,)
     mine = Lease(odd.shard, ME, 2**40 + 1)
-    assert subject.ledgers.claim(odd, mine) == LeaseRow(odd.shard, ME, 2**40 + 1, "9" * 40, "", ("c",))
+    assert subject.ledgers.claim(odd, mine, UNNUMBERED) == LeaseRow(odd.shard, ME, 2**40 + 1, "9" * 40, "", ("c",))

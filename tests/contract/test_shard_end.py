@@ -2,6 +2,7 @@
 
 import pytest
 
+from consumer.domain.accepted_rules import UNNUMBERED
 from consumer.domain.leases import SHARD_END, TRIM_HORIZON, Lease, LeaseRow
 from consumer.domain.replies import Committed, Lost, Refused
 from tests.contract.subject import Subject, unit
@@ -62,7 +63,7 @@ def test_a_second_attempt_finds_the_shard_finished(subject: Subject) -> None:
     assert subject.commits.end(lease(), AT, ("shard-1",), (child(1),)) == Committed()
     finished = Lost(row(owner=ME, checkpoint=SHARD_END, children=("shard-1",)))
     assert subject.commits.end(lease(), AT, ("shard-1",), (child(1),)) == finished
-    subject.ledgers.claim(child(1), Lease(shard(1), OTHER, 9))
+    subject.ledgers.claim(child(1), Lease(shard(1), OTHER, 9), UNNUMBERED)
     before = subject.everything()
     assert subject.commits.end(lease(), AT, ("shard-1",), (child(1),)) == finished
     assert subject.commits.end(lease(), SHARD_END, ("shard-1",), (child(1),)) == Refused(

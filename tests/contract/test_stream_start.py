@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from consumer.domain.leases import LeaseRow, Origin, StreamStart, TableBinding, label_of, table_arn_of
+from consumer.domain.records import Rules
 from consumer.domain.replies import Done, Lost, Refused
 from tests.contract.subject import Subject
 from tests.support.builders import ARN, CREATED, ME, row, sequence_number, shard
@@ -174,13 +175,13 @@ def test_as_many_roots_as_a_transaction_takes(subject: Subject) -> None:
 OTHER_SOURCE = SECOND.replace("table/", "table/another-")
 
 
-def test_the_first_stream_names_the_source_and_one_of_another_table_is_lost(subject: Subject) -> None:
+def test_the_first_rules_name_the_source_and_one_of_another_table_is_lost(subject: Subject) -> None:
     assert subject.ledgers.read_origin(ARN).sources == frozenset()
-    subject.ledgers.record_stream_start(STREAM_START, None, CREATED)
+    subject.ledgers.record_stream_start(STREAM_START, None, CREATED, Rules())
     assert subject.ledgers.read_origin(OTHER_SOURCE).sources == {table_arn_of(ARN)}
     before = subject.everything()
     other = StreamStart(OTHER_SOURCE, None, (), complete=False)
-    assert subject.ledgers.record_stream_start(other, None, CREATED) == Lost(None)
+    assert subject.ledgers.record_stream_start(other, None, CREATED, Rules()) == Lost(None)
     assert subject.everything() == before
     again = StreamStart(SECOND, None, (), complete=False)
     assert subject.ledgers.record_stream_start(again, None, CREATED) == Done(), "another stream of the same table"
@@ -188,6 +189,6 @@ def test_the_first_stream_names_the_source_and_one_of_another_table_is_lost(subj
 
 def test_the_source_is_known_without_a_binding(subject: Subject) -> None:
     """Another installation may name the same lease table and a quarantine table of its own."""
-    subject.ledgers.record_stream_start(STREAM_START, None, CREATED)
+    subject.ledgers.record_stream_start(STREAM_START, None, CREATED, Rules())
     subject.delete_binding(ARN)
     assert subject.ledgers.read_origin(OTHER_SOURCE).sources == {table_arn_of(ARN)}

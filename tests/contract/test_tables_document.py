@@ -21,8 +21,9 @@ import pytest
 
 from consumer.aws.operator_writes import DynamoReplays
 from consumer.aws.tables import LEADERBOARD_KEYS, LEASE_KEYS, QUARANTINE_KEYS
+from consumer.domain.accepted_rules import Reading
 from consumer.domain.breaker import HaltReason, Symptom
-from consumer.domain.fold import Delta, Limits, cut
+from consumer.domain.fold import Delta, Limits, WindowSum, cut
 from consumer.domain.leases import TRIM_HORIZON, Adoption, Lease, LeaseRow, Shard, StreamStart, TableNames
 from consumer.domain.marks import Mark, Route, RowWrite
 from consumer.domain.membership import HeartbeatReport, LateShard
@@ -30,7 +31,8 @@ from consumer.domain.operator_ports import AcceptedMark
 from consumer.domain.records import Game, Poison, Reason, Rules, decode, poison
 from consumer.domain.replay import LATEST, Mode
 from consumer.domain.replies import Committed, Done, StreamListing
-from consumer.operations import adopt, checkpoint, gaps, resume
+from consumer.domain.windows import Kind, WindowKind
+from consumer.operations import accept_rules, adopt, checkpoint, gaps, resume
 from consumer.operations.quarantine import Applied, Countable, Discarded, QuarantineService, Repair, Restored
 from consumer.operations.replay import PendingReplay, Recount, ReplayService
 from consumer.operations.replay_plan import ReplayRequest
@@ -51,6 +53,7 @@ FEWEST_NAMES = 50
 NO_ATTRIBUTES = {"worker"}
 """Found by the pattern, and names of something else: `#worker` stands for an attribute `worker#<owner>`."""
 
+WINDOW = re.compile(r"^(day|week|month)_\w+_(games|score)$")
 WHO = "foo@host"
 LOST = "shardId-lost"
 ITEM = {"playerId": {"S": "foo"}, "timestamp": {"S": "2026-01-31"}}
@@ -156,10 +159,14 @@ def attributes(item: Mapping[str, Any], before: str = "") -> Iterator[tuple[str,
     """Names and types, those inside of maps too."""
     for name, value in item.items():
         name = before + re.sub(r"^worker#.+", "worker#<owner>", name)
+        name = WINDOW.sub(lambda found: f"{found[1]}_<{'date' if found[1] == 'day' else found[1]}>_{found[2]}", name)
+        name = re.sub(r"windows\.(day|week|month)", "windows.<kind>", name)
         ((tag, inner),) = value.items()
         if tag == "L":
-            assert all(list(element) == ["S"] for element in inner)
-            tag = "L of S"
+            (of,) = {kind for element in inner for kind in element} or {"S"}
+            for element in inner if of == "M" else ():
+                yield from attributes(element["M"], f"{name}.")
+            tag = f"L of {of}"
         yield name, tag
         if tag == "M":
             yield from attributes(inner, f"{name}.")
@@ -183,10 +190,14 @@ def children(shard: Shard) -> tuple[Shard, Shard]:
     return Shard(shard.stream_arn, "shardId-child"), Shard(shard.stream_arn, "shardId-late")
 
 
+RULES = Rules(windows=((WindowKind.DAY, 2),))
+READING = Reading(1, {WindowKind.DAY: Kind(2, CREATED)})
+
+
 def workers_start(subject: DynamoSubject, shard: Shard) -> Iterator[None]:
     """A second stream with its root shards; a worker joins, another one joins and leaves."""
     ledgers, arn, older = subject.ledgers, shard.stream_arn, older_stream(shard)
-    assert ledgers.record_stream_start(StreamStart(older, None, (), complete=True), None, CREATED) == Done()
+    assert ledgers.record_stream_start(StreamStart(older, None, (), complete=True), None, CREATED, RULES) == Done()
     start = StreamStart(arn, CREATED, (shard.shard_id, LOST), complete=False)
     assert ledgers.record_stream_start(start, older, CREATED) == Done()
     roots = tuple(LeaseRow(Shard(arn, root), None, 7, TRIM_HORIZON, created=CREATED) for root in start.roots)
@@ -194,7 +205,7 @@ def workers_start(subject: DynamoSubject, shard: Shard) -> Iterator[None]:
     yield
     assert ledgers.complete_stream_start(arn) == Done()
     for owner in (ME, OTHER):
-        report = HeartbeatReport(1, 2, 1, 0.5, CREATED, late=(LateShard("0af315c2", 0.5),))
+        report = HeartbeatReport(1, 2, 1, 0.5, CREATED, late=(LateShard("0af315c2", 0.5),), rules=1)
         assert subject.membership.send_heartbeat(owner, report, joining=True, bump=True) == Done()
     yield
     assert subject.membership.leave(OTHER) == Done()
@@ -209,7 +220,7 @@ def known_row(subject: DynamoSubject, shard: Shard) -> LeaseRow:
 def claim(subject: DynamoSubject, shard: Shard) -> Lease:
     row = known_row(subject, shard)
     lease = Lease(shard, ME, row.epoch + 1)
-    assert isinstance(subject.ledgers.claim(row, lease), LeaseRow)
+    assert isinstance(subject.ledgers.claim(row, lease, READING), LeaseRow)
     return lease
 
 
@@ -227,7 +238,8 @@ def worker_commits(subject: DynamoSubject, shard: Shard) -> Iterator[None]:
     unit = cut(entries, TRIM_HORIZON, Limits(), CREATED)
     assert subject.commits.commit(lease, unit, plain_rows(unit), fills_gap=True) == Committed()
     mark = Mark(str(shard), unit.last, CREATED)
-    alone = RowWrite("bar", Delta(1, Decimal(1), "2026-01-31"), Route.INSERT, None, mark)
+    windows = (WindowSum(each, 1, Decimal(1)) for each in ("day_20260131", "month_202601", "week_2026W05"))
+    alone = RowWrite("bar", Delta(1, Decimal(1), "2026-01-31", tuple(windows)), Route.INSERT, None, mark)
     assert subject.write_row(alone) == Done()
     operator = operator_subject(subject)
     for gap in operator.reader.gaps():
@@ -313,8 +325,11 @@ def operators_resolve(subject: DynamoSubject, shard: Shard) -> Iterator[None]:
 
 
 def operators_change_tables(subject: DynamoSubject, shard: Shard) -> Iterator[None]:
-    """Checkpoints of a row and of a lost row; a binding without its stream's row, and the other way round."""
+    """Other rules; checkpoints of a row and of a lost row; a binding without its stream's row, and the reverse."""
     operator, lost = operator_subject(subject), Shard(shard.stream_arn, LOST)
+    acceptance = accept_rules.plan(subject.ledgers.load(), replace(RULES, score_attribute="points"), None)
+    assert isinstance(acceptance, accept_rules.Acceptance)
+    finish(accept_rules.carry_out(acceptance, operator.rule_list, WHO, CREATED))
     subject.delete_row(lost)
     for name in (shard, lost):
         change = checkpoint.plan(subject.ledgers.load(), str(name), TRIM_HORIZON, CREATED)

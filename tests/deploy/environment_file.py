@@ -29,7 +29,6 @@ def every_setting() -> str:
     said = []
     for name, option in OPTIONS.items():
         if name not in SET_BY_THE_CONTAINER:
-            default = f"{option.default:g}" if isinstance(option.default, float) else option.default
             bounds = f" ({option.kind})" if option.kind else ""
-            said.append(f"\n# {option.meaning}{bounds}\n#{variable(name)}={'' if default is None else default}\n")
+            said.append(f"\n# {option.meaning}{bounds}\n#{variable(name)}={option.default_text}\n")
     return HEAD + "".join(said)

@@ -23,7 +23,9 @@ from tests.support.processes.waiting import http_get
 TEXT = (ROOT / "deploy" / "RUNBOOK.md").read_text()
 INTRODUCTION = "Runbook"
 QUICK = {"poll_interval_seconds": "0.05", "idle_poll_interval_seconds": "0.1", "lease_ttl_seconds": "1"}
-_ASKS = re.compile(r"consumer (resume|checkpoint set|quarantine (redrive|discard|restore)|gaps acknowledge)\b")
+_ASKS = re.compile(
+    r"consumer (resume|init --accept-rules|checkpoint set|quarantine (redrive|discard|restore)|gaps acknowledge)\b"
+)
 
 
 def sections() -> dict[str, str]:

@@ -23,6 +23,7 @@ ACTIONS = (
     "quarantine restore",
     "gaps acknowledge",
     "init --adopt",
+    "init --accept-rules",
     "replay",
 )
 ROLES = {

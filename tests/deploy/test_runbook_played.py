@@ -122,6 +122,7 @@ def test_a_wrong_setting(it: Installation) -> None:
         assert "points" in play("consumer status", 12), "the attribute that is not there"
         play("consumer quarantine list")
         assert wrong.terminate().code == 0
+        play("consumer init --accept-rules")
         it.worker()
         play("consumer resume", SHARD=shard)
         it.wait_until_read()
@@ -379,6 +380,30 @@ def test_shards_without_an_owner(it: Installation) -> None:
     assert worker.terminate().code == 0
     until(lambda: it.game.board() == it.game.expected.rows, "another worker takes it")
     assert all(shard["owner"] for shard in it.status()[1]["shards"])
+
+
+@plays("LeaderboardShardsAwaitRules")
+def test_shards_that_wait_for_newer_rules(it: Installation) -> None:
+    older = it.worker()
+    it.game.count(it.game.make("ada", "1"))
+    it.wait_until_read()
+    assert older.terminate().code == 0
+    newer_rules = it.environment(windows="day:2")
+    assert it.shell("consumer init --accept-rules --yes", newer_rules)[0] == 0
+    newer = it.start(newer_rules)
+    it.game.count(it.game.make("ada", "2"))
+    it.wait_until_read()
+    assert newer.kill() == -9
+    older = it.worker()
+    older.wait_for_event("rules.shards_waiting")
+    it.game.count(it.game.make("ada", "4"))
+    assert it.wait_for_status(10)["shards"][0]["waitsForRules"], "once the last heartbeat is old"
+    with it.play("LeaderboardShardsAwaitRules") as play:
+        assert "waits for a worker of rules 2 or newer" in " ".join(play("consumer status", 10).split())
+        play("consumer init --accept-rules")
+    until(lambda: it.game.board() == it.game.expected.rows, "the worker that lives goes on")
+    older.wait_for_event("rules.shards_taken_up")
+    assert "waiting  " not in it.shell("consumer status")[1]
 
 
 @plays("LeaderboardWorkerDown", "LeaderboardRestarts")

@@ -61,7 +61,13 @@ def test_a_refusal_is_a_sentence_where_the_log_is_pretty(game: Game) -> None:
 
 
 def test_the_settings_and_rules_in_force_are_logged_at_start(game: Game) -> None:
-    worker = game.worker(score_attribute="points", start_position="2026-01-31T12:00:00+01:00", pool_size="3")
+    worker = game.worker(
+        score_attribute="points",
+        windows="day:2,month:1",
+        time_zone="Europe/Berlin",
+        start_position="2026-01-31T12:00:00+01:00",
+        pool_size="3",
+    )
     logged = worker.wait_for_event("worker.settings")
     assert logged["rules"] == {
         "source_table": game.tables["source"],
@@ -69,12 +75,18 @@ def test_the_settings_and_rules_in_force_are_logged_at_start(game: Game) -> None
         "player_attribute": "playerId",
         "score_attribute": "points",
         "timestamp_attribute": "timestamp",
+        "timestamp_format": "iso",
         "max_future_seconds": 86_400,
+        "windows": "day:2,month:1",
+        "time_zone": "Europe/Berlin",
     }
     settings = logged["settings"]
     assert (settings["pool_size"], settings["lease_ttl_seconds"]) == (3, 5.0)
     assert settings["start_position"] == "2026-01-31T11:00:00Z"
     assert settings["leaderboard_table"] == game.tables["leaderboard"]
+    numbers = worker.wait_for_event("worker.rules")
+    assert (numbers["number"], numbers["newest"]) == (1, 1)
+    assert worker.wait_for_event("lease.claimed")["rules"] == 1
     assert worker.terminate().code == 0
 
 

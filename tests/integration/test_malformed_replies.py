@@ -25,6 +25,7 @@ from consumer.aws.commits import DynamoCommits
 from consumer.aws.leases import DynamoLeases, DynamoMembership
 from consumer.aws.streams import DynamoStreams, RateLimiter
 from consumer.aws.tables import DynamoPending
+from consumer.domain.accepted_rules import UNNUMBERED
 from consumer.domain.errors import CallFailed, DataTrimmed, FailureKind, IteratorExpired
 from consumer.domain.fold import Limits, cut
 from consumer.domain.leases import Adoption, Lease, LeaseRow, Shard, StreamStart, TableNames
@@ -182,7 +183,7 @@ def calls(portal: Portal, clients: Clients) -> dict[str, Callable[[], object]]:
         "forget": lambda: leases.forget(replace(ROW, unlisted_since=1.0), None),
         "create_root_rows": lambda: leases.create_root_rows(SHARD.stream_arn, (ROW,)),
         "load": leases.load,
-        "claim": lambda: leases.claim(ROW, LEASE),
+        "claim": lambda: leases.claim(ROW, LEASE, UNNUMBERED),
         "send_heartbeat": lambda: members.send_heartbeat("w/1", HeartbeatReport(1), joining=True, bump=True),
         "read_members": members.read_members,
         "evict": lambda: members.evict("w/1", 1),

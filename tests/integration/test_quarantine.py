@@ -14,10 +14,13 @@ from typing import Any
 
 import pytest
 
-from consumer.aws.items import BINDING, quarantine_key
+from consumer.aws.items import BINDING, SOURCE_KEY, lease_key, quarantine_key
+from consumer.aws.rule_items import RULES_NAME, rules_list
 from consumer.aws.tables import LEADERBOARD_KEYS, LEASE_KEYS, DynamoTables
 from consumer.demo.child_process import spawn
+from consumer.domain.accepted_rules import AcceptedRules
 from consumer.domain.leases import label_of
+from consumer.domain.records import Rules
 from tests.support.builders import ARN, sequence_number, shard, wire
 from tests.support.engines import TableEngine
 from tests.support.processes import Call, Fate, Game, Proxy, Row, consumer, until
@@ -182,16 +185,36 @@ def test_redrive_many(game: Game) -> None:
     assert ended(game, *many, "--yes")[:2] == (0, "0 records counted\n")
 
 
-def test_the_current_settings_decide(game: Game) -> None:
-    """The producer wrote another attribute: then the settings are wrong, not the records."""
+def test_the_accepted_rules_decide_and_without_any_the_settings(game: Game) -> None:
+    """The producer writes another attribute: then the rules were wrong, not the records."""
     commit_wires(
         game,
-        [wire(7, image={"playerId": {"S": "p"}, "points": {"N": "3"}, "timestamp": {"S": "2026-01-31"}})],
+        [
+            wire(seq, image={"playerId": {"S": "p"}, "points": {"N": "3"}, "timestamp": {"S": "2026-01-31"}})
+            for seq in (7, 8)
+        ],
         shard(2),
     )
-    code, out, err = ended(game, "redrive", "--shard", "shard-2", "--yes", "--score-attribute", "points")
-    assert (code, out, err) == (0, "1 record counted\n", "")
+    one = ("redrive", "shard-2", sequence_number(7), "--yes")
+    assert ended(game, *one)[0] == 4, "it has no score"
+    assert ended(game, *one, score_attribute="points") == (0, "1 record counted\n", "")
     assert game.board()["p"] == Row(1, Decimal(3), "2026-01-31")
+
+    accepted = AcceptedRules((Rules(), Rules(score_attribute="points")))
+    game.client.update_item(
+        TableName=game.tables["lease"],
+        Key=lease_key(SOURCE_KEY),
+        UpdateExpression="SET #rules = :accepted",
+        ExpressionAttributeNames=RULES_NAME,
+        ExpressionAttributeValues={":accepted": rules_list(accepted)},
+    )
+    other = ("redrive", "shard-2", sequence_number(8), "--yes")
+    code, out, err = ended(game, *other, score_attribute="wins")
+    assert (code, out) == (0, "1 record counted\n")
+    assert err == (
+        "Records are read by the accepted rules 2: CONSUMER_SCORE_ATTRIBUTE is 'wins' here and 'points' there.\n"
+    )
+    assert game.board()["p"] == Row(2, Decimal(6), "2026-01-31")
 
 
 def test_discard(game: Game) -> None:

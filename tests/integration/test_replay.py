@@ -213,6 +213,8 @@ def test_beside_a_running_worker_nothing_but_pending_rows_of_the_range_changes(e
         playing.start()
         shard = lease["shardId"]["S"]
         environment = game.environment(None, score_attribute="points")
+        accepted = consumer("init", "--accept-rules", "--yes", environment=environment)
+        assert accepted.returncode == 0, accepted.stderr
         done = consumer("replay", shard, "--from", "TRIM_HORIZON", "--to", last, "--yes", environment=environment)
         replayed.set()
         playing.join()

@@ -118,11 +118,14 @@ def test_a_new_installation_with_a_wrong_attribute_name(game: Game) -> None:
     assert f"{shard}: {detail}; next: `consumer resume {shard}`" in out
     assert worker.terminate().code == 0
 
+    refused = game.worker().wait()
+    assert (refused.code, "consumer init --accept-rules" in refused.stderr) == (4, True)
+    assert ended(game, "init", "--accept-rules", "--yes")[0] == 0
     worker = game.worker(poll_interval_seconds="0.05", lease_ttl_seconds="1", idle_poll_interval_seconds="0.1")
     until(lambda: detail in worker.get("/readyz")[1], "the next worker reads why")
     code, _, err = ended(game, "resume", shard, "--yes")
     assert code == 0
-    assert "21 records: 21 good and 0 poison\n" in err, "by the settings that are right now"
+    assert "21 records: 21 good and 0 poison\n" in err, "by the rules that are right now"
     code, out, err = ended(game, "quarantine", "redrive", "--reason", "score_missing", "--yes")
     assert (code, out, err) == (0, "19 records counted\n", "")
     game.wait_until_consumed()

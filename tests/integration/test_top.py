@@ -3,7 +3,9 @@
 import json
 import random
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -125,6 +127,47 @@ def test_without_the_table_and_with_another_key(game: Game) -> None:
     assert (code, out) == (3, "")
     assert "nowhere (CONSUMER_LEADERBOARD_TABLE) does not exist: check its name and the region" in err
 
-    code, out, err = top(game, "--leaderboard-table", game.tables["lease"])
+    code, out, err = top(game, "--leaderboard-table", game.tables["quarantine"])
     assert (code, out) == (3, "")
-    assert "has the key leaseKey (S); playerId (S) is needed" in err
+    assert "has the key shardId (S) + sequenceNumber (S); playerId (S) is needed" in err
+
+    code, out, err = top(game, "--window", "day", "--lease-table", "nowhere")
+    assert (code, out) == (3, "")
+    assert "nowhere (CONSUMER_LEASE_TABLE) does not exist" in err
+
+
+def test_a_window_of_a_board_that_a_worker_keeps(game: Game) -> None:
+    """Today's games, those of the day before, and one from before the windows that are kept; in the board's zone."""
+    now = datetime.now(UTC)
+    zone = "Pacific/Kiritimati" if now.hour != 9 else "Asia/Tokyo"  # no midnight while it runs
+    today = now.astimezone(ZoneInfo(zone)).date()
+    worker = game.worker(windows="day:2,month:1", time_zone=zone)
+    for name, score, days in (("ada", "5", 0), ("bob", "7", 0), ("bob", "100", 1), ("old", "900", 2)):
+        game.count(game.make(name, score, (today - timedelta(days)).isoformat()))
+    game.wait_until_consumed()
+    assert worker.terminate().code == 0
+
+    code, out, err = top(game, "--window", f"day:{today}", "--json")
+    assert (code, err) == (0, f"day {today:%Y%m%d} in {zone}\n")
+    assert [(row["playerId"], row["gamesPlayed"], row["totalScore"]) for row in json.loads(out)] == [
+        ("bob", 1, 7),
+        ("ada", 1, 5),
+    ]
+    code, out, err = top(game, "--window", f"day:{today - timedelta(1)}", "--by", "gamesPlayed")
+    assert (code, [line.split()[:4] for line in out.splitlines()[1:]]) == (0, [["1", "bob", "1", "100"]])
+
+    code, out, err = top(game, "--window", f"day:{today - timedelta(2)}")
+    assert (code, out) == (5, "")
+    assert "the board does not keep day" in err
+    code, out, err = top(game, "--window", "week")
+    assert (code, out) == (5, "")
+    assert err == f"the board keeps no week windows: it keeps day:2,month:1 in {zone}\n"
+    code, out, err = top(game, "--window", "week:48")
+    assert (code, out) == (2, "")
+    assert "'48' is no week: it must be like 2026W48 or 2026-W48" in err
+
+
+def test_the_windows_of_a_board_that_no_worker_has_begun(game: Game) -> None:
+    code, out, err = top(game, "--window", "day")
+    assert (code, out) == (5, "")
+    assert err == "it is not known which windows the board keeps: no worker of this version has begun to read\n"

@@ -20,7 +20,7 @@ def main() -> int:
         type=Flavour,
         choices=list(Flavour),
         default=Flavour.MIXED,
-        help="of sources keyed by player, or not",
+        help="of sources keyed by player, or not; with days that pass and rules that change, or without",
     )
     parser.add_argument("--trace", action="store_true", help="print the calls, replies and events of the first seed")
     parser.add_argument(
@@ -36,7 +36,7 @@ def main() -> int:
 
 def print_trace(seed: int, flavour: Flavour, *, smallest: bool) -> int:
     """Exit code 1 when an invariant broke in this seed."""
-    build_run = partial(build, seed, keyed=flavour.keyed(seed))
+    build_run = partial(build, seed, flavour=flavour)
     if smallest and (shrunk := shrink(build_run)) is not None:
         print(f"{len(shrunk.decisions)} of {shrunk.before} decisions break it:", *shrunk.decisions, sep="\n  ")
         print(*shrunk.simulation.trace(brief=True), f"{shrunk.violation}", sep="\n")

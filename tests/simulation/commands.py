@@ -12,7 +12,7 @@ from consumer.domain.leases import TRIM_HORIZON, Ledger, Shard, rank
 from consumer.domain.quarantine import QuarantineEntry, QuarantineFilter
 from consumer.domain.records import Rules
 from consumer.domain.replay import LATEST, Mode
-from consumer.operations import adopt, checkpoint, gaps, resume
+from consumer.operations import accept_rules, adopt, checkpoint, gaps, resume
 from consumer.operations.quarantine import NO_REPAIR, Repair
 from consumer.operations.replay import PendingReplay, Recount, ReplayService
 from consumer.operations.replay_plan import ReplayRequest
@@ -81,7 +81,7 @@ class Commands:
             stored = yield from ask(OperatorCall.READ_ROW, partial(circuits.read_row, player))
             with suppress(ConsumerError):  # the cause is gone: a plain resume
                 accepted = resume.mark_to_accept(row, player, stored, ledger, "")
-        waiting = Waiting(row, Rules())
+        waiting = Waiting(row, self._operators.rules()[-1])
         if everything:
             yield from waiting.read_on(streams)
         done = yield from resume.resume(row, circuits, name, now, name, free_to=waiting.newest, accepted=accepted)
@@ -128,6 +128,17 @@ class Commands:
             gap = self._simulation.dice.source(name).choice(left)
             yield from gaps.acknowledge(gap, operators.gaps, "looked into", name, operators.now(), name)
             self._simulation.happened["a gap is acknowledged"] += 1
+
+    def accept(self, name: str, rules: Rules) -> Script:
+        """Accepts rules, which may be older ones, or those that another operator is accepting."""
+        random = self._simulation.dice.source(name)
+        ledger = yield from self._load()
+        acceptance = accept_rules.plan(ledger, rules, None)
+        if isinstance(acceptance, str):
+            return
+        yield from self._load(random.choice((0.0, random.uniform(0, 2))))  # the operator is asked
+        yield from accept_rules.carry_out(acceptance, self._operators.rule_list, name, self._operators.now())
+        self._simulation.happened["rules accepted"] += 1
 
     def adopt(self, name: str) -> Script:
         """Stops all workers first, as the command's help says, adopts, and starts them again."""

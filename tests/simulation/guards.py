@@ -9,6 +9,7 @@ import sys
 from typing import Final
 
 from tests.simulation import switches
+from tests.simulation.change_guards import CHANGE_GUARDS
 from tests.simulation.mark_guards import MARK_GUARDS
 from tests.simulation.proving import Guard, find, verify
 from tests.simulation.unproven import EXPLAINED, NOT_FOUND_YET, unproven
@@ -78,14 +79,6 @@ GUARDS: Final = (
         "no living worker loses a lease",
         155,
         off=("release_epoch",),
-    ),
-    Guard(
-        "binding if absent",
-        "aws/leases.py DynamoLeases.record_stream_start: attribute_not_exists(shardId)",
-        "a late repetition does not start a stream again whose ledger was lost",
-        "a lost ledger is refused",
-        531,
-        off=("binding_if_absent",),
     ),
     Guard(
         "stream row and binding if absent",
@@ -292,6 +285,8 @@ GUARDS: Final = (
     ),
     # --- marked writes ---
     *MARK_GUARDS,
+    # --- windows, rules and their numbers ---
+    *CHANGE_GUARDS,
     # --- operators' commands ---
     Guard(
         "pending state of a redrive",

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from consumer.domain.accepted_rules import AcceptedRules
 from consumer.domain.leases import Shard, TableBinding
 from tests.simulation.dice import PlannedEvents
-from tests.simulation.scale import EPOCH_SECONDS, FAULT_SECONDS
+from tests.simulation.scale import FAULT_SECONDS
 
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
@@ -57,6 +58,15 @@ class Interventions(PlannedEvents):
         """Leases are taken from living workers, whose writes are on the way."""
         for _ in range(number):
             self._at("brief claim", self._claim_briefly)
+
+    def plan_deletion(self, at: float) -> None:
+        """A row is deleted, and an operator makes it again."""
+
+        def delete() -> None:
+            self._delete_row()
+            self._simulation.operators.recreate_soon()
+
+        self.plan_event("intervention delete row", at, delete)
 
     def plan_theft(self, shard: Shard, at: float) -> None:
         """The lease of this shard is taken, if a worker has it then."""
@@ -128,7 +138,7 @@ class Interventions(PlannedEvents):
         )
         if unfinished:
             shard = self.random.choice(unfinished)
-            if tables.rows[shard].epoch >= int(EPOCH_SECONDS + self._simulation.now):
+            if tables.rows[shard].epoch >= int(self._simulation.unix_now()):
                 return
             if self._simulation.ledger_invariants.finished_once:
                 return  # a shard whose row is lost besides its parent's cannot be found again
@@ -149,7 +159,7 @@ class Interventions(PlannedEvents):
             tables.stream_starts.clear()
             tables.rows.clear()
             tables.workers.clear()
-            tables.source = None
+            tables.source, tables.accepted = None, AcceptedRules()
             self._simulation.operators.replays.rows.rows.clear()
             self._lose_ledger("table emptied", "empties the lease table")
 
@@ -166,6 +176,8 @@ class Interventions(PlannedEvents):
         """Once, after the newest stream has its row. What depends on the lost rows is read, and made consistent."""
         if self.ledger_lost or self._simulation.streams.arn not in self._simulation.tables.stream_starts:
             return False
+        if self._simulation.changing is not None:
+            return False  # with the ledger its accepted rules would be lost, and numbers would begin again
         self._simulation.ledger_invariants.records.remember_start_time()
         self._simulation.stream_events.remove_ancestors()
         return True

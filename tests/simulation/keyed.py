@@ -22,7 +22,7 @@ from tests.simulation.ledger_invariants import Violation
 from tests.simulation.mark_invariants import LENIENT, MarkInvariants
 from tests.simulation.nemesis import Fault
 from tests.simulation.old_views import OldViews
-from tests.simulation.scale import EPOCH_SECONDS, FAULT_SECONDS, LATEST_SECONDS
+from tests.simulation.scale import FAULT_SECONDS, LATEST_SECONDS
 from tests.support.fakes import FakeShard
 from tests.support.fakes.streams import FIRST_SEQUENCE_NUMBER
 from tests.support.fakes.tables import Score
@@ -55,7 +55,7 @@ class Keyed(PlannedEvents):
         self._invariants = invariants
         self._shared = random.choice((0.0, 0.0, 0.25, 0.8))
         self._ranges = random.sample(range(-20, 20), 40) if random.random() < 0.4 else None
-        self._disputes = random.random() < 0.35
+        self._disputes = random.random() < 0.35 and simulation.changing is None
         self._stale = random.choice((0.0, 0.1, 0.3))
         self._faults = random.choice((0.0, 0.1, 0.3, 0.5))
         self._writes = self._fates = 0
@@ -175,6 +175,10 @@ class Keyed(PlannedEvents):
 
     # --- rows ---
 
+    def calm(self) -> None:
+        """No read is stale any more, and no single write fails."""
+        self._stale = self._faults = 0.0
+
     def note(self, call: Call, reply: object) -> None:
         """A worker's call took effect."""
         happened = self._simulation.happened
@@ -265,14 +269,12 @@ class Keyed(PlannedEvents):
         roots = tuple(each.shard_id for each in streams.newest.listed() if each.parent is None)
         if not roots:
             return
-        arn = streams.arn
-        tables.stream_starts[arn] = StreamStart(
-            arn, None, roots, complete=complete, started_at=EPOCH_SECONDS, protocol=1
-        )
+        arn, now = streams.arn, self._simulation.unix_now()
+        tables.stream_starts[arn] = StreamStart(arn, None, roots, complete=complete, started_at=now, protocol=1)
         tables.bindings[arn] = TableBinding(arn, tables.names.leases, tables.names.leaderboard)
         tables.source = table_arn_of(arn)
         for root in roots if complete else roots[:1]:
-            row = LeaseRow(Shard(arn, root), None, int(EPOCH_SECONDS), TRIM_HORIZON, created=EPOCH_SECONDS)
+            row = LeaseRow(Shard(arn, root), None, int(now), TRIM_HORIZON, created=now)
             tables.rows[row.shard] = row
         self._simulation.happened["started as 0.1"] += 1
 
@@ -320,7 +322,7 @@ class Keyed(PlannedEvents):
             not child.gone and (found := rows.get(Shard(stream.arn, child.shard_id))) and found.unlisted_since is None
             for child in children
         )
-        return there and row.epoch < int(EPOCH_SECONDS + self._simulation.now)
+        return there and row.epoch < int(self._simulation.unix_now())
 
     def accept_marks(self) -> bool:
         """An operator accepts the marks of which nothing is known. Whether a shard was halted for one.

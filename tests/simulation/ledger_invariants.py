@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal
 from typing import Any
@@ -32,13 +32,15 @@ class Violation(AssertionError):
 class WrittenRecords:
     """The records that were written to the streams, what each means, and what is trimmed.
 
+    `rules`: those by which they are read. `lenient`: where workers differ, those that take the most for games.
     `begins`: for a stream that was adopted, the last trimmed number of each shard then: what came before never counts.
     """
 
-    def __init__(self, streams: FakeStreams, tables: FakeTables, rules: Rules) -> None:
+    def __init__(self, streams: FakeStreams, tables: FakeTables, rules: Rules, lenient: Rules) -> None:
+        self.rules = rules
+        self.lenient = lenient
         self._streams = streams
         self._tables = tables
-        self._rules = rules
         self._numbers: dict[Shard, list[int]] = {}
         self._start_time: tuple[float | None] | None = None
         self.begins: dict[Shard, int] = {}
@@ -86,7 +88,7 @@ class WrittenRecords:
         assert self._start_time is not None
         first = bisect_right(self.numbers(name), numbers[0]) - 1
         records = self.shard(name).records[first : first + len(numbers)]
-        return [decode(wire, rules or self._rules, self._start_time[0]) for wire in records]
+        return [decode(wire, rules or self.rules, self._start_time[0]) for wire in records]
 
     def wire(self, name: Shard, sequence_number: str) -> Mapping[str, Any]:
         """One record as the stream holds it."""
@@ -115,7 +117,7 @@ class LedgerInvariants:
 
     `deleted`: shards whose row was deleted by hand; `finished_once`: those of them that had finished.
     OperatorInvariants reports what operators do: `states` are those of quarantined records; `skipped` are records that
-    a placed shard leaves out.
+    a placed shard leaves out. `waiting`: shards that no living worker may read.
     """
 
     def __init__(self, records: WrittenRecords, tables: FakeTables) -> None:
@@ -126,11 +128,15 @@ class LedgerInvariants:
         self.lost: set[int] = set()
         self.skipped: set[int] = set()
         self.states: dict[str, str] = {}
+        self.waiting: Callable[[], frozenset[Shard]] = frozenset
+        self.on_count: Callable[[Game], None] = lambda _: None
+        self.on_ended: Callable[[Shard, int], None] = lambda *_: None
         self._ended_again = 0
         self._adopted: set[Shard] = set()
         self._tables = tables
         self._ended: dict[int, str] = {}
         self._changed = True
+        self._waited: frozenset[Shard] = frozenset()
         self._done = False
         self._checkpoints: dict[Shard, str] = {}
         self._committers: dict[tuple[Shard, int], str] = {}
@@ -171,6 +177,7 @@ class LedgerInvariants:
         """The records of a unit end with it."""
         for number in numbers:
             self._end_once(number, lease)
+            self.on_ended(lease.shard, number)
         self._compare(self.records.entries(lease.shard, numbers), {poison.sequence_number for poison in unit.poison})
 
     def _end_once(self, number: int, lease: Lease) -> None:
@@ -197,6 +204,7 @@ class LedgerInvariants:
         expected.games += 1
         expected.total = WIDE.add(expected.total, game.score)
         expected.date = max(expected.date, game.date)
+        self.on_count(game)
         return expected
 
     def _match(self, changed: Mapping[str, Expected]) -> None:
@@ -235,8 +243,10 @@ class LedgerInvariants:
         self._match({game.player: self._count(game)})
         self._conserve()
 
-    def replay(self, deltas: Mapping[str, Delta]) -> None:
+    def replay(self, deltas: Mapping[str, Delta], games: Sequence[Game]) -> None:
         """Games were counted once more."""
+        for game in games:
+            self.on_count(game)
         for player, delta in deltas.items():
             expected = self._expected.setdefault(player, Expected())
             expected.games += delta.games
@@ -356,15 +366,20 @@ class LedgerInvariants:
 
     def is_done(self) -> bool:
         """Whether nothing is undone. Called after every step, so it checks only after a change."""
-        if self._changed:
-            self._changed = False
+        waiting = self.waiting()
+        if self._changed or waiting != self._waited:
+            self._changed, self._waited = False, waiting
             self._done = not self.undone()
         return self._done
+
+    def more_was_written(self) -> None:
+        """Records were written after all had ended."""
+        self._changed = True
 
     def undone(self) -> list[str]:
         """Records that have not ended yet, and closed shards that have not ended."""
         left: list[str] = []
-        stuck = set(self.deleted)
+        stuck = self.deleted | self.waiting()
         for name, shard in self.records.shards():
             if shard.parent and Shard(name.stream_arn, shard.parent) in stuck:
                 stuck.add(name)

@@ -79,7 +79,7 @@ MARK_GUARDS: Final = (
         "worker/row_writes.py RowWrites.write",
         "on a keyed stream a transaction keeps mark and condition too",
         ADDS,
-        32,
+        31,
         switches=(mark_switches.transaction_keeps_marks,),
         keyed=True,
     ),

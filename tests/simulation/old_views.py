@@ -68,7 +68,8 @@ class OldViews(PlannedEvents):
         now, cut = self._simulation.tables.load(), self._simulation.dice.source("scans").random()
         begun = [row for row in reply.rows if _place(row) < cut]
         self._simulation.happened["rows change during a load"] += reply.rows != now.rows
-        return Ledger((*begun, *(row for row in now.rows if _place(row) >= cut)), now.stream_starts)
+        rows = (*begun, *(row for row in now.rows if _place(row) >= cut))
+        return Ledger(rows, now.stream_starts, (reply if cut > 0.5 else now).accepted)
 
     # --- what happens meanwhile ---
 

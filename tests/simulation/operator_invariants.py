@@ -1,7 +1,8 @@
 """Invariants of operators' commands: each acts once, on what it read, with an audit entry; floods stay outside."""
 
 from collections import Counter
-from collections.abc import Sequence, Sized
+from collections.abc import Callable, Iterable, Sequence, Sized
+from dataclasses import replace
 from decimal import Context, Decimal
 
 from consumer.domain.breaker import Breaker
@@ -13,20 +14,23 @@ from consumer.domain.quarantine import Application, EntryState, OperatorAction, 
 from consumer.domain.records import Entry, Game, Outcome, Poison, Rules, decode
 from consumer.domain.replay import Batch, Mode, Progress
 from consumer.domain.replies import Lost
+from consumer.domain.windows import WindowKind
 from consumer.operations.quarantine import ChangedConcurrently
+from consumer.settings import MOST_WINDOWS
 from tests.simulation.ledger_invariants import LedgerInvariants, Violation
-from tests.simulation.mark_invariants import LENIENT
 from tests.simulation.worker_invariants import WorkerInvariants
 from tests.support.fakes import FakeQuarantine, FakeReplays, FakeTables
 from tests.support.fakes.operators import FakeGaps, FakeLeaseAdmin, FakeTableBindings
 from tests.support.fakes.tables import Gap as GapRow
 
-_RULES = Rules()
 _WIDE = Context(prec=400)
 
 
 class OperatorInvariants:
-    """Follows what operators' commands do to the tables, and reports it to the invariants of the ledger."""
+    """Follows what operators' commands do to the tables, and reports it to the invariants of the ledger.
+
+    `rules`: those by which a command may have read the records it counts.
+    """
 
     def __init__(
         self,
@@ -39,15 +43,17 @@ class OperatorInvariants:
         gaps: FakeGaps,
         replays: FakeReplays,
         breaker: Breaker | None,
+        rules: Callable[[], Sequence[Rules]],
     ) -> None:
         self._ledger = ledger
+        self._rules = rules
         self._workers = workers
         self._tables = tables
         self._operators = operators
         self._lease_admin = lease_admin
         self._bindings = bindings
         self._gaps = gaps
-        self.replays = ReplayInvariants(ledger, operators, replays)
+        self.replays = ReplayInvariants(ledger, operators, replays, rules)
         self._breaker = breaker
         self._actions: Counter[str] = Counter()
         self._recent: dict[Shard, list[bool]] = {}
@@ -96,12 +102,16 @@ class OperatorInvariants:
         if application is None:
             return
         wire = self._ledger.records.wire(action.entry.shard, number)
-        entry = decode(repaired(wire, application.repairs, _RULES), _RULES, None)
-        wanted = (entry.player, Delta(1, entry.score, entry.date)) if isinstance(entry, Game) else None
-        if wanted != (application.player, application.delta):
-            raise Violation("a re-driven record counts as repaired", f"{number}: {wanted}, not {application.delta}")
-        assert isinstance(entry, Game)
-        self._ledger.redrive(entry)
+        wanted: object = None
+        for rules in self._rules():
+            entry = decode(repaired(wire, application.repairs, rules), _with_all_windows(rules), None)
+            wanted = (entry.player, 1, entry.score, entry.date) if isinstance(entry, Game) else None
+            counted = (application.player, *application.delta[:3])
+            if isinstance(entry, Game) and wanted == counted and _of_these_days([entry], [application.delta]):
+                self._ledger.records.rules = rules
+                self._ledger.redrive(entry)
+                return
+        raise Violation("a re-driven record counts as repaired", f"{number}: {wanted}, not {application.delta}")
 
     def _on_resume(self, seen: LeaseRow, stored: LeaseRow, let_through_to: str | None) -> None:
         """An operator resumes the halt that the command read, not a later one."""
@@ -184,10 +194,11 @@ class OperatorInvariants:
         What only lenient workers take for a game need not be noted: others may have read it since.
         """
         poison = {record.sequence_number for record in unit.poison}
-        entries = self._ledger.records.entries(shard, numbers, LENIENT)
+        entries = self._ledger.records.entries(shard, numbers, self._ledger.records.lenient)
         games = [entry for entry in entries if isinstance(entry, Game) and entry.sequence_number not in poison]
+        rules = self._ledger.records.rules
         for game in () if self._tables.rows[shard].circuit.had_game else games:
-            if isinstance(decode(self._ledger.records.wire(shard, game.sequence_number), _RULES, None), Game):
+            if isinstance(decode(self._ledger.records.wire(shard, game.sequence_number), rules, None), Game):
                 raise Violation("a row knows of its first game", f"{game.sequence_number} of {shard}")
         return bool(games)
 
@@ -196,7 +207,7 @@ class OperatorInvariants:
         recent = self._recent.setdefault(shard, [])
         poison = {record.sequence_number for record in unit.poison}
         let_through_to = self._let_through_to.get(shard)
-        for entry in self._ledger.records.entries(shard, numbers, LENIENT):
+        for entry in self._ledger.records.entries(shard, numbers, self._ledger.records.lenient):
             bad = isinstance(entry, Poison) or entry.sequence_number in poison
             if bad and let_through_to is not None and rank(entry.sequence_number) <= rank(let_through_to):
                 continue
@@ -225,8 +236,15 @@ def _position(row: LeaseRow | None) -> tuple[str | None, int, str] | None:
 class ReplayInvariants:
     """Follows the batches that replays count into the worker's board or another one: each record once per replay."""
 
-    def __init__(self, ledger: LedgerInvariants, operators: FakeQuarantine, replays: FakeReplays) -> None:
+    def __init__(
+        self,
+        ledger: LedgerInvariants,
+        operators: FakeQuarantine,
+        replays: FakeReplays,
+        rules: Callable[[], Sequence[Rules]],
+    ) -> None:
         self._ledger = ledger
+        self._rules = rules
         self._operators = operators
         self._replays = replays
         self._may_count_again: set[str] = set()
@@ -256,12 +274,19 @@ class ReplayInvariants:
             if before == progress.replay_id or (before is not None and progress.replay_id not in self._may_count_again):
                 raise Violation("a replay counts a record once", f"{number}, in {before} and {progress.replay_id}")
             counted[number] = progress.replay_id
-        wanted = self._wanted(progress.shard, numbers, batch)
-        if wanted != dict(batch.unit.deltas):
-            facts = f"{numbers} of {progress.shard}: {dict(batch.unit.deltas)}, not {wanted}"
+        counts = {player: delta[:3] for player, delta in batch.unit.deltas.items()}
+        wanted: dict[str, tuple[int, Decimal, str]] = {}
+        for rules in self._rules():
+            games = self._games(progress.shard, numbers, batch, _with_all_windows(rules))
+            wanted = _folded(games)
+            if wanted == counts and _of_these_days(games, batch.unit.deltas.values()):
+                break
+        else:
+            facts = f"{numbers} of {progress.shard}: {counts}, not {wanted}"
             raise Violation("a replay counts as the quarantine rows say", facts)
         if progress.target not in self._replays.boards:
-            self._ledger.replay(batch.unit.deltas)
+            self._ledger.records.rules = rules
+            self._ledger.replay(batch.unit.deltas, games)
 
     def _numbers(self, progress: Progress, batch: Batch) -> list[int]:
         """The records of the batch: a run that follows the position, without trimmed records."""
@@ -276,18 +301,12 @@ class ReplayInvariants:
             raise Violation("a replay leaves nothing out", facts)
         return numbers
 
-    def _wanted(self, shard: Shard, numbers: list[int], batch: Batch) -> dict[str, Delta]:
-        found: dict[str, Delta] = {}
-        for entry in self._ledger.records.entries(shard, numbers, _RULES):
-            game = self._as_quarantined(shard, entry)
-            if not isinstance(game, Game) or entry.sequence_number in batch.skipped:
-                continue
-            before = found.get(game.player, Delta(0, Decimal(0), ""))
-            total = _WIDE.add(before.total, game.score)
-            found[game.player] = Delta(before.games + 1, total, max(before.date, game.date))
-        return found
+    def _games(self, shard: Shard, numbers: list[int], batch: Batch, rules: Rules) -> list[Game]:
+        entries = self._ledger.records.entries(shard, numbers, rules)
+        found = [self._as_quarantined(shard, entry, rules) for entry in entries]
+        return [game for game in found if isinstance(game, Game) and game.sequence_number not in batch.skipped]
 
-    def _as_quarantined(self, shard: Shard, entry: Entry) -> Entry | None:
+    def _as_quarantined(self, shard: Shard, entry: Entry, rules: Rules) -> Entry | None:
         """The record as its quarantine row has it (None: not applied); without a row the record itself."""
         number = entry.sequence_number
         state = self._ledger.states.get(number)
@@ -298,4 +317,22 @@ class ReplayInvariants:
         _, resolution = self._operators.actions[shard.shard_id, number]
         wire = self._ledger.records.wire(shard, number)
         repairs = resolution.repairs if resolution is not None else {}
-        return decode_again(wire, repairs, _RULES, only_wrong=False)[0]
+        return decode_again(wire, repairs, rules, only_wrong=False)[0]
+
+
+def _with_all_windows(rules: Rules) -> Rules:
+    return replace(rules, windows=tuple((kind, MOST_WINDOWS) for kind in WindowKind))
+
+
+def _of_these_days(games: Iterable[Game], deltas: Iterable[Delta]) -> bool:
+    """Whether the deltas count in windows of these games only: by other rules a game may be of another day."""
+    named = {window for game in games for window in game.windows}
+    return all(each.window in named for delta in deltas for each in delta.windows)
+
+
+def _folded(games: Sequence[Game]) -> dict[str, tuple[int, Decimal, str]]:
+    found: dict[str, tuple[int, Decimal, str]] = {}
+    for game in games:
+        number, total, date = found.get(game.player, (0, Decimal(0), ""))
+        found[game.player] = number + 1, _WIDE.add(total, game.score), max(date, game.date)
+    return found

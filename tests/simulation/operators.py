@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from consumer.domain.breaker import Breaker
 from consumer.domain.errors import CallFailed, ConsumerError, DataTrimmed, FailureKind, IteratorExpired
+from consumer.domain.records import Rules
 from consumer.operations.quarantine import QuarantineService
 from consumer.operations.steps import OperatorCall, Step
 from tests.simulation.commands import Commands, ReplayCommand, Script
 from tests.simulation.nemesis import Fault
 from tests.simulation.operator_invariants import OperatorInvariants
 from tests.simulation.scale import (
-    EPOCH_SECONDS,
     FAULT_SECONDS,
     HEALING_SECONDS,
     LATEST_AGAIN_SECONDS,
@@ -22,7 +22,7 @@ from tests.simulation.scale import (
     LATEST_SECONDS,
 )
 from tests.support.fakes import FakeQuarantine
-from tests.support.fakes.operators import FakeGaps, FakeLeaseAdmin, FakeTableBindings
+from tests.support.fakes.operators import FakeGaps, FakeLeaseAdmin, FakeRuleList, FakeTableBindings
 
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
@@ -60,6 +60,7 @@ class Operators:
         self.lease_admin = FakeLeaseAdmin(simulation.tables, self.now)
         self.bindings = FakeTableBindings(simulation.tables)
         self.gaps = FakeGaps(simulation.tables)
+        self.rule_list = FakeRuleList(simulation.tables)
         self.adopts = False
         """Whether `init --adopt` will mend the lost ledger; else workers refuse to start for ever."""
         self.replays = ReplayCommand(simulation, self)
@@ -73,6 +74,7 @@ class Operators:
             self.gaps,
             self.replays.rows,
             self.breaker if self._floods else None,
+            self.rules,
         )
         self._commands = Commands(simulation, self)
         self._healed = False
@@ -80,11 +82,18 @@ class Operators:
     def service(self, name: str, token: Callable[[], str]) -> QuarantineService:
         """The quarantine, as the operator who runs this command sees it."""
         tables = self._simulation.tables
-        return QuarantineService(self.quarantine, tables, tables.rows.keys, lambda: name, self.now, token)
+        rules, changing = self.rules()[-1], self._simulation.changing
+        now = self.now if changing is None else partial(changing.operators_clock, name)
+        return QuarantineService(self.quarantine, tables, tables.rows.keys, lambda: name, now, token, rules=rules)
+
+    def rules(self) -> Sequence[Rules]:
+        """Those by which commands have read records; the last ones are the current ones."""
+        changing = self._simulation.changing
+        return (Rules(),) if changing is None else changing.operators_rules()
 
     def now(self) -> float:
         """Unix seconds."""
-        return EPOCH_SECONDS + self._simulation.now
+        return self._simulation.unix_now()
 
     def plan(self) -> None:
         """Plans the commands of the time in which faults happen."""
@@ -111,6 +120,11 @@ class Operators:
             self._at("replay", 6, self.replays.replay)
         for _ in range(2):
             self._at("acknowledge", 8, commands.acknowledge)
+
+    def plan_accept(self, name: str, rules: Rules, at: float) -> None:
+        """Plans `init --accept-rules`."""
+        script = partial(self._commands.accept, rules=rules)
+        self._simulation.at(at, partial(self._decide, f"{name} {at:.3f}", "accept", script))
 
     def plan_adoption(self) -> None:
         """The ledger, or a table binding, was lost: plans `init --adopt`, in some runs.
@@ -254,6 +268,8 @@ class SimulatedCommand:
         latest = LATEST_SECONDS
         if step.call is OperatorCall.SET_CHECKPOINT:
             latest = LATEST_NEW_ROW_SECONDS if simulation.keyed is None else LATEST_AGAIN_SECONDS
+            if simulation.changing is not None:
+                simulation.changing.hold(arrives + 0.1 + latest)
 
         def fail(at: float, kind: FailureKind = FailureKind.NETWORK) -> None:
             simulation.at(at, lambda: self._take(step, attempt, CallFailed(kind, "simulated")))

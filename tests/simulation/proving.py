@@ -9,7 +9,7 @@ from os import cpu_count
 from typing import NamedTuple
 
 from tests.simulation.ledger_invariants import Violation
-from tests.simulation.runs import attempt, build
+from tests.simulation.runs import Flavour, attempt, build
 from tests.simulation.simulation import Simulation
 from tests.simulation.switches import Switch, switched_off
 
@@ -18,7 +18,7 @@ class Guard(NamedTuple):
     """A condition or a rule of order that exactly-once stands on.
 
     `where` it is in the product, and its `purpose`. Without `off` (conditions of FakeTables) and `switches` the seed
-    breaks the invariant. `keyed`: in the keyed flavour of the simulation.
+    breaks the invariant. `keyed`, `changing`: in these flavours of the simulation.
     """
 
     name: str
@@ -29,15 +29,23 @@ class Guard(NamedTuple):
     off: tuple[str, ...] = ()
     switches: tuple[Switch, ...] = ()
     keyed: bool = False
+    changing: bool = False
+
+    @property
+    def flavour(self) -> Flavour:
+        """That of its runs."""
+        if self.changing:
+            return Flavour.CHANGING_KEYED if self.keyed else Flavour.CHANGING_PLAIN
+        return Flavour.KEYED if self.keyed else Flavour.PLAIN
 
     def run(self, seed: int, only: Collection[str] | None = None) -> tuple[Simulation, Violation | None]:
         """One run without the guard."""
         with switched_off(self.switches):
-            return attempt(partial(build, seed, off=self.off, keyed=self.keyed), only)
+            return attempt(partial(build, seed, off=self.off, flavour=self.flavour), only)
 
     def run_with(self, seed: int) -> Violation | None:
         """What breaks in the run with the guard."""
-        return attempt(partial(build, seed, keyed=self.keyed))[1]
+        return attempt(partial(build, seed, flavour=self.flavour))[1]
 
     def fault(self) -> str | None:
         """Why the guard's seed does not show that it is needed; None: it does."""

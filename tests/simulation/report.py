@@ -32,6 +32,7 @@ TOO_RARE: dict[Operation | OperatorCall, str] = {
         (OperatorCall.APPLY, OperatorCall.DISCARD, OperatorCall.SET_CHECKPOINT),
         "a few commands per run, in half of the runs: some 40 per cell",
     ),
+    OperatorCall.ACCEPT_RULES: "only changing runs accept rules: every seventh",
     OperatorCall.ACKNOWLEDGE: "only a gap is acknowledged: some 30 per cell",
     OperatorCall.READ_ROW: "only a halt for a mark asks for it",
     OperatorCall.RESUME: "only what a flood has halted is resumed: some 20 per cell",
@@ -72,6 +73,16 @@ def lines(totals: Totals) -> Iterator[str]:
     split = sum(splits > 0 for _, _, splits in totals.sizes)
     yield f"{seeds} seeds in {totals.seconds:.1f} s: {seeds / totals.seconds:.0f} per second"
     yield f"the median run has {steps:.0f} steps and {shards:.0f} shards; {split / seeds:.0%} of the runs split one"
+    happened = totals.happened
+    yield (
+        f"windows rolled over: {happened['days begin']} days, {happened['weeks begin']} weeks and "
+        f"{happened['months begin']} months began, and the clocks were changed {happened['clocks change']} times; "
+        f"{happened['windows compared']} were compared, and {happened['windows incomplete']} were incomplete"
+    )
+    yield (
+        f"rules changed: {happened['rules accepted']} times; {happened['numbers rise']} claims raised a number, "
+        f"{happened['rules are refused']} starts were refused, {happened['shards waited']} shards waited"
+    )
     yield from _table(totals)
     yield "events: " + ", ".join(f"{what} {count}" for what, count in sorted(totals.happened.items()))
     for failure in totals.failures:

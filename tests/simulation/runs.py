@@ -20,6 +20,8 @@ from tests.simulation.simulation import Simulation
 
 BATCH = 25
 PROGRESS_SECONDS = 60.0
+CHANGING_SEEDS = 3
+"""Which of seven seeds is that of a changing run."""
 
 
 class Failure(NamedTuple):
@@ -28,25 +30,43 @@ class Failure(NamedTuple):
     seed: int
     name: str
     facts: str
-    keyed: bool = False
+    flavour: "Flavour"
 
     @property
     def command(self) -> str:
         """What runs it again."""
-        flavour = "keyed" if self.keyed else "plain"
-        return f"python -m tests.simulation --base {self.seed} --seeds 1 --shrink --flavour {flavour}"
+        return f"python -m tests.simulation --base {self.seed} --seeds 1 --shrink --flavour {self.flavour}"
 
 
 class Flavour(StrEnum):
-    """Which runs a seed makes: keyed ones (rows have marks), plain ones, or by turns two keyed ones and a plain one."""
+    """Which runs a seed makes: keyed ones (rows have marks) or plain ones; of both, those in which days pass and rules
+    change. Mixed: by turns two keyed ones and a plain one, every seventh of them changing.
+    """
 
     MIXED = "mixed"
     KEYED = "keyed"
     PLAIN = "plain"
+    CHANGING_KEYED = "changing-keyed"
+    CHANGING_PLAIN = "changing-plain"
 
-    def keyed(self, seed: int) -> bool:
-        """Whether the run of this seed is keyed."""
-        return self is Flavour.KEYED or (self is Flavour.MIXED and seed % 3 > 0)
+    def of(self, seed: int) -> "Flavour":
+        """The flavour of the run of this seed."""
+        if self is not Flavour.MIXED:
+            return self
+        keyed, changing = seed % 3 > 0, seed % 7 == CHANGING_SEEDS
+        if changing:
+            return Flavour.CHANGING_KEYED if keyed else Flavour.CHANGING_PLAIN
+        return Flavour.KEYED if keyed else Flavour.PLAIN
+
+    @property
+    def keyed(self) -> bool:
+        """Whether rows have marks."""
+        return self in (Flavour.KEYED, Flavour.CHANGING_KEYED)
+
+    @property
+    def changing(self) -> bool:
+        """Whether days pass and rules change."""
+        return self in (Flavour.CHANGING_KEYED, Flavour.CHANGING_PLAIN)
 
 
 @dataclass
@@ -81,8 +101,7 @@ def simulate(base: int, seeds: int, jobs: int | None = None, flavour: Flavour = 
     for part in _parts(range(base, base + seeds), jobs or os.cpu_count() or 1, flavour):
         totals.add(part)
         for failure in part.failures:
-            flavour_name = "keyed" if failure.keyed else "plain"
-            print(f"seed {failure.seed} ({flavour_name}) breaks {failure.name!r}", file=sys.stderr, flush=True)
+            print(f"seed {failure.seed} ({failure.flavour}) breaks {failure.name!r}", file=sys.stderr, flush=True)
         if time.monotonic() - printed > PROGRESS_SECONDS:
             printed = time.monotonic()
             progress = f"{len(totals.sizes):,} of {seeds:,} seeds, {len(totals.failures)} broke"
@@ -98,10 +117,10 @@ def run(seeds: range, flavour: Flavour = Flavour.MIXED) -> Totals:
     gc.disable()
     try:
         for seed in seeds:
-            keyed = flavour.keyed(seed)
-            simulation, violation = attempt(partial(build, seed, keyed=keyed))
+            chosen = flavour.of(seed)
+            simulation, violation = attempt(partial(build, seed, flavour=chosen))
             if violation is not None:
-                totals.failures.append(Failure(seed, violation.name, violation.facts, keyed))
+                totals.failures.append(Failure(seed, violation.name, violation.facts, chosen))
             totals.count(simulation)
     finally:
         gc.enable()
@@ -109,9 +128,10 @@ def run(seeds: range, flavour: Flavour = Flavour.MIXED) -> Totals:
     return totals
 
 
-def build(seed: int, only: Collection[str] | None, off: Collection[str] = (), *, keyed: bool) -> Simulation:
+def build(seed: int, only: Collection[str] | None, off: Collection[str] = (), *, flavour: Flavour) -> Simulation:
     """The run of a seed, with these decisions only."""
-    return Simulation(seed, off, only, keyed=keyed)
+    chosen = flavour.of(seed)
+    return Simulation(seed, off, only, keyed=chosen.keyed, changing=chosen.changing)
 
 
 def _parts(seeds: range, jobs: int, flavour: Flavour) -> Iterator[Totals]:

@@ -16,14 +16,16 @@ from consumer.worker.calls import Call, Operation, Ports, Reply, execute
 from consumer.worker.ledger_calls import Adopt, Mark, Probe
 from consumer.worker.shard_calls import PAGE_RECORDS, Commit, MoveCheckpoint, Open, Read, RecordGap, WriteRows
 from consumer.worker.stream_start import StartPosition
+from tests.simulation.changing import LAST, SOON, Changing
 from tests.simulation.dice import Dice
 from tests.simulation.interventions import Interventions
 from tests.simulation.keyed import Keyed
 from tests.simulation.ledger_invariants import LedgerInvariants, Violation, WrittenRecords
-from tests.simulation.mark_invariants import MarkInvariants
+from tests.simulation.mark_invariants import LENIENT, MarkInvariants
 from tests.simulation.nemesis import NO_FAULTS, Fault, Nemesis, failed_reply
 from tests.simulation.operators import Operators
 from tests.simulation.row_fates import TAKES_EFFECT, RowFate, draw_fates
+from tests.simulation.rule_invariants import number_of
 from tests.simulation.scale import (
     EPOCH_SECONDS,
     FAULT_SECONDS,
@@ -44,6 +46,10 @@ from tests.support.fakes import FakeStreams, FakeTables
 MOST_ACTIONS = 200_000
 REFUSING_SECONDS = 20.0
 TIMEOUT_SECONDS = 2.0
+SETTLED_SECONDS = 12.0
+"""In this time every worker reads the ledger again, and plans."""
+MOST_WAITS = 6
+"""After so many of them some shard has not moved in one, or shards move for ever."""
 SLOWEST_SECONDS = 12.0
 """A slow page is not timed out."""
 
@@ -51,11 +57,18 @@ SLOWEST_SECONDS = 12.0
 class Simulation:
     """A run from a seed. `off`: conditions that the tables do not check (see FakeTables); `only`: see Dice.
 
-    `keyed`: the source's partition key is the player, so that rows have marks (see Keyed).
+    `keyed`: the source's partition key is the player, so that rows have marks (see Keyed). `changing`: days pass, and
+    rules change (see Changing).
     """
 
     def __init__(
-        self, seed: int, off: Collection[str] = (), only: Collection[str] | None = None, *, keyed: bool = False
+        self,
+        seed: int,
+        off: Collection[str] = (),
+        only: Collection[str] | None = None,
+        *,
+        keyed: bool = False,
+        changing: bool = False,
     ) -> None:
         self.dice = Dice(seed, only)
         random = self.dice.source("simulation")
@@ -63,8 +76,9 @@ class Simulation:
         self.steps: Counter[tuple[Operation | OperatorCall, Fault]] = Counter()
         self.happened: Counter[str] = Counter()
         self.tables = FakeTables(TableNames(), off)
-        self.streams = FakeStreams(lambda: EPOCH_SECONDS + self.now, ARN, page_records=random.choice((1, 3, 10, 1000)))
-        records = WrittenRecords(self.streams, self.tables, Rules())
+        self.changing = Changing(self) if changing else None
+        self.streams = FakeStreams(self.unix_now, ARN, page_records=random.choice((1, 3, 10, 1000)))
+        records = WrittenRecords(self.streams, self.tables, Rules(), LENIENT if keyed else Rules())
         self.ledger_invariants = (MarkInvariants if keyed else LedgerInvariants)(records, self.tables)
         self.keyed: Keyed | None = None
         if isinstance(self.ledger_invariants, MarkInvariants):
@@ -81,7 +95,7 @@ class Simulation:
         self.ports = Ports(self.streams, self.tables, self.tables, self.tables, Rules())
         self._trace: list[tuple[float, str, object, str]] = []
         self._actions = 0
-        self._refused_since: dict[Shard, float] = {}
+        self.refused_since: dict[Shard, float] = {}
         self._queue: list[tuple[float, int, Callable[[], object]]] = []
         self._tie = count()
         self._starts: Counter[str] = Counter()
@@ -90,8 +104,14 @@ class Simulation:
         self.interventions = Interventions(self)
         self.operators = Operators(self)
         self.workers: list[SimulatedWorker] = []
+        if self.changing is not None:
+            self.changing.watch()
 
     # --- running ---
+
+    def unix_now(self) -> float:
+        """The server's clock, in unix seconds."""
+        return EPOCH_SECONDS + self.now + (self.changing.jumped if self.changing is not None else 0.0)
 
     def run(self) -> "Simulation":
         """Faults, then none; then everything must drain. Raises Violation."""
@@ -103,6 +123,8 @@ class Simulation:
                 self._check_refusal()
             else:
                 self._drain()
+                if self.changing is not None:
+                    self._end_waiting(self.changing)
                 self._stop_all()
                 if self.keyed is not None:
                     self._run_until(self.keyed.all_arrived)
@@ -145,8 +167,12 @@ class Simulation:
             answers += self.keyed.views.seconds_more(worker.owner, call)
         later = (LATEST_NEW_ROW_SECONDS if isinstance(call, Adopt) else LATEST_SECONDS) * late
 
-        if self.keyed is not None and isinstance(call, Mark):
+        if (self.keyed is not None and isinstance(call, Mark)) or (
+            self.changing is not None and isinstance(call, SOON)
+        ):
             later = LATEST_AGAIN_SECONDS * late
+        if self.changing is not None:
+            self.changing.sends(worker.owner, call, arrives + 0.1 + later)
 
         def effect() -> Reply:
             return self._take_effect(call, worker.ports, fates)
@@ -198,6 +224,8 @@ class Simulation:
 
         def answer() -> None:
             self.worker_invariants.answered(worker.owner, call, reply, sent_at)
+            if self.changing is not None:
+                self.changing.answered(worker.owner, call)
             worker.take(call, reply if self.keyed is None else self.keyed.views.as_scanned(call, reply))
 
         if fault is Fault.CRASH_AFTER:
@@ -208,6 +236,8 @@ class Simulation:
 
     def _take_effect(self, call: Call, ports: Ports, fates: Sequence[RowFate] = ()) -> Reply:
         reply: Reply
+        if self.changing is not None:
+            self.changing.acts(call)
         if isinstance(call, WriteRows):
             reply = self._write_rows(call, ports, fates or [TAKES_EFFECT] * len(call.writes))
         elif self._is_locked(call):
@@ -261,7 +291,7 @@ class Simulation:
         shard = call.shard if isinstance(call, Probe) else call.lease.shard
         if shard.stream_arn not in self.tables.stream_starts:
             return False
-        return self.now - self._refused_since.setdefault(shard, self.now) < REFUSED_SECONDS
+        return self.now - self.refused_since.setdefault(shard, self.now) < REFUSED_SECONDS
 
     def _fail(self, worker: SimulatedWorker, call: Call, fault: Fault, when: float) -> None:
         self.at(when, lambda: worker.take(call, failed_reply(fault, call)))
@@ -285,7 +315,7 @@ class Simulation:
         if owned:
             raise Violation("SIGTERM releases all leases", f"{worker.owner} has left, and owns {owned}")
         if not self._stopping:
-            self.at(self.now + worker.random.uniform(0.1, 3), lambda: self._start_again(worker.name))
+            self.at(self.now + worker.random.uniform(0.1, 3), lambda: self.start_again(worker.name))
 
     def _begin(self) -> None:
         random = self.dice.source("workers")
@@ -299,6 +329,8 @@ class Simulation:
         self.operators.plan()
         if self.keyed is not None:
             self.keyed.plan()
+        if self.changing is not None:
+            self.changing.plan()
 
     def _start(self, name: str) -> SimulatedWorker:
         self._starts[name] += 1
@@ -308,7 +340,7 @@ class Simulation:
         worker.run_due()
         return worker
 
-    def _start_again(self, name: str) -> None:
+    def start_again(self, name: str) -> None:
         """Unless it was started already: no two workers share a stable id at once."""
         if not any(worker.alive and worker.name == name for worker in self.workers):
             self._start(name)
@@ -323,7 +355,7 @@ class Simulation:
         if worker.alive:
             worker.alive = False
             self.note(worker.owner, "!! crashed")
-            self.at(self.now + worker.random.uniform(0.1, 3), lambda: self._start_again(worker.name))
+            self.at(self.now + worker.random.uniform(0.1, 3), lambda: self.start_again(worker.name))
 
     def _heal(self) -> None:
         self.nemesis.schedule = NO_FAULTS
@@ -331,6 +363,8 @@ class Simulation:
         self.stream_events.heal()
         self.interventions.heal()
         self.operators.heal()
+        if self.changing is not None:
+            self.changing.heal()
         if not any(worker.alive for worker in self.workers):
             self._start("w0")
 
@@ -338,7 +372,7 @@ class Simulation:
 
     def _drain(self) -> None:
         """Everything is read and committed, and every worker has a fair share."""
-        until = FAULT_SECONDS + HEALING_SECONDS
+        until = self.now + HEALING_SECONDS
         self._run_until(lambda: self.ledger_invariants.is_done() or self.now > until)
         if undone := self.ledger_invariants.undone():
             raise Violation("after faults everything drains", f"left: {undone[:5]} of {len(undone)}")
@@ -357,8 +391,30 @@ class Simulation:
         if unfair := self._shares():
             raise Violation("after faults shares differ by at most one", unfair)
 
+    def _end_waiting(self, changing: Changing) -> None:
+        """Shards have come to rest. Those that wait for a worker of newer rules are read when one starts."""
+        moves = 0
+        for _ in range(MOST_WAITS):  # a shard that ends meanwhile, a leaf say, may move others
+            moves, until = changing.numbers.claims, self.now + SETTLED_SECONDS
+            self._run_until(lambda until=until: self.now > until)  # type: ignore[misc]
+            if changing.numbers.claims == moves:
+                break
+        else:
+            if not self.ledger_invariants.deleted:
+                raise Violation("after faults shards stay", f"{changing.numbers.claims - moves} claims later")
+        if waiting := changing.waiting():
+            changing.check_shown(waiting)
+            self.happened["shards waited"] += len(waiting)
+            self._start(LAST)
+        self._drain()  # also what waited until a worker of these rules was started again
+        if not self.ledger_invariants.deleted:
+            changing.play_last()
+            self._drain()
+            changing.check_last()
+
     def _shares(self) -> str | None:
-        living = {worker.owner: len(worker.worker.shards) for worker in self.workers if worker.alive}
+        accepted = self.tables.accepted
+        living = {worker.owner: number_of(accepted, worker.rules) for worker in self.workers if worker.alive}
         return self.worker_invariants.shares(living) if living else "no worker lives"
 
     def _check_refusal(self) -> None:

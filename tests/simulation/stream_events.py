@@ -46,6 +46,7 @@ class StreamEvents(PlannedEvents):
         self._shown_since: dict[Shard, float] = {}
         """When a shard that was hidden became listed."""
         self._keyed = simulation.keyed
+        self._changing = simulation.changing
         streams.listing_of = self._listing
         if simulation.keyed is not None and simulation.keyed.views.chosen:
             self._aged = False
@@ -151,6 +152,8 @@ class StreamEvents(PlannedEvents):
 
     def write(self, shard_id: str, image: dict[str, object], event: str = "INSERT") -> None:
         """Appends a record; in a keyed run one of a player of that shard, if it has any."""
+        if self._changing is not None:
+            image = self._changing.image(image)
         if self._keyed is None:
             self._streams.write(shard_id, image, event)
         elif (written := self._keyed.image(Shard(self._streams.arn, shard_id), image)) is not None:
@@ -164,7 +167,10 @@ class StreamEvents(PlannedEvents):
     def write_game(self, shard_id: str, player: str) -> None:
         """Appends a game of this player of the shard, in a keyed run."""
         name = {PLAYER_ATTRIBUTE: {"S": player}}
-        self._streams.write(shard_id, self._game() | name, "INSERT", name)
+        image = self._game() | name
+        if self._changing is not None:
+            image = self._changing.image(image)
+        self._streams.write(shard_id, image, "INSERT", name)
 
     def _game(self) -> dict[str, Any]:
         return {

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from math import inf
+from types import ModuleType
 from typing import Any, Final
 from unittest.mock import patch
 
@@ -48,15 +49,20 @@ class Switch:
     def __init__(self, name: str, sentence: str) -> None:
         self.name = name
         self.sentence = sentence
-        self._patches: list[tuple[Any, Replacement]] = []
+        self._patches: list[tuple[Any, Replacement, ModuleType | None]] = []
 
-    def replaces(self, *targets: Callable[..., Any]) -> Callable[[Replacement], "Switch"]:
-        """Adds public functions of the product, or methods, and what replaces each of them."""
+    def replaces(
+        self, *targets: Callable[..., Any], used_in: ModuleType | None = None
+    ) -> Callable[[Replacement], "Switch"]:
+        """Adds public functions of the product, or methods, and what replaces each of them.
+
+        `used_in`: the module that has imported a function by its name.
+        """
         for target in targets:
             assert not any(part.startswith("_") for part in target.__qualname__.split(".")), target.__qualname__
 
         def add(replacement: Replacement) -> Switch:
-            self._patches += [(target, replacement) for target in targets]
+            self._patches += [(target, replacement, used_in) for target in targets]
             return self
 
         return add
@@ -65,8 +71,8 @@ class Switch:
     def off(self) -> Iterator[None]:
         """The rule does not hold inside this context."""
         with ExitStack() as patches:
-            for target, replacement in self._patches:
-                owner = sys.modules[target.__module__]
+            for target, replacement, used_in in self._patches:
+                owner = used_in or sys.modules[target.__module__]
                 *path, attribute = target.__qualname__.split(".")
                 for part in path:
                     owner = getattr(owner, part)
@@ -93,13 +99,13 @@ def getter_of(getter: Any) -> Any:
     return getter.fget
 
 
-def switch(*targets: Callable[..., Any]) -> Callable[[Replacement], Switch]:
+def switch(*targets: Callable[..., Any], used_in: ModuleType | None = None) -> Callable[[Replacement], Switch]:
     """Makes a switch of a replacement: its name is the function's, its sentence the docstring."""
 
     def make(replacement: Replacement) -> Switch:
         made = Switch(replacement.__name__, replacement.__doc__ or "")
         SWITCHES[made.name] = made
-        return made.replaces(*targets)(replacement)
+        return made.replaces(*targets, used_in=used_in)(replacement)
 
     return make
 

@@ -5,7 +5,7 @@ from collections import Counter
 from consumer.worker.calls import Operation
 from tests.simulation.nemesis import FAULTS
 from tests.simulation.report import ENOUGH_FAULTS, PER_SEEDS, TOO_RARE, lines
-from tests.simulation.runs import Failure, Totals
+from tests.simulation.runs import Failure, Flavour, Totals
 
 
 def _totals(operation: Operation, faults: int) -> Totals:
@@ -36,7 +36,7 @@ def test_a_cell_that_makes_no_sense_is_a_dash_and_never_marked() -> None:
 
 def test_a_violation_is_printed_with_the_command_that_runs_it_again() -> None:
     totals = _totals(Operation.COMMIT, ENOUGH_FAULTS)
-    totals.failures.append(Failure(17, "exactly_once", "p1 counts twice"))
+    totals.failures.append(Failure(17, "exactly_once", "p1 counts twice", Flavour.PLAIN))
     report = list(lines(totals))
     assert report[-2] == "seed 17: exactly_once: p1 counts twice"
     assert "--base 17 --seeds 1 --shrink --flavour plain" in report[-1]
@@ -46,6 +46,14 @@ def test_the_figures_come_first() -> None:
     first, second, *_ = lines(_totals(Operation.COMMIT, ENOUGH_FAULTS))
     assert first == f"{PER_SEEDS} seeds in 2.0 s: {PER_SEEDS / 2:.0f} per second"
     assert second == "the median run has 300 steps and 4 shards; 100% of the runs split one"
+
+
+def test_the_report_says_how_often_windows_rolled_over_and_rules_changed() -> None:
+    totals = _totals(Operation.COMMIT, ENOUGH_FAULTS)
+    totals.happened.update({"days begin": 9, "rules accepted": 2, "numbers rise": 5})
+    report = list(lines(totals))
+    assert any(line.startswith("windows rolled over: 9 days, 0 weeks") for line in report)
+    assert any(line.startswith("rules changed: 2 times; 5 claims raised a number") for line in report)
 
 
 def test_a_rare_call_without_a_reason_needs_a_higher_rate() -> None:

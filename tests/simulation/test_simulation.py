@@ -29,13 +29,14 @@ def test_fresh_seeds(first: int) -> None:
     assert not failures, f"{broken}\nthe trace of each:{again}"
 
 
+@pytest.mark.parametrize("changing", [False, True], ids=["steady", "changing"])
 @pytest.mark.parametrize("keyed", [False, True], ids=["plain", "keyed"])
-def test_a_seed_gives_the_same_run_twice(keyed: bool) -> None:
-    first, second = (Simulation(7, keyed=keyed).run().trace() for _ in range(2))
+def test_a_seed_gives_the_same_run_twice(keyed: bool, changing: bool) -> None:
+    first, second = (Simulation(7, keyed=keyed, changing=changing).run().trace() for _ in range(2))
     assert first == second
 
 
-@pytest.mark.parametrize("flavour", ["plain", "keyed"])
+@pytest.mark.parametrize("flavour", ["plain", "keyed", "changing-keyed"])
 def test_a_seed_gives_the_same_run_whatever_a_process_hashes(flavour: str) -> None:
     traces = {
         subprocess.run(
@@ -50,15 +51,28 @@ def test_a_seed_gives_the_same_run_whatever_a_process_hashes(flavour: str) -> No
 
 
 def test_most_seeds_are_keyed_and_the_others_are_not() -> None:
-    assert [Flavour.MIXED.keyed(seed) for seed in range(6)] == [False, True, True, False, True, True]
-    assert not Flavour.PLAIN.keyed(1)
-    assert Flavour.KEYED.keyed(0)
+    assert [Flavour.MIXED.of(seed).keyed for seed in range(6)] == [False, True, True, False, True, True]
+    assert not Flavour.PLAIN.of(1).keyed
+    assert Flavour.KEYED.of(0).keyed
+
+
+def test_every_seventh_seed_is_changing() -> None:
+    assert [seed for seed in range(22) if Flavour.MIXED.of(seed).changing] == [3, 10, 17]
+    assert {Flavour.MIXED.of(seed).keyed for seed in (3, 10, 17)} == {False, True}
+    assert Flavour.CHANGING_PLAIN.of(0).changing
 
 
 def test_in_keyed_runs_every_way_to_write_a_row_occurs() -> None:
     happened = run(range(30), Flavour.KEYED).happened
     ways = (Route.INSERT, Route.FOLLOW, Route.FRESH, Route.MARKED, Route.TAKE_OVER, Route.SHARED)
     assert not [way for way in ways if not happened[f"row: {way}"]]
+
+
+def test_in_changing_runs_windows_roll_over_and_rules_change() -> None:
+    happened = run(range(12), Flavour.CHANGING_KEYED).happened
+    wanted = ("days begin", "weeks begin", "months begin", "clocks change", "windows compared", "windows incomplete")
+    changes = ("rules accepted", "rules are refused", "numbers rise", "shards waited", "rows without expired windows")
+    assert not [what for what in (*wanted, *changes) if not happened[what]]
 
 
 def test_a_failing_run_is_shrunk() -> None:

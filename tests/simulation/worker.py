@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from consumer.domain.errors import UnsafeRefused
 from consumer.domain.membership import Identity
+from consumer.domain.records import Rules
+from consumer.domain.windows import calendar_of
 from consumer.retries import JitteredBackoff
 from consumer.worker.calls import Call, Reply
 from consumer.worker.shard_calls import Read
@@ -51,16 +53,28 @@ class SimulatedWorker:
         if simulation.keyed is not None:
             self.ports, remembered_rows = simulation.keyed.equip(self.owner, self.ports)
             self._tuning = simulation.keyed.tune(self.owner, replace(self._tuning, remembered_rows=remembered_rows))
+        self.rules = Rules()
+        if simulation.changing is not None:
+            self.rules = simulation.changing.rules_of(self.owner)
+            self.ports = replace(self.ports, rules=self.rules)
+        self._skew = 0.0
         self.set_clock()
         backoff = JitteredBackoff(random, first_seconds=0.05, most_seconds=2.0)
         identity = Identity(self.owner, stable=simulation.stable)
         arn = simulation.streams.arn
-        self.worker = Worker(identity, arn, self._new_starter, TTL_SECONDS, self._tuning, backoff)
+        calendar = calendar_of(self.rules.windows, self.rules.time_zone)
+        self.worker = Worker(identity, arn, self._new_starter, TTL_SECONDS, self._tuning, backoff, calendar)
 
     def set_clock(self) -> None:
         """Its wall clock jumps. Workers use it for notes, and to decide which unread shards may have lost records."""
-        skew = self.random.uniform(-SKEW_SECONDS, SKEW_SECONDS)
-        object.__setattr__(self._tuning, "wall_offset_seconds", EPOCH_SECONDS - self.offset + skew)
+        self._skew = self.random.uniform(-SKEW_SECONDS, SKEW_SECONDS)
+        self.jump()
+
+    def jump(self) -> None:
+        """Its wall clock follows the server's, as exactly as it did."""
+        simulation = self._simulation
+        jumped = simulation.changing.jumped if simulation.changing is not None else 0.0
+        object.__setattr__(self._tuning, "wall_offset_seconds", EPOCH_SECONDS + jumped - self.offset + self._skew)
 
     def run_due(self) -> None:
         """Sends the calls that are due, and plans the next wake-up."""
@@ -96,6 +110,8 @@ class SimulatedWorker:
             self.alive = False
             self.refused = True
             simulation.note(self.owner, f"refuses: {refusal}")
+            if simulation.changing is not None:
+                simulation.changing.refused(self)
             return
         simulation.worker_invariants.reported(call, reported)
         for event in reported:
@@ -109,7 +125,7 @@ class SimulatedWorker:
 
     def _new_starter(self, stream_arn: str) -> StreamStarter:
         names = self._simulation.tables.names
-        return StreamStarter(stream_arn, self._simulation.start, 1, names)
+        return StreamStarter(stream_arn, self._simulation.start, 1, names, self.rules)
 
     def _is_paused(self, then: Callable[[], None]) -> bool:
         """Whether the process is paused. Then `then` happens at the end of the pause."""

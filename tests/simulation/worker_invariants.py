@@ -98,13 +98,24 @@ class WorkerInvariants:
             raise Violation("what is committed is not read again", facts)
 
     def shares(self, living: Mapping[str, int]) -> str | None:
-        """What is wrong with the shares of the living workers after faults, if anything: they differ by at most one."""
+        """What is wrong with the shares of the living workers after faults, if anything: they differ by at most one.
+
+        `living` have these numbers of rules. What a worker has more than another, that one may not work; a shard whose
+        number is higher than theirs is worked by none.
+        """
         rows = [row for row in self._tables.rows.values() if not row.finished]
-        strays = [row.shard.shard_id for row in rows if row.owner not in living]
+        waiting = [row for row in rows if row.rules > max(living.values())]
+        if worked := [row.shard.shard_id for row in waiting if row.owner in living]:
+            return f"{worked} wait for newer rules, and are worked"
+        strays = [row.shard.shard_id for row in rows if row.owner not in living and row not in waiting]
         if strays:
             return f"no living worker has {strays}"
-        counts = [sum(row.owner == owner for row in rows) for owner in living]
-        return f"shares are {counts}" if max(counts) - min(counts) > 1 else None
+        shares = {owner: [row for row in rows if row.owner == owner] for owner in living}
+        for more in shares.values():
+            for owner, fewer in shares.items():
+                if len(more) > len(fewer) + 1 and any(row.rules <= living[owner] for row in more):
+                    return f"shares are {list(map(len, shares.values()))}"
+        return None
 
     def _on_release(self, row: LeaseRow, lease: Lease) -> None:
         if row.owner is not None and (row.owner, row.epoch) != (lease.owner, lease.epoch):

@@ -97,11 +97,14 @@ def row(
     unlisted_since: float | None = None,
     *,
     had_game: bool = False,
+    rules: int = 0,
 ) -> LeaseRow:
     """A shard's row of the ledger."""
     parent_id = None if parent is None else f"shard-{parent}"
     circuit = Circuit(had_game=had_game)
-    return LeaseRow(shard(number), owner, epoch, checkpoint, parent_id, children, created, unlisted_since, circuit)
+    return LeaseRow(
+        shard(number), owner, epoch, checkpoint, parent_id, children, created, unlisted_since, circuit, rules
+    )
 
 
 def finished(number: int, *children: int, parent: int | None = None, unlisted_since: float | None = None) -> LeaseRow:

@@ -6,21 +6,23 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Generic, Protocol, Self, TypeVar
 
+from consumer.domain.accepted_rules import AcceptedRules
 from consumer.domain.breaker import CLOSED, Circuit
 from consumer.domain.errors import CallFailed, FailureKind
 from consumer.domain.leases import TRIM_HORIZON, Lease, LeaseRow, Ledger, Shard, StreamStart, TableNames
 from consumer.domain.membership import HeartbeatReport, Identity, Members
 from consumer.domain.records import Rules
 from consumer.domain.replies import Done
+from consumer.domain.windows import Calendar
 from consumer.worker import events
 from consumer.worker.calls import Call, Ports, Reply, execute
 from consumer.worker.coordinator import Coordinator
-from consumer.worker.known_rows import KnownRows
+from consumer.worker.known_rows import NO_CALENDAR, KnownRows
 from consumer.worker.ledger_calls import Claim, CoordinatorCall, Load, ReadMembers, SendHeartbeat
 from consumer.worker.reader import ReadAheadBudget
 from consumer.worker.shard import ShardMachine
 from consumer.worker.shard_calls import EndShard, Open, Read, ShardCall
-from consumer.worker.stream_start import StreamStarter
+from consumer.worker.stream_start import DEFAULT_RULES, StreamStarter
 from consumer.worker.tuning import Tuning
 from consumer.worker.worker import Worker
 from tests.support.builders import ARN, CREATED, ME, build_shards, row, shard
@@ -116,6 +118,7 @@ class ShardDriver(MachineDriver[ShardCall]):
         start_time: float | None = None,
         *,
         keyed: bool = False,
+        calendar: Calendar = NO_CALENDAR,
     ) -> None:
         super().__init__()
         self.row = start or row(owner=ME)
@@ -123,7 +126,7 @@ class ShardDriver(MachineDriver[ShardCall]):
         self.may_commit = True
         self.tuning = tuning or Tuning(wall_offset_seconds=CREATED)
         self.budget = ReadAheadBudget(self.tuning.total_lookahead_bytes)
-        self.known = KnownRows(self.tuning.remembered_rows)
+        self.known = KnownRows(self.tuning.remembered_rows, calendar)
         self.machine = ShardMachine(
             self.row, self.lease, start_time, self.tuning, self.budget, self.known, LinearBackoff(), keyed=keyed
         )
@@ -170,12 +173,21 @@ class CoordinatorDriver(MachineDriver[CoordinatorCall]):
 
     machine: Coordinator
 
-    def __init__(self, owner: str = ME, *, stable: bool = False, starter: StreamStarter | None = None) -> None:
+    def __init__(
+        self,
+        owner: str = ME,
+        *,
+        stable: bool = False,
+        starter: StreamStarter | None = None,
+        rules: Rules = DEFAULT_RULES,
+    ) -> None:
         super().__init__()
         self.owned: dict[Shard, FakeOwnedShard] = {}
         if starter is None:
-            starter = StreamStarter(ARN, TRIM_HORIZON, 1, TableNames())
+            starter = StreamStarter(ARN, TRIM_HORIZON, 1, TableNames(), rules)
             starter.stream_start = StreamStart(ARN, None, (), complete=True)
+            starter.accepted = AcceptedRules((starter.rules,))
+        self.accepted = AcceptedRules()
         self.machine = Coordinator(Identity(owner, stable), starter, TTL, self.owned, LinearBackoff())
 
     def ready(self) -> list[CoordinatorCall]:
@@ -199,7 +211,7 @@ class CoordinatorDriver(MachineDriver[CoordinatorCall]):
         """Answers a load, and reads of the members until one was sent after it: the events of the plan."""
         load = self.call(Load)
         self.now += 0.01
-        reported = self.deliver(load, Ledger(tuple(rows), ()))
+        reported = self.deliver(load, Ledger(tuple(rows), (), self.accepted))
         for _ in range(2):  # the first may have been sent before the reply to the load
             self.now += TTL / 8
             reported += self.answer(ReadMembers, seen)

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from consumer.domain.marks import ABSENT, Mark, Route, RowWrite, StoredRow
 from consumer.domain.records import Entry, Rules
 from consumer.domain.replies import Committed, Done, RowReply
+from consumer.domain.windows import Calendar
 from consumer.worker import events
 from consumer.worker.calls import Ports, Reply, execute
+from consumer.worker.known_rows import NO_CALENDAR
 from consumer.worker.shard_calls import MoveCheckpoint, Open, Read, ReadRows, ShardCall, WriteRows
 from consumer.worker.tuning import Tuning
 from tests.support.builders import ARN, CREATED, ME, page, row, sequence_number, shard
@@ -32,8 +34,15 @@ def marked(position: int = 0, shard_name: str = HERE, date: str | None = None) -
 class MarkedShard(ShardDriver):
     """A keyed shard with its first records read. `tables` answers where the test does not."""
 
-    def __init__(self, *entries: Entry, tuning: Tuning | None = None, tables: FakeTables | None = None) -> None:
-        super().__init__(row(owner=ME), tuning or ONE_BY_ONE, keyed=True)
+    def __init__(
+        self,
+        *entries: Entry,
+        tuning: Tuning | None = None,
+        tables: FakeTables | None = None,
+        keyed: bool = True,
+        calendar: Calendar = NO_CALENDAR,
+    ) -> None:
+        super().__init__(row(owner=ME), tuning or ONE_BY_ONE, keyed=keyed, calendar=calendar)
         self.tables = tables or FakeTables()
         self.tables.rows[shard()] = self.row
         self.streams = FakeStreams(lambda: CREATED, ARN)

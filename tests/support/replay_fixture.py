@@ -41,7 +41,7 @@ class ReplayFixture:
         self.calls: list[OperatorCall] = []
         self.waited: list[float] = []
         self._tokens = count()
-        self._now = count(int(CREATED))
+        self.now = CREATED
 
     def write(self, *images: Mapping[str, Any], event: str = "INSERT") -> list[str]:
         """Writes records that are committed; poison ones are pending. Returns their sequence numbers."""
@@ -67,6 +67,11 @@ class ReplayFixture:
 
         return finish(command, make, self.waited.append)
 
+    def _tick(self) -> float:
+        """The operator's clock: a second later each time."""
+        self.now += 1
+        return self.now - 1
+
     @property
     def service(self) -> ReplayService:
         """The service that the command uses."""
@@ -75,7 +80,7 @@ class ReplayFixture:
             self.tables,
             shards=lambda: [shard()],
             who=lambda: "me",
-            now=lambda: float(next(self._now)),
+            now=self._tick,
             token=lambda: f"token-{next(self._tokens)}",
             rules=self.rules,
         )

@@ -18,8 +18,10 @@ class Client:
     def __init__(self, *replies: dict[str, Any]) -> None:
         self.replies = list(replies)
         self.starts: list[Any] = []
+        self.columns: list[str] = []
 
     def scan(self, **request: Any) -> dict[str, Any]:
+        self.columns.append(request["ProjectionExpression"])
         self.starts.append(request.get("ExclusiveStartKey"))
         return self.replies.pop(0)
 
@@ -62,3 +64,11 @@ def test_a_reply_of_another_shape_is_a_failed_call(reply: dict[str, Any]) -> Non
     with pytest.raises(CallFailed) as raised:
         list(board(Client(reply)).rows())
     assert raised.value.kind is FailureKind.MALFORMED
+
+
+def test_a_window_has_its_own_games_and_only_its_own_players() -> None:
+    today = {"day_20261126_games": {"N": "1"}, "day_20261126_score": {"N": "3"}}
+    undone = {"playerId": {"S": "carl"}, "day_20261126_games": {"N": "0"}, "day_20261126_score": {"N": "0"}}
+    client = Client({"Items": [ROW | today | {"lastPlayedDate": {"S": "2026-11-26"}}, ROW, undone]})
+    assert list(board(client).rows("day_20261126")) == [BoardRow("anna", Decimal(1), Decimal(3), "2026-11-26")]
+    assert client.columns == ["playerId, day_20261126_games, day_20261126_score, lastPlayedDate"]

@@ -5,6 +5,7 @@ from typing import get_args
 
 import pytest
 
+from consumer.domain.accepted_rules import AcceptedRules, Reading
 from consumer.domain.errors import CallFailed, DataTrimmed, FailureKind, IteratorExpired
 from consumer.domain.fold import Delta
 from consumer.domain.leases import TRIM_HORIZON, LeaseRow, Ledger, StreamStart
@@ -89,12 +90,14 @@ def test_every_call_reaches_its_port(driver: WorkerDriver) -> None:
         (RecordStreamStart(stream_start, None, CREATED), Lost(None)),
         (CreateRootRows(ARN, (root,)), Done()),
         (CompleteStreamStart(ARN), Done()),
+        (UpgradeStream(ARN, None, Rules()), Done()),
+        (UpgradeStream(ARN, None, Rules()), Lost(None)),
         (UpgradeStream(ARN, keyed=True), Lost(None)),
-        (Load(), Ledger((root,), (StreamStart(ARN, None, ("shard-0",), complete=True),))),
+        (Load(), Ledger((root,), (StreamStart(ARN, None, ("shard-0",), complete=True),), AcceptedRules((Rules(),)))),
         (SendHeartbeat(ME, HeartbeatReport(1), joining=True, bump=True), Done()),
         (SendHeartbeat(OTHER, HeartbeatReport(1), joining=False, bump=True), HeartbeatRemoved()),
         (ReadMembers(), members(1, w1_a=1)),
-        (Claim(root, held), LeaseRow(shard(0), ME, 6, TRIM_HORIZON)),
+        (Claim(root, held, Reading(1)), LeaseRow(shard(0), ME, 6, TRIM_HORIZON, rules=1)),
         (RecordGap(held, TRIM_HORIZON, CREATED), True),
         (RecordGap(held, TRIM_HORIZON, CREATED), False),
         (ReadRows(held, ("foo",)), {"foo": ABSENT}),

@@ -89,6 +89,20 @@ def test_init_asks_for_no_stream(wiring: FakeWiring, monkeypatch: pytest.MonkeyP
     assert end("init") == 0
 
 
+def test_what_only_accepting_rules_uses_is_checked_then_alone(
+    wiring: FakeWiring, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CONSUMER_WINDOWS", "day")
+    wiring.result = []
+    assert end("init") == 0
+    assert end("init", "--accept-rules") == 2
+    assert "CONSUMER_WINDOWS (--windows) is 'day': it must be like day:2" in capsys.readouterr().err
+    assert end("init", "--windows", "day:2") == 2
+    assert "--windows says nothing here without --accept-rules" in capsys.readouterr().err
+    assert end("init", "--adopt", "--accept-rules", "--windows", "day:2") == 2
+    assert "two acts" in capsys.readouterr().err
+
+
 def test_demo_passes_its_flags_on(monkeypatch: pytest.MonkeyPatch) -> None:
     games: list[dict[str, int]] = []
 
@@ -191,9 +205,9 @@ def test_help_of_run_lists_every_setting_with_its_variable_and_default(capsys: p
     assert end("run", "--help") == 0
     text = capsys.readouterr().out
     for name, field in OPTIONS.items():
-        default = f"{field.default:g}" if isinstance(field.default, float) else field.default
+        default = field.default_text
         assert f"{flag(name)} " in text
-        assert (variable(name) if default is None else f"{variable(name)}={default}\n") in text
+        assert (f"{variable(name)}={default}\n" if default else variable(name)) in text
     assert "--http-port 0..65535" in text
     assert "--log-format auto|json|pretty" in text
     assert "consumer run --source-table GameEvents" in text

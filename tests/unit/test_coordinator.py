@@ -49,6 +49,19 @@ def test_a_stream_is_started_before_the_ledger_is_read() -> None:
     assert not driver.has_call(Load)
 
 
+def test_the_first_worker_of_a_ledger_joins_with_the_number_that_its_rules_will_have() -> None:
+    """The others plan with it at once: no second heartbeat has to say it."""
+    driver = CoordinatorDriver(starter=StreamStarter(ARN, TRIM_HORIZON, 1, TABLES))
+    assert driver.machine.number == 0
+    driver.answer(ReadOrigin, Origin(None, None))
+    joining = driver.call(SendHeartbeat)
+    assert joining.report.rules == 1
+    driver.deliver(joining, Done())
+    driver.answer(ListShards, build_shards(0, {}))
+    driver.answer(RecordStreamStart, Done())
+    assert not driver.has_call(SendHeartbeat)
+
+
 def test_tables_that_do_not_belong_together_end_the_worker() -> None:
     driver = CoordinatorDriver(starter=StreamStarter(ARN, TRIM_HORIZON, 1, TABLES))
     with pytest.raises(UnsafeRefused):

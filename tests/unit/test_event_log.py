@@ -10,7 +10,7 @@ from consumer.domain.breaker import Circuit
 from consumer.domain.errors import CallFailed, FailureKind, IteratorExpired
 from consumer.domain.fold import Limits, cut
 from consumer.domain.leases import TRIM_HORIZON, Adoption, Lease, Ledger, StreamStart
-from consumer.domain.ports import WorkerStatus
+from consumer.domain.ports import RulesInUse, WorkerStatus
 from consumer.domain.records import Entry
 from consumer.domain.replies import Done
 from consumer.domain.stream_halt import StreamHalt, StreamHaltReason
@@ -46,6 +46,8 @@ SUMMARY = {
     "leases_owned": 2,
     "shards": {"running": 2},
     "not_ready": 0,
+    "rules": 0,
+    "newest_rules": 0,
     "quarantine_pending": 3,
 }
 HALTED = {"shard_id": BOUND["shard_id"], "checkpoint": "5"}
@@ -173,8 +175,8 @@ def test_a_commit_is_one_line_at_debug_and_each_quarantined_record_a_warning() -
     [
         (events.ShardRewound(lease(), "5"), ("info", "shard.rewound", {**BOUND, "checkpoint": "5"})),
         (
-            events.LeaseClaimed(row(owner=ME), OTHER),
-            ("info", "lease.claimed", {**BOUND, "checkpoint": TRIM_HORIZON, "previous_owner": OTHER}),
+            events.LeaseClaimed(replace(row(owner=ME), rules=2), OTHER),
+            ("info", "lease.claimed", {**BOUND, "checkpoint": TRIM_HORIZON, "previous_owner": OTHER, "rules": 2}),
         ),
         (events.LeaseLost(lease(), OTHER), ("info", "lease.lost", {**BOUND, "owner": OTHER})),
         (events.LeaseReleased(lease()), ("info", "lease.released", BOUND)),
@@ -269,6 +271,32 @@ def test_the_status_is_exported_and_a_summary_is_logged_from_time_to_time() -> N
     event_log.report([events.CaughtUp(lease())], NOW + 130)
     event_log.show_status(STATUS, None, NOW + 3 * SUMMARY_SECONDS)
     assert log.lines[-1][2]["seconds_without_progress"] == 50.0
+
+
+def test_rules_are_logged_when_they_change_and_so_are_shards_that_wait_for_newer_ones() -> None:
+    log = Log()
+    event_log = EventLog(log, MeterLog())
+    one, many = (shard(1),), tuple(shard(number) for number in range(12))
+    for rules in (
+        RulesInUse(),
+        RulesInUse(1, 1),
+        RulesInUse(1, 2),
+        RulesInUse(1, 2, one, 2),
+        RulesInUse(1, 2, one, 2),
+        RulesInUse(1, 3, many, 3),
+        RulesInUse(1, 3),
+    ):
+        event_log.show_status(replace(STATUS, rules=rules), 0, NOW)
+    waiting = {"needed": 2, "number": 1}
+    named = [str(each) for each in many[:10]]
+    assert log.lines == [
+        ("info", "worker.rules", {"number": 1, "newest": 1}),
+        ("info", "worker.rules", {"number": 1, "newest": 2}),
+        ("warning", "rules.shards_waiting", {**waiting, "shards": 1, "shard_ids": [str(shard(1))]}),
+        ("info", "worker.rules", {"number": 1, "newest": 3}),
+        ("warning", "rules.shards_waiting", {**waiting, "shards": 12, "needed": 3, "shard_ids": named}),
+        ("info", "rules.shards_taken_up", {}),
+    ]
 
 
 def test_without_progress_it_counts_from_the_start() -> None:

@@ -59,7 +59,7 @@ def test_poison_and_ignored_records_are_counted_and_add_nothing() -> None:
         Outcome.APPLIED: 1,
     }
     assert [each.sequence_number for each in unit.poison] == [sequence_number(2), sequence_number(5)]
-    assert unit.deltas == {"foo": (1, Decimal(150), "2026-01-31")}
+    assert unit.deltas == {"foo": Delta(1, Decimal(150), "2026-01-31")}
 
 
 def test_ignored_records_alone_are_a_unit() -> None:
@@ -205,7 +205,7 @@ def test_a_sum_does_not_depend_on_order_or_on_where_units_end(scores: list[int],
 
 def test_a_long_run_of_one_player_is_one_unit() -> None:
     unit = cut(games(1, 5000), TRIM_HORIZON, WIDE, cut_at=0.0)
-    assert unit.deltas == {"foo": (5000, Decimal(750_000), "2026-01-31")}
+    assert unit.deltas == {"foo": Delta(5000, Decimal(750_000), "2026-01-31")}
 
 
 def test_a_game_of_a_held_player_ends_a_unit_unless_it_is_the_first() -> None:

@@ -172,6 +172,7 @@ def test_it_imports_the_standard_library_only(serve: Serve) -> None:
         "consumer.cli",
         "consumer.cli.healthcheck",
         "consumer.domain",
+        "consumer.domain.windows",
         "consumer.domain.errors",
         "consumer.settings",
     }

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.domain.breaker import Breaker
-from consumer.domain.fold import Limits, Place, Unit, cut
+from consumer.domain.fold import Delta, Limits, Place, Unit, cut
 from consumer.domain.leases import TRIM_HORIZON
 from consumer.domain.records import Entry, Game, Ignored, Outcome, Poison
 from tests.support.builders import CREATED, game, ignored, sequence_number
@@ -57,7 +57,7 @@ def test_a_player_whose_records_are_all_dealt_with_has_no_delta() -> None:
 
 def test_a_player_with_poison_alone_has_an_empty_delta() -> None:
     unit = cut_with({}, [poison(1, "a"), poison(2, None)])
-    assert unit.deltas == {"a": (0, Decimal(0), "")}
+    assert unit.deltas == {"a": Delta(0, Decimal(0), "")}
     assert unit.newest == {"a": (sequence_number(1), CREATED + 1)}
     assert len(unit.poison) == 2
 

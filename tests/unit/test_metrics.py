@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from consumer.domain.errors import FailureKind
 from consumer.domain.leases import OwnTable
-from consumer.domain.ports import Meters, WorkerStatus
+from consumer.domain.ports import Meters, RulesInUse, WorkerStatus
 from consumer.domain.records import Outcome
 from consumer.telemetry.metrics import PREFIX, PrometheusMeters
 from consumer.worker.calls import Operation
@@ -26,6 +26,8 @@ UNKNOWN: Final = (
     "retention_headroom_seconds",
     "quarantine_pending",
     "last_progress_timestamp_seconds",
+    "rules_number",
+    "rules_newest",
 )
 
 
@@ -100,6 +102,15 @@ def test_a_snapshot_sets_the_gauges_and_a_state_that_vanished_goes_to_zero() -> 
     now = series(meters)
     assert (now["shards", "running"], now["shards", "draining"]) == (1, 0)
     assert now["quarantine_pending",] == 4, "not counted this time"
+
+
+def test_numbers_of_rules_are_exported_once_they_are_known() -> None:
+    meters = make_meters()
+    for rules, right in ((RulesInUse(), (None, None)), (RulesInUse(0, 2), (None, 2)), (RulesInUse(1, 2), (1, 2))):
+        meters.snapshot(WorkerStatus(1.5, 86_398.5, {}, 2, (), rules=rules), 0, 1000.0)
+        now = series(meters)
+        shown = [None if math.isnan(now[name,]) else now[name,] for name in ("rules_number", "rules_newest")]
+        assert tuple(shown) == right
 
 
 def test_the_first_snapshot_counts_as_progress_and_later_ones_do_not() -> None:

@@ -60,14 +60,16 @@ def test_a_shard_is_unowned_when_it_has_had_no_owner_for_longer_than_a_hand_over
     alive = HeartbeatReport(1, 2, 0, 0.0, CREATED)
     observed.lag(w2_b=alive)
     observed.lag(3 * TTL - 0.1, w2_b=alive)
-    assert observed.others_lag.unowned((), observed.now) == 0
+    assert observed.others_lag.unowned((), observed.now) == set()
     observed.lag(0.1)
-    assert observed.others_lag.unowned((), observed.now) == 1, "the dead owner's shards have none since now"
+    assert observed.others_lag.unowned((), observed.now) == {shard(0)}, "the dead owner's shards have none since now"
     observed.lag(3 * TTL)
-    assert observed.others_lag.unowned((), observed.now) == 3
-    assert observed.others_lag.unowned((shard(1),), observed.now) == 2, "a halted one counts as halted"
+    assert observed.others_lag.unowned((), observed.now) == {shard(0), shard(1), shard(2)}
+    assert observed.others_lag.unowned((shard(1),), observed.now) == {shard(0), shard(2)}, (
+        "a halted one counts as halted"
+    )
     observed.lag(w2_b=alive)
-    assert observed.others_lag.unowned((), observed.now) == 1
+    assert observed.others_lag.unowned((), observed.now) == {shard(0)}
 
 
 def test_a_shard_that_stays_unowned_is_behind_since_its_owners_last_report() -> None:

@@ -24,9 +24,11 @@ from consumer.aws.operator_writes import (
     DynamoGaps,
     DynamoLeaseAdmin,
     DynamoReplays,
+    DynamoRuleList,
     DynamoTableBindings,
 )
 from consumer.aws.quarantine import DynamoQuarantine
+from consumer.domain.accepted_rules import AcceptedRules
 from consumer.domain.audit import AuditEntry
 from consumer.domain.breaker import Breaker, Circuit
 from consumer.domain.errors import CallFailed, ConsumerError, DataTrimmed, FailureKind, IteratorExpired
@@ -253,10 +255,10 @@ WORKER_CALLS: Final[tuple[Call, ...]] = (
     *(ledger_calls.SendHeartbeat(ME, HeartbeatReport(1), joining, bump=True) for joining in (False, True)),
     ledger_calls.EvictMember(OTHER, 1),
     ledger_calls.Leave(ME),
-    *(ledger_calls.RecordStreamStart(COMPLETE, before, CREATED) for before in (None, ARN)),
+    *(ledger_calls.RecordStreamStart(COMPLETE, before, CREATED, Rules()) for before in (None, ARN)),
     ledger_calls.CreateRootRows(ARN, (CHILD,)),
     ledger_calls.CompleteStreamStart(ARN),
-    ledger_calls.UpgradeStream(ARN, keyed=True),
+    ledger_calls.UpgradeStream(ARN, keyed=True, rules=Rules()),
     *(ledger_calls.Adopt(Adoption(into, (CHILD,))) for into in (finished(0), finished(0, 2), COMPLETE, OLD)),
     ledger_calls.Mark(finished(0), CREATED),
     ledger_calls.Mark(UNLISTED, None),
@@ -293,6 +295,8 @@ def _operate(client: Recorder) -> Iterator[tuple[str, object]]:
     yield "`init`", quarantine.update_old_rows()
     for change in BINDING_CHANGES:
         yield "`init --adopt`", DynamoTableBindings(client, NAMES).change_binding(change, ENTRY)
+    seen = AcceptedRules((Rules(),))
+    yield "`init --accept-rules`", DynamoRuleList(client, NAMES).accept(seen, Rules("user"), ENTRY)
     for progress in (None, PROGRESS):
         yield "`replay`, progress row", replays.put(progress, PROGRESS, ENTRY)
     yield "`replay`, a batch", replays.count(PROGRESS, Batch(UNIT, {"2": "pending"}, {}), frozenset())
@@ -655,21 +659,25 @@ def test_an_event_leads_to_the_state_of_its_cell(event: str, state: str, then: s
 START = StreamStart(ARN, None, ("shard-0", "shard-1"), complete=False)
 OLD_START = replace(START, complete=True, protocol=1)
 UNKNOWN = Origin(None, None)
+KNOWN = Origin(START, BINDING, accepted=AcceptedRules((Rules(),)))
 LISTING = build_shards(2, {})
 ORPHANS = StreamListing(ARN, True, (ListedShard("shard-1", "shard-0"), ListedShard("shard-3", "shard-2")), CREATED)
 START_REPLIES: Final[dict[tuple[str, str], tuple[Reply, ...]]] = {
     ("ReadOrigin", "nothing known, or incomplete"): (UNKNOWN,),
-    ("ReadOrigin", "complete"): (Origin(replace(START, complete=True), BINDING),),
+    ("ReadOrigin", "complete"): (replace(KNOWN, stream_start=replace(START, complete=True)),),
     ("ReadOrigin", "one without the other"): (Origin(None, BINDING),),
     ("ReadOrigin", "another source"): (replace(UNKNOWN, source_tables=frozenset({"arn:another"})),),
     ("ListShards", "no row, parents unlisted"): (UNKNOWN, ORPHANS),
     ("ListShards", "no row, all listed"): (UNKNOWN, LISTING),
     ("ListShards", "no row, no new images"): (UNKNOWN, replace(LISTING, view="KEYS_ONLY")),
-    ("ReadOrigin", "complete, of version 0.1"): (Origin(OLD_START, BINDING),),
-    ("ListShards", "row is there"): (Origin(START, BINDING), LISTING),
-    ("ListShards", "row of version 0.1"): (Origin(OLD_START, BINDING), LISTING),
-    ("UpgradeStream", "done"): (Origin(OLD_START, BINDING), LISTING, Done()),
-    ("UpgradeStream", "lost"): (Origin(OLD_START, BINDING), LISTING, Lost(None)),
+    ("ReadOrigin", "complete, of version 0.1"): (replace(KNOWN, stream_start=OLD_START),),
+    ("ListShards", "row is there"): (KNOWN, LISTING),
+    ("ListShards", "row of version 0.1"): (replace(KNOWN, stream_start=OLD_START), LISTING),
+    ("UpgradeStream", "done"): (replace(KNOWN, stream_start=OLD_START), LISTING, Done()),
+    ("UpgradeStream", "lost"): (replace(KNOWN, stream_start=OLD_START), LISTING, Lost(None)),
+    ("ReadOrigin", "other rules are accepted"): (replace(KNOWN, accepted=AcceptedRules((Rules("user"),))),),
+    ("ReadOrigin", "complete, no rules yet"): (Origin(replace(START, complete=True), BINDING),),
+    ("ListShards", "no rules yet"): (Origin(START, BINDING), LISTING),
     ("Probe", "more parents unlisted"): (UNKNOWN, ORPHANS, True),
     ("Probe", "the last parent"): (UNKNOWN, ORPHANS, True, False),
     ("RecordStreamStart", "done"): (UNKNOWN, LISTING, Done()),

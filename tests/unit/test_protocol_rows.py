@@ -12,6 +12,7 @@ from typing import Final
 
 import pytest
 
+from consumer.domain.accepted_rules import UNNUMBERED
 from consumer.domain.audit import AuditEntry
 from consumer.domain.breaker import CLOSED, Circuit
 from consumer.domain.fold import Delta, Unit
@@ -83,7 +84,7 @@ class Written:
 
     def end_parent(self) -> None:
         self.tables.rows[shard(9)] = row(9, owner=ME)
-        child = child_row(lease(9), "shard-0", CREATED, None, CLOSED)
+        child = child_row(lease(9), "shard-0", CREATED, None, CLOSED, UNNUMBERED)
         self.execute(shard_calls.EndShard(lease(9), TRIM_HORIZON, ("shard-0",), (child,)))
 
     def resume(self) -> None:

@@ -158,7 +158,7 @@ def test_with_again_the_same_request_goes_on_too() -> None:
     before_count(fixture.begin(again=True)).answer()
     assert fixture.plan(again=True).resumes
     fixture.recount(again=True)
-    assert {player: games for player, (games, _, _) in fixture.board.items()} == dict.fromkeys("abcdefgh", 1)
+    assert {player: delta.games for player, delta in fixture.board.items()} == dict.fromkeys("abcdefgh", 1)
     assert numbers
 
 
@@ -232,7 +232,7 @@ def test_children_after_an_interruption() -> None:
         assert [plan.shard for plan in plans.already_counted] == [shard(0)]
         for recount in recounts(plans):
             fixture.run(recount.run())
-        assert {player: games for player, (games, _, _) in fixture.board.items()} == dict.fromkeys("abc", round_)
+        assert {player: delta.games for player, delta in fixture.board.items()} == dict.fromkeys("abc", round_)
     with pytest.raises(CountedAlready):
         fixture.run(fixture.service.plan(request(), children=True))
 

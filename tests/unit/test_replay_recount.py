@@ -207,7 +207,7 @@ def test_only_the_game_that_dynamodb_refuses_is_left_out(attribute: str) -> None
     assert recount.finished
     assert skipped.keys() == {numbers[2]}
     assert (recount.progress.games, recount.progress.skipped) == (4, 1)
-    assert {player: games for player, (games, _, _) in fixture.board.items()} == dict.fromkeys("abcde", 1)
+    assert {player: delta.games for player, delta in fixture.board.items()} == dict.fromkeys("abcde", 1)
 
 
 def test_games_of_a_refused_player_get_batches_of_their_own() -> None:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from consumer.domain.windows import Kept, WindowKind
 from consumer.settings import OPTIONS, PREFIX, SettingsError, load, variable
 
 ARN = "arn:aws:dynamodb:ddblocal:000000000000:table/GameEvents/stream/2026-01-31T12:00:00.000"
@@ -51,6 +52,9 @@ def test_defaults() -> None:
         "player_attribute": "playerId",
         "score_attribute": "score",
         "timestamp_attribute": "timestamp",
+        "timestamp_format": "iso",
+        "windows": (),
+        "time_zone": "UTC",
         "max_future_seconds": 86_400,
         "poll_interval_seconds": 0.2,
         "idle_poll_interval_seconds": 1.0,
@@ -119,6 +123,24 @@ def test_settings_that_a_command_does_not_use_are_ignored() -> None:
         ("START_POSITION", "9998-01-01T00:00:00Z", "it lies in the future"),
         ("START_POSITION", "0001-01-01T00:00:00+01:00", "it leaves the years 1 to 9999"),
         ("PLAYER_ATTRIBUTE", "", "the name of an attribute"),
+        ("TIMESTAMP_FORMAT", "unix", "one of iso, epoch_seconds, epoch_milliseconds"),
+        ("WINDOWS", "daily:2", "it must be like day:2,week:2,month:2, each kind at most once and from 1 to 31"),
+        ("WINDOWS", "day", "it must be like day:2"),
+        ("WINDOWS", "day:2;week:2", "it must be like day:2"),
+        ("WINDOWS", "day:2,", "it must be like day:2"),
+        ("WINDOWS", "day:-1", "it must be like day:2"),
+        ("WINDOWS", "day:²", "it must be like day:2"),
+        ("WINDOWS", "day:0", "it keeps 0 of day; it must be like"),
+        ("WINDOWS", "week:32", "it keeps 32 of week; it must be like"),
+        ("WINDOWS", "month:" + "9" * 5000, "from 1 to 31"),
+        ("WINDOWS", "day:2,day:3", "it names day twice"),
+        ("TIME_ZONE", "", "the IANA name of a time zone, like Europe/Berlin or UTC"),
+        ("TIME_ZONE", "Europe", "the IANA name of a time zone"),
+        ("TIME_ZONE", "Europe/Atlantis", "the IANA name of a time zone"),
+        ("TIME_ZONE", "+01:00", "the IANA name of a time zone"),
+        ("TIME_ZONE", "../../etc/passwd", "the IANA name of a time zone"),
+        ("TIME_ZONE", "right/Europe/Berlin", "the IANA name of a time zone"),
+        ("TIME_ZONE", "localtime", "the IANA name of a time zone"),
         ("MAX_FUTURE_SECONDS", "-1", "a whole number from 0 to"),
         ("POLL_INTERVAL_SECONDS", "0.04", "a number of seconds from 0.05 to 60"),
         ("POLL_INTERVAL_SECONDS", "often", "a number of seconds from 0.05 to 60"),
@@ -152,6 +174,32 @@ def test_a_wrong_value_is_reported_with_what_would_be_right(name: str, value: st
 def test_start_positions(text: str, position: object) -> None:
     with environment({"CONSUMER_SOURCE_TABLE": "GameEvents", "CONSUMER_START_POSITION": text}):
         assert load({}, needs={"stream"}).start_position == position
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("", ()),
+        (" ", ()),
+        ("day:2,week:2,month:2", ((WindowKind.DAY, 2), (WindowKind.WEEK, 2), (WindowKind.MONTH, 2))),
+        ("month:31, day:1", ((WindowKind.DAY, 1), (WindowKind.MONTH, 31))),
+    ],
+)
+def test_windows_are_in_one_order_however_they_are_given(text: str, kept: Kept) -> None:
+    """So that two workers have the same rules."""
+    with environment({"CONSUMER_SOURCE_TABLE": "GameEvents", "CONSUMER_WINDOWS": text}):
+        assert load({}, needs={"stream"}).windows == kept
+
+
+def test_with_windows_no_game_may_be_dated_more_than_a_day_ahead() -> None:
+    given = {"CONSUMER_SOURCE_TABLE": "GameEvents", "CONSUMER_MAX_FUTURE_SECONDS": "86401"}
+    with environment(given):
+        load({}, needs={"stream"})
+    (fault,) = faults(given | {"CONSUMER_WINDOWS": "day:2"})
+    assert fault == (
+        "CONSUMER_WINDOWS (--windows) is 'day:2' and CONSUMER_MAX_FUTURE_SECONDS (--max-future-seconds) is '86401': "
+        "with windows a game may be dated 86400 seconds ahead at most, or rows would grow"
+    )
 
 
 def test_a_start_just_passed_is_right_and_one_to_come_is_not() -> None:

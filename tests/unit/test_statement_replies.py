@@ -12,7 +12,7 @@ import pytest
 
 from consumer.aws.statements import Statements
 from consumer.domain.errors import CallFailed, FailureKind
-from consumer.domain.fold import Delta
+from consumer.domain.fold import Delta, WindowSum
 from consumer.domain.marks import ABSENT, Mark, Route, RowWrite, StoredRow
 from consumer.domain.replies import Done, Refused, RowRefused
 from tests.support.canned import Request, answer_calls, make_client
@@ -34,7 +34,7 @@ WRITES = [follow("a"), follow("b")]
 class Wire:
     """A client's HTTP: replies to statements with `answers` (None: as `status` and `body` say), and to an update 200.
 
-    `sent` has operation and body of each request.
+    `next_answers`, if any, are those from the second call on. `sent` has operation and body of each request.
     """
 
     def __init__(self) -> None:
@@ -44,13 +44,15 @@ class Wire:
         self.status = 200
         self.body: Any = {}
         self.answers: list[Any] | None = None
+        self.next_answers: list[Any] | None = None
         self.update: tuple[int, Any] = 200, {}
         self.sent: list[tuple[str, Any]] = []
 
     def __call__(self, request: Request) -> tuple[int, Any]:
         self.sent.append((request.operation, json.loads(request.body)))
         if request.operation == "BatchExecuteStatement":
-            return (self.status, self.body) if self.answers is None else (200, {"Responses": self.answers})
+            answers, self.answers = self.answers, self.next_answers or self.answers
+            return (self.status, self.body) if answers is None else (200, {"Responses": answers})
         return (200, {}) if request.operation == "GetItem" else self.update
 
     @property
@@ -270,6 +272,34 @@ def test_where_statements_are_not_usable_every_write_is_an_update(
     wire.sent.clear()
     assert statements.write(WRITES) == [Done(), Done()]
     assert wire.operations == ["UpdateItem"] * 2
+
+
+def test_rows_with_windows_have_a_form_of_their_own_that_is_tried_too(client: Any, wire: Wire) -> None:
+    """Windows that the row has, windows that it has not, and those that it loses."""
+    wire.answers = [REFUSED]
+    assert Statements(client, "board").probe(windows=True) is None
+    assert len(wire.sent) == 2
+    text = wire.sent[1][1]["Statements"][0]["Statement"]
+    assert "SET day_19700101_games = day_19700101_games + ? " in text
+    assert "SET day_19700102_games = ? " in text
+    assert text.endswith("AND day_19700102_games IS MISSING AND day_19700102_score IS MISSING")
+    assert "REMOVE day_19691231_games REMOVE day_19691231_score WHERE" in text
+
+
+def test_where_only_the_form_of_windows_is_not_usable_rows_without_windows_go_by_statements(
+    client: Any, wire: Wire
+) -> None:
+    statements = Statements(client, "board")
+    wire.answers = [REFUSED]
+    assert statements.probe() is None
+    wire.answers = [{"Error": {"Code": "ValidationError", "Message": "IS MISSING"}}]
+    assert statements._probe(windows=True) == "BatchExecuteStatement: ValidationError: IS MISSING"
+    wire.answers = [DONE, DONE]
+    wire.sent.clear()
+    windows = (WindowSum("day_20260131", 1, Decimal("0.5")),)
+    kept = follow("c")._replace(delta=Delta(1, Decimal("0.5"), "2026-01-31", windows), had=frozenset())
+    assert statements.write([*WRITES, kept]) == [Done()] * 3
+    assert wire.operations == ["BatchExecuteStatement", "UpdateItem"]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from consumer.domain.accepted_rules import AcceptedRules
 from consumer.domain.errors import UnsafeRefused
 from consumer.domain.leases import (
     PROTOCOL,
@@ -16,6 +17,7 @@ from consumer.domain.leases import (
     TableBinding,
     TableNames,
 )
+from consumer.domain.records import Rules
 from consumer.domain.replies import Done, ListedShard, Lost, Refused, StreamListing
 from consumer.worker import events
 from consumer.worker.calls import Reply
@@ -35,8 +37,17 @@ TABLES = TableNames()
 BINDING = TableBinding(ARN, *TABLES[:2])
 OTHER_ARN = ARN.replace("2026-01-01", "2025-12-31")
 UNKNOWN = Origin(None, None)
+RULES = Rules()
+ACCEPTED = AcceptedRules((RULES,))
 LISTING = build_shards(4, {0: [1, 2]}, served_at=CREATED + 0.75)
 ROOTS = ("shard-0", "shard-3")
+
+
+def known(
+    start: StreamStart, binding: TableBinding, others: tuple[tuple[TableBinding, StreamStart | None], ...] = ()
+) -> Origin:
+    """A stream that was started by a worker of this version."""
+    return Origin(start, binding, others, accepted=ACCEPTED)
 
 
 def starter_at(start: StartPosition = TRIM_HORIZON, resolution_seconds: int = 1) -> StreamStarter:
@@ -56,7 +67,7 @@ def answer_calls(starter: StreamStarter, *replies: Reply) -> list[object]:
 def root_rows(*roots: str, at: float = CREATED + 0.75, created: float | None = None) -> CreateRootRows:
     created = at if created is None else created
     return CreateRootRows(
-        ARN, tuple(LeaseRow(Shard(ARN, root), None, int(at), TRIM_HORIZON, created=created) for root in roots)
+        ARN, tuple(LeaseRow(Shard(ARN, root), None, int(at), TRIM_HORIZON, created=created, rules=1) for root in roots)
     )
 
 
@@ -67,7 +78,7 @@ def test_a_first_start_records_the_stream_and_creates_the_root_rows() -> None:
     assert calls == [
         ReadOrigin(ARN),
         ListShards(ARN),
-        RecordStreamStart(draft, None, CREATED + 0.75),
+        RecordStreamStart(draft, None, CREATED + 0.75, RULES),
         root_rows(*ROOTS),
     ]
     assert starter.complete is False
@@ -84,7 +95,7 @@ def test_the_worker_that_records_the_start_reports_it() -> None:
 def test_a_complete_start_leaves_nothing_to_do() -> None:
     starter = starter_at("LATEST")
     start = StreamStart(ARN, 12.0, ("shard-0",), complete=True)
-    answer_calls(starter, Origin(start, BINDING))
+    answer_calls(starter, known(start, BINDING))
     assert starter.complete
     assert starter.stream_start == start, "the start time is the recorded one, whatever the setting is now"
 
@@ -93,7 +104,7 @@ def test_after_a_crash_a_recorded_start_gets_its_root_rows_and_is_completed() ->
     start = StreamStart(ARN, 12.0, ("shard-0", "shard-9"), complete=False)
     starter = starter_at("LATEST")
     nine_exists = Refused(existing=frozenset({"shard-9"}))
-    calls = answer_calls(starter, Origin(start, BINDING), LISTING, nine_exists, Done(), Done())
+    calls = answer_calls(starter, known(start, BINDING), LISTING, nine_exists, Done(), Done())
     rows = [root_rows("shard-0", "shard-9", created=12.0), root_rows("shard-0", created=12.0)]
     assert calls[2:] == [*rows, CompleteStreamStart(ARN)]
     assert starter.stream_start == StreamStart(ARN, 12.0, ("shard-0", "shard-9"), complete=True)
@@ -102,7 +113,7 @@ def test_after_a_crash_a_recorded_start_gets_its_root_rows_and_is_completed() ->
 def test_when_every_root_row_exists_the_start_is_only_marked_complete() -> None:
     starter = starter_at()
     start = StreamStart(ARN, None, ("shard-0",), complete=False)
-    calls = answer_calls(starter, Origin(start, BINDING), LISTING, Refused(existing=frozenset({"shard-0"})), Done())
+    calls = answer_calls(starter, known(start, BINDING), LISTING, Refused(existing=frozenset({"shard-0"})), Done())
     assert calls[3] == CompleteStreamStart(ARN)
     assert starter.complete
 
@@ -119,7 +130,7 @@ def test_when_another_worker_was_first_the_origin_is_read_again(before: list[Rep
     starter = starter_at()
     answer_calls(starter, UNKNOWN, LISTING, *before, Lost(None))
     start = StreamStart(ARN, None, ("shard-7",), complete=True)
-    assert answer_calls(starter, Origin(start, BINDING)) == [ReadOrigin(ARN)]
+    assert answer_calls(starter, known(start, BINDING)) == [ReadOrigin(ARN)]
     assert starter.stream_start == start
 
 
@@ -127,7 +138,7 @@ def test_the_stream_is_listed_again_when_its_row_is_still_missing() -> None:
     starter = starter_at("LATEST")
     answer_calls(starter, UNKNOWN, LISTING, Lost(None), UNKNOWN, build_shards(1, {}, served_at=CREATED + 60))
     assert starter.next_call() == RecordStreamStart(
-        StreamStart(ARN, CREATED + 60, ("shard-0",), complete=False), None, CREATED + 60
+        StreamStart(ARN, CREATED + 60, ("shard-0",), complete=False), None, CREATED + 60, RULES
     )
 
 
@@ -158,7 +169,7 @@ def test_the_start_time_is_the_servers_date_or_the_time_given_rounded_down(
     starter = starter_at(start, resolution_seconds)
     answer_calls(starter, UNKNOWN, build_shards(1, {}, served_at=CREATED + 90.7))
     assert starter.next_call() == RecordStreamStart(
-        StreamStart(ARN, start_time, ("shard-0",), complete=False), None, CREATED + 90.7
+        StreamStart(ARN, start_time, ("shard-0",), complete=False), None, CREATED + 90.7, RULES
     )
 
 
@@ -169,21 +180,23 @@ def test_a_parent_that_is_trimmed_at_the_start_lies_before_it() -> None:
     starter = starter_at()
     assert answer_calls(starter, UNKNOWN, CHILD, False)[2] == Probe(Shard(ARN, "above"))
     assert starter.next_call() == RecordStreamStart(
-        StreamStart(ARN, None, ("child", "sibling"), complete=False), None, CREATED
+        StreamStart(ARN, None, ("child", "sibling"), complete=False), None, CREATED, RULES
     )
 
 
 def test_a_parent_that_only_the_listing_hides_is_a_root_in_its_childrens_place() -> None:
     starter = starter_at()
     answer_calls(starter, UNKNOWN, CHILD, True)
-    assert starter.next_call() == RecordStreamStart(StreamStart(ARN, None, ("above",), complete=False), None, CREATED)
+    assert starter.next_call() == RecordStreamStart(
+        StreamStart(ARN, None, ("above",), complete=False), None, CREATED, RULES
+    )
 
 
 def test_with_latest_parents_do_not_matter() -> None:
     starter = starter_at("LATEST")
     answer_calls(starter, UNKNOWN, CHILD)
     assert starter.next_call() == RecordStreamStart(
-        StreamStart(ARN, CREATED, ("child", "sibling"), complete=False), None, CREATED
+        StreamStart(ARN, CREATED, ("child", "sibling"), complete=False), None, CREATED, RULES
     )
 
 
@@ -250,7 +263,9 @@ def test_a_successor_keeps_the_start_time_of_the_stream_before_it_and_is_read_fr
     other_table = ARN.replace("GameEvents", "Other").replace("2026-01-01", "2025-12-31")
     others = (started(older, 5.0), started(OTHER_ARN, 12.0), started(other_table, 7.0))
     calls = answer_calls(starter, Origin(None, None, others), LISTING, Done())
-    assert calls[2] == RecordStreamStart(StreamStart(ARN, 12.0, ROOTS, complete=False), OTHER_ARN, CREATED + 0.75)
+    assert calls[2] == RecordStreamStart(
+        StreamStart(ARN, 12.0, ROOTS, complete=False), OTHER_ARN, CREATED + 0.75, RULES
+    )
     switched_on_at = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
     assert created_of_roots(starter) == {switched_on_at}, "records trimmed since it was switched on are a gap"
 
@@ -266,7 +281,7 @@ def test_a_successor_whose_label_is_no_time_counts_from_its_listing() -> None:
 def test_records_trimmed_since_another_worker_recorded_the_start_are_a_gap() -> None:
     starter = starter_at()
     earlier = StreamStart(ARN, None, ROOTS, complete=False, started_at=CREATED - 80_000.0)
-    answer_calls(starter, Origin(earlier, BINDING), LISTING)
+    answer_calls(starter, known(earlier, BINDING), LISTING)
     assert created_of_roots(starter) == {CREATED - 80_000.0}
 
 
@@ -282,7 +297,7 @@ def test_records_trimmed_since_the_start_position_are_a_gap() -> None:
 def test_a_successor_that_another_worker_recorded_counts_from_when_it_was_switched_on() -> None:
     starter = starter_at()
     start = StreamStart(ARN, None, ROOTS, complete=False, started_at=CREATED)
-    answer_calls(starter, Origin(start, BINDING, (started(OTHER_ARN, None),)), LISTING)
+    answer_calls(starter, known(start, BINDING, (started(OTHER_ARN, None),)), LISTING)
     assert created_of_roots(starter) == {datetime(2026, 1, 1, tzinfo=UTC).timestamp()}
 
 
@@ -309,41 +324,42 @@ OLD = StreamStart(ARN, 12.0, ROOTS, complete=True, protocol=1)
 def test_a_stream_is_keyed_when_its_partition_key_is_the_player(
     partition_key: str | None, player_attribute: str, *, keyed: bool
 ) -> None:
-    starter = StreamStarter(ARN, TRIM_HORIZON, 1, TABLES, player_attribute)
+    rules = Rules(player_attribute=player_attribute)
+    starter = StreamStarter(ARN, TRIM_HORIZON, 1, TABLES, rules)
     calls = answer_calls(starter, UNKNOWN, replace(LISTING, partition_key=partition_key), Done(), Done(), Done())
     assert calls[2] == RecordStreamStart(
-        StreamStart(ARN, None, ROOTS, complete=False, keyed=keyed), None, CREATED + 0.75
+        StreamStart(ARN, None, ROOTS, complete=False, keyed=keyed), None, CREATED + 0.75, rules
     )
     assert completed(starter) == StreamStart(ARN, None, ROOTS, complete=True, keyed=keyed)
 
 
 def test_a_stream_of_version_0_1_is_upgraded_before_anything_is_claimed() -> None:
     starter = starter_at()
-    calls = answer_calls(starter, Origin(OLD, BINDING))
+    calls = answer_calls(starter, known(OLD, BINDING))
     assert completed(starter) is None
     calls += answer_calls(starter, KEYED, Done())
     assert calls == [ReadOrigin(ARN), ListShards(ARN), UpgradeStream(ARN, keyed=True)]
     assert completed(starter) is None, "it is complete as its row says"
     upgraded = replace(OLD, protocol=PROTOCOL, keyed=True)
-    assert answer_calls(starter, Origin(upgraded, BINDING)) == [ReadOrigin(ARN)]
+    assert answer_calls(starter, known(upgraded, BINDING)) == [ReadOrigin(ARN)]
     assert completed(starter) == upgraded
 
 
 def test_a_stream_that_another_worker_upgraded_first_is_as_it_recorded() -> None:
     """It may have found the stream keyed otherwise: the recorded answer is the one answer."""
     starter = starter_at()
-    answer_calls(starter, Origin(OLD, BINDING), KEYED, Lost(None))
+    answer_calls(starter, known(OLD, BINDING), KEYED, Lost(None))
     upgraded = replace(OLD, protocol=PROTOCOL, keyed=False)
-    answer_calls(starter, Origin(upgraded, BINDING))
+    answer_calls(starter, known(upgraded, BINDING))
     assert completed(starter) == upgraded
 
 
 def test_a_stream_of_version_0_1_that_was_not_complete_gets_its_roots_after_the_upgrade() -> None:
     starter = starter_at()
     begun = replace(OLD, complete=False)
-    calls = answer_calls(starter, Origin(begun, BINDING), LISTING, Done())
+    calls = answer_calls(starter, known(begun, BINDING), LISTING, Done())
     assert calls[-1] == UpgradeStream(ARN, keyed=False)
-    calls = answer_calls(starter, Origin(replace(begun, protocol=PROTOCOL), BINDING), LISTING, Done(), Done())
+    calls = answer_calls(starter, known(replace(begun, protocol=PROTOCOL), BINDING), LISTING, Done(), Done())
     assert [type(call) for call in calls] == [ReadOrigin, ListShards, CreateRootRows, CompleteStreamStart]
     assert starter.complete
 
@@ -351,7 +367,7 @@ def test_a_stream_of_version_0_1_that_was_not_complete_gets_its_roots_after_the_
 def test_a_stream_of_version_0_1_whose_row_went_meanwhile_is_refused() -> None:
     """The binding is there without it: nothing is begun again."""
     starter = starter_at()
-    answer_calls(starter, Origin(OLD, BINDING), KEYED, Lost(None))
+    answer_calls(starter, known(OLD, BINDING), KEYED, Lost(None))
     with pytest.raises(UnsafeRefused):
         starter.take(starter.next_call(), Origin(None, BINDING))
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from consumer.domain.records import Game, Poison, Reason, Rules, date_not_after, decode, parse_timestamp
+from consumer.domain.records import Game, Poison, Reason, Rules, decode, parse_timestamp, played_by
 from tests.support.builders import CREATED, wire
 
 
@@ -168,4 +168,6 @@ def test_the_fast_path_agrees_with_the_slow_one(clock: datetime, ahead: int | No
     zone = None if ahead is None else timezone(timedelta(minutes=ahead))
     text, latest = clock.replace(tzinfo=zone).isoformat(timespec="seconds"), CREATED + seconds
     at, day = parse_timestamp(text)
-    assert date_not_after(text, latest) == (day if at <= latest else None)
+    played = played_by(text, latest)
+    assert played == ((day, played[1]) if played is not None and at <= latest else None)
+    assert played is None or (played[1] is not None and played[1] // 60 == at // 60)

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from datetime import date
 from decimal import Decimal
 from itertools import pairwise
 from types import SimpleNamespace
@@ -16,7 +17,9 @@ from hypothesis import strategies as st
 
 from consumer.cli.app import main
 from consumer.cli.output import to_json, with_count
+from consumer.domain.board_windows import Asked
 from consumer.domain.operator_ports import BoardRow
+from consumer.domain.windows import WindowKind
 from consumer.operations.top import By, best, top
 from consumer.settings import Settings
 
@@ -67,7 +70,8 @@ def test_the_best_are_no_worse_than_any_other(found: list[BoardRow], limit: int,
 
 def test_the_rows_pass_through_the_watch_function() -> None:
     class Boards:
-        def rows(self) -> Iterator[BoardRow]:
+        def rows(self, window: str | None = None) -> Iterator[BoardRow]:
+            seen.append(window)
             yield from (row("a", "1"), row("b", "2"))
 
         def about(self) -> int:
@@ -82,7 +86,10 @@ def test_the_rows_pass_through_the_watch_function() -> None:
             yield each
 
     assert top(Boards(), By.TOTAL_SCORE, 1, watch) == [row("b", "2")]
-    assert seen == [7, "a", "b"]
+    assert seen == [7, None, "a", "b"]
+    seen.clear()
+    top(Boards(), By.TOTAL_SCORE, 1, watch, "day_20261126")
+    assert seen == [7, "day_20261126", "a", "b"]
 
 
 @given(
@@ -115,14 +122,19 @@ class FakeWiring:
             BoardRow("b\x1b[2J\u202eé", None, BIG, None),
         ]
         self.calls: list[tuple[Settings, By, int]] = []
+        self.wanted: list[Asked | None] = []
+        self.sentences: list[str] = []
         monkeypatch.setitem(sys.modules, "consumer.wiring.operators", SimpleNamespace(top=self.top))
         monkeypatch.setattr("consumer.telemetry.logs.configure", lambda *_: None)
         for name in [name for name in os.environ if name.startswith("CONSUMER_")]:
             monkeypatch.delenv(name)
 
-    def top(self, settings: Settings, by: By, limit: int, watch: Any) -> list[BoardRow]:
+    def top(
+        self, settings: Settings, by: By, limit: int, watch: Any, wanted: Asked | None
+    ) -> tuple[list[BoardRow], list[str]]:
         self.calls.append((settings, by, limit))
-        return list(watch(iter(self.rows), 0))
+        self.wanted.append(wanted)
+        return list(watch(iter(self.rows), 0)), self.sentences
 
 
 @pytest.fixture
@@ -158,7 +170,7 @@ def test_wrong_flags(wiring: FakeWiring, arguments: list[str], capsys: pytest.Ca
 def test_it_checks_only_the_settings_that_it_uses(wiring: FakeWiring, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONSUMER_HTTP_PORT", "x")
     monkeypatch.setenv("CONSUMER_START_POSITION", "soon")
-    monkeypatch.setenv("CONSUMER_LEADERBOARD_TABLE", "consumer-leases")  # the default of a setting that it does not use
+    monkeypatch.setenv("CONSUMER_LEADERBOARD_TABLE", "consumer-quarantine")  # the default of one that it does not use
     assert end() == 0
     assert end("--log-level", "LOUD") == 2
     assert len(wiring.calls) == 1
@@ -194,6 +206,28 @@ def test_an_empty_board(wiring: FakeWiring, capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr() == ("", "The board Leaderboards has no players yet.\n")
     assert end("--json") == 0
     assert capsys.readouterr() == ("[]\n", "")
+
+
+def test_a_window_is_asked_for_and_said_on_stderr(wiring: FakeWiring, capsys: pytest.CaptureFixture[str]) -> None:
+    wiring.sentences = ["week 2026W48 in UTC", "week 2026W48 is incomplete: why"]
+    assert end("--window", "week:2026-W48", "--json") == 0
+    assert wiring.wanted == [Asked(WindowKind.WEEK, date(2026, 11, 23))]
+    printed = capsys.readouterr()
+    assert printed.err.splitlines() == wiring.sentences
+    assert len(json.loads(printed.out)) == 2
+
+
+def test_a_window_without_games(wiring: FakeWiring, capsys: pytest.CaptureFixture[str]) -> None:
+    wiring.rows = []
+    assert end("--window", "day") == 0
+    assert wiring.wanted == [Asked(WindowKind.DAY)]
+    assert capsys.readouterr() == ("", "The window has no players yet.\n")
+
+
+def test_a_wrong_window_reads_nothing(wiring: FakeWiring, capsys: pytest.CaptureFixture[str]) -> None:
+    assert end("--window", "year") == 2
+    assert "there is no kind of window 'year': it is one of day, week, month" in capsys.readouterr().err
+    assert wiring.calls == []
 
 
 class Terminal(io.StringIO):

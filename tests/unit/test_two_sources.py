@@ -1,4 +1,4 @@
-"""Two source tables on one lease table: whatever the order of their first starts, one is counted and one refused."""
+"""Two source tables, or two sets of rules, on one lease table: in whatever order they start, one is refused."""
 
 from itertools import product
 
@@ -15,18 +15,19 @@ from tests.support.fakes import FakeStreams, FakeTables
 
 OTHER = ARN.replace("GameEvents", "Others").replace("2026-01-01", "2026-01-02")
 LATER = ARN.replace("2026-01-01", "2026-02-02")
+RULES = Rules()
 MOST_STEPS = 9
 
 
 class Start:
     """A worker's start of one source's stream, call by call."""
 
-    def __init__(self, stream_arn: str, tables: FakeTables) -> None:
+    def __init__(self, stream_arn: str, tables: FakeTables, rules: Rules = RULES) -> None:
         streams = FakeStreams(lambda: CREATED, stream_arn)
         streams.add_shard("shard-0")
-        self.starter = StreamStarter(stream_arn, TRIM_HORIZON, 1, tables.names)
+        self.starter = StreamStarter(stream_arn, TRIM_HORIZON, 1, tables.names, rules)
         self.refused = False
-        self._ports = Ports(streams, tables, tables, tables, Rules())
+        self._ports = Ports(streams, tables, tables, tables, rules)
 
     def step(self) -> None:
         if not self.refused and not self.starter.complete:
@@ -37,12 +38,12 @@ class Start:
                 self.refused = True
 
 
-def outcomes(*off: str) -> list[tuple[int, int, int]]:
+def outcomes(*off: str, second: str = OTHER, rules: Rules = RULES) -> list[tuple[int, int, int]]:
     """For each order of steps: how many are started, how many refused, and the streams of how many tables are known."""
     found = []
     for order in product((0, 1), repeat=MOST_STEPS):
         tables = FakeTables(off=off)
-        starts = Start(ARN, tables), Start(OTHER, tables)
+        starts = Start(ARN, tables), Start(second, tables, rules)
         for number in (*order, *(0, 1) * MOST_STEPS):
             starts[number].step()
         known = {table_arn_of(stream_arn) for stream_arn in tables.stream_starts}
@@ -56,8 +57,12 @@ def test_of_two_sources_that_start_at_once_one_is_first_and_one_is_refused() -> 
     assert set(outcomes()) == {(1, 1, 1)}
 
 
-def test_without_the_condition_on_the_source_both_may_start() -> None:
-    assert (2, 0, 2) in outcomes("start_source")
+def test_of_two_sets_of_rules_that_start_at_once_one_is_first_and_one_is_refused() -> None:
+    assert set(outcomes(second=ARN, rules=Rules(score_attribute="points"))) == {(1, 1, 1)}
+
+
+def test_without_the_condition_on_the_rules_both_may_start() -> None:
+    assert (2, 0, 2) in outcomes("start_rules")
 
 
 # --- what is another source ---
@@ -103,11 +108,10 @@ def test_another_stream_of_the_same_table_is_the_same_source() -> None:
 
 
 def test_a_lease_table_that_has_counted_two_sources_goes_on_with_both() -> None:
-    tables = FakeTables(off=("start_source",))
+    tables = FakeTables()
     for stream_arn in (ARN, OTHER):
         counted = StreamStart(stream_arn, None, ("shard-0",), complete=True)
         assert tables.record_stream_start(counted, None, CREATED) == Done()
-    tables.source, tables.off = None, frozenset()  # as version 0.1 has left it
     start = Start(LATER, tables)
     for _ in range(MOST_STEPS):
         start.step()

@@ -41,7 +41,7 @@ def test_a_claim_answered_during_a_drain_is_released() -> None:
     driver.machine.drain()
     driver.serve(1.0)
     assert not done(driver), "the claim may have taken effect"
-    driver.deliver(claim, driver.tables.claim(claim.row, claim.lease))
+    driver.deliver(claim, driver.tables.claim(claim.row, claim.lease, claim.reading))
     driver.serve(1.0)
     assert done(driver)
     assert driver.tables.rows[shard(0)].owner is None
@@ -55,13 +55,15 @@ def test_a_claim_whose_reply_is_lost_during_a_drain_is_retried_and_released(arri
     claim = driver.call(Claim)
     driver.machine.drain()
     if arrives:
-        driver.tables.claim(claim.row, claim.lease)
+        driver.tables.claim(claim.row, claim.lease, claim.reading)
     driver.deliver(claim, NO_ANSWER)
     assert not driver.has_call(Claim), "only after a wait"
     driver.serve(5.0)
     assert done(driver)
     assert driver.tables.rows[shard(0)].owner is None
-    assert isinstance(driver.tables.claim(claim.row, claim.lease), Lost), "a late first attempt takes no effect"
+    assert isinstance(driver.tables.claim(claim.row, claim.lease, claim.reading), Lost), (
+        "a late first attempt takes no effect"
+    )
 
 
 def test_children_that_come_with_the_end_of_a_shard_during_a_drain_are_released() -> None:

@@ -3,13 +3,13 @@
 import json
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from http.client import HTTPConnection
-from itertools import islice
+from itertools import count, islice
 from statistics import median
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -76,32 +76,34 @@ def parse_micros(page: bytes) -> float:
 
 
 class Filling(NamedTuple):
-    """Games of these players, which fill the stream before a worker starts."""
+    """Games of these players, which fill the stream before a worker starts. `now`: they are played now."""
 
     variant: str
     players: Sequence[str]
+    now: bool = False
 
 
-def drained_by_worker(engine: str, *fillings: Filling, keyed: bool = True) -> list[Run]:
+def drained_by_worker(engine: str, *fillings: Filling, keyed: bool = True, **settings: str) -> list[Run]:
     """Each filling is drained by a worker of its own, on the board that the one before has left.
 
-    Twice: through a proxy that counts calls and units, and directly on the engine, which is timed.
+    Twice: through a proxy that counts calls and units, and directly on the engine, which is timed. `settings` are the
+    worker's.
     """
     with game_of(engine, keyed=keyed) as game:
-        counted = [_counted(game, filling) for filling in fillings]
+        counted = [_counted(game, filling, settings) for filling in fillings]
     with game_of(engine, keyed=keyed) as game:
-        timed = [_timed(game, filling, page) for filling, (_, page) in zip(fillings, counted, strict=True)]
+        timed = [_timed(game, filling, page, settings) for filling, (_, page) in zip(fillings, counted, strict=True)]
     return [
         replace(time, write_calls=count.write_calls, units=count.units)
         for time, (count, _) in zip(timed, counted, strict=True)
     ]
 
 
-def _counted(game: Game, filling: Filling) -> tuple[Run, bytes]:
+def _counted(game: Game, filling: Filling, settings: Mapping[str, Any]) -> tuple[Run, bytes]:
     """Calls and units, which do not depend on the machine's speed; and the first page."""
-    last = fill_stream(game, filling.players)
+    last = fill_stream(game, filling.players, now=filling.now)
     with Proxy(game.engine.url) as proxy:
-        worker = game.worker(proxy, log_level="INFO")
+        worker = game.worker(proxy, log_level="INFO", **settings)
         with Sampler(worker.pid) as sampler:
             ended = until(lambda: committed_at(proxy.calls, last), f"a commit of {last}", _DRAIN_SECONDS)
         worker.terminate()
@@ -110,10 +112,10 @@ def _counted(game: Game, filling: Filling) -> tuple[Run, bytes]:
         return worker_run(game, proxy, sampler, len(filling.players), page.entered_at, ended), page.answer
 
 
-def _timed(game: Game, filling: Filling, page: bytes) -> Run:
+def _timed(game: Game, filling: Filling, page: bytes, settings: Mapping[str, Any]) -> Run:
     """From the claim, after which the first page is read, to the last unit, by the worker's log. `page`: see Floor."""
-    last = fill_stream(game, filling.players)
-    worker = game.worker(log_level="DEBUG")
+    last = fill_stream(game, filling.players, now=filling.now)
+    worker = game.worker(log_level="DEBUG", **settings)
 
     def last_unit() -> str:
         _PAUSE.wait(_POLL_SECONDS)
@@ -167,9 +169,11 @@ def game_of(engine: str, *, keyed: bool = True) -> Iterator[Game]:
         yield game
 
 
-def fill_stream(game: Game, players: Sequence[str]) -> str:
-    """Puts a game of each; the last sequence number."""
-    game.count(*map(game.make, players))
+def fill_stream(game: Game, players: Sequence[str], *, now: bool = False) -> str:
+    """Puts a game of each; the last sequence number. `now`: they are played now, each after the one before."""
+    began = datetime.now(UTC)
+    times = ((began + timedelta(microseconds=at)).isoformat(timespec="microseconds") for at in count())
+    game.count(*(game.make(player, timestamp=next(times) if now else None) for player in players))
     return game.played()[-1].sequence_number
 
 

@@ -23,12 +23,15 @@ from consumer.domain.fold import Limits, Unit, cut
 from consumer.domain.leases import TRIM_HORIZON, TableNames
 from consumer.domain.marks import Mark, Route, RowWrite
 from consumer.domain.records import Entry, Rules
+from consumer.domain.windows import WindowKind
 from tests.performance.figures import Figure, show
 from tests.support.builders import CREATED, lease, plain_rows, sequence_number
 
 RECORDS: Final = 1_000
 PLAYERS: Final = 1_000
 ROUNDS: Final = 60
+WINDOWS: Final = tuple((kind, 2) for kind in WindowKind)
+ZONE: Final = "Europe/Berlin"
 
 
 class Unsent:
@@ -99,13 +102,17 @@ def encoded(units: list[Unit]) -> None:
 
 
 def encoded_statements(units: list[Unit]) -> None:
-    """The same for rows with marks: the bodies of the calls that write them, and their replies."""
+    """The same for rows with marks: the bodies of the calls that write them, and their replies.
+
+    Rows have the windows that are added to.
+    """
     statements = Statements(Unsent(), "Leaderboards")
-    statements.usable = True
+    statements.usable = statements.windows_usable = True
     found = Mark("label/shard", sequence_number(0), CREATED)
     for unit in units:
+        mark = Mark("label/shard", unit.last, unit.created)
         writes = [
-            RowWrite(player, delta, Route.FOLLOW, found, Mark("label/shard", unit.last, unit.created))
+            RowWrite(player, delta, Route.FOLLOW, found, mark, had=frozenset(each.window for each in delta.windows))
             for player, delta in unit.deltas.items()
         ]
         for first in range(0, len(writes), WRITES_PER_CALL):
@@ -126,7 +133,7 @@ def least_seconds(steps: dict[str, Callable[[], object]], rounds: int) -> dict[s
 
 def micro(seed: int = 1, rounds: int = ROUNDS) -> list[Figure]:
     """The floor, and the steps as multiples of it."""
-    body = page(seed)
+    body, windows = page(seed), Rules(windows=WINDOWS, time_zone=ZONE)
     units = len(folded(decoded(body)))
     least = least_seconds(
         {
@@ -135,6 +142,7 @@ def micro(seed: int = 1, rounds: int = ROUNDS) -> list[Figure]:
             "fold": lambda: folded(decoded(body)),
             "encode": lambda: encoded(folded(decoded(body))),
             "statements": lambda: encoded_statements(folded(decoded(body))),
+            "windows": lambda: encoded_statements(folded(decoded(body, windows))),
         },
         rounds,
     )
@@ -145,6 +153,7 @@ def micro(seed: int = 1, rounds: int = ROUNDS) -> list[Figure]:
         Figure("parse, decode and fold", least["fold"] / floor, "floors", 2.0, f"{RECORDS} records, {units} units"),
         Figure("parse, decode, fold and encode", least["encode"] / floor, "floors", 3.0),
         Figure("the same as statements", least["statements"] / floor, "floors", 3.0),
+        Figure("the same with windows", least["windows"] / floor, "floors", note=f"day:2,week:2,month:2 in {ZONE}"),
     ]
 
 

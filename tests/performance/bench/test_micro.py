@@ -13,4 +13,4 @@ def test_units_hold_each_game_of_a_page_once() -> None:
 def test_all_steps_are_multiples_of_the_floor() -> None:
     floor, *steps = micro.micro(rounds=1)
     assert floor.value > 0
-    assert [step.unit for step in steps] == ["floors"] * 4
+    assert [step.unit for step in steps] == ["floors"] * 5

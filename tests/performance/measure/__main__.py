@@ -14,6 +14,7 @@ from tests.performance.measure.load import hot, idle
 from tests.performance.measure.redrive import redrive
 from tests.performance.measure.status import status
 from tests.performance.measure.transfers import failover, handover, join, lineage, start
+from tests.performance.measure.windows import windows
 from tests.support.engines.table_engine import clean_environment
 
 
@@ -35,6 +36,7 @@ MEASUREMENTS = (
     Measurement("heartbeats", "writes and reads of the lease table by idle workers", heartbeats),
     Measurement("crowded", "the same with a thousand shards and ten thousand finished rows", crowded),
     Measurement("status", "`consumer status` on a thousand shards: its time, and its calls", status),
+    Measurement("windows", "processor time and write units with windows, beside those without", windows),
     Measurement("redrive", "one command counts ten thousand quarantined records, on DynamoDB Local", redrive),
     Measurement("hot", "one player in 64 shards; each commit locks the row for 20 ms", hot),
 )

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
+from consumer.domain.accepted_rules import AcceptedRules, Reading
 from consumer.domain.leases import (
     PROTOCOL,
     Adoption,
@@ -17,6 +18,7 @@ from consumer.domain.leases import (
     table_arn_of,
 )
 from consumer.domain.membership import HeartbeatReport, Members
+from consumer.domain.records import Rules
 from consumer.domain.replies import Done, HeartbeatRemoved, Lost, Refused
 
 
@@ -34,6 +36,7 @@ class FakeLedgers:
         self.bindings: dict[str, TableBinding] = {}
         self.stream_gaps: dict[tuple[str, str], float] = {}
         self.source: str | None = None
+        self.accepted = AcceptedRules()
         self.workers: dict[str, HeartbeatReport] = {}
         self.changes = 0
         self.on_adopt: Callable[[Adoption], None] = lambda *_: None
@@ -46,30 +49,38 @@ class FakeLedgers:
 
     def read_origin(self, stream_arn: str) -> Origin:
         """See ports.Ledgers."""
-        origin = Origin(self.stream_starts.get(stream_arn), self.bindings.get(stream_arn))
+        origin = Origin(self.stream_starts.get(stream_arn), self.bindings.get(stream_arn), accepted=self.accepted)
         if not origin.starting:
             return origin
         others = [binding for arn, binding in sorted(self.bindings.items()) if arn != stream_arn]
         starts = tuple((other, self.stream_starts.get(other.stream_arn)) for other in others)
         known = {table_arn_of(arn) for arn in self.stream_starts} | ({self.source} if self.source else set())
-        return replace(origin, others=starts, source_tables=frozenset(known))
+        readings = tuple(row.reading for row in self.rows.values())
+        return replace(origin, others=starts, source_tables=frozenset(known), readings=readings)
 
-    def record_stream_start(self, start: StreamStart, predecessor: str | None, found_at: float) -> Done | Lost:
+    def record_stream_start(
+        self, start: StreamStart, predecessor: str | None, found_at: float, rules: Rules | None = None
+    ) -> Done | Lost:
         """See ports.Ledgers."""
         arn = start.stream_arn
         if self._guards("start_if_absent", arn not in self.stream_starts):
             return Lost(None)
         if self._guards("binding_if_absent", arn not in self.bindings):
             return Lost(None)
-        if predecessor is None:
-            if self._guards("start_source", self.source in (None, table_arn_of(arn))):
-                return Lost(None)
-            self.source = table_arn_of(arn)
+        if rules is not None and not self._record_first(arn, rules):
+            return Lost(None)
         self.stream_starts[arn] = replace(start, started_at=found_at)
         self.bindings[arn] = TableBinding(arn, self.names.leases, self.names.leaderboard)
         if predecessor is not None:
             self.stream_gaps.setdefault((arn, predecessor), found_at)
         return Done()
+
+    def _record_first(self, stream_arn: str, rules: Rules) -> bool:
+        if self._guards("start_rules", not self.accepted.entries):
+            return False
+        self.source = self.source or table_arn_of(stream_arn)
+        self.accepted = AcceptedRules((rules,))
+        return True
 
     def create_root_rows(self, stream_arn: str, rows: tuple[LeaseRow, ...]) -> Done | Lost | Refused:
         """See ports.Ledgers."""
@@ -91,12 +102,15 @@ class FakeLedgers:
             self.stream_starts[stream_arn] = replace(start, complete=True)
         return Done()
 
-    def upgrade_stream(self, stream_arn: str, *, keyed: bool) -> Done | Lost:
+    def upgrade_stream(self, stream_arn: str, *, keyed: bool | None, rules: Rules | None = None) -> Done | Lost:
         """See ports.Ledgers."""
         start = self.stream_starts.get(stream_arn)
-        if start is None or start.protocol == PROTOCOL:
+        if keyed is not None and (start is None or start.protocol == PROTOCOL):
             return Lost(None)
-        self.stream_starts[stream_arn] = replace(start, keyed=keyed, protocol=PROTOCOL)
+        if rules is not None and not self._record_first(stream_arn, rules):
+            return Lost(None)
+        if keyed is not None and start is not None:
+            self.stream_starts[stream_arn] = replace(start, keyed=keyed, protocol=PROTOCOL)
         return Done()
 
     def adopt(self, adoption: Adoption) -> Done | Lost:
@@ -157,9 +171,9 @@ class FakeLedgers:
 
     def load(self) -> Ledger:
         """See ports.Ledgers."""
-        return Ledger(tuple(self.rows.values()), tuple(self.stream_starts.values()))
+        return Ledger(tuple(self.rows.values()), tuple(self.stream_starts.values()), self.accepted)
 
-    def claim(self, row: LeaseRow, lease: Lease) -> LeaseRow | Lost:
+    def claim(self, row: LeaseRow, lease: Lease, reading: Reading) -> LeaseRow | Lost:
         """See ports.Ledgers."""
         stored = self.rows.get(row.shard)
         if stored is None:
@@ -168,7 +182,7 @@ class FakeLedgers:
             return Lost(stored)
         if self._guards("claim_epoch", stored.epoch == row.epoch):
             return Lost(stored)
-        claimed = self.rows[row.shard] = replace(stored, owner=lease.owner, epoch=lease.epoch)
+        claimed = self.rows[row.shard] = replace(stored, owner=lease.owner, epoch=lease.epoch).read_as(reading)
         self.on_claim(stored, claimed)
         return claimed
 

@@ -3,10 +3,12 @@
 from collections.abc import Callable
 
 from consumer.aws.items import iso
+from consumer.domain.accepted_rules import AcceptedRules
 from consumer.domain.audit import AuditEntry
 from consumer.domain.leases import BindingChange, LeaseRow, Shard, TableBinding
 from consumer.domain.membership import Members
 from consumer.domain.operator_ports import Acknowledgement, Gap, GapChanged, LeaseTable
+from consumer.domain.records import Rules
 from consumer.domain.replies import Done, Lost
 from tests.support.fakes.tables import FakePending, FakeTables
 from tests.support.fakes.tables import Gap as GapRow
@@ -98,6 +100,26 @@ class FakeLeaseAdmin:
         self._tables.changes += 1
         self.trail.append(audit_entry)
         self.on_place(before, stored, after)
+        return Done()
+
+
+class FakeRuleList:
+    """The RuleList port; `trail` has the audit entries. Guard in `tables.off`: rules_unchanged."""
+
+    def __init__(self, tables: FakeTables) -> None:
+        self.trail: list[AuditEntry] = []
+        self.on_accept: Callable[[AcceptedRules, AcceptedRules], None] = lambda *_: None
+        self._tables = tables
+
+    def accept(self, before: AcceptedRules, rules: Rules, audit_entry: AuditEntry) -> Done | Lost:
+        """See operator_ports.RuleList."""
+        stored, after = self._tables.accepted, AcceptedRules((*before.entries, rules))
+        if stored != before and "rules_unchanged" not in self._tables.off:
+            return Done() if stored == after else Lost(None)
+        self._tables.accepted = after
+        self._tables.changes += 1
+        self.trail.append(audit_entry)
+        self.on_accept(stored, after)
         return Done()
 
 

@@ -17,6 +17,7 @@ from consumer.domain.marks import ABSENT, Mark, Route, RowWrite, StoredRow
 from consumer.domain.operator_ports import Acknowledgement
 from consumer.domain.records import EXACT, Game, Poison, Reason, Verdict
 from consumer.domain.replies import CommitReply, Committed, Done, Lost, Refused, RowRefused, RowReply
+from consumer.domain.windows import GAMES, SCORE
 from tests.support.fakes.ledgers import FakeLedgers
 
 
@@ -29,6 +30,7 @@ class Score:
     date: str | None
     wrong: dict[str, Decimal | str] = field(default_factory=dict)
     mark: Mark | None = None
+    windows: dict[str, tuple[int, Decimal]] = field(default_factory=dict)
 
     @property
     def uncountable(self) -> bool:
@@ -80,23 +82,27 @@ class FakeTables(FakeLedgers):
         self.on_end: Callable[[Lease, tuple[LeaseRow, ...]], None] = lambda *_: None
         self.on_halt: Callable[[LeaseRow, int], None] = lambda *_: None
 
-    def read_rows(self, players: Sequence[str], *, consistent: bool = False) -> Mapping[str, StoredRow]:
+    def read_rows(
+        self, players: Sequence[str], *, consistent: bool = False, windows: bool = False
+    ) -> Mapping[str, StoredRow]:
         """See ports.Commits. `stale_row` may say what an earlier read would have said."""
         stale = {} if consistent else {player: row for player in players if (row := self.stale_row(player)) is not None}
-        return {player: stale.get(player) or self.stored_row(player) for player in players}
+        rows = {player: stale.get(player) or self.stored_row(player) for player in players}
+        return {player: row._replace(windows=_windows(row) if windows else None) for player, row in rows.items()}
 
     def stored_row(self, player: str) -> StoredRow:
-        """What the board says of a player now."""
+        """What the board says of a player now. `windows` None: it has none."""
         score = self.board.get(player)
         if score is None:
             return ABSENT
-        return StoredRow(mark=score.mark, date=score.date if score.dated else None)
+        windows = frozenset(score.windows) or None
+        return StoredRow(mark=score.mark, date=score.date if score.dated else None, windows=windows)
 
     def write_rows(self, writes: Sequence[RowWrite]) -> list[RowReply]:
         """See ports.Commits."""
         return [self.write_row(write) for write in writes]
 
-    def probe_statements(self) -> str | None:
+    def probe_statements(self, *, windows: bool = False) -> str | None:  # noqa: ARG002
         """See ports.Commits."""
         return None
 
@@ -180,14 +186,16 @@ class FakeTables(FakeLedgers):
     def examine(self, game: Game) -> Verdict | None:
         """See ports.Commits."""
         stored = self.board.get(game.player) or Score(0, Decimal(0), None)
-        if stored.uncountable:
-            return Reason.TOTAL_TYPE, "the stored totalScore or gamesPlayed is no number"
+        names = {f"{window}{end}" for window in game.windows for end in (GAMES, SCORE)}
+        if stored.uncountable or not stored.wrong.keys().isdisjoint(names):
+            return Reason.TOTAL_TYPE, "the stored totalScore or gamesPlayed, or that of a window, is no number"
         if not stored.dated:
             return Reason.DATE_TYPE, "the stored lastPlayedDate is no date"
         try:
-            EXACT.add(stored.total, game.score)
+            for total in (stored.total, *(stored.windows[each][1] for each in game.windows if each in stored.windows)):
+                EXACT.add(total, game.score)
         except ArithmeticError:
-            return Reason.TOTAL_OVERFLOW, "the new totalScore would leave the range of a DynamoDB number"
+            return Reason.TOTAL_OVERFLOW, "the new totalScore, or that of a window, would leave the range of a number"
         known = any(score.dated and not score.uncountable for score in self.board.values())
         if self._guards("examine_sound", known and not self.refuses_games):
             raise CallFailed(FailureKind.REJECTED, "the leaderboard refuses the games of all players")
@@ -258,12 +266,16 @@ class FakeTables(FakeLedgers):
         before = stored or Score(0, Decimal(0), None)
         if not delta.games:
             return replace(before, mark=write.mark) if write.mark is not None else stored
-        if before.uncountable:
+        names = {f"{window}{end}" for window, _, _ in delta.windows for end in (GAMES, SCORE)}
+        if before.uncountable or not before.wrong.keys().isdisjoint(names):
             raise TypeError("an operand has an incorrect type")
-        total = _WIDE.add(before.total, delta.total)
-        EXACT.create_decimal(total)
+        windows = {window: sums for window, sums in before.windows.items() if window not in write.drops}
+        for window, games, total in delta.windows:
+            had = before.windows.get(window, (0, Decimal(0)))
+            windows[window] = had[0] + games, _sum(had[1], total)
         date = delta.date if write.dated else before.date
-        return Score(before.games + delta.games, total, date, before.wrong, write.mark or before.mark)
+        total = _sum(before.total, delta.total)
+        return Score(before.games + delta.games, total, date, before.wrong, write.mark or before.mark, windows)
 
 
 class FakePending:
@@ -290,3 +302,14 @@ def _is_date(stored: str) -> bool:
 
 
 _WIDE = Context(prec=400)
+
+
+def _sum(stored: Decimal, added: Decimal) -> Decimal:
+    """Raises ArithmeticError when no number of DynamoDB can hold it."""
+    total = _WIDE.add(stored, added)
+    EXACT.create_decimal(total)
+    return total
+
+
+def _windows(row: StoredRow) -> frozenset[str] | None:
+    return (row.windows or frozenset()) if row.exists else None
