@@ -189,6 +189,9 @@ class DynamoCommits:
         if unit.circuit.had_game:
             expression += ", hadGame = :yes"
             values[":yes"] = {"BOOL": True}
+        if unit.circuit.ignored:
+            expression += ", ignoredCorrections = :yes"
+            values[":yes"] = {"BOOL": True}
         if unit.circuit.recent:
             expression += ", recentPoison = :recent"
             values[":recent"] = {"S": f"{unit.circuit.recent:x}"}

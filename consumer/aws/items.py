@@ -100,6 +100,7 @@ def lease_item(row: LeaseRow) -> dict[str, Any]:
         "leaseEpoch": number(row.epoch),
         "checkpoint": {"S": row.checkpoint},
         "hadGame": {"BOOL": row.circuit.had_game},
+        "ignoredCorrections": {"BOOL": row.circuit.ignored},
     }
     if row.owner is not None:
         item["leaseOwner"] = {"S": row.owner}
@@ -121,18 +122,17 @@ def lease_item(row: LeaseRow) -> dict[str, Any]:
 def lease_row(item: Item) -> LeaseRow:
     """A shard's row from its item.
 
-    Version 0.1 did not write `hadGame`. There it counts as true, but for a root shard of which nothing is committed.
-    Nor did it write `rules` and `windows`.
+    Version 0.1 wrote neither `hadGame` nor `ignoredCorrections`: both count as true then, but for a root shard of
+    which nothing is committed. Nor did it write `rules` and `windows`.
     """
-    had_game = item.get("hadGame", {}).get("BOOL")
-    if had_game is None:
-        had_game = text(item, "checkpoint") != TRIM_HORIZON or "parentShardId" in item
+    begun = text(item, "checkpoint") != TRIM_HORIZON or "parentShardId" in item
     circuit = Circuit(
         recent=int(text(item, "recentPoison") or "0", 16),
         halted_at=_float(item, "haltedAt"),
         free_to=text(item, "freeTo"),
         resumes=int(text(item, "resumes", "N") or "0"),
-        had_game=bool(had_game),
+        had_game=bool(item.get("hadGame", {}).get("BOOL", begun)),
+        ignored=bool(item.get("ignoredCorrections", {}).get("BOOL", begun)),
         symptom=symptom_row(item) if "haltReason" in item else None,
     )
     return LeaseRow(

@@ -21,6 +21,7 @@ COMMANDS: Final = (
     "init",
     "status",
     "top",
+    "verify",
     "quarantine",
     "replay",
     "resume",

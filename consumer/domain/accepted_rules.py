@@ -30,11 +30,12 @@ class Difference(NamedTuple):
 class Reading(NamedTuple):
     """How a shard is read: by the rules of this number, its games counted in these windows.
 
-    Number 0: a version without numbers wrote the shard's row.
+    Number 0: a version without numbers wrote the shard's row. `ignored`: see Circuit.
     """
 
     rules: int = 0
     windows: KeptSince = NO_WINDOWS
+    ignored: bool = False
 
 
 UNNUMBERED: Final = Reading()
@@ -76,7 +77,8 @@ class AcceptedRules:
             return before._replace(rules=number)  # the list was lost: nothing is known of these windows
         rules = self.entries[number - 1]
         most_ahead = max(each.max_future_seconds for each in self.entries)
-        return Reading(number, after_claim(before.windows, rules.windows, rules.time_zone, at, most_ahead))
+        windows = after_claim(before.windows, rules.windows, rules.time_zone, at, most_ahead)
+        return before._replace(rules=number, windows=windows)
 
     def reading_of_root(self, rows: Collection[Reading], at: float) -> Reading:
         """How a shard without a parent is read that gets its row at `at`, beside these `rows` of the ledger.
@@ -87,7 +89,7 @@ class AcceptedRules:
         if not rows:
             first = len(self.entries) == 1
             return Reading(1, new_board(self.entries[0].windows)) if first else self.reading_of_lost(at)
-        before = Reading(0, merged(row.windows for row in rows))
+        before = Reading(0, merged(row.windows for row in rows), any(row.ignored for row in rows))
         return self.claimed(before, max(row.rules for row in rows), at)
 
     def reading_of_lost(self, at: float) -> Reading:

@@ -41,7 +41,8 @@ class Circuit:
     ignored records have no bit. `halted_at` is when the circuit opened (unix seconds), None while it is closed;
     `symptom` says why. An operator who resumes the shard may let all records up to `free_to` pass. `resumes` counts how
     often operators closed the circuit, so that a halt decided before the last resume has no effect. `had_game`: the
-    shard, or an ancestor, has had a good record.
+    shard, or an ancestor, has had a good record. `ignored`: a change or a removal of an item was ignored by rule in the
+    shard or an ancestor, so that the board rightly differs from the source table.
     """
 
     recent: int = 0
@@ -50,11 +51,12 @@ class Circuit:
     resumes: int = 0
     had_game: bool = False
     symptom: Symptom | None = None
+    ignored: bool = False
 
     @property
     def inherited(self) -> "Circuit":
         """The circuit in the new row of a child."""
-        return Circuit(had_game=self.had_game)
+        return Circuit(had_game=self.had_game, ignored=self.ignored)
 
     @property
     def cause(self) -> str:
@@ -85,12 +87,14 @@ class Circuit:
         """Whether an operator lets this record pass."""
         return self.free_to is not None and int(entry.sequence_number) <= int(self.free_to)
 
-    def after(self, recent: int, last: str, *, had_game: bool) -> "Circuit":
+    def after(self, recent: int, last: str, *, had_game: bool, ignored: bool = False) -> "Circuit":
         """The circuit when all records up to `last` are committed: behind `free_to` the breaker works again."""
-        if recent == self.recent and had_game == self.had_game and self.free_to is None:
+        ignored |= self.ignored
+        if (recent, had_game, ignored) == (self.recent, self.had_game, self.ignored) and self.free_to is None:
             return self
         passed = self.free_to is not None and int(last) >= int(self.free_to)
-        return replace(self, recent=recent, had_game=had_game, free_to=None if passed else self.free_to)
+        free_to = None if passed else self.free_to
+        return replace(self, recent=recent, had_game=had_game, ignored=ignored, free_to=free_to)
 
 
 CLOSED: Final = Circuit()

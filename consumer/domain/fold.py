@@ -221,7 +221,7 @@ def cut(
         outcomes,
         created,
         cut_at,
-        circuit.after(recent, last, had_game=had_game),
+        circuit.after(recent, last, had_game=had_game, ignored=Outcome.IGNORED in ignored),
         newest={} if place_of is None else {player: share.end for player, share in written.items()},
     )
 

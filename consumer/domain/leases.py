@@ -138,11 +138,12 @@ class LeaseRow:
     @property
     def reading(self) -> Reading:
         """How the shard is read."""
-        return Reading(self.rules, self.windows)
+        return Reading(self.rules, self.windows, self.circuit.ignored)
 
     def read_as(self, reading: Reading) -> "LeaseRow":
         """The same row, read so."""
-        return replace(self, rules=reading.rules, windows=reading.windows)
+        circuit = replace(self.circuit, ignored=self.circuit.ignored or reading.ignored)
+        return replace(self, rules=reading.rules, windows=reading.windows, circuit=circuit)
 
     @property
     def finished(self) -> bool:

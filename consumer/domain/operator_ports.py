@@ -17,7 +17,7 @@ from consumer.domain.membership import Members
 from consumer.domain.quarantine import Application, OperatorAction, QuarantineEntry, Unsettled
 from consumer.domain.records import Rules
 from consumer.domain.replay import Batch, Changed, Overtaken, Progress
-from consumer.domain.replies import Committed, Done, Lost, Refused, RowRefused
+from consumer.domain.replies import Committed, Done, Lost, RawPage, Refused, RowRefused, StreamListing
 
 
 class BoardRow(NamedTuple):
@@ -30,6 +30,55 @@ class BoardRow(NamedTuple):
     games: Decimal | None
     total: Decimal | None
     date: str | None
+
+
+class BoardState(NamedTuple):
+    """One player's row of the leaderboard with its windows (games and score), as `verify` compares it.
+
+    None: the attribute is missing or has another type. Rows with the same `digest` are the same in every attribute.
+    """
+
+    player: str
+    games: Decimal | None
+    total: Decimal | None
+    date: str | None
+    windows: Mapping[str, tuple[Decimal | None, Decimal | None]]
+    digest: bytes
+
+
+class BoardPage(NamedTuple):
+    """Rows of the leaderboard, read consistently. `after`: where the next page begins; None: there is none.
+
+    `units` are the read units that it took.
+    """
+
+    rows: Sequence[BoardState]
+    after: Mapping[str, Any] | None
+    units: float
+
+
+class ItemPage(NamedTuple):
+    """Items of the source table in DynamoDB JSON, read consistently at `served_at` (the server's unix seconds)."""
+
+    items: Sequence[Mapping[str, Any]]
+    after: Mapping[str, Any] | None
+    units: float
+    served_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class TableFacts:
+    """What DescribeTable says of a table. `items` and `size_bytes` are counted about every six hours.
+
+    `keys` are the names of its key's attributes, the partition key first. `stream_arn` None: its stream is off.
+    """
+
+    name: str
+    keys: tuple[str, ...]
+    items: int = 0
+    size_bytes: int = 0
+    created_at: float | None = None
+    stream_arn: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +144,54 @@ class Boards(Protocol):
 
     def about(self) -> int:
         """About how many rows it has: the table's own count, which DynamoDB updates every six hours or so."""
+        ...
+
+
+class Scans(Protocol):
+    """Source table and leaderboard as `verify` reads them: page by page, each one call, consistently."""
+
+    def source(self) -> TableFacts:
+        """The source table, as it is described now."""
+        ...
+
+    def board(self) -> TableFacts:
+        """The leaderboard, as it is described now."""
+        ...
+
+    def ledger(self) -> tuple[Ledger, float]:
+        """Every row of the lease table, and the server's unix seconds before it was read."""
+        ...
+
+    def items(self, after: Mapping[str, Any] | None) -> ItemPage:
+        """A page of the source table."""
+        ...
+
+    def items_of(self, player: str, after: Mapping[str, Any] | None) -> ItemPage:
+        """A page of the items of one player, whose id is the source table's partition key."""
+        ...
+
+    def board_rows(self, after: Mapping[str, Any] | None) -> BoardPage:
+        """A page of the leaderboard. Rows without games are in it."""
+        ...
+
+    def rows_of(self, players: Sequence[str]) -> BoardPage:
+        """The rows of at most 100 players; those without a row are left out."""
+        ...
+
+
+class Tips(Protocol):
+    """A stream, as `verify` looks behind the checkpoints of its shards. See ports.Streams."""
+
+    def list_shards(self, stream_arn: str) -> StreamListing:
+        """All shards that the stream shows now."""
+        ...
+
+    def open(self, shard: Shard, after: str) -> str:
+        """A shard iterator just after a checkpoint. Raises DataTrimmed."""
+        ...
+
+    def read(self, iterator: str, limit: int) -> RawPage:
+        """The next page in wire form. Raises IteratorExpired, DataTrimmed."""
         ...
 
 

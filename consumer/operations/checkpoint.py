@@ -104,7 +104,8 @@ def recreated_row(ledger: Ledger, shard: Shard, position: str, now: float) -> Le
     if position == SHARD_END and not children:
         raise UnsafeRefused(_WORKER_FINDS_END)
     created = now - lineage.RETENTION_SECONDS
-    row = LeaseRow(shard, None, int(now), position, parent, created=created, circuit=Circuit(had_game=True))
+    lost = Circuit(had_game=True, ignored=True)
+    row = LeaseRow(shard, None, int(now), position, parent, created=created, circuit=lost)
     row = row.read_as(ledger.accepted.reading_of_lost(now))
     return replace(row, children=children) if position == SHARD_END else row
 

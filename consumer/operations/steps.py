@@ -47,6 +47,10 @@ class OperatorCall(StrEnum):
     ACCEPT_RULES = "op accept_rules"
     PUT_PROGRESS = "op put_progress"
     COUNT_BATCH = "op count_batch"
+    DESCRIBE_TABLE = "op describe_table"
+    READ_GAMES = "op read_games"
+    READ_BOARD = "op read_board"
+    READ_NOTES = "op read_notes"
 
 
 @dataclass(frozen=True, slots=True)

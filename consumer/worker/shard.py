@@ -8,6 +8,7 @@ from dataclasses import replace
 from enum import StrEnum
 from math import inf
 
+from consumer.domain.accepted_rules import Reading
 from consumer.domain.breaker import Circuit
 from consumer.domain.errors import CallFailed
 from consumer.domain.fold import Unit
@@ -154,6 +155,11 @@ class ShardMachine:
         return self._writer.checkpoint
 
     @property
+    def _passed_on(self) -> Reading:
+        """What children that are found late get from this shard."""
+        return self._reading._replace(ignored=self.circuit.ignored)
+
+    @property
     def circuit(self) -> Circuit:
         """The breaker's circuit, as far as this worker knows it."""
         return self._attempt.circuit
@@ -242,7 +248,7 @@ class ShardMachine:
                 writer.children_found(reply, now)
             case EndShard(), Committed():
                 self.state = ShardState.GONE
-                return [events.ShardEnded(self.lease, call.children, call.rows, self._reading)]
+                return [events.ShardEnded(self.lease, call.children, call.rows, self._passed_on)]
             case Release(), Done():
                 self.state = ShardState.GONE
                 return [events.LeaseReleased(self.lease)]
@@ -280,7 +286,7 @@ class ShardMachine:
             return [events.LeaseLost(self.lease, row.owner)]
         if row.finished:
             self.state = ShardState.GONE
-            return [events.ShardEnded(self.lease, row.children, (), self._reading)]
+            return [events.ShardEnded(self.lease, row.children, (), self._passed_on)]
         if self.state is not ShardState.DRAINING:
             self.state = ShardState.RUNNING if row.circuit.halted_at is None else ShardState.HALTED
         self._writer.rewind(row, now)

@@ -37,7 +37,8 @@ def test_it_advances_the_row_and_adds(subject: Subject) -> None:
     subject.create_root_rows(row(owner=ME), row(1, owner=OTHER))
     games = unit(game(1, "foo", 150), game(2, "foo", 220), game(3, "bar", "-0.5", "2026-02-01"), ignored(4))
     assert subject.commits.commit(lease(), games, plain_rows(games), fills_gap=False) == Committed()
-    assert subject.row(shard()) == row(owner=ME, checkpoint=sequence_number(4), created=CREATED + 4, had_game=True)
+    stands = row(owner=ME, checkpoint=sequence_number(4), created=CREATED + 4, had_game=True, ignored=True)
+    assert subject.row(shard()) == stands
     assert subject.row(shard(1)) == row(1, owner=OTHER)
     assert subject.board() == {
         "foo": Score(Decimal(2), Decimal(370), "2026-01-31"),
@@ -46,8 +47,8 @@ def test_it_advances_the_row_and_adds(subject: Subject) -> None:
     more = unit(game(999, "foo", 1, "2026-02-02"), game(1000, "baz", 2), previous=sequence_number(4))
     assert subject.commits.commit(lease(), more, plain_rows(more), fills_gap=False) == Committed()
     assert subject.row(shard()) == row(
-        owner=ME, checkpoint=sequence_number(1000), created=CREATED + 1000, had_game=True
-    )
+        owner=ME, checkpoint=sequence_number(1000), created=CREATED + 1000, had_game=True, ignored=True
+    ), "an ignored correction is never forgotten"
     assert subject.board() == {
         "foo": Score(Decimal(3), Decimal(371), "2026-02-02"),
         "bar": Score(Decimal(1), Decimal("-0.5"), "2026-02-01"),
@@ -143,11 +144,19 @@ def test_a_unit_of_ignored_records_moves_the_checkpoint_alone(subject: Subject) 
     subject.create_root_rows(row(owner=ME))
     passed = unit(ignored(1), ignored(2, Outcome.BEFORE_START))
     assert subject.commits.commit(lease(), passed, plain_rows(passed), fills_gap=False) == Committed()
-    assert subject.row(shard()) == row(owner=ME, checkpoint=sequence_number(2), created=CREATED + 2)
+    stands = row(owner=ME, checkpoint=sequence_number(2), created=CREATED + 2, ignored=True)
+    assert subject.row(shard()) == stands
     assert subject.board() == {}
     assert subject.quarantine_rows() == {}
-    expected = Lost(row(owner=ME, checkpoint=sequence_number(2), created=CREATED + 2))
+    expected = Lost(stands)
     assert subject.commits.commit(lease(), passed, plain_rows(passed), fills_gap=False) == expected
+
+
+def test_what_came_before_the_start_is_no_ignored_correction(subject: Subject) -> None:
+    subject.create_root_rows(row(owner=ME))
+    passed = unit(ignored(1, Outcome.BEFORE_START))
+    assert subject.commits.commit(lease(), passed, plain_rows(passed), fills_gap=False) == Committed()
+    assert subject.row(shard()) == row(owner=ME, checkpoint=sequence_number(1), created=CREATED + 1)
 
 
 def test_shards_of_one_player_add_up(subject: Subject) -> None:

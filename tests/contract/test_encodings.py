@@ -103,6 +103,7 @@ def test_the_life_of_a_shards_row(dynamo: DynamoSubject) -> None:
         "leaseEpoch": {"N": "7"},
         "checkpoint": {"S": "TRIM_HORIZON"},
         "hadGame": {"BOOL": False},
+        "ignoredCorrections": {"BOOL": False},
     }
     assert leases(dynamo)[key] == expected
 
@@ -138,6 +139,7 @@ def test_the_life_of_a_shards_row(dynamo: DynamoSubject) -> None:
         "leaseEpoch": {"N": "9"},
         "checkpoint": {"S": "TRIM_HORIZON"},
         "hadGame": {"BOOL": False},
+        "ignoredCorrections": {"BOOL": False},
         "checkpointCreatedAt": {"N": "1769860801"},
         "parentShardId": {"S": "shard-0"},
     }

@@ -334,7 +334,7 @@ def test_a_checkpoint_alone_moves_once(subject: Subject) -> None:
     begin(subject)
     unit = marked_unit(game(8), ignored(9))
     assert subject.commits.commit(lease(), unit, (), fills_gap=False) == Committed()
-    stands = row(owner=ME, checkpoint=sequence_number(9), created=CREATED + 9, had_game=True)
+    stands = row(owner=ME, checkpoint=sequence_number(9), created=CREATED + 9, had_game=True, ignored=True)
     assert subject.row(shard()) == stands
     assert (subject.board(), subject.row(shard(1))) == ({}, row(1, owner=OTHER))
     before = subject.everything()

@@ -20,7 +20,7 @@ from tests.support.processes import until
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "cloudformation"
-NAMES = ("tables.yaml", "endpoints.yaml", "service.yaml", "alarms.yaml")
+NAMES = ("tables.yaml", "endpoints.yaml", "service.yaml", "alarms.yaml", "verify.yaml")
 _CFN_LINT = ROOT / ".venv-deploy" / "bin" / "cfn-lint"
 
 

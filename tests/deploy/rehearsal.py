@@ -74,7 +74,8 @@ class Rehearsal:
     def command(self, name: str, *arguments: str, code: int = 0, **settings: str) -> Any:
         """Runs a command to its end; its output, parsed with --json."""
         environment = self._environment(name, **{"lease_ttl_seconds": "1", **settings})
-        ended = consumer(*name.split(), *arguments, environment=environment)
+        entry = HASTY if name == "verify" else CONSUMER
+        ended = consumer(*name.split(), *arguments, environment=environment, entry=entry)
         assert ended.returncode == code, f"{name} {arguments}: {ended.returncode}: {ended.stderr[-6000:]}"
         return json.loads(ended.stdout) if "--json" in arguments else ended.stdout
 
@@ -92,6 +93,8 @@ class Rehearsal:
 
 
 _DAY_SECONDS = 86_400
+CONSUMER = ("-m", "consumer")
+HASTY = ("-m", "tests.support.processes.hasty")
 _STILL_POISON_CODE = 4
 
 
@@ -286,6 +289,8 @@ def _read_everything(it: Rehearsal) -> None:
     it.command("status", "--json", code=10)  # no worker
     it.command("status", "--json", code=10, stream_arn=it.remote.streams()[-1])
     it.command("top", "--json")
+    it.command("verify", "--timeout", "5", code=9)  # no worker reads on, and the first stream began from nothing known
+    it.command("verify", "--player", "player-00001", "--timeout", "5", code=9)
     it.command("quarantine list", "--json")
     (gap, *_) = it.command("gaps list", "--json")
     it.command("gaps acknowledge", gap["gap"], "--because", "of a test", "--yes")

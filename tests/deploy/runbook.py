@@ -81,7 +81,7 @@ class Installation:
         """Exit code and output of a line in an operator's shell."""
         line, env = ["sh", "-c", command], environment or self.environment()
         with spawn(line, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as sh:
-            out, _ = sh.communicate(timeout=60)
+            out, _ = sh.communicate(timeout=150)  # `verify` waits for a minute
         return sh.returncode, out.decode()
 
     def status(self) -> tuple[int, Any]:

@@ -31,6 +31,7 @@ ROLES = {
     "viewer.json": VIEWS,
     "operator.json": (*VIEWS, *ACTIONS),
     "replay-into.json": ("replay --into",),
+    "auditor.json": ("verify",),
     "setup.json": ("init",),
 }
 NOT_RECORDED = {"key.json"}

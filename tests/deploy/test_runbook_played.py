@@ -88,6 +88,22 @@ def test_the_board_looks_wrong(it: Installation) -> None:
     until(lambda: it.game.board()["ada"] == right, "the player's next game adds to the row that was mended")
 
 
+@plays("The board differs from the games")
+def test_the_board_differs_from_the_games(it: Installation) -> None:
+    it.worker()
+    it.game.count(it.game.make("ada", "10"), it.game.make("ada", "2.5"), it.game.make("eve", "4"))
+    it.wait_until_read()
+    total = it.game.board()["ada"].total
+    key = {"TableName": it.game.tables["leaderboard"], "Key": {"playerId": {"S": "ada"}}}
+    one_more = {"UpdateExpression": "ADD totalScore :n", "ExpressionAttributeValues": {":n": {"N": "1"}}}
+    it.game.client.update_item(**key, **one_more)
+    with it.play("The board differs from the games") as play:
+        said = play("consumer verify", 8, PLAYER="ada")
+        assert (str(total + 1) in said, str(total) in said) == (True, True), said
+        play("consumer gaps list")
+        play("consumer audit-log")
+
+
 @plays("A cheater is on the board")
 def test_a_cheater(it: Installation) -> None:
     worker = it.worker()

@@ -13,6 +13,7 @@ from tests.simulation.change_guards import CHANGE_GUARDS
 from tests.simulation.mark_guards import MARK_GUARDS
 from tests.simulation.proving import Guard, find, verify
 from tests.simulation.unproven import EXPLAINED, NOT_FOUND_YET, unproven
+from tests.simulation.verify_guards import VERIFY_GUARDS
 
 GUARDS: Final = (
     # --- conditions of workers' writes ---
@@ -287,6 +288,7 @@ GUARDS: Final = (
     *MARK_GUARDS,
     # --- windows, rules and their numbers ---
     *CHANGE_GUARDS,
+    *VERIFY_GUARDS,
     # --- operators' commands ---
     Guard(
         "pending state of a redrive",

@@ -22,6 +22,8 @@ BATCH = 25
 PROGRESS_SECONDS = 60.0
 CHANGING_SEEDS = 3
 """Which of seven seeds is that of a changing run."""
+VERIFYING_SEEDS = 5
+"""The same of a verifying run."""
 
 
 class Failure(NamedTuple):
@@ -40,7 +42,8 @@ class Failure(NamedTuple):
 
 class Flavour(StrEnum):
     """Which runs a seed makes: keyed ones (rows have marks) or plain ones; of both, those in which days pass and rules
-    change. Mixed: by turns two keyed ones and a plain one, every seventh of them changing.
+    change, or boards are verified. Mixed: by turns two keyed ones and a plain one, every seventh of them changing and
+    every seventh verifying.
     """
 
     MIXED = "mixed"
@@ -48,6 +51,8 @@ class Flavour(StrEnum):
     PLAIN = "plain"
     CHANGING_KEYED = "changing-keyed"
     CHANGING_PLAIN = "changing-plain"
+    VERIFYING_KEYED = "verifying-keyed"
+    VERIFYING_PLAIN = "verifying-plain"
 
     def of(self, seed: int) -> "Flavour":
         """The flavour of the run of this seed."""
@@ -56,17 +61,24 @@ class Flavour(StrEnum):
         keyed, changing = seed % 3 > 0, seed % 7 == CHANGING_SEEDS
         if changing:
             return Flavour.CHANGING_KEYED if keyed else Flavour.CHANGING_PLAIN
+        if seed % 7 == VERIFYING_SEEDS:
+            return Flavour.VERIFYING_KEYED if keyed else Flavour.VERIFYING_PLAIN
         return Flavour.KEYED if keyed else Flavour.PLAIN
 
     @property
     def keyed(self) -> bool:
         """Whether rows have marks."""
-        return self in (Flavour.KEYED, Flavour.CHANGING_KEYED)
+        return self in (Flavour.KEYED, Flavour.CHANGING_KEYED, Flavour.VERIFYING_KEYED)
 
     @property
     def changing(self) -> bool:
         """Whether days pass and rules change."""
         return self in (Flavour.CHANGING_KEYED, Flavour.CHANGING_PLAIN)
+
+    @property
+    def verifying(self) -> bool:
+        """Whether boards are verified."""
+        return self in (Flavour.VERIFYING_KEYED, Flavour.VERIFYING_PLAIN)
 
 
 @dataclass
@@ -131,7 +143,7 @@ def run(seeds: range, flavour: Flavour = Flavour.MIXED) -> Totals:
 def build(seed: int, only: Collection[str] | None, off: Collection[str] = (), *, flavour: Flavour) -> Simulation:
     """The run of a seed, with these decisions only."""
     chosen = flavour.of(seed)
-    return Simulation(seed, off, only, keyed=chosen.keyed, changing=chosen.changing)
+    return Simulation(seed, off, only, keyed=chosen.keyed, changing=chosen.changing, verifying=chosen.verifying)
 
 
 def _parts(seeds: range, jobs: int, flavour: Flavour) -> Iterator[Totals]:

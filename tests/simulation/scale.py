@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Final
 
-from consumer.domain import lineage, marks
+from consumer.domain import lineage, marks, verification
 from consumer.worker import coordinator, reader, shard_sync
 from consumer.worker.shard_calls import PAGE_RECORDS
 
@@ -46,6 +46,8 @@ _SCALED: Final[tuple[tuple[ModuleType, str, object], ...]] = (
     (coordinator, "LOAD_INTERVAL_SECONDS", 10.0),
     (lineage, "FORGET_SECONDS", 8.0),
     (marks, "FORGOTTEN_SECONDS", 1.0),
+    (verification, "SETTLING_SECONDS", HIDDEN_SECONDS + STALE_LISTING_SECONDS + 1),
+    (verification, "MARGIN_SECONDS", 2.0),
     (shard_sync, "FINDINGS_VALID_SECONDS", 7.0),
     (shard_sync, "SYNC_INTERVAL_SECONDS", 4.0),
     (shard_sync, "RECHECK_DELAYS_SECONDS", (1.0, 4.0, 12.0)),

@@ -39,6 +39,7 @@ from tests.simulation.scale import (
 )
 from tests.simulation.stream_events import ARN, StreamEvents
 from tests.simulation.trace import describe
+from tests.simulation.verifying import Verifying
 from tests.simulation.worker import SimulatedWorker
 from tests.simulation.worker_invariants import WorkerInvariants
 from tests.support.fakes import FakeStreams, FakeTables
@@ -58,7 +59,7 @@ class Simulation:
     """A run from a seed. `off`: conditions that the tables do not check (see FakeTables); `only`: see Dice.
 
     `keyed`: the source's partition key is the player, so that rows have marks (see Keyed). `changing`: days pass, and
-    rules change (see Changing).
+    rules change (see Changing). `verifying`: boards are verified (see Verifying).
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Simulation:
         *,
         keyed: bool = False,
         changing: bool = False,
+        verifying: bool = False,
     ) -> None:
         self.dice = Dice(seed, only)
         random = self.dice.source("simulation")
@@ -100,12 +102,15 @@ class Simulation:
         self._tie = count()
         self._starts: Counter[str] = Counter()
         self._stopping = False
+        self.verifying = Verifying(self) if verifying else None
         self.stream_events = StreamEvents(self, self.streams)
         self.interventions = Interventions(self)
         self.operators = Operators(self)
         self.workers: list[SimulatedWorker] = []
         if self.changing is not None:
             self.changing.watch()
+        if self.verifying is not None:
+            self.verifying.watch()
 
     # --- running ---
 
@@ -117,7 +122,7 @@ class Simulation:
         """Faults, then none; then everything must drain. Raises Violation."""
         with scaled(self.streams.page_records if self.keyed is not None else PAGE_RECORDS):
             self._begin()
-            self._run_until(lambda: self.now >= FAULT_SECONDS)
+            self.run_until(lambda: self.now >= FAULT_SECONDS)
             self._heal()
             if self.interventions.ledger_lost and not self.operators.adopts:
                 self._check_refusal()
@@ -125,9 +130,11 @@ class Simulation:
                 self._drain()
                 if self.changing is not None:
                     self._end_waiting(self.changing)
+                if self.verifying is not None:
+                    self.verifying.end()
                 self._stop_all()
                 if self.keyed is not None:
-                    self._run_until(self.keyed.all_arrived)
+                    self.run_until(self.keyed.all_arrived)
         return self
 
     def at(self, time: float, action: Callable[[], object]) -> None:
@@ -296,7 +303,8 @@ class Simulation:
     def _fail(self, worker: SimulatedWorker, call: Call, fault: Fault, when: float) -> None:
         self.at(when, lambda: worker.take(call, failed_reply(fault, call)))
 
-    def _run_until(self, done: Callable[[], bool]) -> None:
+    def run_until(self, done: Callable[[], bool]) -> None:
+        """Takes the planned actions one after the other."""
         queue = self._queue
         while queue and not done():
             self.now, _, action = heapq.heappop(queue)
@@ -331,6 +339,8 @@ class Simulation:
             self.keyed.plan()
         if self.changing is not None:
             self.changing.plan()
+        if self.verifying is not None:
+            self.verifying.plan()
 
     def _start(self, name: str) -> SimulatedWorker:
         self._starts[name] += 1
@@ -373,7 +383,7 @@ class Simulation:
     def _drain(self) -> None:
         """Everything is read and committed, and every worker has a fair share."""
         until = self.now + HEALING_SECONDS
-        self._run_until(lambda: self.ledger_invariants.is_done() or self.now > until)
+        self.run_until(lambda: self.ledger_invariants.is_done() or self.now > until)
         if undone := self.ledger_invariants.undone():
             raise Violation("after faults everything drains", f"left: {undone[:5]} of {len(undone)}")
         if self.ledger_invariants.deleted:
@@ -387,7 +397,7 @@ class Simulation:
             next_check = self.now + 0.2
             return self._shares() is None or self.now > until
 
-        self._run_until(shared)
+        self.run_until(shared)
         if unfair := self._shares():
             raise Violation("after faults shares differ by at most one", unfair)
 
@@ -396,7 +406,7 @@ class Simulation:
         moves = 0
         for _ in range(MOST_WAITS):  # a shard that ends meanwhile, a leaf say, may move others
             moves, until = changing.numbers.claims, self.now + SETTLED_SECONDS
-            self._run_until(lambda until=until: self.now > until)  # type: ignore[misc]
+            self.run_until(lambda until=until: self.now > until)  # type: ignore[misc]
             if changing.numbers.claims == moves:
                 break
         else:
@@ -419,10 +429,10 @@ class Simulation:
 
     def _check_refusal(self) -> None:
         """The ledger was lost: a worker that starts now refuses to run."""
-        self._run_until(lambda: self.now > FAULT_SECONDS + REFUSING_SECONDS)
+        self.run_until(lambda: self.now > FAULT_SECONDS + REFUSING_SECONDS)
         late = self._start("late")
         until = self.now + REFUSING_SECONDS
-        self._run_until(lambda: self.now > until or late.refused)
+        self.run_until(lambda: self.now > until or late.refused)
         if not late.refused:
             raise Violation("a lost ledger is refused", f"{late.owner} runs")
 
@@ -436,7 +446,7 @@ class Simulation:
             worker.worker.drain()
             worker.run_due()
         until = self.now + 60
-        self._run_until(lambda: self.now > until or not any(worker.alive for worker in living))
+        self.run_until(lambda: self.now > until or not any(worker.alive for worker in living))
         stuck = [worker.owner for worker in living if worker.alive and not worker.worker.done]
         if stuck:
             raise Violation("SIGTERM releases all leases", f"still running: {stuck}")

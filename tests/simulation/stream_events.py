@@ -47,6 +47,8 @@ class StreamEvents(PlannedEvents):
         """When a shard that was hidden became listed."""
         self._keyed = simulation.keyed
         self._changing = simulation.changing
+        self._corrects = simulation.verifying is None or simulation.verifying.corrects
+        self._ancient &= simulation.verifying is None
         streams.listing_of = self._listing
         if simulation.keyed is not None and simulation.keyed.views.chosen:
             self._aged = False
@@ -146,7 +148,7 @@ class StreamEvents(PlannedEvents):
             image["score"] = {"S": "many"}
         if random.random() < self._big_games:
             image["playerId"], image["score"] = {"S": "big"}, {"N": random.choice(("9e125", "5e125", "-9e125"))}
-        event = "MODIFY" if random.random() < 0.1 else "INSERT"
+        event = "MODIFY" if random.random() < 0.1 and self._corrects else "INSERT"
         self._streams.empty_pages = min(MOST_EMPTY_PAGES, self._streams.empty_pages + (random.random() < 0.1))
         self.write(random.choice(self._open_shards()), image, event)
 

@@ -62,6 +62,15 @@ def test_every_seventh_seed_is_changing() -> None:
     assert Flavour.CHANGING_PLAIN.of(0).changing
 
 
+def test_every_seventh_seed_is_verifying_and_verdicts_are_reached() -> None:
+    assert [seed for seed in range(22) if Flavour.MIXED.of(seed).verifying] == [5, 12, 19]
+    assert {Flavour.MIXED.of(seed).keyed for seed in (5, 12, 19)} == {False, True}
+    totals = run(range(8), Flavour.VERIFYING_KEYED)
+    assert not totals.failures
+    for what in ("verify: players decided", "verify: a tampered row is found", "verify decides at the end"):
+        assert totals.happened[what], what
+
+
 def test_in_keyed_runs_every_way_to_write_a_row_occurs() -> None:
     happened = run(range(30), Flavour.KEYED).happened
     ways = (Route.INSERT, Route.FOLLOW, Route.FRESH, Route.MARKED, Route.TAKE_OVER, Route.SHARED)

@@ -98,10 +98,11 @@ def row(
     *,
     had_game: bool = False,
     rules: int = 0,
+    ignored: bool = False,
 ) -> LeaseRow:
     """A shard's row of the ledger."""
     parent_id = None if parent is None else f"shard-{parent}"
-    circuit = Circuit(had_game=had_game)
+    circuit = Circuit(had_game=had_game, ignored=ignored)
     return LeaseRow(
         shard(number), owner, epoch, checkpoint, parent_id, children, created, unlisted_since, circuit, rules
     )

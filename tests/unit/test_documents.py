@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from consumer.domain.errors import ConsumerError, FailureKind
+from consumer.domain.verification import Verdict
 from consumer.settings import OPTIONS, variable
 from consumer.telemetry.metrics import PREFIX, PrometheusMeters
 from consumer.worker.calls import Operation
@@ -87,7 +88,7 @@ def test_every_exit_code_is_in_the_readme() -> None:
     assert sentence is not None
     listed = {int(number) for number in re.findall(r"(?:^|· )(\d+) ", sentence[1].replace("\n", " "))}
     kinds: list[type[ConsumerError]] = [ConsumerError, *ConsumerError.__subclasses__()]
-    assert listed == {kind.exit_code for kind in kinds} | {0, 7, 130}
+    assert listed == {kind.exit_code for kind in kinds} | {0, 7, 130} | {verdict.exit_code for verdict in Verdict}
 
 
 def _logged() -> Iterator[tuple[str, str, set[str]]]:

@@ -1,6 +1,7 @@
 import random
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 
@@ -45,7 +46,7 @@ def test_a_unit_is_the_fold_of_its_records() -> None:
         outcomes={Outcome.APPLIED: 3, Outcome.IGNORED: 1},
         created=CREATED + 4,
         cut_at=7.0,
-        circuit=HAD_GAME,
+        circuit=replace(HAD_GAME, ignored=True),
     )
 
 

@@ -20,6 +20,7 @@ from consumer.aws.items import (
     stream_start_row,
     text,
 )
+from consumer.domain.breaker import Circuit
 from consumer.domain.leases import LeaseRow, Shard, StreamStart, TableBinding, label_of
 from consumer.domain.membership import HeartbeatReport
 from consumer.domain.replay import Mode, Progress, Range
@@ -57,12 +58,12 @@ def test_the_creation_of_the_last_record_is_read_from_the_row() -> None:
         (row(1, parent=0), True),
     ],
 )
-def test_a_row_of_version_0_1_does_not_say_whether_there_was_a_game(written: LeaseRow, had_game: bool) -> None:
-    """A shard with a checkpoint, or with a parent, may have had one: it is not halted early."""
+def test_a_row_of_version_0_1_does_not_say_what_there_was(written: LeaseRow, had_game: bool) -> None:
+    """A shard with a checkpoint, or with a parent, may have had a game: it is not halted early. Or a correction."""
     item = lease_item(written)
-    assert lease_row(item).circuit.had_game is False
-    del item["hadGame"]
-    assert lease_row(item).circuit.had_game is had_game
+    assert lease_row(item).circuit == Circuit()
+    del item["hadGame"], item["ignoredCorrections"]
+    assert lease_row(item).circuit == Circuit(had_game=had_game, ignored=had_game)
 
 
 def test_the_encodings_are_a_contract() -> None:
@@ -76,6 +77,7 @@ def test_the_encodings_are_a_contract() -> None:
         "leaseEpoch": {"N": "9"},
         "checkpoint": {"S": "TRIM_HORIZON"},
         "hadGame": {"BOOL": False},
+        "ignoredCorrections": {"BOOL": False},
         "parentShardId": {"S": "shard-1"},
         "childShardIds": {"L": [{"S": "shard-4"}]},
     }

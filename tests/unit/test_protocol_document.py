@@ -192,7 +192,7 @@ def test_the_classes_and_functions_that_the_document_names_exist() -> None:
 
 
 CLAUSE = re.compile(r"attribute_(?:not_)?exists\([#\w]+\)|[#\w.]+ <?= :\w+")
-READS = {"shardId = :shard", "shardId = :name", "attribute_exists(#state)"}
+READS = {"#player = :player", "shardId = :shard", "shardId = :name", "attribute_exists(#state)"}
 """Conditions of queries and scans."""
 
 

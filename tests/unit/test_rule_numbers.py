@@ -335,11 +335,14 @@ def test_a_child_that_shows_up_after_its_parents_end_inherits_them_too() -> None
 
 @pytest.mark.parametrize("position", ["1" * 21, SHARD_END])
 def test_a_row_that_an_operator_makes_again_gets_the_highest_number(position: str) -> None:
-    """Which rules read the shard is not known: its windows are incomplete for two days, its number the newest."""
+    """What was read of the shard, and by which rules, is not known: its windows are incomplete for two days, its number
+    is the newest, and corrections may have been ignored.
+    """
     rows = (row(1, parent=0, rules=2), row(2, OTHER, rules=1))
     ledger = Ledger(rows, (STARTED,), AcceptedRules((A, C, A)))
     made_again = checkpoint.plan(ledger, "shard-0", position, AT).after
-    assert made_again.reading == Reading(3, {kind: Kind(kept, AT + 2 * 86_400) for kind, kept in A.windows})
+    windows = {kind: Kind(kept, AT + 2 * 86_400) for kind, kept in A.windows}
+    assert made_again.reading == Reading(3, windows, ignored=True)
 
 
 def test_the_only_row_is_made_again_with_the_highest_number() -> None:
@@ -349,4 +352,4 @@ def test_the_only_row_is_made_again_with_the_highest_number() -> None:
 
 def test_a_row_of_a_ledger_without_rules_is_made_again_without_a_number() -> None:
     ledger = Ledger((), (replace(STARTED, roots=("shard-0",)),))
-    assert checkpoint.plan(ledger, "shard-0", "1" * 21, AT).after.reading == UNNUMBERED
+    assert checkpoint.plan(ledger, "shard-0", "1" * 21, AT).after.reading == UNNUMBERED._replace(ignored=True)

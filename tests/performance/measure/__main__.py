@@ -14,6 +14,7 @@ from tests.performance.measure.load import hot, idle
 from tests.performance.measure.redrive import redrive
 from tests.performance.measure.status import status
 from tests.performance.measure.transfers import failover, handover, join, lineage, start
+from tests.performance.measure.verify import verify
 from tests.performance.measure.windows import windows
 from tests.support.engines.table_engine import clean_environment
 
@@ -39,6 +40,7 @@ MEASUREMENTS = (
     Measurement("windows", "processor time and write units with windows, beside those without", windows),
     Measurement("redrive", "one command counts ten thousand quarantined records, on DynamoDB Local", redrive),
     Measurement("hot", "one player in 64 shards; each commit locks the row for 20 ms", hot),
+    Measurement("verify", "a proof of a million games of a hundred thousand players: memory and rate", verify),
 )
 
 

@@ -57,7 +57,7 @@ class FakeStream:
         number = str(next(self.shards[shard_id].numbers or self.numbers))
         change: dict[str, Any] = {
             "ApproximateCreationDateTime": float(int(self.clock())),
-            "Keys": dict(key),
+            "Keys": {**key, "itemId": {"S": number}},
             "SequenceNumber": number,
             "SizeBytes": 60,
             "StreamViewType": "NEW_IMAGE",

@@ -142,6 +142,7 @@ class FakeTables(FakeLedgers):
             symptom=stored.symptom,
             resumes=stored.resumes,
             had_game=stored.had_game or unit.circuit.had_game,
+            ignored=stored.ignored or unit.circuit.ignored,
         )
         if unit.circuit.free_to is not None:
             circuit = replace(circuit, free_to=stored.free_to)

@@ -176,11 +176,14 @@ class WorkerProcess:
 
 
 def consumer(
-    *arguments: str, environment: Mapping[str, str], seconds: float = 60.0
+    *arguments: str,
+    environment: Mapping[str, str],
+    seconds: float = 60.0,
+    entry: tuple[str, ...] = _CONSUMER,
 ) -> subprocess.CompletedProcess[str]:
-    """Runs one command to its end."""
+    """Runs one command to its end. `entry`: what this Python runs."""
     with spawn(
-        [sys.executable, *_CONSUMER, *arguments], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, *entry, *arguments], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         try:
             out, err = process.communicate(timeout=seconds)
