@@ -130,6 +130,15 @@ def season(request: pytest.FixtureRequest, fresh_engine: TableEngine, *, keyed: 
 
 @pytest.mark.proof
 @pytest.mark.timeout(400)
+@pytest.mark.parametrize(
+    ("fresh_engine", "season", "keyed"),
+    [
+        ("ministack" if (at + keyed) % 2 else "dynamodb-local", zone, keyed)
+        for at, zone in enumerate(ZONES)
+        for keyed in (True, False)
+    ],
+    indirect=True,
+)
 def test_four_months_of_windows_with_workers_killed(season: Season) -> None:
     began = time.monotonic()
     span = (LAST - FIRST).total_seconds()
@@ -158,7 +167,11 @@ def test_four_months_of_windows_with_workers_killed(season: Season) -> None:
 
 @pytest.mark.proof
 @pytest.mark.timeout(200)
-@pytest.mark.parametrize("season", ["Europe/Berlin"], indirect=True)
+@pytest.mark.parametrize(
+    ("fresh_engine", "season", "keyed"),
+    [("ministack", "Europe/Berlin", True), ("dynamodb-local", "Europe/Berlin", False)],
+    indirect=True,
+)
 def test_a_replay_into_another_board_counts_the_windows_that_are_kept_now(season: Season) -> None:
     """The records were created in the last three days: an operator's command judges by its own clock."""
     now = time.time()
