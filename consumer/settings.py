@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from consumer.domain.errors import UsageFault
-from consumer.domain.windows import DAY_SECONDS, Kept, WindowKind
+from consumer.domain.windows import DAY_SECONDS, Kept, WindowKind, kept_text
 
 PREFIX: Final = "CONSUMER_"
 DEMO_PREFIX: Final = PREFIX + "DEMO_"
@@ -66,7 +66,7 @@ class Option(NamedTuple):
     def default_text(self) -> str:
         """As an operator gives it; empty: none."""
         if isinstance(self.default, tuple):
-            return windows_text(self.default)
+            return kept_text(self.default)
         if isinstance(self.default, float):
             return f"{self.default:g}"
         return "" if self.default is None else str(self.default)
@@ -140,11 +140,6 @@ def _windows(text: str) -> Kept:
             raise ValueError(f"it keeps {number[:9]} of {kind}; {WINDOWS}")
         kept[WindowKind(kind)] = int(number)
     return tuple((kind, kept[kind]) for kind in WindowKind if kind in kept)
-
-
-def windows_text(kept: Kept) -> str:
-    """As an operator gives it."""
-    return ",".join(f"{kind}:{number}" for kind, number in kept)
 
 
 def _time_zone(text: str) -> str:
@@ -282,7 +277,7 @@ def _contradictions(chosen: Mapping[str, object]) -> Iterator[str]:
     yield from _shared(chosen, attributes, "they name one attribute; these must be different ones")
     windows, ahead = chosen.get("windows"), chosen.get("max_future_seconds")
     if isinstance(windows, tuple) and windows and isinstance(ahead, int) and ahead > DAY_SECONDS:
-        both = f"{_shown('windows', windows_text(windows))} and {_shown('max_future_seconds', ahead)}"
+        both = f"{_shown('windows', kept_text(windows))} and {_shown('max_future_seconds', ahead)}"
         yield f"{both}: with windows a game may be dated {DAY_SECONDS} seconds ahead at most, or rows would grow"
 
 

@@ -7,8 +7,8 @@ from consumer.domain.accepted_rules import differences, text_of
 from consumer.domain.board_windows import KindOfBoard, missing_in
 from consumer.domain.records import Rules, TimestampFormat
 from consumer.domain.text import many
+from consumer.domain.windows import kept_text
 from consumer.operations.status import ShardCondition, ShardStatus, Status
-from consumer.settings import windows_text
 
 SHOWN_SHARDS = 3
 """So many of the waiting shards are named."""
@@ -102,7 +102,7 @@ def windows_lines(status: Status) -> Iterator[str]:
     if windows is None or not windows.kinds:
         return
     if all(each.all_complete(status.now) for each in windows.kinds):
-        yield f"windows     {windows_text(windows.kept)} in {windows.time_zone}: complete"
+        yield f"windows     {kept_text(windows.kept)} in {windows.time_zone}: complete"
         return
     for each in windows.kinds:
         complete = each.all_complete(status.now)

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from consumer.domain.errors import UnsafeRefused
 from consumer.domain.records import Rules
-from consumer.domain.windows import Kept, KeptSince, after_claim, merged, new_board, widest
+from consumer.domain.windows import Kept, KeptSince, after_claim, kept_text, merged, new_board, widest
 
 NO_WINDOWS: Final[KeptSince] = {}
 
@@ -133,5 +133,5 @@ def text_of(rules: Rules, field: str) -> str:
     """The value of a field as an operator gives it."""
     value = getattr(rules, field)
     if isinstance(value, tuple):
-        return ",".join(f"{kind}:{number}" for kind, number in value)
+        return kept_text(value)
     return f"{value:.15g}" if isinstance(value, float) else str(value)

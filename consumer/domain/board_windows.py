@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from consumer.domain.errors import NotFound, UsageFault
 from consumer.domain.leases import LeaseRow, Ledger
 from consumer.domain.text import many
-from consumer.domain.windows import DAY_SECONDS, Kept, WindowKind, calendar_of, earlier, first_day, name_of
+from consumer.domain.windows import DAY_SECONDS, Kept, WindowKind, calendar_of, earlier, first_day, kept_text, name_of
 
 LABELS: Final = {
     WindowKind.DAY: "20261126 or 2026-11-26",
@@ -151,8 +151,7 @@ class BoardWindows:
     def _keeps(self) -> str:
         if not self.kept:
             return "it keeps no windows at all (CONSUMER_WINDOWS)"
-        kinds = ",".join(f"{kind}:{number}" for kind, number in self.kept)
-        return f"it keeps {kinds} in {self.time_zone}"
+        return f"it keeps {kept_text(self.kept)} in {self.time_zone}"
 
 
 def missing_in(kind: KindOfBoard, now: float) -> str:
@@ -179,9 +178,8 @@ def _of_kind(kind: WindowKind, kept: int, ledger: Ledger, time_zone: str) -> Kin
     rows = list(_read_now(ledger))
     counted = [row.windows[kind] for row in rows if kind in row.windows]
     since = [each.since for each in counted if each.since is not None]
-    lacking = (
-        len(rows) - len(counted) + len(ledger.missing)
-    )  # a lost row does not say by which rules its games were read
+    # A lost row does not say by which rules its games were read.
+    lacking = len(rows) - len(counted) + len(ledger.missing)
     everywhere = 0 if lacking else min([kept, *(each.kept for each in counted)])
     return KindOfBoard(kind, kept, everywhere, max(since, default=None), lacking, time_zone)
 

@@ -191,10 +191,10 @@ def _nth(rules: Rules, kind: WindowKind, back: int, at: float) -> str:
 
 def same_reading(first: Rules, second: Rules) -> bool:
     """Whether both read the same game from an item; which windows it counts in is another matter."""
-    return _READING(first) == _READING(second)
+    return _without_windows(first) == _without_windows(second)
 
 
-def _READING(rules: Rules) -> tuple[object, ...]:  # noqa: N802
+def _without_windows(rules: Rules) -> tuple[object, ...]:
     return (
         rules.player_attribute,
         rules.score_attribute,

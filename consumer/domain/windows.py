@@ -41,6 +41,11 @@ Kept = tuple[tuple[WindowKind, int], ...]
 """How many windows of each kind a board keeps, the present one included; in the order of WindowKind."""
 
 
+def kept_text(kept: Kept) -> str:
+    """As an operator gives it."""
+    return ",".join(f"{kind}:{number}" for kind, number in kept)
+
+
 def first_day(kind: WindowKind, day: date) -> date:
     """The first day of the window that holds `day`. Weeks are those of ISO 8601: they begin on Mondays."""
     if kind is WindowKind.DAY:

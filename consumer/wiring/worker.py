@@ -27,9 +27,9 @@ from consumer.domain.errors import CallFailed, ConsumerError
 from consumer.domain.leases import label_of, table_of
 from consumer.domain.membership import Identity
 from consumer.domain.stream_halt import StreamHaltReason, StreamUnusable
-from consumer.domain.windows import calendar_of
+from consumer.domain.windows import calendar_of, kept_text
 from consumer.retries import JitteredBackoff
-from consumer.settings import OPTIONS, Settings, windows_text
+from consumer.settings import OPTIONS, Settings
 from consumer.telemetry.health import HealthServer
 from consumer.telemetry.logs import Sink, report_refusal, unblock
 from consumer.telemetry.metrics import PrometheusMeters
@@ -124,7 +124,7 @@ def _run(settings: Settings, sink: Sink) -> None:
 def _log_settings(settings: Settings, log: Any) -> None:
     """One line: by what rules records are read, and all other settings. None of them is secret."""
     rules = {"source_table": settings.source_table, "stream_arn": settings.stream_arn, **asdict(rules_of(settings))}
-    rules["windows"] = windows_text(settings.windows)
+    rules["windows"] = kept_text(settings.windows)
     others = {name: getattr(settings, name) for name in OPTIONS if name not in rules}
     others["start_position"] = position_text(settings.start_position)
     log.info("worker.settings", version=__version__, rules=rules, settings=others)
