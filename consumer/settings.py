@@ -178,6 +178,9 @@ class Settings:
     timestamp_format: Literal["iso", "epoch_seconds", "epoch_milliseconds"] = _choice(
         "iso", "How it says that.", "iso", "epoch_seconds", "epoch_milliseconds"
     )
+    corrections: Literal["ignore", "apply"] = _choice(
+        "ignore", "What becomes of changes and removals of items.", "ignore", "apply"
+    )
     windows: Kept = _option(_windows, (), "Windows beside all time, like day:2,week:2,month:2; none by default.")  # noqa: RUF009 - a field
     time_zone: str = _option(_time_zone, "UTC", "IANA name of the zone whose days, weeks and months these are.")
     max_future_seconds: int = _whole(86_400, "A game later than its record by more is poison.", 0, 315_360_000)

@@ -67,8 +67,8 @@ def row_action(leaderboard: str, write: RowWrite) -> Action:
 def row_update(leaderboard: str, write: RowWrite) -> dict[str, Any]:
     """The update of a player's row and its condition, as UpdateItem takes them."""
     player, delta, route, found, mark, dated, drops, _ = write
-    adds = bool(delta.games) or route is Route.PLAIN  # a probe of the table adds nothing, and asks for the same
-    dated = dated and adds
+    adds = delta.adds or route is Route.PLAIN  # a probe of the table adds nothing, and asks for the same
+    dated = dated and bool(delta.date)
     apart = tuple([total is not delta.total or games != delta.games for _, games, total in delta.windows])
     texts = _texts(route, adds, dated, mark is not None, found is not None, delta.names, apart, drops)
     expression, condition = texts
@@ -335,7 +335,7 @@ def fits(row: StoredRow, write: RowWrite) -> bool:
 def has_later_date(item: Item | None, write: RowWrite) -> bool:
     """Whether the row keeps its own date, which is a later one than the write's."""
     stored = text(item or {}, "lastPlayedDate")
-    return write.dated and stored is not None and is_later(stored, write.delta.date)
+    return write.dated and bool(write.delta.date) and stored is not None and is_later(stored, write.delta.date)
 
 
 def exact(total: Decimal) -> dict[str, str]:

@@ -1,11 +1,13 @@
 """The commit: one transaction moves the checkpoint, adds the deltas and quarantines the poison, or nothing happens."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from secrets import token_hex
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from consumer.aws.board import add_delta, player_key, read_rows, refused_rows, row_action
+from consumer.aws.corrections import ITEM_KEY, KEPT, image_value, item_actions, item_key_value, read_items
 from consumer.aws.items import (
     FENCE,
     NEW_QUARANTINE_ROW,
@@ -33,13 +35,15 @@ from consumer.aws.tables import LEADERBOARD_KEYS, LEASE_KEYS, QUARANTINE_KEYS, k
 from consumer.aws.transact import put_new, set_missing, transact, update_item, update_under
 from consumer.aws.wire import keep_bodies, translated
 from consumer.domain.breaker import Symptom
+from consumer.domain.corrections import FoundItem, KeptImage, RecordKey
 from consumer.domain.errors import CallFailed, FailureKind
 from consumer.domain.fold import Delta, Unit
 from consumer.domain.leases import SHARD_END, Lease, LeaseRow, Shard, TableNames
 from consumer.domain.marks import RowWrite, StoredRow
-from consumer.domain.records import EXACT, Game, Poison, Reason, Verdict
+from consumer.domain.numbers import EXACT, WIDE
+from consumer.domain.records import Correction, Game, Poison, Reason, Verdict
 from consumer.domain.replies import CommitReply, Committed, Done, Lost, Refused, RowReply
-from consumer.domain.windows import GAMES, SCORE
+from consumer.domain.windows import GAMES, SCORE, window_of
 
 COMPARE_AND_SET: Final = "checkpoint = :previous"
 """Makes it exact: a unit counts only where the one before it ended, once."""
@@ -52,11 +56,15 @@ FULL_BYTES: Final = 409_600 - 200
 
 
 class DynamoCommits:
-    """The Commits port over a boto3 client. The first action of a shard's transaction is always on its lease row."""
+    """The Commits port over a boto3 client. The first action of a shard's transaction is always on its lease row.
 
-    def __init__(self, client: Any, tables: TableNames) -> None:
+    A record that is superseded expires after `retention_days`; None: never.
+    """
+
+    def __init__(self, client: Any, tables: TableNames, retention_days: int | None = None) -> None:
         self._client = client
         self._tables = tables
+        self._retention_days = retention_days
         self._statements = Statements(client, tables.leaderboard)
         keep_bodies(client, "BatchGetItem")
 
@@ -65,6 +73,10 @@ class DynamoCommits:
     ) -> Mapping[str, StoredRow]:
         """One BatchGetItem; see ports.Commits."""
         return read_rows(self._client, self._tables.leaderboard, players, consistent=consistent, windows=windows)
+
+    def read_items(self, items: Sequence[str]) -> Mapping[str, FoundItem | None]:
+        """One BatchGetItem, and another one where there are index rows; see ports.Commits."""
+        return read_items(self._client, self._tables.quarantine, items)
 
     def write_rows(self, writes: Sequence[RowWrite]) -> list[RowReply]:
         """Statements in one call, or one UpdateItem each; see ports.Commits."""
@@ -76,11 +88,17 @@ class DynamoCommits:
 
     @translated()
     def commit(self, lease: Lease, unit: Unit, rows: Sequence[RowWrite], *, fills_gap: bool) -> CommitReply:
-        """Lease row, deltas, quarantine rows and the gap's end, or the lease row alone; see ports.Commits."""
+        """Lease row, deltas, quarantine and index rows, the gap's end, or the lease row alone; see ports.Commits."""
         actions = [self._advance(lease, unit)]
         actions += [row_action(self._tables.leaderboard, write) for write in rows]
-        for poison in unit.poison:
-            actions += self._quarantine(lease.shard, poison, unit.cut_at)
+        kept = {write.kept.record: write.kept for write in unit.items if write.kept is not None}
+        own = {RecordKey(lease.shard.shard_id, poison.sequence_number): poison for poison in unit.poison}
+        for record, poison in own.items():
+            actions += self._quarantine(lease.shard, poison, unit.cut_at, kept.get(record))
+        items_from = len(actions)
+        for write in unit.items:
+            actions += item_actions(self._tables.quarantine, write, unit.cut_at, self._retention_days, own)
+        items_to = len(actions)
         if fills_gap:
             filled = {**gap(lease.shard, unit.previous, unit.cut_at), "to": {"S": unit.first}}
             actions.append(set_missing(self._tables.quarantine, gap_key(lease.shard, unit.previous), filled))
@@ -90,7 +108,10 @@ class DynamoCommits:
         cancelled = transact(self._client, actions)
         if cancelled is None:
             return Committed()
-        return cancelled.lost if 0 in cancelled.failed else refused_rows(cancelled, rows)
+        if 0 in cancelled.failed:
+            return cancelled.lost
+        items = any(items_from <= index < items_to for index in cancelled.failed)
+        return replace(refused_rows(cancelled, rows), items=items)
 
     @translated()
     def end(self, lease: Lease, previous: str, children: tuple[str, ...], rows: tuple[LeaseRow, ...]) -> CommitReply:
@@ -137,22 +158,29 @@ class DynamoCommits:
         cancelled.require_failed_condition()
         return cancelled.lost if held and 0 in cancelled.failed else False
 
-    def examine(self, game: Game) -> Verdict | None:
+    def examine(self, game: Game | Correction) -> Verdict | None:
         """Looks for what the transaction may have been refused for in all three tables; see ports.Commits."""
         with translated():
             for table, keys in zip(self._tables, (LEASE_KEYS, LEADERBOARD_KEYS, QUARANTINE_KEYS), strict=True):
                 if keys_of(self._client.describe_table(TableName=table)["Table"]) != keys:
                     raise CallFailed(FailureKind.REJECTED, f"table {table} now has another key; no record is to blame")
-            reply = self._client.get_item(
-                TableName=self._tables.leaderboard, Key=player_key(game.player), ConsistentRead=True
-            )
-        verdict = verdict_on(reply.get("Item") or {}, game)
-        if verdict is None:
-            self._prove_sound(game)
-        return verdict
+            shares = shares_of(game)
+            rows = [self._stored(share.player) for share in shares]
+        for row, share in zip(rows, shares, strict=True):
+            if (verdict := verdict_on(row, share.score, share.windows)) is not None:
+                return verdict
+        self._prove_sound(frozenset(share.player for share in shares))
+        return None
 
-    def _prove_sound(self, game: Game) -> None:
-        """Writes what changes nothing to a row of another player (last: to the player's own), which proves the table.
+    def _stored(self, player: str) -> Item:
+        """A player's row as it is; empty: there is none."""
+        key = player_key(player)
+        reply = self._client.get_item(TableName=self._tables.leaderboard, Key=key, ConsistentRead=True)
+        item: Item | None = reply.get("Item")
+        return item or {}
+
+    def _prove_sound(self, players: Collection[str]) -> None:
+        """Writes what changes nothing to a row of another player (last: to one of theirs), which proves the table.
 
         Raises CallFailed when three rows, or all there are, are refused it, as by an index whose key has another type;
         and when there is no row to try it on: then it is not known whether a record is to blame.
@@ -160,15 +188,11 @@ class DynamoCommits:
         table = self._tables.leaderboard
         with translated():
             found = self._client.scan(TableName=table, Limit=ROWS_READ)["Items"]
-        sound = (
-            row
-            for row in found
-            if "totalScore" in row and verdict_on(row, game._replace(score=Decimal(0), windows=())) is None
-        )
+        sound = (row for row in found if "totalScore" in row and verdict_on(row, Decimal(0)) is None)
         refusal, conflict = "no other row shows whether it takes any", False
-        for row in sorted(sound, key=lambda row: text(row, "playerId") == game.player)[:ROWS_TRIED]:
-            nothing = Delta(0, Decimal(0), text(row, "lastPlayedDate") or "")
-            add = add_delta(table, row["playerId"]["S"], nothing, dated=bool(nothing.date))
+        for row in sorted(sound, key=lambda row: text(row, "playerId") in players)[:ROWS_TRIED]:
+            delta = Delta(0, Decimal(0), text(row, "lastPlayedDate") or "")
+            add = add_delta(table, row["playerId"]["S"], delta, dated=bool(delta.date))
             # A fresh token: DynamoDB does not check again what it was sent within ten minutes.
             cancelled = transact(self._client, [add], token_hex(16))
             if cancelled is None:
@@ -217,7 +241,7 @@ class DynamoCommits:
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
 
-    def _quarantine(self, shard: Shard, poison: Poison, at: float) -> list[Action]:
+    def _quarantine(self, shard: Shard, poison: Poison, at: float, kept: KeptImage | None = None) -> list[Action]:
         """Head row and part rows. An existing head row is never reset: an operator may have resolved it.
 
         Such a row comes back into the index of pending records; a count there also looks at the state.
@@ -240,6 +264,12 @@ class DynamoCommits:
         if poison.player is not None:
             expression += ", playerId = :player"
             values[":player"] = {"S": poison.player}
+        if poison.about is not None:
+            expression += f", {ITEM_KEY} = :item"
+            values[":item"] = item_key_value(poison.about.item)
+        if kept is not None:
+            expression += f", {KEPT} = if_not_exists({KEPT}, :kept)"
+            values[":kept"] = image_value(kept.counted)
         head = {
             "TableName": self._tables.quarantine,
             "Key": quarantine_key(shard.shard_id, poison.sequence_number),
@@ -260,10 +290,34 @@ class DynamoCommits:
         return [{"Update": update} for update in (head, *parts)]
 
 
-def verdict_on(stored: Item, game: Game) -> Verdict | None:
-    """Why `game` can never be added to the player's stored row; None when nothing speaks against it."""
-    scores = ["totalScore", *(f"{window}{SCORE}" for window in game.windows)]
-    for name in (*scores, "gamesPlayed", *(f"{window}{GAMES}" for window in game.windows)):
+class Share(NamedTuple):
+    """What a record adds to the row of one player. `windows`: those that it counts in; None: not known."""
+
+    player: str
+    score: Decimal
+    windows: Collection[str] | None = ()
+
+
+def shares_of(record: Game | Correction) -> list[Share]:
+    """What a game, or a correction of what is counted of its item, adds to the row of each player."""
+    if isinstance(record, Game):
+        return [Share(record.player, record.score, record.windows)]
+    scores: dict[str, Decimal] = {}
+    for image, sign in ((record.new, 1), (record.old, -1)):
+        if image is not None:
+            scores[image.player] = WIDE.add(scores.get(image.player, Decimal(0)), WIDE.multiply(image.score, sign))
+    return [Share(player, score, None) for player, score in scores.items()]
+
+
+def verdict_on(stored: Item, score: Decimal, windows: Collection[str] | None = ()) -> Verdict | None:
+    """Why this score can never be added to the player's stored row; None when nothing speaks against it.
+
+    `windows`: those that it counts in; None: not known, so that any of the row's may be one.
+    """
+    if windows is None:
+        windows = sorted({window for name in stored if (window := window_of(name)) is not None})
+    scores = ["totalScore", *(f"{window}{SCORE}" for window in windows)]
+    for name in (*scores, "gamesPlayed", *(f"{window}{GAMES}" for window in windows)):
         if name in stored and text(stored, name, "N") is None:
             return Reason.TOTAL_TYPE, f"the stored {name} is of type {_type(stored, name)}; N is right"
     date = text(stored, "lastPlayedDate")
@@ -273,7 +327,7 @@ def verdict_on(stored: Item, game: Game) -> Verdict | None:
         return Reason.REFUSED, f"the player's row has about {size:,} bytes, and an item has at most 409,600"
     for name in scores:
         try:
-            EXACT.add(EXACT.create_decimal(text(stored, name, "N") or "0"), game.score)
+            EXACT.add(EXACT.create_decimal(text(stored, name, "N") or "0"), score)
         except ArithmeticError:
             return Reason.TOTAL_OVERFLOW, f"the new {name} would leave the range of a DynamoDB number"
     return None

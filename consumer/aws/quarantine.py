@@ -9,11 +9,24 @@ from threading import Event
 from typing import Any, Final, TypeVar
 
 from consumer.aws.board import add_delta, refused_deltas
+from consumer.aws.corrections import (
+    DAY_SECONDS,
+    ITEM_KEY,
+    KEPT,
+    as_found,
+    change_index_row,
+    expire_part,
+    index_key,
+    item_text,
+    kept_of,
+    part_keys,
+)
 from consumer.aws.items import EXPIRY, PENDING_KEY, Action, Item, iso, number, quarantine_key, text
 from consumer.aws.operator_writes import put_audit_entry
 from consumer.aws.tables import read_items
 from consumer.aws.transact import Cancelled, transact
 from consumer.aws.wire import body_of_reply, call_with_retries, decode_json
+from consumer.domain.corrections import ItemWrite, RecordKey
 from consumer.domain.errors import CallFailed, FailureKind
 from consumer.domain.fold import Delta, add_to
 from consumer.domain.leases import TableNames, is_sequence_number
@@ -31,10 +44,9 @@ from consumer.domain.replies import Done, Refused
 
 _COLUMNS: Final = (
     "shardId, sequenceNumber, reason, detail, #state, playerId, parts, quarantinedAt, createdAt, streamArn, "
-    "appliedAt, appliedBy, repairs, discardedAt, discardedBy, discardReason, act, "
-    f"{EXPIRY}"
+    "appliedAt, appliedBy, repairs, discardedAt, discardedBy, discardReason, supersededAt, act, "
+    f"{ITEM_KEY}, {KEPT}, {EXPIRY}"
 )
-DAY_SECONDS: Final = 86_400
 STILL_PENDING: Final = "#state = :pending"
 """Makes it exact: of two operators, two attempts, or a crash and its repetition, one is counted."""
 STILL_DISCARDED: Final = "#state = :discarded AND act = :seen"
@@ -97,10 +109,11 @@ class DynamoQuarantine:
         deltas: dict[str, Delta] = {}
         undated: set[str] = set()
         for application in applications:
-            add_to(deltas, application.player, application.delta)
-            undated |= set() if application.dated else {application.player}
+            undated |= application.undated
+            for player, delta in application.deltas.items():
+                add_to(deltas, player, delta)
         adds = [
-            add_delta(self._tables.leaderboard, player, delta, dated=player not in undated)
+            add_delta(self._tables.leaderboard, player, delta, dated=bool(delta.date) and player not in undated)
             for player, delta in deltas.items()
         ]
         heads = [
@@ -110,8 +123,8 @@ class DynamoQuarantine:
         reply = self._resolve(actions, heads, adds)
         if not isinstance(reply, Cancelled):
             return reply
-        # Refused deltas are the actions behind the heads; refused_deltas takes them from 1 on.
-        shift = len(heads) - 1
+        # Refused deltas are the actions behind heads and index rows; refused_deltas takes them from 1 on.
+        shift = len(heads) + sum(action.item is not None for action in actions) - 1
         board = Cancelled(
             {at - shift: item for at, item in reply.failed.items()},
             reply.conflict,
@@ -134,35 +147,40 @@ class DynamoQuarantine:
     def restore(self, actions: Sequence[OperatorAction]) -> Done | Unsettled | Refused:
         """The entries' new states and the audit entries; see operator_ports.Quarantine."""
         quarantine = self._tables.quarantine
-        kept = [_keep_part(quarantine, key) for action in actions if action.entry.expires for key in _parts_of(action)]
-        reply = self._resolve(actions, [_restore(quarantine, action) for action in actions], kept)
+        parts = [_keep_part(quarantine, key) for action in actions if action.entry.expires for key in _parts_of(action)]
+        reply = self._resolve(actions, [_restore(quarantine, action) for action in actions], parts)
         if isinstance(reply, Cancelled):
             return Refused(invalid=reply.invalid or "a part of its record has expired")
         return reply
 
     def _settle(self, action: OperatorAction, state: EntryState, attributes: dict[str, Any]) -> Action:
-        if self._retention_days is not None:
+        if self._retention_days is not None and not (state is EntryState.DISCARDED and _counts_on(action.entry)):
             attributes = {**attributes, EXPIRY: self._expiry(action.audit_entry.at)}
         return _set_state(self._tables.quarantine, action, state, attributes)
 
     def _resolve(
         self, actions: Sequence[OperatorAction], heads: list[Action], more: Sequence[Action] = ()
     ) -> Done | Unsettled | Cancelled:
-        """Writes the entries' `heads`, `more` and the audit entries, if each entry is as its head demands.
+        """Writes the entries' `heads`, `more`, index rows and the audit entries, if each entry is as its head demands,
+        and the index row of its item as it was found.
 
         The parts of a record that is settled expire with its head.
         """
+        items = {at: action.item for at, action in enumerate(actions) if action.item is not None}
+        rows = [_index_row(self._tables.quarantine, item) for item in items.values()]
         audits = [put_audit_entry(self._tables.quarantine, action.audit_entry) for action in actions]
         parts = [
-            self._expire_part(key, head["Update"]["ExpressionAttributeValues"][f":{EXPIRY}"])
+            expire_part(self._tables.quarantine, key, head["Update"]["ExpressionAttributeValues"][f":{EXPIRY}"])
             for action, head in zip(actions, heads, strict=True)
             if f":{EXPIRY}" in head["Update"]["ExpressionAttributeValues"]
             for key in _parts_of(action)
         ]
-        cancelled = transact(self._client, [*heads, *more, *audits, *parts])
+        cancelled = transact(self._client, [*heads, *rows, *more, *audits, *parts])
         if cancelled is None:
             return Done()
-        replies = {at: _reply_of(row, actions[at]) for at, row in cancelled.failed.items() if at < len(heads)}
+        moved = (at for place, at in enumerate(items, len(heads)) if place in cancelled.failed)
+        replies: dict[int, Done | AlreadyResolved] = {at: AlreadyResolved(actions[at].entry) for at in moved}
+        replies |= {at: _reply_of(row, actions[at]) for at, row in cancelled.failed.items() if at < len(heads)}
         if len(replies) == len(heads) and all(isinstance(reply, Done) for reply in replies.values()):
             return Done()  # these very actions, whose reply was lost
         if replies:
@@ -207,11 +225,12 @@ class DynamoQuarantine:
             head["ExpressionAttributeValues"][":shard"] = {"S": entry.shard_id}
         else:
             head["UpdateExpression"] = f"REMOVE {PENDING_KEY}"
-            if EXPIRY not in row and self._retention_days is not None and entry.resolution is not None:
+            stays = self._retention_days is None or (entry.state == EntryState.DISCARDED and _counts_on(entry))
+            if EXPIRY not in row and not stays and entry.resolution is not None:
                 expires = self._expiry(datetime.fromisoformat(entry.resolution.at).timestamp())
                 head["UpdateExpression"] += f" SET {EXPIRY} = :at"
                 head["ExpressionAttributeValues"][":at"] = expires
-                parts = [self._expire_part(key, expires) for key in _part_keys(entry)]
+                parts = [expire_part(self._tables.quarantine, key, expires) for key in _part_keys(entry)]
             elif PENDING_KEY not in row:
                 return False  # of a newer version
         cancelled = transact(self._client, [{"Update": head}, *parts])
@@ -222,17 +241,6 @@ class DynamoQuarantine:
     def _expiry(self, settled_at: float) -> dict[str, str]:
         assert self._retention_days is not None
         return number(int(settled_at) + self._retention_days * DAY_SECONDS)
-
-    def _expire_part(self, key: dict[str, Any], expires: dict[str, str]) -> Action:
-        """It costs two units per KB of the part: nothing else makes head and parts expire together."""
-        return {
-            "Update": {
-                "TableName": self._tables.quarantine,
-                "Key": key,
-                "UpdateExpression": f"SET {EXPIRY} = :at",
-                "ExpressionAttributeValues": {":at": expires},
-            }
-        }
 
     def _get(self, key: dict[str, Any]) -> Item | None:
         def get() -> Item | None:
@@ -268,6 +276,11 @@ class DynamoQuarantine:
         return found
 
 
+def _counts_on(entry: QuarantineEntry) -> bool:
+    """Whether the entry alone says why a game counts whose item is gone: then it does not expire."""
+    return entry.kept is not None and entry.kept.counted is not None
+
+
 def _reply_of(row: Item | None, action: OperatorAction) -> Done | AlreadyResolved:
     """Why the entry is not as this action demands: an attempt of its own, whose reply was lost, or another's."""
     if row and text(row, "act") == action.token:
@@ -281,12 +294,20 @@ def _repaired(application: Application) -> dict[str, Any]:
     return {"repairs": {"M": {field: {"S": value} for field, value in sorted(application.repairs.items())}}}
 
 
+def _index_row(quarantine: str, item: ItemWrite) -> Action:
+    """What becomes of an item's index row, if it is as it was found."""
+    found = item.found.row if item.found is not None else None
+    if item.left == found:
+        return {"ConditionCheck": {"TableName": quarantine, "Key": index_key(item.item), **as_found(found)}}
+    return change_index_row(quarantine, item.item, found, item.left)
+
+
 def _part_numbers(entry: QuarantineEntry) -> list[str]:
     return [f"{entry.sequence_number}#{position}" for position in range(1, entry.parts + 1)]
 
 
 def _part_keys(entry: QuarantineEntry) -> list[dict[str, Any]]:
-    return [quarantine_key(entry.shard_id, part) for part in _part_numbers(entry)]
+    return list(part_keys(RecordKey(entry.shard_id, entry.sequence_number), entry.parts))
 
 
 def _parts_of(action: OperatorAction) -> list[dict[str, Any]]:
@@ -388,7 +409,9 @@ def _entry(row: Item) -> QuarantineEntry:
         stream_arn=text(row, "streamArn") or "",
         resolution=_resolution(row),
         token=text(row, "act"),
-        expires=EXPIRY in row,
+        expires=EXPIRY in row or KEPT in row,  # where the head keeps what is counted, the parts alone may expire
+        item=item_text(row[ITEM_KEY]) if ITEM_KEY in row else None,
+        kept=kept_of(row, RecordKey(row["shardId"]["S"], row["sequenceNumber"]["S"])),
     )
 
 
@@ -401,4 +424,6 @@ def _resolution(row: Item) -> Resolution | None:
         case EntryState.DISCARDED:
             by, at = text(row, "discardedBy") or "", text(row, "discardedAt") or ""
             return Resolution(by, at, why=text(row, "discardReason"))
+        case EntryState.SUPERSEDED:
+            return Resolution("", text(row, "supersededAt") or "")
     return None

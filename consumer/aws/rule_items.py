@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from consumer.domain.accepted_rules import AcceptedRules
-from consumer.domain.records import Rules, TimestampFormat
+from consumer.domain.records import Corrections, Rules
+from consumer.domain.timestamps import TimestampFormat
 from consumer.domain.windows import KeptSince, Kind, WindowKind
 
 RULES_NAME: Final = {"#rules": "rules"}
@@ -31,6 +32,8 @@ def rules_value(rules: Rules) -> dict[str, Any]:
             "maxFutureSeconds": _number(rules.max_future_seconds),
             "windows": {"M": {kind.value: _number(kept) for kind, kept in rules.windows}},
             "timeZone": {"S": rules.time_zone},
+            # Absent, as an older version wrote it: else a list of that version would never be the list as it was read.
+            **({} if rules.corrections is Corrections.IGNORE else {"corrections": {"S": rules.corrections.value}}),
         }
     }
 
@@ -50,6 +53,7 @@ def _rules_of(fields: Mapping[str, Any]) -> Rules:
         max_future_seconds=float(fields["maxFutureSeconds"]["N"]),
         windows=tuple((kind, kept[kind]) for kind in WindowKind if kind in kept),
         time_zone=fields["timeZone"]["S"],
+        corrections=Corrections(fields.get("corrections", {"S": Corrections.IGNORE})["S"]),
     )
 
 

@@ -7,15 +7,19 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from consumer.aws.board import player_key
+from consumer.aws.corrections import INDEX, ITEM_KEY, KEPT, index_row, item_text, kept_of
 from consumer.aws.items import Item, ledger_of, text
 from consumer.aws.streams import date_of
 from consumer.aws.tables import keys_of, stream_of
 from consumer.aws.wire import body_of_reply, decode_json, encode_json, keep_bodies, translated
+from consumer.domain.corrections import IndexRow, RecordKey
 from consumer.domain.errors import CallFailed, FailureKind
 from consumer.domain.leases import Ledger, TableNames
-from consumer.domain.operator_ports import BoardPage, BoardState, ItemPage, TableFacts
+from consumer.domain.operator_ports import BoardPage, BoardState, CountedPage, ItemPage, LifeOver, TableFacts
 from consumer.domain.windows import GAMES, SCORE, window_of
 
+PAGE_ITEMS: Final = 4_000
+"""Of a page of 1 MB that holds more: it comes sooner, and the pace is smoother, for the same read units."""
 _CONSUMED: Final = "TOTAL"
 
 
@@ -69,6 +73,17 @@ class DynamoScans:
         return self._items(self._client.query, request, after)
 
     @translated()
+    def counted_items(self, after: Mapping[str, Any] | None) -> CountedPage:
+        """One page of a scan; see operator_ports.Scans."""
+        request = {
+            "TableName": self._tables.quarantine,
+            "FilterExpression": f"begins_with(shardId, :index) OR attribute_exists({KEPT})",
+            "ExpressionAttributeValues": {":index": {"S": INDEX}},
+        }
+        _, page = self._page(self._client.scan, request, after)
+        return CountedPage(list(map(_counted, page["Items"])), page.get("LastEvaluatedKey") or None, units_of(page))
+
+    @translated()
     def board_rows(self, after: Mapping[str, Any] | None) -> BoardPage:
         """One page of a scan; see operator_ports.Scans."""
         _, page = self._page(self._client.scan, {"TableName": self._tables.leaderboard}, after)
@@ -100,7 +115,7 @@ class DynamoScans:
     def _page(self, read: Any, request: dict[str, Any], after: Mapping[str, Any] | None) -> tuple[float, Any]:
         """The Date of a reply, and its content."""
         start = {} if after is None else {"ExclusiveStartKey": after}
-        reply = read(**request, **start, ConsistentRead=True, ReturnConsumedCapacity=_CONSUMED)
+        reply = read(**request, **start, ConsistentRead=True, Limit=PAGE_ITEMS, ReturnConsumedCapacity=_CONSUMED)
         return date_of(reply), decode_json(body_of_reply(reply))
 
     @translated()
@@ -115,6 +130,15 @@ class DynamoScans:
             created.timestamp() if isinstance(created, datetime) else None,
             stream_of(table),
         )
+
+
+def _counted(row: Item) -> IndexRow | LifeOver:
+    if row["shardId"]["S"].startswith(INDEX):
+        return index_row(row)
+    record = RecordKey(row["shardId"]["S"], row["sequenceNumber"]["S"])
+    kept = kept_of(row, record)
+    counted, parts = kept.counted if kept is not None else None, int(text(row, "parts", "N") or 0)
+    return LifeOver(record, item_text(row[ITEM_KEY]), text(row, "state") or "", text(row, "act"), counted, parts)
 
 
 def units_of(page: Mapping[str, Any]) -> float:

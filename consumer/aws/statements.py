@@ -89,7 +89,11 @@ class Statements:
         return [replies.get(write.player) or self._alone(write) for write in writes]
 
     def _says(self, write: RowWrite) -> bool:
-        """Whether a statement can say it. One that adds to a window must know whether the row has it."""
+        """Whether a statement can say it. One that adds to a window must know whether the row has it, and a new row
+        needs a date.
+        """
+        if write.route is Route.INSERT and not write.delta.date:
+            return False
         if not (write.delta.windows or write.drops):
             return True
         return self.windows_usable and (write.had is not None or write.route is Route.INSERT)
@@ -123,6 +127,7 @@ class Statements:
     def _statement(self, write: RowWrite) -> dict[str, Any]:
         player, delta, route, found, mark, dated, drops, had = write
         assert mark is not None
+        dated = dated and bool(delta.date)
         adds, date = [number(delta.games), exact(delta.total)], {"S": delta.date}
         marks = [{"S": mark.shard}, {"S": mark.to}, seconds(mark.created)]
         names, sums = delta.names, list[dict[str, str]]()

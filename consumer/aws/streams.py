@@ -24,15 +24,16 @@ from consumer.domain.errors import CallFailed, FailureKind
 from consumer.domain.leases import TRIM_HORIZON, Shard, label_of, table_of
 from consumer.domain.records import (
     UNKNOWN_CREATION,
+    Corrections,
     Entry,
     Rules,
-    TimestampFormat,
     calendar_by,
     decode,
     plain_game,
     uncounted,
 )
 from consumer.domain.replies import Children, ListedShard, Page, RawPage, StreamListing
+from consumer.domain.timestamps import TimestampFormat
 from consumer.domain.windows import Calendar
 
 
@@ -123,6 +124,7 @@ class _Change(Struct, Generic[_I], frozen=True, gc=False):
 class _Record(Struct, Generic[_I], frozen=True, gc=False):
     change: _Change[_I] = msgspec.field(name="dynamodb")
     event: str = msgspec.field(default="", name="eventName")
+    user: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="userIdentity")
 
 
 class _Page(Struct, Generic[_I], frozen=True, gc=False):
@@ -171,7 +173,10 @@ def _entry(
     change = record.change
     created = change.created if -UNKNOWN_CREATION < change.created < UNKNOWN_CREATION else UNKNOWN_CREATION
     if record.event != "INSERT" or (start_time is not None and created < start_time):
-        return uncounted(change.sequence_number, created, record.event, start_time)
+        if bytes(record.user) not in (b"", b"null"):
+            return None  # a removal by the item's time to live, perhaps
+        corrects = rules.corrections is Corrections.APPLY
+        return uncounted(change.sequence_number, created, record.event, start_time, corrects=corrects)
     image = change.image
     if image is None:
         return None

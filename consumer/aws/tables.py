@@ -32,7 +32,8 @@ from consumer.aws.wire import call_with_retries, code_of, refusal_of, translated
 from consumer.domain.errors import CallFailed, FailureKind, StartRefused, UnsafeRefused
 from consumer.domain.leases import TableBinding, TableNames
 from consumer.domain.operator_ports import BoardRow, Gap, LeaseTable
-from consumer.domain.stream_halt import READABLE_VIEWS, StreamHaltReason, StreamUnusable, without_images
+from consumer.domain.records import Corrections
+from consumer.domain.stream_halt import StreamHaltReason, StreamUnusable, missing_images
 from consumer.domain.windows import GAMES, SCORE
 
 Keys = tuple[tuple[str, str], ...]
@@ -153,8 +154,8 @@ class DynamoTables:
         if table.status not in USABLE:
             raise StartRefused(f"table {name} ({variable}) is {table.status}: wait until it is ACTIVE")
 
-    def require_stream(self, source_table: str) -> str:
-        """The ARN of the table's stream. Raises StreamUnusable when no stream with new images is on."""
+    def require_stream(self, source_table: str, corrections: Corrections = Corrections.IGNORE) -> str:
+        """The ARN of the table's stream. Raises StreamUnusable when no stream with the needed images is on."""
         table = self._describe(source_table)
         if table is None:
             raise StreamUnusable(
@@ -167,15 +168,17 @@ class DynamoTables:
             raise StreamUnusable(
                 StreamHaltReason.OFF,
                 None,
-                f"the stream of table {source_table} is off: switch it on with the view type NEW_IMAGE "
+                f"the stream of table {source_table} is off: switch it on with the view type NEW_IMAGE, "
+                "or NEW_AND_OLD_IMAGES where corrections are to be applied "
                 "(or name an older stream with CONSUMER_STREAM_ARN)",
             )
-        if table.view not in READABLE_VIEWS:
-            raise without_images(table.view, table.stream_arn, source_table)
+        unusable = missing_images(str(table.view), corrections, table.stream_arn, source_table)
+        if unusable is not None:
+            raise unusable
         return table.stream_arn
 
-    def check_stream(self, stream_arn: str) -> None:
-        """Raises StreamUnusable unless the stream exists and carries new images."""
+    def check_stream(self, stream_arn: str, corrections: Corrections = Corrections.IGNORE) -> None:
+        """Raises StreamUnusable unless the stream exists and carries the needed images."""
 
         def view() -> str:
             description = self._streams.describe_stream(StreamArn=stream_arn)["StreamDescription"]
@@ -188,8 +191,9 @@ class DynamoTables:
                 stream_arn,
                 f"stream {stream_arn} (CONSUMER_STREAM_ARN) does not exist, or is older than 24 hours",
             )
-        if found not in READABLE_VIEWS:
-            raise without_images(found, stream_arn)
+        unusable = missing_images(found, corrections, stream_arn)
+        if unusable is not None:
+            raise unusable
 
     def _create(self, name: str, keys: Keys) -> bool:
         """False when the table was created elsewhere in the meantime."""

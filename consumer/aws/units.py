@@ -7,8 +7,8 @@ was done before, which costs reads. Two things are counted from requests:
 - Refused conditions. DynamoDB bills them and does not say it. An item is as large as what came back of it, or as what
   was to be set. A transaction that was cancelled by a conflict counts too, which is not documented.
 - Statements, and the rows that BatchGetItem reads: a figure per statement would cost more than all else about a reply.
-  They are rows of the leaderboard, of some 300 bytes. One that others, or a very long id, have made larger than a unit
-  counts as one unit.
+  They are rows of the leaderboard, of some 300 bytes, and index rows of corrected items with the heads of their
+  records. One that others, or a very long id, have made larger than a unit counts as one unit.
 
 DynamoDB Local says too little of transactions with several actions and of reads that find nothing: what the request
 makes sure counts at least. A call without a reply does not count, although DynamoDB may have done it; nor does one that

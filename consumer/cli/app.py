@@ -32,7 +32,10 @@ COMMANDS: Final = (
     "demo",
 )
 TABLES: Final = ("leaderboard_table", "lease_table", "quarantine_table")
-RULES: Final = ("player_attribute", "score_attribute", "timestamp_attribute", "timestamp_format", "max_future_seconds")
+RULES: Final = (
+    *("player_attribute", "score_attribute", "timestamp_attribute", "timestamp_format", "max_future_seconds"),
+    "corrections",
+)
 """How records are read. Operators' commands use these where the lease table has no accepted rules: without flags."""
 RETENTION: Final = "quarantine_retention_days"
 LOGS: Final = ("log_level", "log_format")

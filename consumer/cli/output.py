@@ -159,10 +159,12 @@ def visible_lines(text: str) -> list[str]:
 def print_deltas(deltas: "Mapping[str, Delta]", *, json: bool) -> None:
     """By player, as columns with signs or as a JSON array with the board's keys."""
     if json:
-        rows = [(player, delta.games, delta.total, delta.date) for player, delta in deltas.items()]
+        rows = [(player, delta.games, delta.total, delta.date or None) for player, delta in deltas.items()]
         print_array([dict(zip(BOARD_COLUMNS, row, strict=True)) for row in rows])
     elif deltas:
-        signed = [(player, f"+{delta.games}", f"{delta.total:+f}", delta.date) for player, delta in deltas.items()]
+        signed = [
+            (player, f"{delta.games:+}", f"{delta.total:+f}", delta.date or None) for player, delta in deltas.items()
+        ]
         print_columns(BOARD_COLUMNS, signed)
 
 

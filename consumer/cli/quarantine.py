@@ -85,6 +85,9 @@ def redrive(
     milliseconds since 1970, or in another ISO form, becomes that time. What can be read in two ways stays poison. The
     record that is kept in quarantine stays as it came.
 
+    With CONSUMER_CORRECTIONS=apply the board is what the items say: mend the item instead, and that counts. A redrive
+    takes neither flag there, and counts a record only while no later one of its item has come.
+
     \b
     Example:
       consumer quarantine redrive --reason score_type --convert score --dry-run
@@ -95,6 +98,7 @@ def redrive(
       0  all were counted
       4  some stayed pending, or were not pending any more
     """
+    # In one piece: its flags and their help are most of it.
     values = parse_repairs(repairs)
     if twice := sorted(set(values) & set(converts)):
         raise UsageFault(f"--set and --convert both name {', '.join(twice)}: use one of the two")
@@ -102,10 +106,11 @@ def redrive(
     from consumer.operations.quarantine import Repair
     from consumer.wiring.operators import quarantine_service
 
+    repair = Repair(values, only_wrong=chosen.one is None, converts=frozenset(converts))
     with quarantine_service(settings, acting=True) as (service, session):
+        service.refuse_repairs(repair)
         entries = chosen.entries(service, session, settings, "redriven")
         session.refuse_other_board(entries)
-        repair = Repair(values, only_wrong=chosen.one is None, converts=frozenset(converts))
         if dry_run:
             return _dry_run(service, session, entries, repair, json=json)
         if entries:
@@ -124,7 +129,7 @@ def _with_repairs(values: Mapping[str, str], converts: Iterable[str]) -> str:
 def _dry_run(
     service: "QuarantineService", session: "Session", entries: list[QuarantineEntry], repair: "Repair", *, json: bool
 ) -> int:
-    from consumer.operations.quarantine import Countable, add_game
+    from consumer.operations.quarantine import Countable, add_all
 
     counts = Results(len(entries), "would stay")
     games: list[Countable] = []
@@ -137,7 +142,7 @@ def _dry_run(
     games.sort(key=lambda each: each.entry.order)
     deltas: dict[str, Delta] = {}
     for each in games:
-        add_game(deltas, each.game)
+        add_all(deltas, each.deltas)
     if not json:
         _print_repairs([each for each in games if each.repairs])
     print_deltas(dict(sorted(deltas.items())), json=json)
@@ -151,9 +156,9 @@ def _print_repairs(games: list["Countable"]) -> None:
     if not games:
         return
     groups: dict[str, list[tuple[str | None, ...]]] = {}
-    for entry, game, repairs, came in games:
+    for entry, change, _, repairs, came, _ in games:
         before = ", ".join(f"{field} {compact(came[field]) or '-'}" for field in repairs)
-        row = (entry.sequence_number, game.player, before, ", ".join(f"{value}" for value in repairs.values()))
+        row = (entry.sequence_number, change.player, before, ", ".join(f"{value}" for value in repairs.values()))
         groups.setdefault(f"shard {entry.shard}", []).append(row)
     columns = (
         Column("sequenceNumber"),
@@ -177,7 +182,7 @@ def discard(
     """Marks pending records as discarded: one by SHARD SEQ, those that match the filters, or --all. They never count.
 
     Rows and records stay, with who discarded them, when and why; an audit row records it too. `consumer quarantine
-    restore` takes it back.
+    restore` takes it back. With CONSUMER_CORRECTIONS=apply the board keeps what is counted of their items.
 
     \b
     Example:
@@ -206,11 +211,12 @@ def discard(
 @selection
 @yes
 @json_object
-@with_settings("quarantine_table", "lease_table", RETENTION, *LOGS)
+@with_settings("quarantine_table", "lease_table", RETENTION, *LOGS, without_flags=RULES)
 def restore(settings: Settings, *, everything: bool, yes: bool, json: bool, **selected: str | None) -> int:
     """Takes a discard back: discarded records are pending again, and a redrive can count them. Nothing is counted yet.
 
-    One record by SHARD SEQ, those that match the filters, or --all that are discarded. An audit row records it.
+    One record by SHARD SEQ, those that match the filters, or --all that are discarded. An audit row records it. With
+    CONSUMER_CORRECTIONS=apply only while no later record of its item has come.
 
     \b
     Example:
@@ -219,7 +225,8 @@ def restore(settings: Settings, *, everything: bool, yes: bool, json: bool, **se
     \b
     Exit codes:
       0  all are pending again
-      4  some were not discarded any more, or have expired
+      4  some were not discarded any more, have expired, or
+         are not the last of their item
     """
     chosen = select(selected, everything=everything, state=EntryState.DISCARDED)
     from consumer.wiring.operators import quarantine_service

@@ -21,6 +21,7 @@ from consumer.domain.text import many
 from consumer.settings import Settings
 
 if TYPE_CHECKING:
+    from consumer.operations.corrections import RecordItem
     from consumer.operations.quarantine import Described
 
 ALL: Final = "all"
@@ -110,6 +111,7 @@ def show(settings: Settings, shard: str, sequence_number: str, json: bool) -> in
     with quarantine_service(settings, acting=False) as (service, session):
         entry = session.run(service.find(shard, sequence_number))
         (record,) = session.run(service.records([entry]))
+        record_item = session.run(service.item_of(entry)) if service.corrects and not json else None
     if json:
         print(to_json({**_fields(entry), **_described(service.described(entry, record)), "record": record}))
         return 0
@@ -119,9 +121,22 @@ def show(settings: Settings, shard: str, sequence_number: str, json: bool) -> in
     print(f"reason       {visible(entry.reason)}: {visible(entry.detail)}")
     print(f"state        {visible(_state(entry))}")
     print(f"quarantined  {visible(entry.quarantined_at)}")
+    if record_item is not None:
+        print(f"item         {visible(entry.item or 'its key cannot be read')}")
+        print(f"counted      {visible(_counted(record_item))}")
     print()
     print(json_library.dumps(record, indent=2) if record is not None else "The record's parts are missing or damaged.")
     return 0
+
+
+def _counted(record_item: "RecordItem") -> str:
+    """What is counted of the record's item, as far as the record decides it."""
+    if not record_item.is_last:
+        return "not by this record: a later one of its item decides"
+    image = record_item.counted
+    what = "nothing of the item" if image is None else f"{image.score:f} of {image.player}, played {image.played[0]}"
+    over = record_item.found is None
+    return f"{what}; the item's life is over" if over else f"{what}, until the item is mended or removed"
 
 
 def _print(described: Sequence["Described"], *, with_state: bool, player_attribute: str) -> None:
@@ -226,10 +241,22 @@ def _described(described: "Described") -> dict[str, object]:
     return {"value": described.value, "itemKey": described.key}
 
 
+def _kept(entry: QuarantineEntry) -> dict[str, object] | None:
+    """What stays counted of the item, as in the table; null: its life is not over, or corrections do not count."""
+    if entry.kept is None:
+        return None
+    image = entry.kept.counted
+    if image is None:
+        return {}
+    day, at = image.played
+    return {"playerId": image.player, "score": image.score, "date": day, "playedAt": at}
+
+
 def _fields(entry: QuarantineEntry) -> dict[str, object]:
     """For `--json`: every key always; null where the row has none."""
     applied = entry.resolution if entry.state == EntryState.APPLIED else None
     discarded = entry.resolution if entry.state == EntryState.DISCARDED else None
+    superseded = entry.resolution if entry.state == EntryState.SUPERSEDED else None
     return {
         "shardId": entry.shard_id,
         "sequenceNumber": entry.sequence_number,
@@ -247,15 +274,18 @@ def _fields(entry: QuarantineEntry) -> dict[str, object]:
         "discardedAt": discarded.at if discarded else None,
         "discardedBy": discarded.by if discarded else None,
         "discardReason": discarded.why if discarded else None,
+        "supersededAt": superseded.at if superseded else None,
+        "kept": _kept(entry),
     }
 
 
 def _state(entry: QuarantineEntry) -> str:
-    """The state, and which operator's action led to it."""
+    """The state, and what led to it."""
     resolution = entry.resolution
     if resolution is None:
         return entry.state
-    text = f"{entry.state} by {resolution.by} at {resolution.at}"
+    by = f"by {resolution.by}" if resolution.by else "by a later record of its item"
+    text = f"{entry.state} {by} at {resolution.at}"
     if resolution.repairs:
         text += f" with {assignments(resolution.repairs)}"
     return f"{text}: {resolution.why}" if resolution.why else text

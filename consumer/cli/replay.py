@@ -37,7 +37,7 @@ from consumer.domain.fold import Delta
 from consumer.domain.leases import SHARD_END, TRIM_HORIZON
 from consumer.domain.replay import LATEST, Batch, Mode, Progress
 from consumer.domain.text import breakdown, many
-from consumer.operations.quarantine import NO_REPAIR, ChangedConcurrently, Result, StillPoison, add_game
+from consumer.operations.quarantine import NO_REPAIR, ChangedConcurrently, Result, StillPoison, add_all
 from consumer.operations.replay import PendingReplay, Recount
 from consumer.operations.replay_plan import ReplayRequest, refuse_overtaken
 from consumer.settings import TABLE, TABLE_PATTERN, Settings, flag, variable
@@ -87,6 +87,8 @@ def replay(
     --recount counts all of the range again, into a leaderboard that was reset to zero, or restored from a backup that
     was taken with all workers stopped: else games are counted twice. --into counts into another table. If a record is
     in quarantine, its row decides: applied counts as it was repaired, pending and discarded do not count.
+
+    With CONSUMER_CORRECTIONS=apply there are neither --recount nor --into: rebuild instead, into a second board.
 
     It adds games whatever the marks of rows say, and leaves marks alone; its worker goes on behind the checkpoint. On
     a stream keyed by the player (`consumer status`) reset a leaderboard by deleting its rows, not by zeros. After a
@@ -146,8 +148,8 @@ def _check(request: ReplayRequest, settings: Settings, *, children: bool) -> Non
         raise UsageFault("\n".join(faults))
 
 
-def plan_notes(planned: "PlannedReplay") -> Iterator[str]:
-    """What the replay will do."""
+def plan_notes(planned: "PlannedReplay", *, corrects: bool = False) -> Iterator[str]:
+    """What the replay will do. `corrects`: changes and removals of items count, so that nothing is counted again."""
     progress, plan = planned.progress, planned.plan
     end = "its end" if progress.range.last == SHARD_END else progress.range.last
     start = "its oldest record" if progress.range.first == TRIM_HORIZON else progress.range.first
@@ -157,7 +159,8 @@ def plan_notes(planned: "PlannedReplay") -> Iterator[str]:
     if planned.resumes:
         yield f"It continues what {progress.who} began, behind {progress.position}."
     if progress.mode is Mode.PENDING:
-        yield "What the worker has counted is left alone; --recount would count it again."
+        more = "." if corrects else "; --recount would count it again."
+        yield f"What the worker has counted is left alone{more}"
 
 
 def stream_notes(planned: "PlannedReplay", reader: "Reader") -> Iterator[str]:
@@ -235,7 +238,7 @@ def _print_already_counted(plans: "Plans") -> None:
 
 def _prepare(service: "ReplayService", session: "Session", planned: "PlannedReplay") -> Recount | PendingReplay:
     """A replay before its first call, after the notes on it."""
-    print_all(plan_notes(planned))
+    print_all(plan_notes(planned, corrects=service.quarantine_service.corrects))
     if planned.plan.request.mode is Mode.PENDING:
         entries = session.run(service.pending(planned))
         print(f"{many(len(entries), 'quarantined record')} of the range wait there.", file=sys.stderr)
@@ -279,9 +282,8 @@ def _count_pending(session: "Session", replay: PendingReplay) -> Missed:
             match result:
                 case StillPoison():
                     _print_still_poison(result, missed)
-                case ChangedConcurrently(entry):
-                    missed["taken by others"] += 1
-                    print(f"not pending any more: {entry}", file=sys.stderr)
+                case ChangedConcurrently():
+                    _print_changed(result, missed)
             count(1)
 
         session.run(replay.run(report))
@@ -295,7 +297,7 @@ def print_dry_run(service: "ReplayService", session: "Session", plans: "Plans", 
     missed = Missed()
     games = 0
     for planned in plans.planned:
-        print_all(plan_notes(planned))
+        print_all(plan_notes(planned, corrects=service.quarantine_service.corrects))
         if planned.plan.request.mode is Mode.PENDING:
             games += _dry_run_pending(service, session, planned, deltas, missed)
         else:
@@ -323,17 +325,25 @@ def _dry_run_pending(
     results = service.quarantine_service.dry_run_all(entries, NO_REPAIR, session.together)
     games = 0
     for result in with_count(results, len(entries), "reading"):
-        if isinstance(result, StillPoison):
-            _print_still_poison(result, missed)
-        else:
-            games += 1
-            add_game(deltas, result.game)
+        match result:
+            case StillPoison():
+                _print_still_poison(result, missed)
+            case ChangedConcurrently():
+                _print_changed(result, missed)
+            case _:
+                games += 1
+                add_all(deltas, result.deltas)
     return games
 
 
 def _print_still_poison(result: StillPoison, missed: Missed) -> None:
     missed[result.reason] += 1
     print(f"still poison: {result.entry}: {result.reason}: {visible(result.detail)}", file=sys.stderr)
+
+
+def _print_changed(result: ChangedConcurrently, missed: Missed) -> None:
+    missed["taken by others"] += 1
+    print(f"not pending any more: {result.entry}", file=sys.stderr)
 
 
 def _print_skipped(skipped: Mapping[str, str], missed: Missed) -> None:

@@ -16,6 +16,7 @@ from consumer.cli.gaps import gap_fields
 from consumer.cli.output import stdout_console, to_json
 from consumer.cli.status_rules import (
     attributes,
+    iso_time,
     records_line,
     rules_fields,
     rules_lines,
@@ -158,6 +159,8 @@ def status_fields(status: Status, limits: Limits) -> dict[str, object]:
             for stream_arn, writes in status.writes.items()
         ],
         "rules": rules_fields(status),
+        "corrections": status.accepted.corrections.value if status.accepted.entries else None,
+        "countedSince": None if status.begun_at is None else iso_time(status.begun_at),
         "timeZone": status.windows.time_zone if status.windows is not None else None,
         "windows": windows_fields(status),
         "workers": [_worker_fields(worker) for worker in status.workers],
@@ -183,6 +186,7 @@ def _shard_fields(shard: ShardStatus) -> dict[str, object]:
         "childShardIds": list(shard.children),
         "rules": shard.rules,
         "waitsForRules": shard.waits_for_rules,
+        "waitsForStream": shard.waits_for_stream,
         "haltedAt": _whole(shard.circuit.halted_at),
         "haltReason": symptom.reason.value if symptom is not None else None,
         "haltDetail": symptom.detail if symptom is not None else None,

@@ -1,17 +1,23 @@
 """What `consumer status` says of rules and windows: who reads by which, what waits, which windows are complete."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 from consumer.domain.accepted_rules import differences, text_of
 from consumer.domain.board_windows import KindOfBoard, missing_in
-from consumer.domain.records import Rules, TimestampFormat
+from consumer.domain.records import Corrections, Rules
 from consumer.domain.text import many
+from consumer.domain.timestamps import TimestampFormat
 from consumer.domain.windows import kept_text
 from consumer.operations.status import ShardCondition, ShardStatus, Status
 
 SHOWN_SHARDS = 3
 """So many of the waiting shards are named."""
+
+
+def iso_time(unix: float) -> str:
+    """A time in unix seconds as texts show it, in UTC."""
+    return datetime.fromtimestamp(unix, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def attributes(status: Status) -> tuple[str, ...]:
@@ -30,6 +36,12 @@ def records_line(status: Status) -> Iterator[str]:
         yield f"records     by {', '.join(attributes(status))} ({form}): rules {len(status.accepted.entries)}"
     elif status.scope.attributes:
         yield f"records     by {', '.join(status.scope.attributes)}, as this command is set"
+    if status.accepted.corrections is Corrections.APPLY:
+        since = "the start" if status.begun_at is None else iso_time(status.begun_at)
+        yield (
+            f"corrections applied, also to games from before {since}, which are not counted: until those are "
+            "back-filled, sums may be too low, and negative"
+        )
 
 
 def rules_lines(status: Status) -> Iterator[str]:
@@ -44,6 +56,7 @@ def rules_lines(status: Status) -> Iterator[str]:
         unlike = f". {_unlike(before, rules)}" if before is not None else ""
         yield f"rules       {number}{newest}: {many(workers, 'worker')}, {many(shards, 'shard')}{unlike}"
         before = number, rules
+    yield from _waiting_for_stream(status)
     by_number: dict[int, list[ShardStatus]] = {}
     for shard in status.waiting_for_rules:
         by_number.setdefault(shard.rules or 0, []).append(shard)
@@ -56,6 +69,24 @@ def rules_lines(status: Status) -> Iterator[str]:
             f"The living ones read by {max(_living(status))} at most; next: `consumer run` with the settings of rules "
             f"{len(entries)}"
         )
+
+
+def _waiting_for_stream(status: Status) -> Iterator[str]:
+    """Where corrections count, which shards wait for an older stream, and for what of it."""
+    held_back = [shard for shard in status.shards if shard.waits_for_stream]
+    if not held_back:
+        return
+    unfinished = [each for each in status.shards if each.state is not ShardCondition.FINISHED and each not in held_back]
+    wait = "waits" if len(held_back) == 1 else "wait"
+    yield (
+        f"waiting     {many(len(held_back), 'shard')} of stream {_labels(held_back)} {wait}, as corrections count: "
+        f"first stream {_labels(unfinished)} must be read to its end, of which {many(len(unfinished), 'shard')} "
+        f"{'is' if len(unfinished) == 1 else 'are'} not finished"
+    )
+
+
+def _labels(shards: Iterable[ShardStatus]) -> str:
+    return ", ".join(sorted({each.shard.label for each in shards}))
 
 
 def _living(status: Status) -> list[int]:
@@ -91,6 +122,7 @@ def rules_fields(status: Status) -> list[dict[str, object]]:
                 "maxFutureSeconds": rules.max_future_seconds,
                 "windows": text_of(rules, "windows"),
                 "timeZone": rules.time_zone,
+                "corrections": rules.corrections.value,
             }
         )
     return found
@@ -119,13 +151,12 @@ def windows_fields(status: Status) -> list[dict[str, object]] | None:
 
 def _kind_fields(kind: KindOfBoard, now: float) -> dict[str, object]:
     first = kind.first_complete(now)
-    begins = None if first is None else datetime.fromtimestamp(first[1], UTC).isoformat(timespec="milliseconds")
     return {
         "kind": kind.kind.value,
         "kept": kind.kept,
         "oldest": kind.names(now)[0],
         "complete": kind.all_complete(now),
         "firstComplete": None if first is None else first[0],
-        "firstCompleteBegins": None if begins is None else begins.replace("+00:00", "Z"),
+        "firstCompleteBegins": None if first is None else iso_time(first[1]),
         "shardsWithout": kind.lacking,
     }

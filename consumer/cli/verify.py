@@ -11,7 +11,7 @@ from consumer.cli.app import LOGS, RULES, TABLES, Number, json_object, positive,
 from consumer.cli.output import print_all, print_columns, sharing, to_json, visible
 from consumer.domain.errors import UsageFault
 from consumer.domain.text import many
-from consumer.domain.verification import Assumption, Field, Verdict
+from consumer.domain.verification import Assumption, Field, Verdict, corrects
 from consumer.operations.game_fold import GameLine
 from consumer.operations.verify import Findings, Preview
 from consumer.settings import Settings
@@ -43,7 +43,7 @@ SHOWN: Final = 20
     multiple=True,
     type=click.Choice([each.value for each in Assumption]),
     help="What you know where the tables cannot show it: no item was there before the board began; none was ever "
-    "changed or removed.",
+    "changed or removed, where that is ignored.",
 )
 @click.option("--temp-dir", metavar="FOLDER", help="Where sums go that do not fit into memory.")
 @with_settings("source_table", *TABLES, *RULES, *LOGS)
@@ -95,7 +95,7 @@ def _verify(
         temp_dir=temp_dir,
     ) as verifier:
         if settings.log_format != "json":
-            print_all(_before(verifier.preview))
+            print_all(before_reading(verifier.preview))
         with _progress() as report:
             found = verifier.run(player, sample, report)
         if json:
@@ -146,10 +146,12 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
         yield report
 
 
-def _before(preview: Preview) -> Iterator[str]:
+def before_reading(preview: Preview) -> Iterator[str]:
     """What can be proven, and what it costs."""
     if preview.caveats:
         yield from (f"Not proven here: {caveat.sentence}." for caveat in preview.caveats)
+    elif corrects(preview.rules[-1]):
+        yield "The whole board can be proven: every game, change and removal is in its stream, and nothing was lost."
     else:
         yield "The whole board can be proven: every game is in its stream, and nothing was corrected or lost."
     yield (

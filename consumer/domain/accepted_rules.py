@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Final, NamedTuple
 
 from consumer.domain.errors import UnsafeRefused
-from consumer.domain.records import Rules
+from consumer.domain.records import Corrections, Rules
 from consumer.domain.windows import Kept, KeptSince, after_claim, kept_text, merged, new_board, widest
 
 NO_WINDOWS: Final[KeptSince] = {}
@@ -52,6 +52,11 @@ class AcceptedRules:
     def newest(self) -> Rules | None:
         """The ones that were accepted last."""
         return self.entries[-1] if self.entries else None
+
+    @property
+    def corrections(self) -> Corrections:
+        """What becomes of changes and removals of items: the same in all of them."""
+        return self.newest.corrections if self.newest is not None else Corrections.IGNORE
 
     @property
     def widest_windows(self) -> Kept:
@@ -108,6 +113,13 @@ def refuse_unaccepted(accepted: AcceptedRules, rules: Rules, lease_table: str) -
         f"{each.variable} is {shown(each.after)}, accepted is {shown(each.before)}"
         for each in differences(newest, rules)
     )
+    if rules.corrections is not newest.corrections:
+        raise UnsafeRefused(
+            f"CONSUMER_CORRECTIONS is {rules.corrections}, and the board was begun with {newest.corrections} (lease "
+            f"table {lease_table}): this is chosen before the first start and stays. {differing}. Nothing was read or "
+            "written. Next: correct CONSUMER_CORRECTIONS. A board that counts otherwise is another one: it needs new, "
+            "empty leaderboard, lease and quarantine tables"
+        )
     raise UnsafeRefused(
         f"this worker would read records by other rules than those accepted in lease table {lease_table}. {differing}. "
         "Nothing was read or written. Next: correct what is set by mistake. Only if records are to be read by the new "

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple, TypeVar
 from consumer.domain.accepted_rules import AcceptedRules, Reading
 from consumer.domain.breaker import CLOSED, Circuit
 from consumer.domain.errors import UnsafeRefused
+from consumer.domain.records import Corrections
 from consumer.domain.windows import KeptSince
 
 TRIM_HORIZON: Final = "TRIM_HORIZON"
@@ -297,6 +298,35 @@ class Ledger:
         """Shards that must have a row and have none: it was deleted, so no worker knows their position (design: G5)."""
         complete = (start for start in self.stream_starts if start.complete)
         return frozenset(self._expected(complete) - {row.shard for row in self.rows})
+
+    @property
+    def held_back(self) -> frozenset[Shard]:
+        """Where corrections count, the unfinished shards that come after a stream which is not read to its end.
+
+        Such a stream may have an earlier record of their items: they wait until each of its shards is finished.
+        """
+        if self.accepted.corrections is Corrections.IGNORE:
+            return frozenset()
+        unfinished = {row.shard for row in self.rows if not row.finished}
+        unread = unfinished | self._expected(self.stream_starts) - {row.shard for row in self.rows}
+        first = min((label_of(shard.stream_arn) for shard in unread), default="")
+        return frozenset(shard for shard in unfinished if label_of(shard.stream_arn) > first)
+
+    @property
+    def in_order(self) -> "Ledger":
+        """Where corrections count, shards of a later stream have at least the highest number of the earlier ones.
+
+        Who reads them must decode what was counted of their items: a child has its parent's number for that.
+        """
+        labels = {row.shard.label for row in self.rows}
+        if self.accepted.corrections is Corrections.IGNORE or len(labels) < 2:
+            return self
+        highest, before = 0, dict[str, int]()
+        for label in sorted(labels):
+            before[label] = highest
+            highest = max([highest, *(row.rules for row in self.rows if row.shard.label == label)])
+        rows = (replace(row, rules=max(row.rules, before[row.shard.label])) for row in self.rows)
+        return replace(self, rows=tuple(rows))
 
     def _expected(self, starts: Iterable[StreamStart]) -> set[Shard]:
         """Root shards of `starts`, and children of all rows."""

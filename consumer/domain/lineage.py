@@ -5,7 +5,17 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
-from consumer.domain.leases import TRIM_HORIZON, Adoption, LeaseRow, Ledger, Shard, StreamStart, ancestors, enabled_at
+from consumer.domain.leases import (
+    TRIM_HORIZON,
+    Adoption,
+    LeaseRow,
+    Ledger,
+    Shard,
+    StreamStart,
+    ancestors,
+    enabled_at,
+    label_of,
+)
 from consumer.domain.replies import StreamListing
 
 RETENTION_SECONDS: Final = 24 * 3600
@@ -126,6 +136,20 @@ def uncommitted_since(row: LeaseRow, start_time: float | None) -> float | None:
 def lag_bound(since: float | None, now: float) -> float:
     """The upper bound of a lag: no record is older than a stream keeps it. `since`: see `uncommitted_since`."""
     return min(max(0.0, now - since), float(RETENTION_SECONDS)) if since is not None else float(RETENTION_SECONDS)
+
+
+def counted_from(ledger: Ledger) -> float | None:
+    """Since when games count (unix seconds): the start time of the first stream, else its trim horizon then.
+
+    None: no stream was started, or its row does not say it.
+    """
+    first = min(ledger.stream_starts, key=lambda start: label_of(start.stream_arn), default=None)
+    if first is None:
+        return None
+    if first.start_time is not None:
+        return first.start_time
+    horizon = None if first.started_at is None else first.started_at - RETENTION_SECONDS
+    return max((each for each in (enabled_at(first.stream_arn), horizon) if each is not None), default=None)
 
 
 def unlisted_marks(listing: StreamListing, ledger: Ledger) -> list[tuple[LeaseRow, float | None]]:

@@ -85,7 +85,7 @@ class RowWrite(NamedTuple):
     def after(self, row: StoredRow | None) -> StoredRow:
         """The row after this write took effect, where `row` is what was known of it."""
         before = row or UNKNOWN
-        date = self.delta.date if self.dated and self.delta.games else before.date
+        date = self.delta.date if self.dated and self.delta.date else before.date
         mark = self.mark or (before.mark if self.route is Route.PLAIN else self.found)
         return StoredRow(mark=mark, date=date, windows=self._windows_after(before))
 

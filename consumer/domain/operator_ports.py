@@ -11,11 +11,12 @@ from typing import Any, NamedTuple, Protocol
 
 from consumer.domain.accepted_rules import AcceptedRules
 from consumer.domain.audit import AuditEntry
+from consumer.domain.corrections import IndexRow, RecordKey
 from consumer.domain.leases import BindingChange, LeaseRow, Ledger, Shard, TableBinding, label_of
 from consumer.domain.marks import Mark, StoredRow
 from consumer.domain.membership import Members
 from consumer.domain.quarantine import Application, OperatorAction, QuarantineEntry, Unsettled
-from consumer.domain.records import Rules
+from consumer.domain.records import Image, Rules
 from consumer.domain.replay import Batch, Changed, Overtaken, Progress
 from consumer.domain.replies import Committed, Done, Lost, RawPage, Refused, RowRefused, StreamListing
 
@@ -64,6 +65,29 @@ class ItemPage(NamedTuple):
     after: Mapping[str, Any] | None
     units: float
     served_at: float
+
+
+class LifeOver(NamedTuple):
+    """What a record's head row in the quarantine says of an item that is gone: `counted` still counts; None: nothing.
+
+    `state` is an EntryState, `token` that of the action that changed the row last, `parts` how many parts the record
+    has.
+    """
+
+    record: RecordKey
+    item: str
+    state: str
+    token: str | None
+    counted: Image | None
+    parts: int
+
+
+class CountedPage(NamedTuple):
+    """What the quarantine says of items, read consistently, where corrections count."""
+
+    rows: Sequence[IndexRow | LifeOver]
+    after: Mapping[str, Any] | None
+    units: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +192,10 @@ class Scans(Protocol):
 
     def items_of(self, player: str, after: Mapping[str, Any] | None) -> ItemPage:
         """A page of the items of one player, whose id is the source table's partition key."""
+        ...
+
+    def counted_items(self, after: Mapping[str, Any] | None) -> CountedPage:
+        """A page of the quarantine: its index rows, and what it says of items that are gone."""
         ...
 
     def board_rows(self, after: Mapping[str, Any] | None) -> BoardPage:

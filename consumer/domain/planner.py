@@ -19,7 +19,13 @@ class Plan:
     release: tuple[Shard, ...] = ()
 
 
-def plan(rows: Iterable[LeaseRow], numbers: Mapping[str, int], me: str, working: Collection[Shard]) -> Plan:
+def plan(
+    rows: Iterable[LeaseRow],
+    numbers: Mapping[str, int],
+    me: str,
+    working: Collection[Shard],
+    held_back: Collection[Shard] = (),
+) -> Plan:
     """The part of `me` in a fair assignment of all unfinished shards to the living owners (`me` is one of them).
 
     `numbers` are those of the rules by which the owners read. A shard goes only to owners whose number is that of its
@@ -32,11 +38,16 @@ def plan(rows: Iterable[LeaseRow], numbers: Mapping[str, int], me: str, working:
     A row that names `me` although its shard is not in `working` (the reply to a
     claim was lost) is claimed again, even if that is one too many: no other worker may claim it, and only a shard in
     `working` can be handed over.
+
+    Shards that are `held_back` (see Ledger) go to no owner, and who has one hands it over: an older stream had a shard
+    that was found late.
     """
-    unfinished = sorted((row for row in rows if not row.finished), key=lambda row: row.shard)
+    unfinished = sorted(
+        (row for row in rows if not row.finished and row.shard not in held_back), key=lambda row: row.shard
+    )
     load = dict.fromkeys(sorted(numbers), 0)
     claim: list[LeaseRow] = []
-    release: list[Shard] = []
+    release: list[Shard] = sorted(set(held_back) & set(working))
     for level in sorted({row.rules for row in unfinished}, reverse=True):
         here = [row for row in unfinished if row.rules == level]
         able = [owner for owner in load if numbers[owner] >= level]

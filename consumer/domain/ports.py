@@ -10,11 +10,12 @@ from typing import NamedTuple, Protocol
 
 from consumer.domain.accepted_rules import Reading
 from consumer.domain.breaker import Symptom
+from consumer.domain.corrections import FoundItem
 from consumer.domain.fold import Unit
 from consumer.domain.leases import Adoption, Lease, LeaseRow, Ledger, Origin, OwnTable, Shard, StreamStart
 from consumer.domain.marks import RowWrite, StoredRow
 from consumer.domain.membership import HeartbeatReport, Members
-from consumer.domain.records import Game, Rules, Verdict
+from consumer.domain.records import Correction, Game, Rules, Verdict
 from consumer.domain.replies import (
     Children,
     CommitReply,
@@ -205,6 +206,12 @@ class Commits(Protocol):
         """The rows of at most 100 players. It may leave some out; CallFailed when all. `windows`: with theirs."""
         ...
 
+    def read_items(self, items: Sequence[str]) -> Mapping[str, FoundItem | None]:
+        """The index rows of at most 100 items, read consistently, with the heads of their records. It may leave some
+        out; CallFailed when all.
+        """
+        ...
+
     def write_rows(self, writes: Sequence[RowWrite]) -> list[RowReply]:
         """Single writes of different players: each is one conditional update of one row, with a reply of its own.
 
@@ -239,7 +246,7 @@ class Commits(Protocol):
         """
         ...
 
-    def examine(self, game: Game) -> Verdict | None:
+    def examine(self, game: Game | Correction) -> Verdict | None:
         """Why `game`, refused in a unit of its own, can never be applied; None when nothing speaks against it.
 
         None also means that the leaderboard takes writes to other rows now. CallFailed when it does not, when it does

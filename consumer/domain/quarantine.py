@@ -8,27 +8,30 @@ from typing import Any, Final
 
 from consumer.domain.audit import AuditEntry
 from consumer.domain.conversions import CONVERSIONS, Unconvertible
+from consumer.domain.corrections import ItemWrite, KeptImage
 from consumer.domain.errors import UsageFault
 from consumer.domain.fold import Delta
 from consumer.domain.leases import Shard
-from consumer.domain.records import PER_SECOND, Entry, Poison, Rules, TimestampFormat, decode, parse_timestamp
+from consumer.domain.records import Entry, Poison, Rules, decode
 from consumer.domain.replies import Done
+from consumer.domain.timestamps import PER_SECOND, TimestampFormat, parse_timestamp
 
 
 class EntryState(StrEnum):
-    """Whether a quarantined record still waits for an operator."""
+    """Whether a quarantined record still waits for an operator. SUPERSEDED: a later record of its item counts."""
 
     PENDING = "pending"
     APPLIED = "applied"
     DISCARDED = "discarded"
+    SUPERSEDED = "superseded"
 
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """How an operator resolved a record.
+    """How a record was resolved.
 
-    `by` is the operator, `at` an ISO time in UTC. `repairs` are the values that a redrive set, by field; `why` is the
-    reason of a discard.
+    `by` is the operator (empty: a later record of the item superseded it), `at` an ISO time in UTC. `repairs` are the
+    values that a redrive set, by field; `why` is the reason of a discard.
     """
 
     by: str
@@ -44,6 +47,9 @@ class QuarantineEntry:
     `state` is an EntryState, `reason` a Reason; a newer version may have written others. `quarantined_at` is an ISO
     time in UTC; `created` is when the record was created, in unix seconds. `expires`: its rows have a time at which
     they expire. `token` is that of the action that changed it last.
+
+    Where corrections count, `item` is the key of its item (see records.item_of; None: it cannot be read), and `kept`
+    says what stays counted of the item, whose life is over (None: its index row says what is counted).
     """
 
     shard_id: str
@@ -59,6 +65,8 @@ class QuarantineEntry:
     resolution: Resolution | None = None
     token: str | None = field(default=None, compare=False)
     expires: bool = field(default=False, compare=False)
+    item: str | None = None
+    kept: KeptImage | None = None
 
     @property
     def shard(self) -> Shard:
@@ -114,31 +122,34 @@ class QuarantineFilter:
 
 @dataclass(frozen=True, slots=True)
 class OperatorAction:
-    """What an operator does to one record. By its unique `token` a retry finds that an attempt before took effect."""
+    """What an operator does to one record. By its unique `token` a retry finds that an attempt before took effect.
+
+    `item`: where corrections count, what becomes of the index row of the record's item, which must be as it was found.
+    """
 
     entry: QuarantineEntry
     token: str
     audit_entry: AuditEntry
+    item: ItemWrite | None = None
 
     @property
     def players(self) -> frozenset[str]:
         """The players whose rows it changes: none."""
         return frozenset()
 
-    def undated(self, later: Collection[str]) -> "OperatorAction":  # noqa: ARG002
+    def undated_for(self, later: Collection[str]) -> "OperatorAction":  # noqa: ARG002
         """The same: it has no date."""
         return self
 
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """What a redrive writes for one record. Not `dated`: the player's stored date is later, and stays."""
+    """What a redrive writes for one record: a delta per player. Those of `undated` have a later date, which stays."""
 
     action: OperatorAction
-    player: str
-    delta: Delta
+    deltas: Mapping[str, Delta]
     repairs: Mapping[str, str]
-    dated: bool = True
+    undated: frozenset[str] = frozenset()
 
     @property
     def entry(self) -> QuarantineEntry:
@@ -146,13 +157,18 @@ class Application:
         return self.action.entry
 
     @property
+    def item(self) -> ItemWrite | None:
+        """What becomes of the index row of its item."""
+        return self.action.item
+
+    @property
     def players(self) -> frozenset[str]:
         """The players whose rows it changes."""
-        return frozenset([self.player])
+        return frozenset(self.deltas)
 
-    def undated(self, later: Collection[str]) -> "Application":
-        """The same without its date, if its player is one of those."""
-        return replace(self, dated=False) if self.player in later else self
+    def undated_for(self, later: Collection[str]) -> "Application":
+        """The same without the dates of those players."""
+        return replace(self, undated=self.undated | self.players.intersection(later))
 
 
 @dataclass(frozen=True, slots=True)

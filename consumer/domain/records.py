@@ -5,24 +5,24 @@ At the end: how a poison record is packed for the quarantine.
 
 import gzip
 import json
-import re
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow, Subnormal, Underflow
+from decimal import Decimal
 from enum import StrEnum
-from functools import lru_cache
-from math import floor
 from typing import Any, Final, NamedTuple
 
+from consumer.domain.numbers import EXACT
+from consumer.domain.timestamps import (
+    BARE_DATE,
+    Played,
+    TimestampFormat,
+    looks_like_timestamp,
+    parse_epoch,
+    parse_timestamp,
+    played_by,
+)
 from consumer.domain.windows import Calendar, Kept, calendar_of
-
-EXACT: Final = Context(prec=38, Emin=-130, Emax=125, traps=[Inexact, InvalidOperation, Overflow, Subnormal, Underflow])
-"""DynamoDB's numbers: 38 significant digits, 1e-130 to 9.99e125. What does not fit raises, and is never rounded.
-
-Source: Amazon DynamoDB Developer Guide, "Supported data types", Number.
-"""
 
 MAX_PLAYER_BYTES: Final = 2048
 """Longest partition key, in bytes of UTF-8. Source: Developer Guide, "Constraints in Amazon DynamoDB"."""
@@ -34,12 +34,15 @@ UNKNOWN_CREATION: Final = 1e12
 class Outcome(StrEnum):
     """Where a record ends: in exactly one of these, or unread in a gap.
 
-    ALREADY_SETTLED: a record that was read again, and whose player's row shows that it has ended before.
+    MODIFIED, REMOVED and EXPIRED are ignored: what was done to the item does not count. ALREADY_SETTLED: a record that
+    was read again, and whose player's row shows that it has ended before.
     """
 
     APPLIED = "applied"
     QUARANTINED = "quarantined"
-    IGNORED = "ignored"
+    MODIFIED = "modified"
+    REMOVED = "removed"
+    EXPIRED = "expired"
     ALREADY_SETTLED = "already_settled"
     BEFORE_START = "before_start"
 
@@ -87,9 +90,61 @@ class Game(NamedTuple):
     wire: Mapping[str, Any]
     windows: tuple[str, ...] = ()
 
+    @property
+    def players(self) -> frozenset[str]:
+        """The players whose rows it changes."""
+        return frozenset([self.player])
+
+
+class Image(NamedTuple):
+    """A game as an item of the source table says it. `played`: see Played."""
+
+    player: str
+    score: Decimal
+    played: Played
+
+
+class Correction(NamedTuple):
+    """A change or a removal of an item that counts: its new image is added, and what was counted of it taken away.
+
+    `item` is its key, as `item_of` writes it. `new` None: it is gone. `old` None: the old image is no game. `expired`:
+    its time to live removed it, which takes nothing away. `player`: of the key, else of an image; None: neither names
+    one. `wire` is the whole record.
+    """
+
+    sequence_number: str
+    created: float
+    player: str | None
+    item: str
+    new: Image | None
+    old: Image | None
+    expired: bool
+    wire: Mapping[str, Any]
+
+    @property
+    def players(self) -> frozenset[str]:
+        """The players whose rows it may change, as far as it says so itself."""
+        named = (self.player, *(image.player for image in (self.new, self.old) if image is not None))
+        return frozenset(player for player in named if player is not None)
+
+
+class ItemRecord(NamedTuple):
+    """What a poison record says of its item, where corrections count: its key, and its old image if that is a game.
+
+    `insertion`: nothing was counted of it before. `removal`: the item is gone.
+    """
+
+    item: str
+    old: Image | None = None
+    insertion: bool = False
+    removal: bool = False
+
 
 class Poison(NamedTuple):
-    """A record that can never count as it is. `parts` hold all of it; see `pack`."""
+    """A record that can never count as it is. `parts` hold all of it; see `pack`.
+
+    `about`: where corrections count, what it says of its item. None: its key cannot be read, or they do not count.
+    """
 
     sequence_number: str
     created: float
@@ -97,6 +152,7 @@ class Poison(NamedTuple):
     reason: Reason
     detail: str
     parts: tuple[bytes, ...]
+    about: ItemRecord | None = None
 
 
 class Ignored(NamedTuple):
@@ -107,22 +163,17 @@ class Ignored(NamedTuple):
     outcome: Outcome
 
 
-Entry = Game | Poison | Ignored
+Entry = Game | Correction | Poison | Ignored
 
 Verdict = tuple[Reason, str]
 """Why a game can never be applied: a code, and a sentence for the operator."""
 
 
-class TimestampFormat(StrEnum):
-    """How a game says when it was played: a text as ISO 8601 writes it, or a number of unix seconds or milliseconds."""
+class Corrections(StrEnum):
+    """What becomes of changes and removals of items: they are ignored, or the board follows them."""
 
-    ISO = "iso"
-    EPOCH_SECONDS = "epoch_seconds"
-    EPOCH_MILLISECONDS = "epoch_milliseconds"
-
-
-PER_SECOND: Final = {TimestampFormat.EPOCH_SECONDS: 1, TimestampFormat.EPOCH_MILLISECONDS: 1_000}
-"""Of the formats that are numbers."""
+    IGNORE = "ignore"
+    APPLY = "apply"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +190,7 @@ class Rules:
     max_future_seconds: float = 86_400
     windows: Kept = ()
     time_zone: str = "UTC"
+    corrections: Corrections = Corrections.IGNORE
 
 
 class Fault(Exception):
@@ -160,21 +212,52 @@ def decode(
     """
     change, event = wire["dynamodb"], wire.get("eventName")
     created = _created(change)
-    ignored = uncounted(change["SequenceNumber"], created, event, start_time)
+    corrects = rules.corrections is Corrections.APPLY
+    ignored = uncounted(change["SequenceNumber"], created, event, start_time, expired=_expired(wire), corrects=corrects)
     if ignored is not None:
         return ignored
+    stored = wire if lazy_record is None else lazy_record
     if event == "INSERT":
-        return _game_or_poison(wire, created, rules, wire if lazy_record is None else lazy_record)
+        return _game_or_poison(wire, created, rules, stored)
+    if event == "MODIFY" or event == "REMOVE":
+        return _correction_or_poison(wire, created, rules, stored)
     return poison(wire, Reason.REFUSED, f"eventName is {_short(event)}, not INSERT, MODIFY or REMOVE", rules)
 
 
-def uncounted(sequence_number: str, created: float, event: object, start_time: float | None) -> Ignored | None:
-    """The record as ignored, if it does not count by the rules. Times are unix seconds."""
+def uncounted(
+    sequence_number: str,
+    created: float,
+    event: object,
+    start_time: float | None,
+    *,
+    expired: bool = False,
+    corrects: bool = False,
+) -> Ignored | None:
+    """The record as ignored, if it does not count by the rules. Times are unix seconds.
+
+    `expired`: the item's time to live removed it. `corrects`: changes and removals count.
+    """
     if start_time is not None and created < start_time:
         return Ignored(sequence_number, created, Outcome.BEFORE_START)
-    if event == "MODIFY" or event == "REMOVE":
-        return Ignored(sequence_number, created, Outcome.IGNORED)
-    return None
+    if corrects or (event != "MODIFY" and event != "REMOVE"):
+        return None
+    if event == "MODIFY":
+        return Ignored(sequence_number, created, Outcome.MODIFIED)
+    return Ignored(sequence_number, created, Outcome.EXPIRED if expired else Outcome.REMOVED)
+
+
+TIME_TO_LIVE: Final = {"type": "Service", "principalId": "dynamodb.amazonaws.com"}
+"""Who removed an item whose time to live was over. Source: Developer Guide, "DynamoDB Streams and Time to Live"."""
+
+
+def _expired(wire: Mapping[str, Any]) -> bool:
+    """Whether the item's time to live removed it."""
+    who = wire.get("userIdentity")
+    if wire.get("eventName") != "REMOVE" or not isinstance(who, Mapping):
+        return False
+    # The API spells the names in two ways: those of its reference, and those of its records.
+    names = {str(name)[:1].lower() + str(name)[1:]: value for name, value in who.items()}
+    return all(names.get(name) == value for name, value in TIME_TO_LIVE.items())
 
 
 def plain_game(
@@ -210,7 +293,7 @@ def calendar_by(rules: Rules) -> Calendar | None:
     return calendar_of(rules.windows, rules.time_zone) if rules.windows else None
 
 
-def windows_of(played: "Played", calendar: Calendar, created: float) -> tuple[str, ...]:
+def windows_of(played: Played, calendar: Calendar, created: float) -> tuple[str, ...]:
     """The windows that a game counts in."""
     day, at = played
     local_day = day if at is None or calendar.is_utc else calendar.local_day(at)
@@ -235,24 +318,85 @@ LONG_EXPIRED_SECONDS: Final = 2 * 86_400
 def _game_or_poison(wire: Mapping[str, Any], created: float, rules: Rules, stored: Mapping[str, Any]) -> Game | Poison:
     change = wire["dynamodb"]
     try:
-        image = change.get("NewImage")
-        if not isinstance(image, Mapping):
-            raise Fault(Reason.IMAGE_MISSING, "the record has no NewImage; the stream must carry new images")
-        player = _player(image, rules.player_attribute)
-        score = _score(image, rules.score_attribute)
-        played = _played(image, rules, created + rules.max_future_seconds)
+        image = image_of(change, NEW_IMAGE, rules)
     except Fault as fault:
         return poison(wire, fault.reason, fault.detail, rules)
-    calendar = calendar_by(rules)
-    windows = () if calendar is None else windows_of(played, calendar, created)
-    return Game(change["SequenceNumber"], created, player, score, played[0], stored, windows)
+    return game_of(image, change["SequenceNumber"], created, calendar_by(rules), stored)
+
+
+def game_of(
+    image: Image, sequence_number: str, created: float, calendar: Calendar | None, wire: Mapping[str, Any]
+) -> Game:
+    """What an image counts as in a record that was created then (unix seconds)."""
+    windows = () if calendar is None else windows_of(image.played, calendar, created)
+    return Game(sequence_number, created, image.player, image.score, image.played[0], wire, windows)
+
+
+def _correction_or_poison(
+    wire: Mapping[str, Any], created: float, rules: Rules, stored: Mapping[str, Any]
+) -> Correction | Poison:
+    change, removal = wire["dynamodb"], wire["eventName"] == "REMOVE"
+    try:
+        item, old = item_of(change["Keys"]), old_image(change, rules)
+        new = None if removal else image_of(change, NEW_IMAGE, rules)
+    except (KeyError, TypeError, ValueError):
+        return poison(wire, Reason.IMAGE_MISSING, "the record has no Keys", rules)
+    except Fault as fault:
+        return poison(wire, fault.reason, fault.detail, rules)
+    player = _player_of(change, "Keys", rules) or next((image.player for image in (new, old) if image), None)
+    return Correction(change["SequenceNumber"], created, player, item, new, old, _expired(wire), stored)
+
+
+NEW_IMAGE: Final = "NewImage"
+OLD_IMAGE: Final = "OldImage"
+
+
+def image_of(change: Mapping[str, Any], part: str, rules: Rules) -> Image:
+    """The game that a record's new or old image is, at the record's creation. Raises Fault."""
+    image = change.get(part)
+    if not isinstance(image, Mapping):
+        which = "new" if part == NEW_IMAGE else "old"
+        raise Fault(Reason.IMAGE_MISSING, f"the record has no {part}; the stream must carry {which} images")
+    player = _player(image, rules.player_attribute)
+    score = _score(image, rules.score_attribute)
+    return Image(player, score, _played(image, rules, _created(change) + rules.max_future_seconds))
+
+
+def old_image(change: Mapping[str, Any], rules: Rules) -> Image | None:
+    """The game that a record's old image is; None: it is none. Raises Fault where the record has no old image."""
+    try:
+        return image_of(change, OLD_IMAGE, rules)
+    except Fault as fault:
+        if fault.reason is Reason.IMAGE_MISSING:
+            raise
+        return None
+
+
+def item_of(keys: Mapping[str, Any]) -> str:
+    """The key of an item, from a record's `Keys` in DynamoDB JSON: the same text for the same item."""
+    return json.dumps(keys, sort_keys=True, separators=(",", ":"))
+
+
+IGNORED_CORRECTIONS: Final = frozenset({Outcome.MODIFIED, Outcome.REMOVED, Outcome.EXPIRED})
+"""Outcomes after which the board rightly differs from the source table."""
 
 
 def poison(wire: Mapping[str, Any], reason: Reason, detail: str, rules: Rules) -> Poison:
     """`wire` as a poison record, with the player's id if its image, or its key, has a usable one."""
     change = wire["dynamodb"]
-    player = _player_of(change, "NewImage", rules) or _player_of(change, "Keys", rules)
-    return Poison(change["SequenceNumber"], _created(change), player, reason, detail, pack(wire))
+    player = _player_of(change, NEW_IMAGE, rules) or _player_of(change, "Keys", rules)
+    about = _about(wire, rules) if rules.corrections is Corrections.APPLY else None
+    return Poison(change["SequenceNumber"], _created(change), player, reason, detail, pack(wire), about)
+
+
+def _about(wire: Mapping[str, Any], rules: Rules) -> ItemRecord | None:
+    change, event = wire["dynamodb"], wire.get("eventName")
+    try:
+        item = item_of(change["Keys"])
+        old = None if event == "INSERT" else old_image(change, rules)
+    except (Fault, KeyError, TypeError, ValueError):
+        return None
+    return ItemRecord(item, old, event == "INSERT", event == "REMOVE")
 
 
 def _player_of(change: Mapping[str, Any], part: str, rules: Rules) -> str | None:
@@ -294,7 +438,7 @@ def _score(image: Mapping[str, Any], name: str) -> Decimal:
     return score
 
 
-def _played(image: Mapping[str, Any], rules: Rules, latest: float) -> "Played":
+def _played(image: Mapping[str, Any], rules: Rules, latest: float) -> Played:
     name, format_ = rules.timestamp_attribute, rules.timestamp_format
     iso = format_ is TimestampFormat.ISO
     text = _typed(image, name, "S" if iso else "N", Reason.TIMESTAMP_MISSING, Reason.TIMESTAMP_TYPE)
@@ -350,110 +494,3 @@ def unpack(parts: Iterable[bytes]) -> dict[str, Any]:
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"the parts are not a whole record: {error}") from error
     return record
-
-
-DAY_SECONDS: Final = 86_400
-BARE_DATE: Final = 10
-"""Characters of a timestamp without a time: that date in every zone."""
-
-Played = tuple[str, float | None]
-"""When a game was played: the UTC date, and unix seconds, to the minute at least; None: only the date is known."""
-
-_SHAPE: Final = re.compile(
-    r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.\d+)?)?(?:Z|([+-])(\d\d)(?::?(\d\d))?)?)?", re.ASCII
-)
-_VALID: Final = re.compile(
-    r"\d{4}-\d\d-\d\d(?:[T ](?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.\d+)?)?"
-    r"(?:Z|\+00:00|([+-](?:[01]\d|2[0-3])(?::?[0-5]\d)?))?)?",
-    re.ASCII,
-)
-
-
-def looks_like_timestamp(text: str) -> bool:
-    """Whether `text` is written like a timestamp, even if no calendar or clock has such numbers."""
-    return _SHAPE.fullmatch(text) is not None
-
-
-def played_by(text: str, latest: float, format_: TimestampFormat = TimestampFormat.ISO) -> Played | None:
-    """When a game was played, None if that is after `latest` (unix seconds).
-
-    Raises as `parse_timestamp` and `parse_epoch` do.
-    """
-    if format_ is not TimestampFormat.ISO:
-        seconds, day = parse_epoch(text, format_)
-        return (day, seconds) if seconds <= latest else None
-    match = _VALID.fullmatch(text)
-    if match is not None:
-        (midnight, day), zone = _day(text[:BARE_DATE]), match[1]
-        if len(text) == BARE_DATE:
-            return (day, None) if midnight <= latest else None
-        minutes = int(text[11:13]) * 60 + int(text[14:16])
-        if zone is not None:
-            minutes -= _minutes_ahead(zone)
-        days = minutes // 1440
-        if midnight + (days + 1) * DAY_SECONDS <= latest:
-            return _days_later(day, days) if days else day, midnight + minutes * 60
-    seconds, day = parse_timestamp(text)
-    return (day, seconds) if seconds <= latest else None
-
-
-def parse_epoch(text: str, format_: TimestampFormat) -> tuple[float, str]:
-    """Unix seconds (whole, rounded down) and the UTC date of a number of seconds or milliseconds since 1970.
-
-    ValueError for a text that is no such number, OverflowError outside of the years 1 to 9999.
-    """
-    try:
-        number = int(text) if text.isascii() and text.isdigit() else floor(EXACT.create_decimal(text))
-        seconds = number // PER_SECOND[format_]
-    except ArithmeticError:
-        raise ValueError("not a number") from None
-    if "_" in text:
-        raise ValueError("not a number")
-    return seconds, _days_later("1970-01-01", seconds // DAY_SECONDS)
-
-
-def parse_timestamp(text: str) -> tuple[float, str]:
-    """Unix seconds and the UTC date of a timestamp.
-
-    ValueError for a date or time that no calendar or clock has, OverflowError outside of the years 1 to 9999 in UTC.
-    """
-    match = _SHAPE.fullmatch(text)
-    if match is None:
-        raise ValueError("not a timestamp")
-    day, *time, sign, ahead_hours, ahead_minutes = match.groups()
-    hours, minutes, seconds = (int(part or 0) for part in time)
-    if hours > 23 or minutes > 59 or seconds > 59:
-        raise ValueError("no such time of day")
-    ahead = _offset_seconds(sign, int(ahead_hours or 0), int(ahead_minutes or 0))
-    passed = hours * 3600 + minutes * 60 + seconds - ahead
-    days = passed // DAY_SECONDS
-    midnight, day = _day(day)
-    return midnight + passed, _days_later(day, days) if days else day
-
-
-@lru_cache
-def _minutes_ahead(zone: str) -> int:
-    """Minutes that `zone`, like +05:30, +0530 or +05, is ahead of UTC."""
-    return _offset_seconds(zone[0], int(zone[1:3]), int(zone[3:].lstrip(":") or 0)) // 60
-
-
-def _offset_seconds(sign: str | None, hours: int, minutes: int) -> int:
-    if hours > 23 or minutes > 59:
-        raise ValueError("no such offset")
-    seconds = hours * 3600 + minutes * 60
-    return -seconds if sign == "-" else seconds
-
-
-@lru_cache(maxsize=4096)
-def _day(day: str) -> tuple[float, str]:
-    """Unix seconds of the day's start in UTC, and the day: all games of one day share one text.
-
-    ValueError for a day that no calendar has.
-    """
-    return datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp(), day
-
-
-@lru_cache(maxsize=4096)
-def _days_later(day: str, days: int) -> str:
-    """The date some days later. OverflowError before the year 1 or after the year 9999."""
-    return (date.fromisoformat(day) + timedelta(days=days)).isoformat()

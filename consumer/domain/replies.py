@@ -83,7 +83,8 @@ class Refused:
     `later`: players whose stored date is later than the delta's, with the stored date. `conflict`: another transaction
     was writing a row. `invalid`: why DynamoDB will refuse it each time, in its words; `suspects`: the players whose
     rows it names, if it does. `existing`: shards that have their row already. `rows`: the players whose row has not
-    the mark that was expected, with the row.
+    the mark that was expected, with the row. `items`: an index row, or the head row of its record, is not as it was
+    read.
     """
 
     later: Mapping[str, str] = field(default_factory=dict)
@@ -92,6 +93,7 @@ class Refused:
     suspects: frozenset[str] = frozenset()
     existing: frozenset[str] = frozenset()
     rows: Mapping[str, StoredRow] = field(default_factory=dict)
+    items: bool = False
 
 
 @dataclass(frozen=True, slots=True)

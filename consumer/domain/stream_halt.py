@@ -4,9 +4,11 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from consumer.domain.errors import StartRefused
+from consumer.domain.records import Corrections
 
-READABLE_VIEWS: Final = ("NEW_IMAGE", "NEW_AND_OLD_IMAGES")
-"""View types with new images."""
+BOTH_IMAGES: Final = "NEW_AND_OLD_IMAGES"
+READABLE_VIEWS: Final = {Corrections.IGNORE: ("NEW_IMAGE", BOTH_IMAGES), Corrections.APPLY: (BOTH_IMAGES,)}
+"""View types with the images that are needed."""
 
 
 class StreamHaltReason(StrEnum):
@@ -15,7 +17,7 @@ class StreamHaltReason(StrEnum):
     OFF = "off"
     """The stream to read is off and read to its end, so games that are written now are in no stream that is read."""
     VIEW_TYPE = "view_type"
-    """The stream has no new images, so its records cannot be counted."""
+    """The stream lacks images, so its records cannot be counted."""
 
 
 class StreamHalt(NamedTuple):
@@ -26,7 +28,7 @@ class StreamHalt(NamedTuple):
 
 
 class StreamUnusable(StartRefused):
-    """The stream to read is off, gone, or has no new images. `stream_arn` None: there is none.
+    """The stream to read is off, gone, or lacks images. `stream_arn` None: there is none.
 
     `named_wrong`: nothing of the configured name exists.
     """
@@ -40,15 +42,28 @@ class StreamUnusable(StartRefused):
         self.named_wrong = named_wrong
 
 
-def without_images(view: str | None, stream_arn: str, name: str | None = None) -> StreamUnusable:
-    """What to raise for a view type that is not in READABLE_VIEWS. `name`: what the operator calls the stream."""
-    return StreamUnusable(
-        StreamHaltReason.VIEW_TYPE,
-        stream_arn,
+def missing_images(
+    view: str | None, corrections: Corrections, stream_arn: str, name: str | None = None
+) -> StreamUnusable | None:
+    """What to raise for a view type that is not in READABLE_VIEWS. `name`: what the operator calls the stream.
+
+    `view` None: the engine does not say it.
+    """
+    if view in (None, *READABLE_VIEWS[corrections]):
+        return None
+    detail = (
         f"the stream of {name or stream_arn} has the view type {view}, which does not carry new images; NEW_IMAGE "
         "or NEW_AND_OLD_IMAGES is needed. A view type cannot be changed: switch the stream off and on again with "
-        "it.",
+        "it."
     )
+    if corrections is Corrections.APPLY:
+        detail = (
+            f"the stream of {name or stream_arn} has the view type {view}, which does not carry old and new images; "
+            f"CONSUMER_CORRECTIONS=apply needs {BOTH_IMAGES}. Is `apply` meant? A board that was begun without it "
+            "stays so. A view type cannot be changed: switch the stream off and on again with the right one. That is "
+            "another stream, and what is written in between is in neither."
+        )
+    return StreamUnusable(StreamHaltReason.VIEW_TYPE, stream_arn, detail)
 
 
 def off(detail: str) -> StreamHalt:
@@ -56,7 +71,8 @@ def off(detail: str) -> StreamHalt:
     return StreamHalt(
         StreamHaltReason.OFF,
         f"{detail}, and all that it had is read: games that are written now are in no stream. Switch the stream on "
-        "with the view type NEW_IMAGE: workers find it by CONSUMER_SOURCE_TABLE.",
+        f"with the view type NEW_IMAGE ({BOTH_IMAGES} where corrections are applied): workers find it by "
+        "CONSUMER_SOURCE_TABLE.",
     )
 
 

@@ -14,7 +14,7 @@ from consumer.domain.fold import Delta
 from consumer.domain.leases import LeaseRow, Ledger, Shard, StreamStart, enabled_at, is_sequence_number
 from consumer.domain.lineage import RETENTION_SECONDS, late_shards
 from consumer.domain.operator_ports import BoardState, Gap, TableFacts
-from consumer.domain.records import UNKNOWN_CREATION, Rules
+from consumer.domain.records import UNKNOWN_CREATION, Corrections, Rules
 from consumer.domain.replies import StreamListing
 from consumer.domain.text import many
 from consumer.domain.windows import GAMES, SCORE, Calendar, Kind, WindowKind, calendar_of, kind_of
@@ -62,6 +62,7 @@ class CaveatCode(StrEnum):
 
     BEFORE_START = "before_start"
     CORRECTIONS_IGNORED = "corrections_ignored"
+    ITEMS_EXPIRED = "items_expired"
     GAPS = "gaps"
     WINDOWS_INCOMPLETE = "windows_incomplete"
     RULES_CHANGED = "rules_changed"
@@ -83,15 +84,21 @@ class Field(NamedTuple):
     games: Decimal | str | None
 
 
-def compare(stored: BoardState | None, played: Delta | None, counted: Callable[[str], bool]) -> tuple[Field, ...]:
-    """The fields in which a row differs from the games. `counted`: whether a window is compared."""
+def compare(
+    stored: BoardState | None, played: Delta | None, counted: Callable[[str], bool], *, corrected: bool = False
+) -> tuple[Field, ...]:
+    """The fields in which a row differs from the games. `counted`: whether a window is compared.
+
+    `corrected`: items may have been changed or removed, so the last date may be that of a game that is not there now.
+    """
     row = stored or BoardState("", Decimal(0), Decimal(0), None, {}, b"")
     sums = played or Delta(0, Decimal(0), "")
     pairs: list[Field] = [
         Field("gamesPlayed", row.games, Decimal(sums.games)),
         Field("totalScore", row.total, sums.total),
-        Field("lastPlayedDate", row.date, sums.date or None),
     ]
+    if not corrected or (row.date or "") < sums.date:
+        pairs.append(Field("lastPlayedDate", row.date, sums.date or None))
     windows = {window: (Decimal(games), total) for window, games, total in sums.windows}
     for window in sorted(filter(counted, windows.keys() | row.windows.keys())):
         shown, right = row.windows.get(window, _NOTHING), windows.get(window, _NOTHING)
@@ -251,11 +258,24 @@ def begun_empty(first: StreamStart, source: TableFacts) -> bool:
     return in_time and abs(enabled - source.created_at) <= BORN_SECONDS
 
 
+def corrects(rules: Rules | None) -> bool:
+    """Whether changes and removals of items count."""
+    return rules is not None and rules.corrections is Corrections.APPLY
+
+
 def corrections_ignored(ledger: Ledger, assumed: Collection[Assumption] = ()) -> Caveat | None:
     """Items that were changed or removed rightly differ from what was counted."""
     where = [row.shard for row in ledger.rows if row.circuit.ignored]
-    if not where or Assumption.NO_CORRECTIONS in assumed:
+    expired = corrects(ledger.accepted.newest)
+    if not where or (Assumption.NO_CORRECTIONS in assumed and not expired):
         return None
+    if expired:
+        return Caveat(
+            CaveatCode.ITEMS_EXPIRED,
+            f"In {many(len(where), 'shard')} or before them items were removed because their time to live was over: "
+            "their games rightly stay on the board, and the source table has them no more",
+            blocks=True,
+        )
     return Caveat(
         CaveatCode.CORRECTIONS_IGNORED,
         f"Changes or removals of items were ignored by rule in {many(len(where), 'shard')} or before them, or an "

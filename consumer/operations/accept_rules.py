@@ -9,7 +9,7 @@ from consumer.domain.audit import AuditEntry
 from consumer.domain.errors import UnsafeRefused
 from consumer.domain.leases import Ledger, table_of
 from consumer.domain.operator_ports import RuleList
-from consumer.domain.records import Rules
+from consumer.domain.records import Corrections, Rules
 from consumer.domain.replies import Lost
 from consumer.operations.steps import Command, OperatorCall, ask
 
@@ -68,6 +68,11 @@ def plan(ledger: Ledger, rules: Rules, source_table: str | None) -> Acceptance |
     if rules.player_attribute != newest.player_attribute:
         why = "the rows of the board are those of other players"
         _refuse("CONSUMER_PLAYER_ATTRIBUTE", rules.player_attribute, newest.player_attribute, why)
+    if rules.corrections is not newest.corrections:
+        why = "a board counts changes and removals of items from its beginning or never"
+        _refuse("CONSUMER_CORRECTIONS", rules.corrections, newest.corrections, why)
+    if rules.corrections is Corrections.APPLY:
+        _refuse_other_reading(accepted, newest, rules)
     zones = {each.time_zone for each in accepted.entries if each.windows}
     if rules.windows and zones - {rules.time_zone}:
         why = "the board has windows of another zone"
@@ -75,6 +80,20 @@ def plan(ledger: Ledger, rules: Rules, source_table: str | None) -> Acceptance |
     if rules == newest:
         return f"There is nothing to do: these rules are the newest, with number {len(accepted.entries)}."
     return Acceptance(accepted, rules)
+
+
+def _refuse_other_reading(accepted: AcceptedRules, newest: Rules, rules: Rules) -> None:
+    """Where corrections count, what was counted of an item must stay a game by all later rules: it is taken away again
+    as its old image says.
+    """
+    for each in differences(newest, rules):
+        if each.field in ("score_attribute", "timestamp_attribute", "timestamp_format"):
+            why = "corrections count, and what was counted of an item could not be read from its old image any more"
+            _refuse(each.variable, each.after, each.before, why)
+    most = max(each.max_future_seconds for each in accepted.entries)
+    if rules.max_future_seconds < most:
+        why = "corrections count, and games that were accepted with the higher limit are on the board"
+        _refuse("CONSUMER_MAX_FUTURE_SECONDS", f"{rules.max_future_seconds:g}", f"{most:g}", why)
 
 
 def _refuse(variable: str, value: str, accepted: str, why: str) -> None:

@@ -4,17 +4,34 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from consumer.domain.fold import Delta, WindowSum, add_to
+from consumer.domain.corrections import IndexRow
+from consumer.domain.fold import Delta, add_to, delta_of, delta_of_image
+from consumer.domain.operator_ports import LifeOver
 from consumer.domain.quarantine import EntryState, QuarantineEntry, decode_again
-from consumer.domain.records import Entry, Game, Poison, Rules, decode
+from consumer.domain.records import (
+    UNKNOWN_CREATION,
+    Entry,
+    Game,
+    Ignored,
+    Image,
+    Poison,
+    Rules,
+    decode,
+    item_of,
+)
 from consumer.domain.verification import same_reading
 from consumer.domain.windows import calendar_of, kind_of
-from consumer.operations.sums import Note, Sums, Uncertain
+from consumer.operations.corrections import image_again
+from consumer.operations.sums import LIFE, Note, Sums, Uncertain
 
 Item = Mapping[str, Any]
 UNEXPLAINED: Final = "poison"
 """Of an item that is poison, and of which the quarantine says nothing."""
 COUNTED: Final = "counted"
+QUARANTINED: Final = "quarantined"
+"""Of an item whose last record is in quarantine, where corrections count: what counted before it still does."""
+KEPT: Final = "kept"
+"""Of an item that is gone, and of which something still counts."""
 
 
 class GameLine(NamedTuple):
@@ -59,7 +76,8 @@ class GameFold:
                 note = notes[keys[at]]
                 if note.player is not None and note.counted is not None:
                     add_to(page, note.player, self._kept(note.counted))
-                self._explain(note.player, GameLine(item, note.state, note.counted))
+                whose = note.player or item.get(self._rules.player_attribute, {}).get("S")
+                self._explain(whose, GameLine(item, note.state, note.counted))
                 continue
             entry = decode(wire_of(item), self._rules, None)
             if self._others:
@@ -71,11 +89,24 @@ class GameFold:
             elif isinstance(entry, Poison):
                 strays.append((key_of(item, self._keys), entry.player))
                 self._explain(entry.player, GameLine(item, UNEXPLAINED, None, entry.detail))
-        if self._only is not None:
-            page = {player: delta for player, delta in page.items() if player in self._only}
-        self._sums.play(page)
+        self._play(page)
         self._sums.strays(strays)
         self._sums.mark_uncertain(uncertain, Uncertain.RULES)
+
+    def take_kept(self) -> None:
+        """What still counts of items that are gone."""
+        kept: dict[str, Delta] = {}
+        for note in self._sums.standing():
+            if note.player is not None and note.counted is not None:
+                add_to(kept, note.player, self._kept(note.counted))
+                self._explain(
+                    note.player, GameLine(json.loads((note.key or LIFE).removeprefix(LIFE)), note.state, note.counted)
+                )
+        self._play(kept)
+
+    def _play(self, sums: Mapping[str, Delta]) -> None:
+        only = self._only
+        self._sums.play(sums if only is None else {player: sums[player] for player in sums if player in only})
 
     def _explain(self, player: str | None, line: GameLine) -> None:
         if self.lines is not None and self._only is not None and player in self._only:
@@ -106,14 +137,9 @@ def wire_of(item: Item) -> Mapping[str, Any]:
     return {"eventName": "INSERT", "dynamodb": {"SequenceNumber": "0", "NewImage": item}}
 
 
-def delta_of(game: Game) -> Delta:
-    """What a game adds to its player's row."""
-    return Delta(1, game.score, game.date, tuple(WindowSum(window, 1, game.score) for window in game.windows))
-
-
 def key_of(item: Item, names: Sequence[str]) -> str:
-    """An item's key as a text."""
-    return json.dumps([item.get(name) for name in names])
+    """An item's key as a text, which is the one in its records."""
+    return item_of({name: item.get(name) for name in names})
 
 
 def note_of(entry: QuarantineEntry, record: Mapping[str, Any] | ValueError, rules: Rules, keys: Sequence[str]) -> Note:
@@ -130,6 +156,37 @@ def note_of(entry: QuarantineEntry, record: Mapping[str, Any] | ValueError, rule
     if not isinstance(game, Game):
         return Note(name, version, None, entry.player)
     return Note(name, version, key, game.player, delta_of(game))
+
+
+def note_of_item(row: IndexRow, rules: Rules) -> Note:
+    """What an index row says of its item."""
+    state = EntryState.APPLIED.value if row.record is None else QUARANTINED
+    said = json.dumps((row.record, row.counted), default=str)
+    return Note(f"#item {row.item}", f"{state} {said}", row.item, *_counted(row.counted, rules))
+
+
+def note_of_life(life: LifeOver, record: Mapping[str, Any] | ValueError | None, rules: Rules) -> Note:
+    """What still counts of an item that is gone. `record`: the whole one, if an operator has re-driven it.
+
+    Its key is that of no item of the source table, which may have the same key again.
+    """
+    name = f"#life {life.record.shard_id} {life.record.sequence_number}"
+    said = json.dumps((life.state, life.token, life.counted), default=str)
+    image = life.counted
+    if life.state == EntryState.APPLIED:
+        again = record if record is None or isinstance(record, ValueError) else image_again(record, rules)
+        if record is None or isinstance(again, Poison | Ignored | ValueError):
+            return Note(name, f"{life.state} {said}", None, None if image is None else image.player)
+        image = again
+    return Note(name, f"{KEPT} {said}", LIFE + life.item, *_counted(image, rules))
+
+
+def _counted(image: Image | None, rules: Rules) -> tuple[str | None, Delta | None]:
+    """The player and the game that an image counts as. Windows that have expired are left out where it is folded."""
+    if image is None:
+        return None, None
+    calendar = calendar_of(rules.windows, rules.time_zone)
+    return image.player, delta_of_image(image, 1, UNKNOWN_CREATION, calendar)
 
 
 def name_of(entry: QuarantineEntry) -> str:

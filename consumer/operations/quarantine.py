@@ -4,12 +4,14 @@ Several records are one transaction, each of them under the condition that it st
 one of them is refused for makes the batch smaller; that one record stays, and the others count.
 """
 
+import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, NamedTuple
 
 from consumer.domain.audit import AuditEntry
+from consumer.domain.corrections import ItemWrite
 from consumer.domain.errors import NotFound, UnsafeRefused
 from consumer.domain.fold import Delta, add_to, delta_of
 from consumer.domain.leases import Shard, TableBinding, is_sequence_number
@@ -26,8 +28,17 @@ from consumer.domain.quarantine import (
     field_of,
     value_of,
 )
-from consumer.domain.records import Game, Poison, Reason, Rules, without_expired
+from consumer.domain.records import Correction, Corrections, Game, Ignored, Poison, Reason, Rules, without_expired
 from consumer.domain.replies import Done, Refused
+from consumer.operations.corrections import (
+    MEND_THE_ITEM,
+    NOT_LAST,
+    RecordItem,
+    correction_of,
+    deltas_of,
+    image_again,
+    read_record_items,
+)
 from consumer.operations.settling import WINDOW, Together, actions_of, chunks, lanes, settle
 from consumer.operations.steps import Command, OperatorCall, ask, find_shard
 
@@ -42,7 +53,7 @@ class Applied:
     """This action counted the record, once."""
 
     entry: QuarantineEntry
-    game: Game
+    change: Game | Correction
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +122,18 @@ class Described(NamedTuple):
 
 
 class Countable(NamedTuple):
-    """A quarantined record that is a game by these rules, with these repairs.
+    """A quarantined record that counts by these rules, with these repairs: as a game, or as a correction.
 
-    `came` are the values that the repairs replace, in DynamoDB JSON, by field; None: there is none. The game has lost
-    its record: so many are small.
+    `deltas` are what it adds to the rows of players. `came` are the values that the repairs replace, in DynamoDB JSON,
+    by field; None: there is none. `item`: see OperatorAction. The change has lost its record: so many are small.
     """
 
     entry: QuarantineEntry
-    game: Game
-    repairs: Mapping[str, str]
-    came: Mapping[str, Any]
+    change: Game | Correction
+    deltas: Mapping[str, Delta]
+    repairs: Mapping[str, str] = {}
+    came: Mapping[str, Any] = {}
+    item: ItemWrite | None = None
 
 
 Watch = Callable[[Iterator[QuarantineEntry], int], Iterable[QuarantineEntry]]
@@ -192,24 +205,55 @@ class QuarantineService:
         """What an entry's record says; None: it is damaged."""
         field = field_of(entry.reason)
         value = value_of(wire, field, self.rules) if field is not None else None
-        return Described(entry, value, wire["dynamodb"].get("Keys") if wire is not None else None)
+        key = wire["dynamodb"].get("Keys") if wire is not None else None
+        if key is None and entry.item is not None:
+            key = json.loads(entry.item)
+        return Described(entry, value, key)
+
+    def item_of(self, entry: QuarantineEntry) -> Command[RecordItem]:
+        """What is counted of the record's item, where corrections count."""
+        (record_item,) = yield from read_record_items(self.quarantine, self.commits, [entry])
+        return record_item
 
     def describe_all(self, entries: Sequence[QuarantineEntry], together: Together) -> Iterator[Described]:
         """The records behind many entries, in no order."""
         for found in together(self.describe(some) for some in chunks(entries)):
             yield from found
 
-    def decode(self, entries: Sequence[QuarantineEntry], repair: Repair) -> Command[list[Countable | StillPoison]]:
-        """The games that records are by these rules and with a repair; or why they are none."""
-        wires = yield from ask(OperatorCall.READ_RECORD, partial(self.quarantine.records, entries))
-        return [self._decoded(entry, wire, repair) for entry, wire in zip(entries, wires, strict=True)]
+    @property
+    def corrects(self) -> bool:
+        """Whether changes and removals of items count."""
+        return self.rules.corrections is Corrections.APPLY
 
-    def dry_run(self, entries: Sequence[QuarantineEntry], repair: Repair) -> Command[list[Countable | StillPoison]]:
+    def refuse_repairs(self, repair: Repair) -> None:
+        """Raises UnsafeRefused for a repair where corrections count: the board would not be what the items say."""
+        if self.corrects and (repair.values or repair.converts):
+            raise UnsafeRefused(
+                "with CONSUMER_CORRECTIONS=apply the board is what the items of the source table say, and a redrive "
+                f"takes no --set and no --convert. Nothing was changed. Next: {MEND_THE_ITEM} (docs/corrections.md)"
+            )
+
+    def decode(
+        self, entries: Sequence[QuarantineEntry], repair: Repair
+    ) -> Command[list[Countable | StillPoison | ChangedConcurrently]]:
+        """What records count as, by these rules and with a repair; or why they do not count."""
+        wires = yield from ask(OperatorCall.READ_RECORD, partial(self.quarantine.records, entries))
+        if not self.corrects:
+            return [self._decoded(entry, wire, repair) for entry, wire in zip(entries, wires, strict=True)]
+        record_items = yield from read_record_items(self.quarantine, self.commits, entries)
+        return [
+            _unfit(entry, record_item, EntryState.PENDING) or self._corrected(entry, wire, record_item)
+            for entry, wire, record_item in zip(entries, wires, record_items, strict=True)
+        ]
+
+    def dry_run(
+        self, entries: Sequence[QuarantineEntry], repair: Repair
+    ) -> Command[list[Countable | StillPoison | ChangedConcurrently]]:
         """What a redrive would count, or why it would not. Nothing is written."""
         results = yield from self.decode(entries, repair)
         for at, result in enumerate(results):
             if isinstance(result, Countable) and result.entry.reason in _FOUND_BY_DYNAMODB:
-                verdict = yield from ask(OperatorCall.EXAMINE, partial(self.commits.examine, result.game))
+                verdict = yield from ask(OperatorCall.EXAMINE, partial(self.commits.examine, result.change))
                 if verdict is not None:
                     results[at] = StillPoison(result.entry, verdict[0].value, verdict[1])
         return results
@@ -217,25 +261,25 @@ class QuarantineService:
     def redrive(self, entry: QuarantineEntry, repair: Repair, action: str = "redrive") -> Command[Result]:
         """Counts one record, or says why it does not count. `action` is the name in the audit trail."""
         (decoded,) = yield from self.decode([entry], repair)
-        if isinstance(decoded, StillPoison):
+        if not isinstance(decoded, Countable):
             return decoded
         (result,) = yield from self.count([decoded], action)
         return result
 
     def count(self, records: Sequence[Countable], action: str = "redrive", command: str = "") -> Command[list[Result]]:
         """Counts records. `command` is an id that the audit entries of one command have in common."""
-        games = {record.entry.order: record.game for record in records}
+        changes = {record.entry.order: record.change for record in records}
         writes = [self._application(record, action, command) for record in records]
         results: list[Result] = []
         for write, reply in (yield from settle(OperatorCall.APPLY, self.quarantine.apply, writes, self._actions)):
-            entry, game = write.entry, games[write.entry.order]
+            entry, change = write.entry, changes[write.entry.order]
             match reply:
                 case Done():
-                    results.append(Applied(entry, game))
+                    results.append(Applied(entry, change))
                 case AlreadyResolved(now):
                     results.append(ChangedConcurrently(entry, now))
                 case Refused(invalid=invalid):
-                    verdict = yield from ask(OperatorCall.EXAMINE, partial(self.commits.examine, game))
+                    verdict = yield from ask(OperatorCall.EXAMINE, partial(self.commits.examine, change))
                     refusal = f"DynamoDB refuses it: {invalid or 'refused without a reason'}"
                     reason, why = verdict or (Reason.REFUSED, refusal)
                     results.append(StillPoison(entry, reason.value, why))
@@ -258,12 +302,20 @@ class QuarantineService:
 
     def restore(
         self, entries: Sequence[QuarantineEntry], command: str = ""
-    ) -> Command[list[Restored | Expired | ChangedConcurrently]]:
+    ) -> Command[list[Restored | Expired | StillPoison | ChangedConcurrently]]:
         """Makes discarded records pending again."""
+        results: list[Restored | Expired | StillPoison | ChangedConcurrently] = []
         details = {"outcome": EntryState.PENDING.value}
-        writes = [self._action(entry, "restore", details, command) for entry in entries]
+        writes = []
+        record_items = (yield from read_record_items(self.quarantine, self.commits, entries)) if self.corrects else ()
+        for at, entry in enumerate(entries):
+            unfit = _unfit(entry, record_items[at], EntryState.DISCARDED) if record_items else None
+            if unfit is not None:
+                results.append(unfit)
+            else:
+                item = record_items[at].check() if record_items else None
+                writes.append(self._action(entry, "restore", details, command, item))
         settled = yield from settle(OperatorCall.RESTORE, self.quarantine.restore, writes, self._actions)
-        results: list[Restored | Expired | ChangedConcurrently] = []
         for write, reply in settled:
             match reply:
                 case Done():
@@ -281,14 +333,14 @@ class QuarantineService:
             countable: list[Countable] = []
             for decoded in together(self.decode(some, repair) for some in chunks(window)):
                 countable += [each for each in decoded if isinstance(each, Countable)]
-                yield from (each for each in decoded if isinstance(each, StillPoison))
-            parts = lanes(countable, lambda each: each.game.player, lambda each: self._actions(each.entry))
+                yield from (each for each in decoded if not isinstance(each, Countable))
+            parts = lanes(countable, lambda each: each.deltas, lambda each: self._actions(each.entry))
             for results in together(self.count(lane, command=command) for lane in parts):
                 yield from results
 
     def dry_run_all(
         self, entries: Sequence[QuarantineEntry], repair: Repair, together: Together
-    ) -> Iterator[Countable | StillPoison]:
+    ) -> Iterator[Countable | StillPoison | ChangedConcurrently]:
         """What redrive_all would count, or why it would not. Nothing is written."""
         for results in together(self.dry_run(some, repair) for some in chunks(entries)):
             yield from results
@@ -303,7 +355,7 @@ class QuarantineService:
 
     def restore_all(
         self, entries: Sequence[QuarantineEntry], together: Together
-    ) -> Iterator[Restored | Expired | ChangedConcurrently]:
+    ) -> Iterator[Restored | Expired | StillPoison | ChangedConcurrently]:
         """Makes many discarded records pending again."""
         command = self._command()
         for results in together(self.restore(some, command) for some in chunks(entries)):
@@ -318,20 +370,22 @@ class QuarantineService:
         return actions_of(entry, self.actions_per_part)
 
     def _application(self, record: Countable, action: str, command: str) -> Application:
-        entry, game, repairs, _ = record
-        details = {"outcome": EntryState.APPLIED.value, "player": game.player, "leaderboardTable": self.board}
+        entry, change, deltas, repairs, _, item = record
+        players = ", ".join(sorted(deltas)) or change.player or ""
+        details = {"outcome": EntryState.APPLIED.value, "player": players, "leaderboardTable": self.board}
         if repairs:
             details["repairs"] = ", ".join(f"{field}={value}" for field, value in sorted(repairs.items()))
-        by_operator = self._action(entry, action, details, command)
-        return Application(by_operator, game.player, delta_of(game), repairs)
+        return Application(self._action(entry, action, details, command, item), deltas, repairs)
 
-    def _action(self, entry: QuarantineEntry, act: str, details: Mapping[str, str], command: str) -> OperatorAction:
+    def _action(
+        self, entry: QuarantineEntry, act: str, details: Mapping[str, str], command: str, item: ItemWrite | None = None
+    ) -> OperatorAction:
         details = {**details, "reason": entry.reason}
         if "player" not in details and entry.player is not None:
             details["player"] = entry.player
         if command:
             details["command"] = command
-        return OperatorAction(entry, self.token(), AuditEntry(self.who(), self.now(), act, str(entry), details))
+        return OperatorAction(entry, self.token(), AuditEntry(self.who(), self.now(), act, str(entry), details), item)
 
     def _decoded(
         self, entry: QuarantineEntry, wire: Mapping[str, Any] | ValueError, repair: Repair
@@ -344,16 +398,43 @@ class QuarantineService:
         match without_expired(decoded, self.rules, self.now()):
             case Game() as game:
                 came = {field: value_of(wire, field, self.rules) for field in used}
-                return Countable(entry, game._replace(wire={}), used, came)
+                return Countable(entry, game._replace(wire={}), {game.player: delta_of(game)}, used, came)
             case Poison(reason=reason, detail=detail):
                 return StillPoison(entry, reason.value, detail)
             case _:
                 return StillPoison(entry, IGNORED, "it is a change or a removal, which never counts")
 
+    def _corrected(
+        self, entry: QuarantineEntry, wire: Mapping[str, Any] | ValueError, record_item: RecordItem
+    ) -> Countable | StillPoison:
+        if isinstance(wire, ValueError):
+            return StillPoison(entry, DAMAGED, str(wire))
+        match image_again(wire, self.rules):
+            case Poison(reason=reason, detail=detail):
+                return StillPoison(entry, reason.value, f"{detail}; {MEND_THE_ITEM}")
+            case Ignored():
+                return StillPoison(entry, IGNORED, "the item's time to live removed it, which takes nothing away")
+            case new:
+                change = correction_of(wire, new, record_item, self.rules)
+                return Countable(entry, change, deltas_of(change, self.rules, self.now()), item=record_item.counts(new))
+
     def _require_shard(self, name: str) -> Command[None]:
         entries = yield from ask(OperatorCall.LIST_ENTRIES, lambda: list(self.quarantine.entries()))
         in_ledger = yield from ask(OperatorCall.LOAD_LEDGER, self.shards)
         find_shard(name, {entry.shard for entry in entries} | set(in_ledger))
+
+
+def _unfit(
+    entry: QuarantineEntry, record_item: RecordItem, wanted: EntryState
+) -> StillPoison | ChangedConcurrently | None:
+    """Why a record cannot be counted, or restored; None: it can."""
+    now = record_item.now
+    if now is None or now.state != wanted:
+        return ChangedConcurrently(entry, now)
+    # A record of an unknown item cannot count. Its discard can be taken back.
+    if record_item.is_last or (wanted is EntryState.DISCARDED and now.item is None):
+        return None
+    return StillPoison(entry, NOT_LAST, record_item.why_not)
 
 
 def require_state(entry: QuarantineEntry | None, what: str, wanted: EntryState = EntryState.PENDING) -> None:
@@ -364,6 +445,8 @@ def require_state(entry: QuarantineEntry | None, what: str, wanted: EntryState =
         return
     if entry.state == EntryState.PENDING:
         raise UnsafeRefused(f"record {entry} is pending: {what}")
+    if entry.state == EntryState.SUPERSEDED:
+        raise UnsafeRefused(f"record {entry} is superseded, a later record of its item counts instead: {what}")
     by = f" by {entry.resolution.by} at {entry.resolution.at}" if entry.resolution and entry.resolution.by else ""
     raise UnsafeRefused(f"record {entry} is {entry.state} already{by}: {what}")
 
@@ -397,3 +480,9 @@ def folded(games: Iterable[Game]) -> dict[str, Delta]:
 def add_game(deltas: dict[str, Delta], game: Game) -> None:
     """Adds one game, exactly."""
     add_to(deltas, game.player, delta_of(game))
+
+
+def add_all(deltas: dict[str, Delta], more: Mapping[str, Delta]) -> None:
+    """Adds what a record adds to the rows of its players, exactly."""
+    for player, delta in more.items():
+        add_to(deltas, player, delta)

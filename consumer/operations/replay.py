@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final, NamedTuple
 
+from consumer.domain.cut import cut
 from consumer.domain.errors import CallFailed, FailureKind, NotFound, UsageFault
-from consumer.domain.fold import MAX_ACTIONS, Delta, Limits, Unit, cut
+from consumer.domain.fold import MAX_ACTIONS, Delta, Limits, Unit
 from consumer.domain.leases import TRIM_HORIZON, Ledger, Shard, TableBinding, rank
 from consumer.domain.operator_ports import Replays
 from consumer.domain.ports import Backoff, Commits, Streams
@@ -33,6 +34,7 @@ from consumer.operations.replay_plan import (
     plan_replay,
     progress_of,
     read_progress,
+    refuse_recount,
 )
 from consumer.operations.steps import Command, OperatorCall, ask
 
@@ -61,7 +63,7 @@ def replay_entry_of(
         repairs = quarantined.resolution.repairs if quarantined.resolution is not None else {}
         entry, _ = decode_again(wire, repairs, rules, only_wrong=False)
     else:
-        entry = Ignored(number_of(wire), 0.0, Outcome.IGNORED)
+        entry = Ignored(number_of(wire), 0.0, Outcome.MODIFIED)
     state = quarantined.state if quarantined is not None else None
     if isinstance(entry, Poison):
         return ReplayEntry(_nothing(entry), state, f"{entry.reason}: {entry.detail}")
@@ -99,7 +101,7 @@ def _with_few_states(entries: Iterable[ReplayEntry]) -> list[ReplayEntry]:
 
 
 def _nothing(entry: Entry) -> Ignored:
-    return Ignored(entry.sequence_number, entry.created, Outcome.IGNORED)
+    return Ignored(entry.sequence_number, entry.created, Outcome.MODIFIED)
 
 
 MOST_DATES: Final = 50_000
@@ -383,6 +385,7 @@ class ReplayService:
         `acting`: it also waits to see whether another command runs the same replay, and then refuses.
         """
         request.check()
+        refuse_recount(request, self.quarantine_service.rules)
         ledger, service = self.ledger(), self.quarantine_service
         requests = [request, *(descendants(ledger, request) if children else ())]
         plans = [plan_replay(ledger, request) for request in requests]

@@ -20,6 +20,7 @@ from consumer.domain.leases import (
 )
 from consumer.domain.operator_ports import Replays
 from consumer.domain.ports import Backoff, Streams
+from consumer.domain.records import Corrections, Rules
 from consumer.domain.replay import LATEST, Mode, Overtaken, Progress, Range, merged
 from consumer.domain.replies import RawPage
 from consumer.operations.steps import Command, OperatorCall, ask, find_row
@@ -144,6 +145,16 @@ def plan_replay(ledger: Ledger, request: ReplayRequest) -> ReplayPlan:
     start_time = start.start_time if start is not None else None
     keyed = start is not None and start.keyed
     return ReplayPlan(request, row, Range(request.first, last), start_time, capped, keyed)
+
+
+def refuse_recount(request: ReplayRequest, rules: Rules) -> None:
+    """Raises UnsafeRefused for a recount where corrections count: a record counts by what its item was at that time."""
+    if request.mode is Mode.RECOUNT and rules.corrections is Corrections.APPLY:
+        raise UnsafeRefused(
+            "with CONSUMER_CORRECTIONS=apply a range cannot be counted again: what a record adds depends on what was "
+            "counted of its item at that time. Nothing was changed. Next: rebuild instead, into a second board with "
+            "lease and quarantine tables of its own (docs/corrections.md). Is this board right? `consumer verify`"
+        )
 
 
 def check_target(plan: ReplayPlan, binding: TableBinding | None) -> None:

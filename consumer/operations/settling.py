@@ -40,25 +40,40 @@ def chunks(items: Sequence[T], most: int = MOST_TOGETHER) -> Iterator[Sequence[T
 
 
 def actions_of(entry: QuarantineEntry, per_part: int) -> int:
-    """Actions that settle a record, besides its player's: its head row, its audit row, and those for its parts."""
-    return 2 + entry.parts * max(per_part, int(entry.expires))
+    """Actions that settle a record, besides its players': head row, audit row, its item's index row, its parts."""
+    return 2 + (entry.item is not None) + entry.parts * max(per_part, int(entry.expires))
 
 
-def lanes(records: Iterable[T], player_of: Callable[[T], str], actions: Callable[[T], int]) -> list[list[T]]:
+def lanes(
+    records: Iterable[T], players_of: Callable[[T], Collection[str]], actions: Callable[[T], int]
+) -> list[list[T]]:
     """Parts that can be counted at the same time: no player is in two of them. Each fills about one transaction."""
-    players: dict[str, list[T]] = {}
-    for record in records:
-        players.setdefault(player_of(record), []).append(record)
     found: list[list[T]] = []
     size = 0
-    for of_player in players.values():
-        more = 1 + sum(map(actions, of_player))
+    for players, together in _by_players(records, players_of):
+        more = len(players) + sum(map(actions, together))
         if not found or size + more > MAX_ACTIONS:
             found.append([])
             size = 0
-        found[-1] += of_player
+        found[-1] += together
         size += more
     return found
+
+
+def _by_players(
+    records: Iterable[T], players_of: Callable[[T], Collection[str]]
+) -> Iterable[tuple[Collection[str], list[T]]]:
+    """The records in groups that have no player in common, each with its players."""
+    group_of: dict[str, int] = {}
+    groups: dict[int, tuple[set[str], list[T]]] = {}
+    for number, record in enumerate(records):
+        players, together = set(players_of(record)), [record]
+        for other in sorted({group_of[player] for player in players if player in group_of}):
+            more_players, more = groups.pop(other)
+            players, together = players | more_players, more + together
+        groups[number] = players, together
+        group_of.update(dict.fromkeys(players, number))
+    return groups.values()
 
 
 def settle(
@@ -88,7 +103,7 @@ def settle(
                 left = [each for at, each in enumerate(batch) if at not in replies]
                 waiting += [left] if left else []
             case Refused(later=later) if later:
-                waiting.append([each.undated(later) for each in batch])
+                waiting.append([each.undated_for(later) for each in batch])
             case Refused() if alone:
                 settled.append((batch[0], reply))
             case Refused(suspects=suspects):

@@ -23,14 +23,14 @@ from consumer.domain.leases import (
     table_arn_of,
     table_of,
 )
-from consumer.domain.lineage import RETENTION_SECONDS, lag_bound, uncommitted_since
+from consumer.domain.lineage import RETENTION_SECONDS, counted_from, lag_bound, uncommitted_since
 from consumer.domain.marks import Writes, writes_of
 from consumer.domain.membership import HeartbeatReport, LateShard, Members
 from consumer.domain.operator_ports import Gap, LeaseTable, TableReader
 from consumer.domain.planner import waiting
 from consumer.domain.ports import Streams
 from consumer.domain.replies import StreamListing
-from consumer.domain.stream_halt import StreamHalt, StreamHaltReason, StreamUnusable
+from consumer.domain.stream_halt import StreamHalt, StreamHaltReason, StreamUnusable, missing_images
 from consumer.operations.steps import Command, OperatorCall, ask
 
 
@@ -41,7 +41,7 @@ class ShardCondition(StrEnum):
     UNOWNED = "unowned"
     """No worker owns it, or its owner sends no heartbeats."""
     WAITING = "waiting"
-    """It has no row yet: its parent is not finished, or no worker has seen the shard."""
+    """Its parent or an older stream is not finished, or no worker has seen the shard."""
     HALTED = "halted"
     MISSING = "missing"
     """Its row was deleted: its position is not known, so it is halted."""
@@ -97,6 +97,7 @@ class ShardStatus:
     `lag_seconds` None: the lag is not known. Then `at_most_seconds` is its upper bound; None: that is not known either.
     `waits_for_parent`: its parent is not finished, so it lags no more than the parent. `rules`: the number of those by
     which it is read; None: not known. `waits_for_rules`: no living worker has rules of that number or a higher one.
+    `waits_for_stream`: see Ledger.held_back.
     """
 
     shard: Shard
@@ -110,6 +111,7 @@ class ShardStatus:
     children: tuple[str, ...] = ()
     circuit: Circuit = CLOSED
     waits_for_parent: bool = False
+    waits_for_stream: bool = False
     rules: int | None = None
     waits_for_rules: bool = False
 
@@ -144,6 +146,7 @@ class Status:
     `stream_off` that it is off, while it has records to read. `pending` None: not known, see TableReader. `writes`:
     how the games of the streams are written, by ARN. `boards` are the leaderboards to which the streams are bound, and
     `sources` the ARNs of their tables. `accepted` are the rules that the lease table has; `windows` None: not known.
+    `begun_at`: since when games count, in unix seconds; None: not known.
     """
 
     now: float
@@ -163,6 +166,7 @@ class Status:
     scope: Scope = Scope()
     accepted: AcceptedRules = AcceptedRules()  # noqa: RUF009  it is frozen
     windows: BoardWindows | None = None
+    begun_at: float | None = None
 
     @property
     def waiting_for_rules(self) -> tuple[ShardStatus, ...]:
@@ -254,6 +258,8 @@ def status(
     shards = [
         _with_row(row, by_owner.get(row.owner or ""), start_times.get(row.shard.stream_arn), now) for row in ledger.rows
     ]
+    held_back = ledger.held_back
+    shards = [_held_back(each) if each.shard in held_back else each for each in shards]
     shards += [_with_lost_row(shard, ledger, workers, now) for shard in ledger.missing]
     shards += _waiting(parents, {shard.shard for shard in shards}, ledger, now)
     started = {start.stream_arn for start in ledger.stream_starts}
@@ -279,6 +285,7 @@ def status(
         scope=scope,
         accepted=ledger.accepted,
         windows=board_windows(ledger),
+        begun_at=counted_from(ledger),
     )
 
 
@@ -298,7 +305,7 @@ def _with_rules(shards: Iterable[ShardStatus], ledger: Ledger, workers: Collecti
     """The shards with the numbers of their rules, and which of them no living worker may read."""
     numbers = {row.shard: row.rules for row in ledger.rows}
     living = [worker.report.rules for worker in workers if worker.fresh]
-    waits = {row.shard for row in waiting(ledger.rows, living)} if any(living) else set()
+    waits = {row.shard for row in waiting(ledger.in_order.rows, living)} if any(living) else set()
     return [
         replace(
             shard,
@@ -359,6 +366,12 @@ def _with_row(row: LeaseRow, worker: MemberStatus | None, start_time: float | No
         at_most_seconds=bound if lag is None and (known_by_row or late is not None) else None,
         circuit=row.circuit,
     )
+
+
+def _held_back(shard: ShardStatus) -> ShardStatus:
+    """The shard, which waits for an older stream: no worker is missing."""
+    state = ShardCondition.WAITING if shard.state is ShardCondition.UNOWNED else shard.state
+    return replace(shard, state=state, waits_for_stream=True)
 
 
 def _reported(worker: MemberStatus, shard: Shard, *, named: bool = False) -> LateShard | None:
@@ -429,6 +442,7 @@ def collect(
     table = yield from ask(OperatorCall.LOAD_LEDGER, reader.lease_table)
     bindings = yield from ask(OperatorCall.READ_BINDINGS, reader.bindings)
     in_use = {row.shard.stream_arn for row in table.ledger.rows if not row.finished}
+    corrections = table.ledger.accepted.corrections
     known = {start.stream_arn for start in table.ledger.stream_starts} | {each.stream_arn for each in bindings}
     gone = False
     try:
@@ -465,6 +479,8 @@ def collect(
             listings.append(listing)
             if stream_arn == chosen and not listing.enabled:
                 halt = stream_halt.off_for_good(chosen, listing.successor)
+            elif stream_arn == chosen and (unusable := missing_images(listing.view, corrections, chosen)) is not None:
+                halt = unusable.halt
     stream_off = None
     if halt is not None and halt.reason is StreamHaltReason.OFF and not gone and not table.ledger.read_to_the_end:
         halt, stream_off = None, "games that are written now are in no stream; what it had before is read to its end"

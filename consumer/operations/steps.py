@@ -30,6 +30,7 @@ class OperatorCall(StrEnum):
     LIST_ENTRIES = "op list_entries"
     READ_ENTRIES = "op read_entries"
     READ_RECORD = "op read_record"
+    READ_ITEMS = "op read_items"
     READ_CLOCK = "op read_clock"
     READ_PROGRESS = "op read_progress"
     READ_ROW = "op read_row"

@@ -34,7 +34,8 @@ CREATE TABLE uncertain (player TEXT PRIMARY KEY, why TEXT);
 CREATE TABLE strays (key TEXT PRIMARY KEY, player TEXT) WITHOUT ROWID;
 CREATE TABLE waiting (player TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE different (player TEXT PRIMARY KEY, fields TEXT) WITHOUT ROWID;
-CREATE TABLE notes (entry TEXT PRIMARY KEY, version TEXT, key TEXT, player TEXT, sums TEXT) WITHOUT ROWID;
+CREATE TABLE notes (entry TEXT PRIMARY KEY, version TEXT, key TEXT, player TEXT, sums TEXT, reading INT) WITHOUT ROWID;
+CREATE TABLE suspects (player TEXT PRIMARY KEY, fields TEXT) WITHOUT ROWID;
 CREATE INDEX by_key ON notes (key);
 """
 
@@ -44,10 +45,11 @@ Value = Decimal | str | None
 
 
 class Uncertain(StrEnum):
-    """Why a player cannot be judged, as a stable code. Only the first two may pass."""
+    """Why a player cannot be judged, as a stable code. Only the first three may pass."""
 
     CHANGED = "changed"
     OPERATOR = "operator"
+    SUSPECT = "suspect"
     RULES = "rules"
     RECORD = "record"
     NO_RECORD = "no_record"
@@ -55,15 +57,22 @@ class Uncertain(StrEnum):
 
 _SENTENCES: Final = {
     Uncertain.CHANGED: "the row changed while the games were read, in each attempt",
-    Uncertain.OPERATOR: "an operator acted on a quarantined record meanwhile",
+    Uncertain.OPERATOR: "an operator acted on a quarantined record meanwhile, or its item was changed",
+    Uncertain.SUSPECT: "the row differed, and no second look has confirmed it",
     Uncertain.RULES: "an item reads differently by other rules that records were counted by",
     Uncertain.RECORD: "a quarantined record cannot be read any more",
     Uncertain.NO_RECORD: "an item is poison, and no row of the quarantine says what became of it",
 }
 
 
+LIFE: Final = "#life "
+"""Before the key of an item that is gone."""
+
+
 class Note(NamedTuple):
     """What the quarantine says of an item: it counts nothing, or (`counted`) the game that an operator made of it.
+
+    Where corrections count: the game that the item was before its record went to quarantine.
 
     `entry` names its row, `version` the state in which it was read. `key`: of the item; None: it could not be read.
     `player`: whose row it is about; None: not known.
@@ -135,8 +144,8 @@ class Sums:
         """Of how many waiting players another attempt would not know more."""
         if self.any_player_uncertain:
             return self.waiting()
-        query = "SELECT COUNT(*) FROM waiting JOIN uncertain USING (player) WHERE why <> ?"
-        ((count,),) = self._run(query, (Uncertain.OPERATOR.value,))
+        query = "SELECT COUNT(*) FROM waiting JOIN uncertain USING (player) WHERE why NOT IN (?, ?)"
+        ((count,),) = self._run(query, (Uncertain.OPERATOR.value, Uncertain.SUSPECT.value))
         return int(count)
 
     def reasons(self) -> tuple[str, ...]:
@@ -207,6 +216,13 @@ class Sums:
             self._many("INSERT OR REPLACE INTO different VALUES (?, ?)", found)
             self._many("DELETE FROM waiting WHERE player = ?", ((player,) for player, _ in some))
 
+    def confirmed(self, player: str, fields: Sequence[Field]) -> bool:
+        """Whether the player differed in just these fields when it was looked at last; then this is kept instead."""
+        text = _fields_text(fields)
+        before = self._run("SELECT fields FROM suspects WHERE player = ?", (player,))
+        self._run("INSERT OR REPLACE INTO suspects VALUES (?, ?)", (player, text))
+        return before == [(text,)]
+
     def different(self) -> int:
         """How many players differ."""
         ((count,),) = self._run("SELECT COUNT(*) FROM different")
@@ -219,15 +235,27 @@ class Sums:
 
     # --- the quarantine ---
 
-    def note(self, notes: Iterable[Note]) -> None:
-        """Keeps what the quarantine says."""
+    def note(self, notes: Iterable[Note], reading: int = 0) -> None:
+        """Keeps what the quarantine says. `reading`: the number of this reading of all of it, see `forget`."""
         self._many(
-            "INSERT OR REPLACE INTO notes VALUES (?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO notes VALUES (?, ?, ?, ?, ?, ?)",
             (
-                (entry, version, key, player, None if counted is None else _delta_text(counted))
+                (entry, version, key, player, None if counted is None else _delta_text(counted), reading)
                 for entry, version, key, player, counted in notes
             ),
         )
+
+    def forget(self, reading: int) -> list[str | None]:
+        """Forgets what the quarantine did not say any more in this reading. Returns the players it was about."""
+        gone = self._run("SELECT player FROM notes WHERE reading <> ?", (reading,))
+        self._run("DELETE FROM notes WHERE reading <> ?", (reading,))
+        return [player for (player,) in gone]
+
+    def standing(self) -> Iterator[Note]:
+        """What the quarantine says of items that are gone."""
+        query = "SELECT entry, version, key, player, sums FROM notes WHERE substr(key, 1, ?) = ?"
+        for entry, version, key, player, sums in self._run(query, (len(LIFE), LIFE)):
+            yield Note(entry, version, key, player, None if sums is None else _delta_of(sums))
 
     def versions(self, entries: Iterable[str]) -> dict[str, tuple[str, str | None]]:
         """The versions in which these rows were read, and the players that they were about."""

@@ -7,7 +7,6 @@ read, the rows again. A player whose row is as it was is judged; the next attemp
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from random import Random
 from typing import Any, Final
 
@@ -24,21 +23,23 @@ from consumer.domain.operator_ports import (
     TableReader,
     Tips,
 )
-from consumer.domain.quarantine import QuarantineEntry
 from consumer.domain.records import Rules
 from consumer.domain.verification import (
     Assumption,
     Caveat,
+    Field,
     Known,
     Verdict,
     caveats,
     compare,
     compared_windows,
+    corrects,
     every_shard_known,
 )
-from consumer.operations.game_fold import GameFold, GameLine, name_of, note_of, version_of
+from consumer.operations.game_fold import GameFold, GameLine
+from consumer.operations.quarantine_notes import QuarantineNotes, ReadPacing
 from consumer.operations.steps import Command, OperatorCall, ask
-from consumer.operations.sums import Sums, Uncertain
+from consumer.operations.sums import Judged, Sums, Uncertain
 from consumer.operations.tail import Tail
 
 LOOK_SECONDS: Final = 1.0
@@ -46,7 +47,6 @@ LOOK_SECONDS: Final = 1.0
 FEW: Final = 1_000
 """So many players of a keyed source are read one by one; more of them: both tables are read again."""
 ROWS_AT_ONCE: Final = 100
-ENTRIES_AT_ONCE: Final = 50
 UNIT_BYTES: Final = 4_096
 """Of a consistent read unit."""
 SHOWN_SHARDS: Final = 5
@@ -120,26 +120,6 @@ class Findings:
         return self.players - self.different - self.undecided
 
 
-class ReadPacing:
-    """How long to wait before the next page, so that no more units are read per second than an operator allows."""
-
-    def __init__(self, units_per_second: float | None) -> None:
-        self._rate = units_per_second
-        self.units = 0.0
-        self._pause_seconds = 0.0
-
-    def read(self, units: float) -> None:
-        """A page took so many units."""
-        self.units += units
-        if self._rate is not None:
-            self._pause_seconds += units / self._rate
-
-    def pause(self) -> float:
-        """Seconds to wait now."""
-        pause_seconds, self._pause_seconds = self._pause_seconds, 0.0
-        return pause_seconds
-
-
 class Verification:
     """One run of `verify`."""
 
@@ -159,12 +139,11 @@ class Verification:
         self._pace = ReadPacing(request.max_read_units)
         self._items = self._attempts = self._players = 0
         self._moment: float | None = None
-        self._noted = False
         self._only: list[str] | None = None
         self._explains = False
         self._random = random or Random()
         self.lines: list[GameLine] | None = None
-        self._keys: tuple[str, ...] = ()
+        self._notes = QuarantineNotes(scans, quarantine, sums, self._pace)
 
     # --- before it begins ---
 
@@ -175,7 +154,7 @@ class Verification:
         ledger, now = yield from ask(OperatorCall.LOAD_LEDGER, self._scans.ledger)
         bindings = yield from ask(OperatorCall.READ_BINDINGS, self._reader.bindings)
         refuse_other_tables(ledger, bindings, source.name, self._request.names)
-        self._keys = source.keys
+        self._notes.keys = source.keys
         gaps = yield from ask(OperatorCall.READ_GAPS, self._reader.gaps)
         rules = ledger.accepted.newest or self._request.rules
         known = Known(ledger, source, gaps, self._request.assumed)
@@ -258,16 +237,16 @@ class Verification:
 
     def _attempt(self, preview: Preview, some: list[str] | None, deadline: float) -> Command[tuple[str, ...]]:
         """Reads, waits and judges. `some`: only these players; None: all. Returns why it could not judge."""
-        sums, rules = self._sums, preview.rules[-1]
+        sums, notes, rules = self._sums, self._notes, preview.rules[-1]
         sums.begin()
-        yield from ask(OperatorCall.READ_NOTES, partial(self._read_notes, rules))
+        yield from notes.read(rules)
         yield from self._read_rows(preview, some, sums.rows_before)
         moment = yield from self._read_games(preview, some)
         waits = yield from self._wait(moment, deadline)
         if waits:
             return waits
         yield from self._read_rows(preview, some, sums.rows_after)
-        touched = yield from ask(OperatorCall.READ_NOTES, partial(self._read_notes, rules))
+        touched = yield from notes.read(rules)
         ledger, now = yield from ask(OperatorCall.LOAD_LEDGER, self._scans.ledger)
         if self._moment is None:
             self._players = sums.await_all() if self._only is None else sums.await_some(self._only)
@@ -277,11 +256,32 @@ class Verification:
         sums.mark_uncertain(touched, Uncertain.OPERATOR)
         counted = compared_windows(rules, ledger.rows, now).counts
         if not sums.any_player_uncertain:
-            sums.judge((player, compare(stored, played, counted)) for player, stored, played in sums.judgeable())
+            self._judge(preview, counted)
         lasting = sums.lasting()
         if now >= deadline or lasting == sums.waiting():
             return sums.reasons()
         return ()
+
+    def _judge(self, preview: Preview, counted: Callable[[str], bool]) -> None:
+        """Judges whose row stayed as it was.
+
+        Where nothing in a row grows with each change, it may have been another one meanwhile, while an item came and
+        went: a player is called different when two attempts find the very same.
+        """
+        sums, corrected = self._sums, corrects(preview.rules[-1])
+        looks_again = corrected and not preview.keyed
+        suspects: list[str] = []
+
+        def verdicts(some: Iterable[Judged]) -> Iterator[tuple[str, tuple[Field, ...]]]:
+            for player, stored, played in some:
+                fields = compare(stored, played, counted, corrected=corrected)
+                if looks_again and fields and not sums.confirmed(player, fields):
+                    suspects.append(player)
+                else:
+                    yield player, fields
+
+        sums.judge(verdicts(sums.judgeable()))
+        sums.mark_uncertain(suspects, Uncertain.SUSPECT)
 
     def _read_rows(
         self, preview: Preview, some: list[str] | None, keep: Callable[[Iterable[BoardState]], object]
@@ -307,6 +307,7 @@ class Verification:
         """Folds the games. Returns when the last page was read."""
         fold = GameFold(preview.source.keys, preview.rules, preview.at, self._sums, self._only)
         fold.lines = self.lines = [] if self._explains else None
+        fold.take_kept()
         moment, read = preview.at, 0
         reads: list[Callable[[Item | None], ItemPage]] = [self._scans.items]
         if some is not None and preview.keyed:
@@ -375,25 +376,6 @@ class Verification:
         yield from tail.read_on(now)
         return tail.quiet(moment)
 
-    # --- the quarantine ---
-
-    def _read_notes(self, rules: Rules) -> list[str]:
-        """Takes what the quarantine says now. Returns the players of rows that have changed since."""
-        touched: set[str | None] = set()
-        for some in _batches(self._quarantine.entries(), ENTRIES_AT_ONCE):
-            known = self._sums.versions(map(name_of, some))
-            changed = [
-                entry for entry in some if name_of(entry) not in known or known[name_of(entry)][0] != version_of(entry)
-            ]
-            records = self._quarantine.records(changed) if changed else []
-            notes = [note_of(entry, record, rules, self._keys) for entry, record in zip(changed, records, strict=True)]
-            self._sums.note(notes)
-            if self._noted:
-                touched |= {note.player for note in notes}
-                touched |= {known[note.entry][1] for note in notes if note.entry in known}
-        self._noted = True
-        return [player for player in touched if player is not None]
-
 
 def refuse_other_tables(ledger: Ledger, bindings: Collection[TableBinding], source: str, names: TableNames) -> None:
     """Raises UnsafeRefused unless the lease table, the quarantine table and the leaderboard belong together."""
@@ -436,8 +418,3 @@ def _why(row: LeaseRow) -> str:
 
 def _without_start(read: Callable[[list[str]], BoardPage], players: list[str], _: Item | None) -> BoardPage:
     return read(players)
-
-
-def _batches(items: Iterator[QuarantineEntry], most: int) -> Iterator[list[QuarantineEntry]]:
-    while some := list(islice(items, most)):
-        yield some

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from consumer.domain.errors import CallFailed, DataTrimmed, IteratorExpired
 from consumer.domain.leases import TRIM_HORIZON, LeaseRow
 from consumer.domain.ports import Streams
-from consumer.domain.records import Game, Poison, Reason, Rules, decode
+from consumer.domain.records import Correction, Game, Poison, Reason, Rules, decode
 from consumer.operations.steps import Command, OperatorCall, ask
 
 PAGE_RECORDS: Final = 1000
@@ -106,7 +106,7 @@ class Waiting:
         self.read += 1
         self.newest = str(wire["dynamodb"]["SequenceNumber"])
         match decode(wire, self._rules, self._start_time):
-            case Game():
+            case Game() | Correction():
                 self.good += 1
             case Poison(sequence_number, _, _, reason, detail, _):
                 self.poison[reason] += 1

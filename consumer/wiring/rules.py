@@ -3,7 +3,8 @@
 import sys
 
 from consumer.domain.accepted_rules import AcceptedRules, differences
-from consumer.domain.records import Rules, TimestampFormat
+from consumer.domain.records import Corrections, Rules
+from consumer.domain.timestamps import TimestampFormat
 from consumer.settings import Settings
 
 
@@ -17,6 +18,7 @@ def rules_of(settings: Settings) -> Rules:
         max_future_seconds=settings.max_future_seconds,
         windows=settings.windows,
         time_zone=settings.time_zone,
+        corrections=Corrections(settings.corrections),
     )
 
 

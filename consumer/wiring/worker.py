@@ -26,6 +26,7 @@ from consumer.domain.breaker import Breaker
 from consumer.domain.errors import CallFailed, ConsumerError
 from consumer.domain.leases import label_of, table_of
 from consumer.domain.membership import Identity
+from consumer.domain.records import Corrections
 from consumer.domain.stream_halt import StreamHaltReason, StreamUnusable
 from consumer.domain.windows import calendar_of, kept_text
 from consumer.retries import JitteredBackoff
@@ -39,7 +40,7 @@ from consumer.worker.calls import Operation, Ports, execute
 from consumer.worker.daemon import Daemon, Stop
 from consumer.worker.event_log import EventLog
 from consumer.worker.shard import ShardState
-from consumer.worker.status import AWAITING_RULES, UNOWNED
+from consumer.worker.status import AWAITING_RULES, AWAITING_STREAM, UNOWNED
 from consumer.worker.stream_start import StreamStarter, position_text
 from consumer.worker.tuning import Tuning
 from consumer.worker.worker import Worker
@@ -77,7 +78,7 @@ def _run(settings: Settings, sink: Sink) -> None:
     meters = PrometheusMeters(
         version=__version__,
         worker_id=identity.worker_id,
-        states=[*ShardState, UNOWNED, AWAITING_RULES],
+        states=[*ShardState, UNOWNED, AWAITING_RULES, AWAITING_STREAM],
         operations=RETRIED_OPERATIONS,
         dropped_log_lines=lambda: sink.dropped,
     )
@@ -148,13 +149,14 @@ def _identity(settings: Settings) -> Identity:
 def _find_stream(settings: Settings, clients: Clients, stop: Stop) -> str:
     """The stream's ARN, after a check of everything that a run needs. Raises StartRefused."""
     tables = DynamoTables(clients.dynamodb, clients.streams, stop.event)
+    corrections = rules_of(settings).corrections
     found: str | StreamUnusable
     try:
         if settings.stream_arn is not None:
             found = settings.stream_arn
-            tables.check_stream(found)
+            tables.check_stream(found, corrections)
         else:
-            found = tables.require_stream(str(settings.source_table))
+            found = tables.require_stream(str(settings.source_table), corrections)
     except StreamUnusable as unusable:
         found = unusable
     for table in own_tables(settings):
@@ -192,7 +194,7 @@ def _make_ports(settings: Settings, clients: Clients, stop: Stop) -> Ports:
         ),
         ledgers=DynamoLeases(clients.dynamodb, tables),
         membership=DynamoMembership(clients.dynamodb, tables),
-        commits=DynamoCommits(clients.dynamodb, tables),
+        commits=DynamoCommits(clients.dynamodb, tables, settings.quarantine_retention_days),
         rules=rules_of(settings),
     )
 
@@ -234,4 +236,7 @@ def _make_worker(settings: Settings, identity: Identity, stream_arn: str, writes
     )
     backoff = JitteredBackoff(random.Random())
     calendar = calendar_of(settings.windows, settings.time_zone)
-    return Worker(identity, stream_arn, stream_starter, settings.lease_ttl_seconds, tuning, backoff, calendar)
+    corrects = rules_of(settings).corrections is Corrections.APPLY
+    return Worker(
+        identity, stream_arn, stream_starter, settings.lease_ttl_seconds, tuning, backoff, calendar, corrects=corrects
+    )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import ClassVar
 
+from consumer.domain.corrections import FoundItem
 from consumer.domain.errors import CallFailed, DataTrimmed, FailureKind, IteratorExpired
 from consumer.domain.leases import (
     LeaseRow,
@@ -32,8 +33,8 @@ from consumer.domain.replies import (
 
 Reply = (
     Page | Poison | str | bool | Children | Committed | Lost | Refused | Done | HeartbeatRemoved | Members | Origin
-    | StreamListing | Ledger | LeaseRow | Mapping[str, StoredRow] | Lineage | list[RowReply] | CallFailed
-    | IteratorExpired | DataTrimmed
+    | StreamListing | Ledger | LeaseRow | Mapping[str, StoredRow] | Mapping[str, FoundItem | None] | Lineage
+    | list[RowReply] | CallFailed | IteratorExpired | DataTrimmed
 )  # fmt: skip
 
 
@@ -44,6 +45,7 @@ class Operation(StrEnum):
     GET_RECORDS = "get_records"
     RECORD_GAP = "record_gap"
     READ_ROWS = "read_rows"
+    READ_ITEMS = "read_items"
     WRITE_ROWS = "write_rows"
     LOOK_UP_SHARD = "look_up_shard"
     COMMIT = "commit"

@@ -6,11 +6,12 @@ from dataclasses import replace
 from typing import Final
 
 from consumer.domain.breaker import Breaker, Circuit, HaltReason, Symptom, symptom_of
+from consumer.domain.cut import NOTHING_CORRECTED, Corrects, cut
 from consumer.domain.errors import FailureKind
-from consumer.domain.fold import Limits, Unit, cut
+from consumer.domain.fold import Limits, Unit
 from consumer.domain.leases import Lease
 from consumer.domain.marks import RowWrite
-from consumer.domain.records import Game, Ignored, Outcome, Poison, Reason
+from consumer.domain.records import Correction, Game, Ignored, Outcome, Poison, Reason
 from consumer.domain.replies import Refused
 from consumer.domain.text import quoted
 from consumer.worker import events
@@ -44,6 +45,7 @@ class CommitAttempt:
         row_writes: RowWrites,
         breaker: Breaker,
         circuit: Circuit,
+        shard_id: str,
         *,
         keyed: bool,
     ) -> None:
@@ -54,15 +56,16 @@ class CommitAttempt:
         self.unit: Unit | None = None
         self.first_sent_at = 0.0
         self._known = known
+        self._corrects = Corrects(shard_id, known.calendar, row_writes.find_item)
         self._breaker = breaker
         self._rows: tuple[RowWrite, ...] = ()
         self._conflicts = 0
         self._quarantined: deque[Symptom] = deque(maxlen=breaker.window)
         self._most_records: int | None = None
         self._apart: OrderedDict[str, None] = OrderedDict()
-        self._suspect: tuple[Game, str] | None = None
+        self._suspect: tuple[Game | Correction, str] | None = None
         self._found_no_reason = False
-        self._condemned: Game | None = None
+        self._condemned: Game | Correction | None = None
         self._unmarked = False
         self._awaited = MOST_MARKED_RECORDS
         self._cut_before: Unit | None = None
@@ -77,12 +80,15 @@ class CommitAttempt:
     @property
     def only_rows(self) -> bool:
         """Whether every record of the unit has ended by a single write: nothing is left for a transaction."""
-        return self.keyed and self.unit is not None and self.rows_settled and not self._rows and not self.unit.poison
+        unit = self.unit
+        return self.keyed and unit is not None and self.rows_settled and not (self._rows or unit.poison or unit.items)
 
     @property
     def _reads_rows(self) -> bool:
-        """Whether rows are read before a unit is cut: for their marks, or for the windows that they may lose."""
-        return self.keyed or self._known.have_windows
+        """Whether anything is read before a unit is cut: rows, for their marks or for the windows that they may lose,
+        or the index rows of corrected items.
+        """
+        return self.keyed or self._known.have_windows or self._known.corrects
 
     def follow(self, checkpoint: str) -> None:
         """The checkpoint has moved: the unit, which was not sent yet, follows it."""
@@ -122,17 +128,24 @@ class CommitAttempt:
         return Commit(lease, self.unit, self._rows, fills_gap=gap == self.unit.previous)
 
     def grow(self, held: Collection[str], unix_now: float) -> None:
-        """Takes in what has come while the unit waited, up to a record of a player whose lock another unit holds."""
-        if not self.keyed and self.unit is not None and len(self.buffer) > self.unit.records:
-            grown = self._cut(self.unit.previous, unix_now, held)
-            if self.row_writes.knows(grown):
+        """Takes in what has come while the unit waited, up to a record of a player whose lock another unit holds.
+
+        Not where an index row brings in such a player, or a correction stops that names one without changing its row.
+        """
+        unit = self.unit
+        if not self.keyed and unit is not None and len(self.buffer) > unit.records:
+            grown = self._cut(unit.previous, unix_now, held)
+            more = grown.deltas.keys() - unit.deltas.keys()
+            if grown.records < unit.records or not more.isdisjoint(held):
+                return
+            if self.row_writes.knows(grown) and not grown.not_looked_up:
                 self._use(grown)
 
     def settle(self, unit: Unit) -> Unit:
         """The unit is committed: the next one may be larger again. Returns it with what became of its records."""
         known = self._known
         known.learn({write.player: write.after(known.get(write.player)) for write in self._rows})
-        for player in self._apart.keys() & {player for player, delta in unit.deltas.items() if delta.games}:
+        for player in self._apart.keys() & {player for player, delta in unit.deltas.items() if delta.adds}:
             del self._apart[player]
         self.circuit = replace(unit.circuit, resumes=max(unit.circuit.resumes, self.circuit.resumes))
         self._quarantined.extend(map(_symptom, unit.poison))
@@ -152,7 +165,7 @@ class CommitAttempt:
         """An operator has closed the circuit, and may have changed the row that it was opened for."""
         self.circuit = circuit
         oldest = self.buffer.oldest() if self.buffer else None
-        if self.keyed and isinstance(oldest, Game | Poison) and oldest.player is not None:
+        if self.keyed and isinstance(oldest, Game | Correction | Poison) and oldest.player is not None:
             self.row_writes.forget(oldest.player)
 
     def rewind(self, circuit: Circuit) -> None:
@@ -174,6 +187,8 @@ class CommitAttempt:
         )
         if reply.rows:
             self.row_writes.refuse(reply.rows)
+        if reply.items:
+            self.row_writes.forget_items()
         if reply.invalid is not None:
             return self.narrow_down(unit, reply, reply.invalid)
         if not reply.conflict:
@@ -197,12 +212,13 @@ class CommitAttempt:
         Where its quarantine is refused too, a table is to blame: the record is a game again.
         """
         if unit.records > 1:
+            found = reply.suspects - self._apart.keys()  # one that is apart came with poison, or with an index row
             for player in sorted(reply.suspects):
                 self._keep_apart(player)
-            self._cut_at_most(unit.records if reply.suspects else unit.records // 2)
+            self._cut_at_most(unit.records if found else unit.records // 2)
             return None
         oldest = self.buffer.oldest()
-        if isinstance(oldest, Game):
+        if isinstance(oldest, Game | Correction):
             self.examine_next(oldest, detail)
             return None
         if self.keyed and not self._unmarked:
@@ -213,7 +229,7 @@ class CommitAttempt:
             self.forget()
         return FailureKind.REJECTED
 
-    def examine_next(self, game: Game, detail: str) -> None:
+    def examine_next(self, game: Game | Correction, detail: str) -> None:
         """The next call examines `game`, the oldest record, which was refused with `detail`."""
         self._suspect = (game, detail)
 
@@ -229,7 +245,8 @@ class CommitAttempt:
         if poison is not None:
             self.buffer.replace_oldest(poison)
             self._condemned = game
-            self._keep_apart(game.player)
+            for player in game.players:
+                self._keep_apart(player)
             self.unit = None
 
     def examination_failed(self) -> None:
@@ -264,9 +281,10 @@ class CommitAttempt:
         self.row_writes.look_at_windows(unit)
         if not self.keyed:
             self.row_writes.look_ahead(self.buffer)
-        if self.row_writes.read():
+        if self.row_writes.read() or (unit.not_looked_up and self.row_writes.look_up(unit.not_looked_up)):
             self._awaited = unit.records  # a page that comes now has rows of its own to wait for
-            self._cut_before = None if self.keyed else unit  # without marks it does not depend on its rows
+            by_rows = self.keyed or bool(unit.not_looked_up)
+            self._cut_before = None if by_rows else unit  # without marks it does not depend on its rows
             return
         self._cut_before = None
         self.first_sent_at = self.first_sent_at or now
@@ -281,7 +299,8 @@ class CommitAttempt:
         most = most if self._most_records is None else min(most or self._most_records, self._most_records)
         limits = Limits(records=most, apart=self._apart, held=held, breaker=self._breaker)
         place_of = self.row_writes.place_of if self.keyed else None
-        return cut(self.buffer, checkpoint, limits, unix_now, self.circuit, place_of)
+        corrects = self._corrects if self._known.corrects else NOTHING_CORRECTED
+        return cut(self.buffer, checkpoint, limits, unix_now, self.circuit, place_of, corrects)
 
     def _use(self, unit: Unit) -> None:
         """The unit is the next one; its rows are all in the transaction."""

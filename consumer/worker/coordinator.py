@@ -135,6 +135,11 @@ class Coordinator:
         return self._assignment.waiting
 
     @property
+    def held_back(self) -> frozenset[Shard]:
+        """Shards that wait until an older stream is read to its end; see Ledger."""
+        return self._assignment.held_back
+
+    @property
     def halted(self) -> frozenset[Shard]:
         """Shards whose row is missing."""
         return self._assignment.halted

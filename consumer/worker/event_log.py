@@ -12,6 +12,7 @@ from consumer.domain.stream_halt import StreamHaltReason
 from consumer.worker import events
 from consumer.worker.calls import Call, Reply
 from consumer.worker.log_memory import Floods, Outages
+from consumer.worker.status import AWAITING_STREAM
 from consumer.worker.stream_start import StartPosition, is_unused, position_text
 
 SUMMARY_SECONDS: Final = 60.0
@@ -45,6 +46,7 @@ class EventLog:
         self._progress_at = inf
         self._halts: dict[StreamHaltReason, str] = {}
         self._rules = RulesInUse()
+        self._later_stream = 0
 
     def report(self, reported: list[events.Event], unix_now: float) -> None:
         """Logs and counts events that happened at `unix_now`."""
@@ -56,6 +58,7 @@ class EventLog:
         self._meters.snapshot(status, pending, unix_now)
         self._log_halts(status)
         self._log_rules(status.rules)
+        self._log_later_stream(status.shards.get(AWAITING_STREAM, 0))
         if self._summary_at is None:
             self._summary_at = unix_now + SUMMARY_SECONDS
             self._progress_at = min(self._progress_at, unix_now)
@@ -113,6 +116,14 @@ class EventLog:
             )
         elif before.waiting and not rules.waiting:
             self._log.info("rules.shards_taken_up")
+
+    def _log_later_stream(self, shards: int) -> None:
+        """A line when shards must wait for an older stream, or more or fewer of them, and one when that is over."""
+        before, self._later_stream = self._later_stream, shards
+        if shards and shards != before:
+            self._log.info("stream.shards_waiting", shards=shards)
+        elif before and not shards:
+            self._log.info("stream.shards_taken_up")
 
     def log_summary(self, status: WorkerStatus, pending: int | None, unix_now: float) -> None:
         """One line on what was committed since the last summary, and on how the worker is; and one per flood of poison.

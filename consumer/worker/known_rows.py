@@ -22,12 +22,14 @@ class KnownRows:
     unused ones are forgotten.
 
     `lineage` is that of the ledger as it was last read, and of what was looked up since. `calendar` is that of the
-    worker's rules. `have_windows`: some accepted rules keep windows, so that rows may have some.
+    worker's rules; `corrects`: by them corrections count. `have_windows`: some accepted rules keep windows, so that
+    rows may have some.
     """
 
-    def __init__(self, most: int, calendar: Calendar = NO_CALENDAR) -> None:
+    def __init__(self, most: int, calendar: Calendar = NO_CALENDAR, *, corrects: bool = False) -> None:
         self.lineage = Lineage()
         self.calendar = calendar
+        self.corrects = corrects
         self.have_windows = bool(calendar.kept)
         self._most = most
         self._rows: OrderedDict[str, StoredRow] = OrderedDict()

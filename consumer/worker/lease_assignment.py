@@ -87,6 +87,7 @@ class LeaseAssignment:
 
     `owned` is the worker's own map of the shards it owns now; the assignment only reads it. `is_earlier_life` says
     whether an owner was this worker before a restart. `number`: of the accepted rules by which this worker reads.
+    `held_back`: see Ledger.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class LeaseAssignment:
     ) -> None:
         self.ledger = Ledger((), ())
         self.halted: frozenset[Shard] = frozenset()
+        self.held_back: frozenset[Shard] = frozenset()
         self.planned = False
         self.number = 0
         self._me = me
@@ -112,7 +114,7 @@ class LeaseAssignment:
         missing = ledger.missing
         last = {row.shard: row.checkpoint for row in self.ledger.rows}
         self._last_checkpoints = {shard: self._last_checkpoints.get(shard) or last.get(shard) for shard in missing}
-        self.ledger = ledger
+        self.ledger, self.held_back = ledger.in_order, ledger.held_back
         reported = self._lost_leases() + self._resumed_shards() + self._halt(missing & self._missing)
         read_again = bool(missing - self._missing)
         self._missing = missing
@@ -136,7 +138,7 @@ class LeaseAssignment:
         owned = self._owned
         self._numbers = {owner: report.rules for owner, report in members.items() if owner not in gone}
         self._numbers[self._me] = self.number
-        decided = plan(rows, self._numbers, self._me, owned.keys() | self._claims.pending.keys())
+        decided = plan(rows, self._numbers, self._me, owned.keys() | self._claims.pending.keys(), self.held_back)
         self._claim(decided.claim, unix_now)
         calls: list[EvictMember] = []
         owners = {row.owner for row in rows if not row.finished}
@@ -156,9 +158,10 @@ class LeaseAssignment:
         """Whether the plan left work over.
 
         Either another worker should claim a shard that no living worker owns, or this worker should release one whose
-        claim is still in flight. A shard that no living worker may claim waits, until one joins.
+        claim is still in flight. A shard that no living worker may claim waits, until one joins; one that is held back
+        waits for an older stream.
         """
-        waits = self.waiting
+        waits = self.waiting | self.held_back
         return bool(self._release_later) or any(
             (row.owner is None or row.owner in dead) and not row.finished and row.shard not in self._claims.pending
             for row in self.ledger.rows

@@ -10,7 +10,7 @@ from consumer.domain.errors import DataTrimmed, FailureKind, IteratorExpired
 from consumer.domain.fold import Unit
 from consumer.domain.leases import TRIM_HORIZON, Lease, LeaseRow, enabled_at
 from consumer.domain.lineage import GoneEvidence, uncommitted_since
-from consumer.domain.records import Entry, Game, Ignored, Poison
+from consumer.domain.records import Correction, Entry, Game, Ignored, Poison
 from consumer.domain.replies import Page
 from consumer.worker import events
 from consumer.worker.call_timer import CallTimer
@@ -109,7 +109,7 @@ class Buffer:
         self._budget.take(page.size_bytes)
         self.tail = page.entries[-1].sequence_number
 
-    def replace_oldest(self, entry: Game | Poison) -> None:
+    def replace_oldest(self, entry: Game | Correction | Poison) -> None:
         """The oldest entry turned out to be poison, or to be a game all the same."""
         self._entries[0] = entry
 

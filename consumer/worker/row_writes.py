@@ -12,18 +12,19 @@ from math import inf
 from typing import Final
 
 from consumer.domain import marks
+from consumer.domain.corrections import NOT_LOOKED_UP, FoundItem
 from consumer.domain.errors import CallFailed
 from consumer.domain.fold import MOST_WINDOWS, Delta, Place, Unit
 from consumer.domain.leases import Lease
 from consumer.domain.marks import NO_WINDOWS, Lineage, Mark, Route, RowWrite, StoredRow, one_of_many
 from consumer.domain.ports import Backoff
-from consumer.domain.records import Entry, Game
+from consumer.domain.records import Correction, Entry, Game
 from consumer.domain.replies import Done, Refused, RowRefused, RowReply
 from consumer.worker import events
 from consumer.worker.call_timer import CallTimer
 from consumer.worker.calls import Reply
 from consumer.worker.known_rows import KnownRows
-from consumer.worker.shard_calls import LookUpShard, ReadRows, RowCall, WriteRows
+from consumer.worker.shard_calls import LookUpShard, ReadItems, ReadRows, RowCall, WriteRows
 
 MOST_ROW_CALLS: Final = 16
 """Calls for rows of one shard that are in flight at once."""
@@ -64,6 +65,9 @@ class RowWrites:
         self._certain: set[str] = set()
         self._looked_at: set[str] = set()
         self._found: dict[str, tuple[StoredRow, float]] = {}
+        self._items: dict[str, tuple[Mark | None, FoundItem | None]] = {}
+        self._asked: dict[str, Mark | None] = {}
+        self._applied: Mapping[str, int] = {}
         self._written = 0
         self._ahead = 0
 
@@ -90,6 +94,18 @@ class RowWrites:
         dealt_with_to = int(mark.to) if mark is not None and mark.shard == self._shard else -1
         return Place(dealt_with_to, not chosen.single)
 
+    def find_item(self, item: str, player: str | None) -> FoundItem | None:
+        """What is known of an item's index row under the mark that its player's row has now, for `fold.cut`.
+
+        What was found before another worker, or shard, moved the mark is not known any more.
+        """
+        mark, found = self._items.get(item, (None, NOT_LOOKED_UP))
+        return found if mark == self._mark(player) else NOT_LOOKED_UP
+
+    def _mark(self, player: str | None) -> Mark | None:
+        row = self._row(player) if player is not None else None
+        return None if row is None else row.mark
+
     def begin(self) -> None:
         """A unit is about to be cut."""
         self.stale = self.begun = False
@@ -114,7 +130,11 @@ class RowWrites:
             for entry in islice(entries, MOST_LOOKED_AHEAD):
                 if len(wanted) >= ROWS_PER_READ:
                     break
-                if isinstance(entry, Game) and self._row(entry.player) is None:
+                if (
+                    isinstance(entry, Game | Correction)
+                    and entry.player is not None
+                    and self._row(entry.player) is None
+                ):
                     wanted[entry.player] = None
 
     def knows(self, unit: Unit) -> bool:
@@ -123,10 +143,23 @@ class RowWrites:
 
     def _not_looked_at(self, unit: Unit) -> Iterator[str]:
         for player, delta in unit.deltas.items() if self._known.have_windows else ():
-            if delta.games and player not in self._looked_at:
+            if delta.adds and player not in self._looked_at:
                 row = self._row(player)
                 if row is None or _gets_a_window(row, delta):
                     yield player
+
+    def look_up(self, items: Mapping[str, str | None]) -> bool:
+        """Whether index rows of these items, which have these players, must be read first: then these calls are due."""
+        self._asked = {item: self._mark(player) for item, player in items.items()}
+        wanted = tuple(items)
+        pages = (wanted[first : first + ROWS_PER_READ] for first in range(0, len(wanted), ROWS_PER_READ))
+        self._reads += [ReadItems(self._lease, page) for page in pages]
+        return bool(self._reads)
+
+    def forget_items(self) -> None:
+        """What was found of index rows does not hold any more: the unit is cut again."""
+        self._items.clear()
+        self.stale = True
 
     def read(self) -> bool:
         """Whether rows or shards must be read before the unit can be cut: then these calls are due."""
@@ -159,13 +192,13 @@ class RowWrites:
 
         `unmarked`: a row without games keeps its mark, which is checked.
         """
-        poisoned = {each.player for each in unit.poison}
+        self._applied = unit.applied
         in_transaction = []
         for player, delta in unit.deltas.items():
             row, created = self._found[player]
             lineage = self._known.lineage
-            chosen = marks.route(row, self._shard, lineage, created, together=together or player in poisoned)
-            if unmarked and not delta.games and chosen is not Route.SHARED:
+            chosen = marks.route(row, self._shard, lineage, created, together=together or player in unit.transacted)
+            if unmarked and not delta.adds and chosen is not Route.SHARED:
                 chosen = Route.CHECKED
             left = chosen in (Route.SHARED, Route.CHECKED)
             mark = None if left else Mark(self._shard, *unit.newest[player])
@@ -192,7 +225,7 @@ class RowWrites:
 
         Expired windows that other workers or operators have added since the row was read go with a later write.
         """
-        if not self._known.have_windows or not write.delta.games:
+        if not self._known.have_windows or not write.delta.adds:
             return write
         calendar, delta = self._known.calendar, write.delta
         drops = calendar.expired(row.windows, newest)[:MOST_WINDOWS] if row is not None and row.windows else ()
@@ -255,6 +288,8 @@ class RowWrites:
                     self._looked_at |= reply.keys()
                 if call.consistent:
                     self._certain |= reply.keys()
+            case ReadItems(), dict():
+                self._items |= {item: (self._asked[item], found) for item, found in reply.items()}
             case LookUpShard(), Lineage():
                 self._known.looked_up(call.shard, reply)
             case _:
@@ -272,11 +307,11 @@ class RowWrites:
             match reply:
                 case Done():
                     learned[write.player] = write.after(self._row(write.player))
-                    self._written += write.delta.games
+                    self._written += self._applied.get(write.player, 0)
                 case RowRefused(row):
                     learned[write.player] = self._whole(write.player, row)
                     if self._has_all(row, write):
-                        self._written += write.delta.games
+                        self._written += self._applied.get(write.player, 0)
                     else:
                         self._cut_again()
                 case Refused():
@@ -308,6 +343,7 @@ class RowWrites:
         self._ahead -= mine
         self._written = 0
         self._rows.clear()
+        self._items.clear()
         self._certain.clear()
         self._looked_at = self._looked_at.difference(players) if players is not None else set()
         self.begun = False
@@ -324,6 +360,7 @@ class RowWrites:
         self._writes.clear()
         self._sent.clear()
         self._rows.clear()
+        self._items.clear()
         self._certain.clear()
         self._looked_at.clear()
         self.begun = self.stale = False

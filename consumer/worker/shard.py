@@ -75,7 +75,9 @@ class ShardMachine:
         self._backoff = backoff
         self._buffer = Buffer(row.checkpoint, budget)
         row_writes = RowWrites(lease, known, backoff, tuning.writes_per_call)
-        self._attempt = CommitAttempt(self._buffer, known, row_writes, tuning.breaker, row.circuit, keyed=keyed)
+        self._attempt = CommitAttempt(
+            self._buffer, known, row_writes, tuning.breaker, row.circuit, row.shard.shard_id, keyed=keyed
+        )
         self._reader = Reader(row, start_time, self._buffer, budget, tuning)
         self._writer = Writer(row, lease, self._reader, self._attempt, tuning, backoff)
 

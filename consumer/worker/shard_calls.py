@@ -12,7 +12,7 @@ from consumer.domain.leases import (
     stream_arn_of,
 )
 from consumer.domain.marks import RowWrite, lineage_of
-from consumer.domain.records import Game, Verdict, poison
+from consumer.domain.records import Correction, Game, Verdict, poison
 from consumer.domain.replies import (
     Done,
 )
@@ -83,6 +83,19 @@ class ReadRows(Call):
     def execute(self, ports: Ports) -> Reply:
         """The rows by player, perhaps not all of them."""
         return ports.commits.read_rows(self.players, consistent=self.consistent, windows=self.windows)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadItems(Call):
+    """Reads the index rows of items that are corrected, when all earlier records of the shard have ended."""
+
+    operation = Operation.READ_ITEMS
+    lease: Lease
+    items: tuple[str, ...]
+
+    def execute(self, ports: Ports) -> Reply:
+        """What was found by item, perhaps not of all of them."""
+        return ports.commits.read_items(self.items)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +174,7 @@ class Examine(Call):
 
     operation = Operation.EXAMINE
     lease: Lease
-    game: Game
+    game: Game | Correction
     otherwise: Verdict | None = None
 
     def execute(self, ports: Ports) -> Reply:
@@ -226,7 +239,7 @@ class Release(Call):
         return ports.ledgers.release(self.lease)
 
 
-RowCall = ReadRows | WriteRows | LookUpShard
+RowCall = ReadRows | ReadItems | WriteRows | LookUpShard
 ShardCall = (
     Open | Read | RecordGap | RowCall | Commit | MoveCheckpoint | Halt | Examine | FindChildren | EndShard | Release
 )

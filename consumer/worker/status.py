@@ -99,13 +99,27 @@ AWAITING_RULES: Final = "awaiting_rules"
 """The state of shards that no living worker may own: they are read by newer rules."""
 
 
+AWAITING_STREAM: Final = "awaiting_stream"
+"""The state of shards that no worker owns until an older stream is read to its end."""
+
+
 def count_by_state(
-    shards: Mapping[Shard, ShardMachine], missing: Collection[Shard], unowned: Collection[Shard], rules: RulesInUse
+    shards: Mapping[Shard, ShardMachine],
+    missing: Collection[Shard],
+    unowned: Collection[Shard],
+    rules: RulesInUse,
+    held_back: Collection[Shard] = (),
 ) -> dict[str, int]:
     """How many shards are in which state. `missing`: shards without a row, owned by this worker or not."""
     states = Counter(machine.state.value for machine in shards.values())
     states[ShardState.HALTED.value] += len(set(missing) - shards.keys())
-    return {**states, UNOWNED: len(set(unowned) - set(rules.waiting)), AWAITING_RULES: len(rules.waiting)}
+    free = set(unowned) - set(rules.waiting)
+    return {
+        **states,
+        UNOWNED: len(free - set(held_back)),
+        AWAITING_RULES: len(rules.waiting),
+        AWAITING_STREAM: len(free & set(held_back)),
+    }
 
 
 def rules_in_use(ledger: Ledger, number: int, waiting: Collection[Shard]) -> RulesInUse:

@@ -26,7 +26,7 @@ from consumer.domain.leases import (
 )
 from consumer.domain.records import Rules
 from consumer.domain.replies import Done, Lost, Refused, StreamListing
-from consumer.domain.stream_halt import READABLE_VIEWS, without_images
+from consumer.domain.stream_halt import missing_images
 from consumer.worker import events
 from consumer.worker.calls import Reply
 from consumer.worker.ledger_calls import (
@@ -143,7 +143,7 @@ class StreamStarter:
         """Takes the reply to the call.
 
         Raises UnsafeRefused when the tables do not belong together or the rules are not accepted, StreamUnusable for a
-        stream without new images: nothing of it is recorded.
+        stream that lacks images: nothing of it is recorded.
         """
         match call, reply:
             case ReadOrigin(), Origin():
@@ -151,8 +151,9 @@ class StreamStarter:
             case ListShards(), StreamListing():
                 self._listed_at = reply.served_at
                 if self.stream_start is None:
-                    if reply.view not in (None, *READABLE_VIEWS):
-                        raise without_images(reply.view, self.stream_arn)
+                    unusable = missing_images(reply.view, self.rules.corrections, self.stream_arn)
+                    if unusable is not None:
+                        raise unusable
                     self._take_first_listing(reply)
                 elif self._is_older(self.stream_start):
                     self._listing = reply

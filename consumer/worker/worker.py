@@ -45,10 +45,12 @@ class Worker:
         tuning: Tuning,
         backoff: Backoff,
         calendar: Calendar = NO_CALENDAR,
+        *,
+        corrects: bool = False,
     ) -> None:
         """`new_starter` makes the StreamStarter of a stream: of `stream_arn`, and of its successors when found.
 
-        `calendar` is that of the windows which the worker's rules keep.
+        `calendar` is that of the windows which the worker's rules keep; `corrects`: by them corrections count.
         """
         self.shards: dict[Shard, ShardMachine] = {}
         self.coordinator = Coordinator(
@@ -58,7 +60,7 @@ class Worker:
         self._others_lag = OthersLag(lease_ttl_seconds)
         self._locks = PlayerLocks()
         self._budget = ReadAheadBudget(tuning.total_lookahead_bytes)
-        self._known = KnownRows(tuning.remembered_rows, calendar)
+        self._known = KnownRows(tuning.remembered_rows, calendar, corrects=corrects)
         self._tuning = tuning
         self._backoff = backoff
         self._draining = False
@@ -187,6 +189,8 @@ class Worker:
                 for row in rows:
                     self._own(row, now)
                 self.coordinator.reload_ledger(now)
+                if self.coordinator.held_back:
+                    self.coordinator.announce_change(now)  # the later stream may have waited for this shard
                 self._shard_sync.shard_ended(lease.shard, children, rows[0].created if rows else None, now, reading)
             case events.ResumeFound(row):
                 self.shards[row.shard].resume(row)
@@ -277,7 +281,7 @@ class Worker:
         return WorkerStatus(
             lag,
             RETENTION_SECONDS - lag if lag is not None else None,
-            count_by_state(self.shards, coordinator.halted, unowned, rules),
+            count_by_state(self.shards, coordinator.halted, unowned, rules, coordinator.held_back),
             len(self.shards),
             tuple(self._not_ready(now, halts)),
             halts,

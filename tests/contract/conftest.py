@@ -24,7 +24,7 @@ def fresh_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def made_clients() -> Iterator[dict[str, Clients]]:
-    """The product's own clients, by engine."""
+    """The product's own clients, by engine; those for scans are apart, as their replies are not parsed."""
     made: dict[str, Clients] = {}
     yield made
     for clients in made.values():
@@ -49,5 +49,5 @@ def _on_engine(request: pytest.FixtureRequest, name: str) -> DynamoSubject:
     if name not in made:
         engine = TableEngine(name, request.getfixturevalue(f"{name.replace('-', '_')}_url"))
         with mock.patch.dict(os.environ, engine.variables()):
-            made[name] = connect(threads=2)
-    return DynamoSubject(name, made[name])
+            made[name], made[f"{name} scans"] = connect(threads=2), connect(threads=2)
+    return DynamoSubject(name, made[name], made[f"{name} scans"].dynamodb)

@@ -11,10 +11,12 @@ from typing import Any
 
 from consumer.aws.clients import Clients
 from consumer.aws.commits import DynamoCommits
+from consumer.aws.corrections import index_item, index_row, item_text, kept_of
 from consumer.aws.items import shard_key
 from consumer.aws.leases import DynamoLeases, DynamoMembership
 from consumer.aws.operator_writes import DynamoCircuits
 from consumer.aws.quarantine import DynamoQuarantine
+from consumer.aws.scans import DynamoScans
 from consumer.aws.streams import DynamoStreams, RateLimiter
 from consumer.aws.tables import (
     LEADERBOARD_KEYS,
@@ -25,6 +27,7 @@ from consumer.aws.tables import (
     DynamoTables,
 )
 from consumer.domain.audit import AuditEntry
+from consumer.domain.corrections import IndexRow, RecordKey
 from consumer.domain.leases import Shard, StreamStart, TableNames, is_sequence_number
 from consumer.domain.marks import Mark
 from consumer.domain.records import unpack
@@ -40,11 +43,11 @@ _BATCH = 25  # items that a BatchWriteItem takes
 
 
 class DynamoSubject(Subject):
-    """`clients` are shared by the tests, tables are not."""
+    """`clients` are shared by the tests, tables are not. `scanning` is a client for scans alone."""
 
-    def __init__(self, name: str, clients: Clients) -> None:
+    def __init__(self, name: str, clients: Clients, scanning: Any) -> None:
         self.name = name
-        self.clients = clients
+        self.clients, self.scanning = clients, scanning
         prefix = f"contract.{secrets.token_hex(4)}"
         self.names = TableNames(f"{prefix}-leases", f"{prefix}-leaderboard", f"{prefix}-quarantine")
         self.source = f"{prefix}-source"
@@ -58,6 +61,11 @@ class DynamoSubject(Subject):
         self.pending_records = DynamoPending(clients.dynamodb, self.names)
         self.quarantine = self.quarantine_port(None)
         self.circuits = DynamoCircuits(clients.dynamodb, self.names)
+        self.scans = DynamoScans(scanning, self.names, self.source)
+
+    def commits_port(self, retention_days: int | None) -> DynamoCommits:
+        """The commits, whose superseded records expire after so many days."""
+        return DynamoCommits(self.clients.dynamodb, self.names, retention_days)
 
     def quarantine_port(self, retention_days: int | None) -> DynamoQuarantine:
         """The quarantine, whose settled records expire after so many days."""
@@ -137,8 +145,20 @@ class DynamoSubject(Subject):
                 at = datetime.fromisoformat(item["quarantinedAt"]["S"]).timestamp()
                 player = item.get("playerId", {}).get("S")
                 state, reason, detail = (item[name]["S"] for name in ("state", "reason", "detail"))
-                found[shard_id, number] = Quarantined(state, reason, detail, player, at, parts, wire)
+                key = item_text(item["itemKey"]) if "itemKey" in item else None
+                kept = kept_of(item, RecordKey(shard_id, number))
+                found[shard_id, number] = Quarantined(state, reason, detail, player, at, parts, wire, key, kept)
         return found
+
+    def index_rows(self) -> dict[str, IndexRow]:
+        items = (item for item in self.items(self.names.quarantine) if item["shardId"]["S"].startswith("#item#"))
+        return {row.item: row for row in map(index_row, items)}
+
+    def put_index_row(self, row: IndexRow) -> None:
+        self.clients.dynamodb.put_item(TableName=self.names.quarantine, Item=index_item(row))
+
+    def delete_head(self, shard_id: str, sequence_number: str) -> None:
+        self._delete(self.names.quarantine, shardId=shard_id, sequenceNumber=sequence_number)
 
     def gaps(self) -> dict[tuple[Shard, str], str | None]:
         return {

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from consumer.domain.audit import AuditEntry
+from consumer.domain.corrections import IndexRow
 from consumer.domain.leases import Shard, StreamStart, label_of
 from consumer.domain.marks import Mark
 from consumer.domain.membership import HeartbeatReport
@@ -17,6 +18,7 @@ from tests.contract.subject import Quarantined, Score, Subject, Value
 from tests.support.builders import ARN
 from tests.support.fakes import FakePending, FakeQuarantine, FakeStreams, FakeTables
 from tests.support.fakes import tables as fake_tables
+from tests.support.fakes.scans import FakeScans
 
 _SHARD = "shardId-00000001769860800000-00000000"
 
@@ -34,6 +36,7 @@ class FakeSubject(Subject):
         self.ledgers = self.membership = self.commits = self._tables
         self.pending_records = FakePending(self._tables)
         self._quarantine = self.quarantine = self.circuits = FakeQuarantine(self._tables)
+        self.scans = FakeScans(self._streams, self._tables, time.time)
 
     def board(self) -> dict[str, Score]:
         return {player: _as_stored(score) for player, score in self._tables.board.items()}
@@ -73,9 +76,20 @@ class FakeSubject(Subject):
                 row.at,
                 len(row.poison.parts),
                 unpack(row.poison.parts),
+                row.poison.about.item if row.poison.about is not None else None,
+                row.kept,
             )
             for key, row in self._tables.quarantine.items()
         }
+
+    def index_rows(self) -> dict[str, IndexRow]:
+        return dict(self._tables.index_rows)
+
+    def put_index_row(self, row: IndexRow) -> None:
+        self._tables.index_rows[row.item] = row
+
+    def delete_head(self, shard_id: str, sequence_number: str) -> None:
+        del self._tables.quarantine[shard_id, sequence_number]
 
     def gaps(self) -> dict[tuple[Shard, str], str | None]:
         return {key: gap.to for key, gap in self._tables.gaps.items()}
@@ -99,6 +113,7 @@ class FakeSubject(Subject):
                 tables.changes,
                 tables.board,
                 tables.quarantine,
+                tables.index_rows,
                 tables.gaps,
                 tables.stream_gaps,
                 self._quarantine.audit,

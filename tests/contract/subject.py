@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 
 from consumer.domain.audit import AuditEntry
 from consumer.domain.breaker import Breaker
-from consumer.domain.fold import IN_TRANSACTION, Limits, Unit, cut
+from consumer.domain.corrections import IndexRow, KeptImage
+from consumer.domain.cut import cut
+from consumer.domain.fold import IN_TRANSACTION, Limits, Unit
 from consumer.domain.leases import TRIM_HORIZON, LeaseRow, Shard, StreamStart, TableNames
 from consumer.domain.marks import Mark, RowWrite
-from consumer.domain.operator_ports import Circuits, Quarantine
+from consumer.domain.operator_ports import Circuits, Quarantine, Scans
 from consumer.domain.ports import Commits, Ledgers, Membership, PendingRecords, Streams
 from consumer.domain.records import Entry
 from consumer.domain.replies import Done, RowReply
@@ -30,7 +32,7 @@ class Score(NamedTuple):
 
 
 class Quarantined(NamedTuple):
-    """A quarantined record: its head row, and the record from its parts."""
+    """A quarantined record: its head row, and the record from its parts. `item` and `kept`: see domain.corrections."""
 
     state: str
     reason: str
@@ -39,6 +41,8 @@ class Quarantined(NamedTuple):
     at: float
     parts: int
     record: Mapping[str, Any]
+    item: str | None = None
+    kept: KeptImage | None = None
 
 
 class Subject(abc.ABC):
@@ -53,6 +57,7 @@ class Subject(abc.ABC):
     pending_records: PendingRecords
     quarantine: Quarantine
     circuits: Circuits
+    scans: Scans
 
     def has(self, difference: Difference) -> bool:
         """Whether this subject has this known difference from AWS."""
@@ -85,6 +90,18 @@ class Subject(abc.ABC):
     @abc.abstractmethod
     def quarantine_rows(self) -> dict[tuple[str, str], Quarantined]:
         """Quarantined records by shard id and sequence number."""
+
+    @abc.abstractmethod
+    def index_rows(self) -> dict[str, IndexRow]:
+        """The index rows by item."""
+
+    @abc.abstractmethod
+    def put_index_row(self, row: IndexRow) -> None:
+        """Puts an index row, as another worker or an operator left it."""
+
+    @abc.abstractmethod
+    def delete_head(self, shard_id: str, sequence_number: str) -> None:
+        """Deletes a head row, as when it expires."""
 
     @abc.abstractmethod
     def gaps(self) -> dict[tuple[Shard, str], str | None]:

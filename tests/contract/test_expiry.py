@@ -4,9 +4,13 @@ from collections.abc import Callable
 
 import pytest
 
+from consumer.aws.corrections import image_value, item_actions
+from consumer.aws.items import quarantine_key
 from consumer.domain.audit import AuditEntry
+from consumer.domain.corrections import FoundItem, IndexRow, RecordKey, corrected
 from consumer.domain.fold import Delta
 from consumer.domain.quarantine import Application, OperatorAction, QuarantineEntry
+from consumer.domain.records import Image
 from consumer.domain.replies import Committed, Done
 from tests.contract.dynamo_subject import DynamoSubject
 from tests.contract.subject import unit
@@ -14,9 +18,11 @@ from tests.contract.test_quarantine import big
 from tests.contract.test_tables import in_index
 from tests.support.builders import (
     CREATED,
+    ITEM,
     ME,
     commit_plain,
     game,
+    image,
     lease,
     plain_rows,
     poison,
@@ -37,7 +43,7 @@ def action(entry: QuarantineEntry) -> OperatorAction:
 
 def redrive(dynamo: DynamoSubject, entry: QuarantineEntry, retention_days: int | None) -> object:
     wanted = game(1)
-    application = Application(action(entry), "foo", Delta(1, wanted.score, wanted.date), {})
+    application = Application(action(entry), {"foo": Delta(1, wanted.score, wanted.date)}, {})
     return dynamo.quarantine_port(retention_days).apply([application])
 
 
@@ -118,3 +124,38 @@ def test_a_settled_record_that_is_read_again_still_expires(dynamo: DynamoSubject
     assert commit_plain(dynamo.commits, lease(), unit(big(1))) == Committed()
     assert expiries(dynamo) == before
     assert dynamo.pending_records.count() == 1
+
+
+@pytest.mark.parametrize(("counted", "expire"), [(image(), False), (None, True)])
+def test_a_discarded_record_that_alone_says_what_counts_does_not_expire(
+    dynamo: DynamoSubject, counted: Image | None, *, expire: bool
+) -> None:
+    entry = quarantined(dynamo)
+    dynamo.clients.dynamodb.update_item(
+        TableName=dynamo.names.quarantine,
+        Key=quarantine_key(entry.shard_id, entry.sequence_number),
+        UpdateExpression="SET kept = :kept",
+        ExpressionAttributeValues={":kept": image_value(counted)},
+    )
+    found = dynamo.quarantine.entry(entry.shard_id, entry.sequence_number)
+    assert found is not None
+    assert discard(dynamo, found, 30) == Done()
+    dynamo.quarantine_port(30).update_old_rows()
+    assert bool(expiries(dynamo)) is expire
+
+
+@pytest.mark.parametrize(("counted", "expire"), [(image(), False), (None, True)])
+def test_nor_does_one_that_was_discarded_before_its_item_was_gone(
+    dynamo: DynamoSubject, counted: Image | None, *, expire: bool
+) -> None:
+    entry = quarantined(dynamo)
+    assert discard(dynamo, entry, 30) == Done()
+    record = RecordKey(entry.shard_id, entry.sequence_number)
+    found = FoundItem(IndexRow(ITEM, record, counted), "discarded", entry.parts)
+    actions = item_actions(dynamo.names.quarantine, corrected(ITEM, found, expired=True), CREATED, 30)
+    dynamo.clients.dynamodb.transact_write_items(TransactItems=[action for action in actions if "Update" in action])
+    assert (entry.sequence_number in expiries(dynamo)) is expire
+    kept = dynamo.quarantine.entry(entry.shard_id, entry.sequence_number)
+    assert kept is not None
+    assert dynamo.quarantine_port(30).restore([action(kept)]) == Done()
+    assert not expiries(dynamo), "a pending record stays, with its parts"

@@ -43,6 +43,7 @@ CALLS: dict[str, LeaseCall] = {
     "claim": lambda leases, _: leases.claim(row(), lease(epoch=8), UNNUMBERED),
     "release": lambda leases, _: leases.release(lease()),
     "commit": lambda _, commits: commit_plain(commits, lease(), unit(game(1))),
+    "read_items": lambda _, commits: commits.read_items(["{}"]),
     "end": lambda _, commits: commits.end(lease(), TRIM_HORIZON, (), ()),
     "record_gap": lambda _, commits: commits.record_gap(shard(), TRIM_HORIZON, CREATED, lease()),
     "examine": lambda _, commits: commits.examine(game(1)),

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from consumer.domain.breaker import CLOSED, Circuit
-from consumer.domain.fold import Limits, cut
+from consumer.domain.cut import cut
+from consumer.domain.fold import Limits
 from consumer.domain.leases import TRIM_HORIZON, LeaseRow
 from consumer.domain.replies import Committed, Done, Lost
 from tests.contract.subject import Subject

@@ -12,7 +12,7 @@ from consumer.aws.commits import size_of
 from consumer.domain.errors import CallFailed, FailureKind
 from consumer.domain.fold import Delta
 from consumer.domain.marks import ABSENT, Mark, Route, RowWrite, StoredRow
-from consumer.domain.records import EXACT
+from consumer.domain.numbers import EXACT
 from consumer.domain.replies import Done, Refused, RowRefused, RowReply
 from tests.contract.differences import ROUNDS_SUMS
 from tests.contract.dynamo_subject import DynamoSubject

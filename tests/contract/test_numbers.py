@@ -6,7 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from consumer.domain.records import EXACT, Reason
+from consumer.domain.numbers import EXACT
+from consumer.domain.records import Reason
 from consumer.domain.replies import Committed, Refused
 from tests.contract.differences import ROUNDS_SUMS
 from tests.contract.subject import Score, Subject, Value, unit

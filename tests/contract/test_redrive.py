@@ -47,11 +47,17 @@ def quarantined(subject: Subject, *numbers: int, at: int = 0) -> list[Quarantine
 
 
 def application(
-    entry: QuarantineEntry, *, token: str = "mine", score: int = 12, date: str = DAY, who: str = "me"
+    entry: QuarantineEntry,
+    *,
+    token: str = "mine",
+    score: int = 12,
+    date: str = DAY,
+    who: str = "me",
+    player: str = "foo",
 ) -> Application:
     audit_entry = AuditEntry(who, NOW, "redrive", str(entry), {"outcome": "applied"})
     return Application(
-        OperatorAction(entry, token, audit_entry), "foo", Delta(1, Decimal(score), date), {"score": "12"}
+        OperatorAction(entry, token, audit_entry), {player: Delta(1, Decimal(score), date)}, {"score": "12"}
     )
 
 
@@ -145,7 +151,7 @@ def test_a_later_date_is_kept(subject: Subject) -> None:
     early = application(entry, date="2026-01-30")
     assert subject.quarantine.apply([early]) == Refused(later={"foo": DAY})
     assert subject.everything() == before
-    assert subject.quarantine.apply([replace(early, dated=False)]) == Done()
+    assert subject.quarantine.apply([early.undated_for(["foo"])]) == Done()
     assert subject.board() == {"foo": Score(Decimal(2), Decimal(162), DAY)}
 
 
@@ -194,7 +200,7 @@ def head_key(entry: QuarantineEntry) -> tuple[str, str]:
 
 def test_several_records_are_one_transaction(subject: Subject) -> None:
     one, two, three = quarantined(subject, 1, 2, 3)
-    other = replace(application(three, score=5), player="bar")
+    other = application(three, score=5, player="bar")
     assert subject.quarantine.apply([application(one), application(two, score=30), other]) == Done()
     assert subject.board() == {
         "foo": Score(Decimal(2), Decimal(42), DAY),
@@ -222,12 +228,12 @@ def test_later_dates_and_a_refusal_hold_the_batch(subject: Subject) -> None:
     subject.create_root_rows(row(1, owner=ME))
     assert commit_plain(subject.commits, lease(1), unit(game(5))) == Committed()
     before = subject.everything()
-    batch = [application(one, date="2026-01-30"), replace(application(two), player="bar")]
+    batch = [application(one, date="2026-01-30"), application(two, player="bar")]
     assert subject.quarantine.apply(batch) == Refused(later={"foo": DAY})
     assert subject.everything() == before
     subject.spoil("foo", "totalScore", "many")
     before = subject.everything()
-    refused = subject.quarantine.apply([replace(batch[0], dated=False), batch[1]])
+    refused = subject.quarantine.apply([batch[0].undated_for(["foo"]), batch[1]])
     assert isinstance(refused, Refused)
     assert refused.invalid
     assert subject.everything() == before

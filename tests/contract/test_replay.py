@@ -8,7 +8,8 @@ import pytest
 
 from consumer.aws.operator_writes import DynamoReplays
 from consumer.domain.audit import AuditEntry
-from consumer.domain.fold import Delta, Limits, cut
+from consumer.domain.cut import cut
+from consumer.domain.fold import Delta, Limits
 from consumer.domain.leases import SHARD_END, TRIM_HORIZON
 from consumer.domain.marks import Mark, Route, RowWrite, StoredRow
 from consumer.domain.operator_ports import Replays

@@ -46,7 +46,9 @@ def test_the_records_are_as_before_the_discard(subject: Subject, pending: list[Q
     assert [entry_of(subject, 1), entry_of(subject, 2)] == pending
     assert subject.pending_records.count() == 2
     assert sorted(entry.action for entry in subject.audit()) == ["discard", "discard", "restore", "restore"]
-    application = Application(action(pending[0], "count", "redrive"), "foo", Delta(1, game(1).score, game(1).date), {})
+    application = Application(
+        action(pending[0], "count", "redrive"), {"foo": Delta(1, game(1).score, game(1).date)}, {}
+    )
     assert subject.quarantine.apply([application]) == Done()
 
 
@@ -82,7 +84,7 @@ def test_a_restore_that_comes_late_does_not_undo_a_later_discard(
 def test_only_what_is_discarded_is_restored(subject: Subject, pending: list[QuarantineEntry], state: str) -> None:
     entry = pending[0]
     if state == "applied":
-        count = Application(action(entry, "count", "redrive"), "foo", Delta(1, game(1).score, game(1).date), {})
+        count = Application(action(entry, "count", "redrive"), {"foo": Delta(1, game(1).score, game(1).date)}, {})
         assert subject.quarantine.apply([count]) == Done()
         entry = entry_of(subject, 1)
     if state == "gone":

@@ -9,8 +9,9 @@ from consumer.domain.audit import AuditEntry
 from consumer.domain.leases import PROTOCOL, Origin, StreamStart, table_arn_of
 from consumer.domain.membership import HeartbeatReport
 from consumer.domain.operator_ports import RuleList
-from consumer.domain.records import Rules, TimestampFormat
+from consumer.domain.records import Corrections, Rules
 from consumer.domain.replies import Done, Lost
+from consumer.domain.timestamps import TimestampFormat
 from consumer.domain.windows import Kind, WindowKind
 from tests.contract.dynamo_subject import DynamoSubject
 from tests.contract.operator_subject import operator_subject
@@ -28,6 +29,7 @@ FULL = Rules(
     max_future_seconds=60,
     windows=((WindowKind.DAY, 2), (WindowKind.WEEK, 31), (WindowKind.MONTH, 1)),
     time_zone="Australia/Lord_Howe",
+    corrections=Corrections.APPLY,
 )
 WINDOWS = {WindowKind.DAY: Kind(2), WindowKind.MONTH: Kind(3, CREATED + 0.125)}
 

@@ -67,6 +67,35 @@ def test_a_repeated_call_changes_nothing(subject: Subject) -> None:
     assert subject.everything() == before
 
 
+def test_corrections_of_many_rows_in_one_call(subject: Subject) -> None:
+    """Games are taken away, or only their scores change; where no game was added the date stays."""
+    deltas = {
+        "fewer": Delta(-1, Decimal("-0.5"), ""),
+        "same": Delta(0, Decimal(7), ""),
+        "later": Delta(0, Decimal(0), DATE),
+        "new": Delta(-1, Decimal(-5), ""),
+    }
+    for player in ("fewer", "same", "later"):
+        subject.put_player(player, STORED, mark(5))
+    use_statements(subject)
+    writes = [
+        (insert(player) if player == "new" else follow(player))._replace(delta=delta)
+        for player, delta in deltas.items()
+    ]
+    assert subject.commits.write_rows(writes) == [Done()] * 4
+    assert isinstance(STORED.games, Decimal)
+    assert isinstance(STORED.total, Decimal)
+    assert subject.board() == {
+        "fewer": Score(STORED.games - 1, STORED.total - Decimal("0.5"), STORED.date),
+        "same": Score(STORED.games, STORED.total + 7, STORED.date),
+        "later": Score(STORED.games, STORED.total, DATE),
+        "new": Score(Decimal(-1), Decimal(-5), None),
+    }
+    before = subject.everything()
+    assert all(isinstance(reply, RowRefused) for reply in subject.commits.write_rows(writes))
+    assert subject.everything() == before
+
+
 # --- which calls are made ---
 
 

@@ -9,6 +9,7 @@ import pytest
 from consumer.aws.items import quarantine_key
 from consumer.aws.tables import LEADERBOARD_KEYS, LEASE_KEYS, QUARANTINE_KEYS, Keys, TableReport
 from consumer.domain.errors import StartRefused, UnsafeRefused
+from consumer.domain.records import Corrections
 from consumer.domain.replies import Committed
 from tests.contract.differences import NO_RECOVERY
 from tests.contract.dynamo_subject import DynamoSubject
@@ -116,8 +117,20 @@ def test_a_stream_without_new_images(dynamo: DynamoSubject, view: str) -> None:
 
 def test_a_stream_with_both_images(dynamo: DynamoSubject) -> None:
     arn = dynamo.make_source(view="NEW_AND_OLD_IMAGES").stream_arn
-    assert dynamo.tables.require_stream(dynamo.source) == arn
-    dynamo.tables.check_stream(arn)
+    for corrections in Corrections:
+        assert dynamo.tables.require_stream(dynamo.source, corrections) == arn
+        dynamo.tables.check_stream(arn, corrections)
+
+
+def test_where_corrections_are_to_count_a_stream_needs_both_images(dynamo: DynamoSubject) -> None:
+    arn = dynamo.make_source(view="NEW_IMAGE").stream_arn
+    complaints = (
+        lambda: dynamo.tables.require_stream(dynamo.source, Corrections.APPLY),
+        lambda: dynamo.tables.check_stream(arn, Corrections.APPLY),
+    )
+    for complaint in complaints:
+        with pytest.raises(StartRefused, match="CONSUMER_CORRECTIONS=apply needs NEW_AND_OLD_IMAGES"):
+            complaint()
 
 
 def test_a_stream_that_is_not_there(dynamo: DynamoSubject) -> None:

@@ -23,12 +23,14 @@ from consumer.aws.operator_writes import DynamoReplays
 from consumer.aws.tables import LEADERBOARD_KEYS, LEASE_KEYS, QUARANTINE_KEYS
 from consumer.domain.accepted_rules import Reading
 from consumer.domain.breaker import HaltReason, Symptom
-from consumer.domain.fold import Delta, Limits, WindowSum, cut
+from consumer.domain.corrections import IndexRow, ItemWrite, KeptImage, RecordKey
+from consumer.domain.cut import cut
+from consumer.domain.fold import Delta, Limits, WindowSum
 from consumer.domain.leases import TRIM_HORIZON, Adoption, Lease, LeaseRow, Shard, StreamStart, TableNames
 from consumer.domain.marks import Mark, Route, RowWrite
 from consumer.domain.membership import HeartbeatReport, LateShard
 from consumer.domain.operator_ports import AcceptedMark
-from consumer.domain.records import Game, Poison, Reason, Rules, decode, poison
+from consumer.domain.records import Corrections, Game, Image, ItemRecord, Poison, Reason, Rules, decode, item_of, poison
 from consumer.domain.replay import LATEST, Mode
 from consumer.domain.replies import Committed, Done, StreamListing
 from consumer.domain.windows import Kind, WindowKind
@@ -43,12 +45,13 @@ from consumer.retries import JitteredBackoff
 from consumer.worker.calls import Operation
 from tests.contract.dynamo_subject import DynamoSubject, Item
 from tests.contract.operator_subject import operator_subject
+from tests.support import builders
 from tests.support.builders import CREATED, ME, OTHER, SYMPTOM, plain_rows, wire
 from tests.support.command_line import subcommands
 from tests.support.commands import finish
 
 ROOT = Path(__file__).parents[2]
-WRITERS = ("items", "board", "commits", "leases", "operator_writes", "quarantine", "transact")
+WRITERS = ("items", "board", "commits", "corrections", "leases", "operator_writes", "quarantine", "transact")
 FEWEST_NAMES = 50
 NO_ATTRIBUTES = {"worker"}
 """Found by the pattern, and names of something else: `#worker` stands for an attribute `worker#<owner>`."""
@@ -74,6 +77,7 @@ PLACES = {
     "checkpoint": r"\d+|TRIM_HORIZON|SHARD_END",
     "time": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z",
     "digest": r"[0-9a-f]{12}",
+    "itemDigest": r"[0-9a-f]{64}",
     "streamArn": r"arn:.+/stream/.+",
 }
 """What stands for each name in angle brackets, in the forms of keys and targets."""
@@ -125,12 +129,18 @@ def actions() -> dict[tuple[str, str], set[str]]:
     return {(code(action)[0], code(target)[0]): set(code(details)) for action, target, details, _ in rows}
 
 
+def typed(row: list[str]) -> list[tuple[str, str]]:
+    """Names and types of a row: one type for all, or one for each."""
+    names, types = code(row[0]), row[1].split(", ")
+    return list(zip(names, types * len(names) if len(types) == 1 else types, strict=True))
+
+
 def listed() -> Attributes:
     """What the document lists."""
     made: Attributes = {}
     for kind, (_, key) in kinds().items():
         (_, _, *rows), *_ = tables(f"### {kind}")
-        made[kind] = {(name, row[1]) for row in rows for name in code(row[0])} | {(name, "S") for name in key}
+        made[kind] = {pair for row in rows for pair in typed(row)} | {(name, "S") for name in key}
     common = made.pop("Audit row")
     for (action, target), details in actions().items():
         made[f"{action} of {target}"] = common | {(name, "S") for name in details}
@@ -168,7 +178,7 @@ def attributes(item: Mapping[str, Any], before: str = "") -> Iterator[tuple[str,
                 yield from attributes(element["M"], f"{name}.")
             tag = f"L of {of}"
         yield name, tag
-        if tag == "M":
+        if tag == "M" and name != "itemKey":  # its attributes are those of the source's key
             yield from attributes(inner, f"{name}.")
 
 
@@ -190,7 +200,7 @@ def children(shard: Shard) -> tuple[Shard, Shard]:
     return Shard(shard.stream_arn, "shardId-child"), Shard(shard.stream_arn, "shardId-late")
 
 
-RULES = Rules(windows=((WindowKind.DAY, 2),))
+RULES = Rules(windows=((WindowKind.DAY, 2),), corrections=Corrections.APPLY)
 READING = Reading(1, {WindowKind.DAY: Kind(2, CREATED)})
 
 
@@ -254,6 +264,28 @@ def worker_commits(subject: DynamoSubject, shard: Shard) -> Iterator[None]:
     assert isinstance(done, Resumed)
     assert done.free_to is not None
     yield
+
+
+def items_are_corrected(subject: DynamoSubject, shard: Shard) -> Iterator[None]:
+    """A bad record of an item of which a game is counted; the item expires. Another bad one, which is superseded."""
+    lease, at = claim(subject, shard), known_row(subject, shard).checkpoint
+    commits, counted = subject.commits_port(3650), Image("foo", Decimal(1), ("2026-01-31", CREATED))
+    for position, item in enumerate(("expires", "is mended")):
+        about = ItemRecord(item_of({"gameId": {"S": item}}))
+        bad = builders.poison(position * 2 + 1)._replace(about=about)
+        record = RecordKey(shard.shard_id, bad.sequence_number)
+        row = IndexRow(about.item, record, counted)
+        first = replace(cut([bad], at, Limits(), CREATED), items=(ItemWrite(about.item, None, row),))
+        assert commits.commit(lease, first, (), fills_gap=False) == Committed()
+        yield
+        found = commits.read_items([about.item])[about.item]
+        last = ItemWrite(about.item, found, None, kept=KeptImage(record, counted))
+        if position:
+            last = ItemWrite(about.item, found, None, supersedes=True)
+        then = replace(cut([builders.ignored(position * 2 + 2)], first.last, Limits(), CREATED), items=(last,))
+        assert commits.commit(lease, then, (), fills_gap=False) == Committed()
+        at = then.last
+        yield
 
 
 def a_mark_is_accepted(subject: DynamoSubject, shard: Shard) -> Iterator[None]:
@@ -327,7 +359,7 @@ def operators_resolve(subject: DynamoSubject, shard: Shard) -> Iterator[None]:
 def operators_change_tables(subject: DynamoSubject, shard: Shard) -> Iterator[None]:
     """Other rules; checkpoints of a row and of a lost row; a binding without its stream's row, and the reverse."""
     operator, lost = operator_subject(subject), Shard(shard.stream_arn, LOST)
-    acceptance = accept_rules.plan(subject.ledgers.load(), replace(RULES, score_attribute="points"), None)
+    acceptance = accept_rules.plan(subject.ledgers.load(), replace(RULES, windows=((WindowKind.DAY, 3),)), None)
     assert isinstance(acceptance, accept_rules.Acceptance)
     finish(accept_rules.carry_out(acceptance, operator.rule_list, WHO, CREATED))
     subject.delete_row(lost)
@@ -364,6 +396,7 @@ def everything(subject: DynamoSubject) -> Iterator[None]:
         worker_commits,
         a_mark_is_accepted,
         operators_resolve,
+        items_are_corrected,
         operators_change_tables,
         shard_ends,
     ):

@@ -21,7 +21,7 @@ def plain(dynamo: DynamoSubject) -> Iterator[DynamoSubject]:
     """The same engine, with its own tables, and clients without our handlers."""
     engine = TableEngine(dynamo.name, dynamo.clients.dynamodb.meta.endpoint_url)
     clients = replace(dynamo.clients, dynamodb=engine.client("dynamodb"), streams=engine.client("dynamodbstreams"))
-    yield DynamoSubject(dynamo.name, clients)
+    yield DynamoSubject(dynamo.name, clients, dynamo.scanning)
     clients.dynamodb.close()
     clients.streams.close()
 

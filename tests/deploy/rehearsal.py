@@ -121,6 +121,7 @@ def rehearse(it: Rehearsal) -> None:
     _resolve_quarantine(it)
     _replay(it)
     _adopt(it)
+    _correct(it)
 
 
 def _update_an_old_table(it: Rehearsal) -> None:
@@ -341,3 +342,28 @@ def _adopt(it: Rehearsal) -> None:
     for row in it.game.rows("lease"):
         it.game.client.delete_item(TableName=it.game.tables["lease"], Key={"leaseKey": row["leaseKey"]})
     it.command("init --adopt", "--yes")
+
+
+def _correct(it: Rehearsal) -> None:
+    """A ledger begins, on a stream with old images and by rules with corrections. Items are broken, mended and removed.
+
+    A row refuses a game of a player; an operator mends the row, and counts the game.
+    """
+    it.remote.disable()
+    it.remote.create_stream(it.game.tables["source"], view="NEW_AND_OLD_IMAGES")
+    worker = it.worker(worker_id="w1", corrections="apply")
+    worker.wait_for_event("worker.joined")
+    games = [it.game.make(f"correct-{number}") for number in range(3)]
+    for step in (games, [game | {"score": {"S": "12"}} for game in games], games):
+        it.game.put(step)
+        it.wait_until_read()
+    key = {name: games[0][name] for name in ("playerId", "timestamp")}
+    it.game.client.delete_item(TableName=it.game.tables["source"], Key=key)
+    row = {"playerId": {"S": "refused-item"}, "totalScore": {"S": "many"}}
+    it.game.client.put_item(TableName=it.game.tables["leaderboard"], Item=row)
+    it.game.put([it.game.make("refused-item")])
+    it.wait_until_read()
+    it.game.client.put_item(TableName=it.game.tables["leaderboard"], Item={"playerId": row["playerId"]})
+    it.command("quarantine redrive", "--player", "refused-item", "--yes", corrections="apply")
+    it.command("verify", "--timeout", "5", code=9, corrections="apply")
+    assert worker.terminate().code == 0

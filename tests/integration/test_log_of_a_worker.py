@@ -79,6 +79,7 @@ def test_the_settings_and_rules_in_force_are_logged_at_start(game: Game) -> None
         "max_future_seconds": 86_400,
         "windows": "day:2,month:1",
         "time_zone": "Europe/Berlin",
+        "corrections": "ignore",
     }
     settings = logged["settings"]
     assert (settings["pool_size"], settings["lease_ttl_seconds"]) == (3, 5.0)

@@ -26,8 +26,9 @@ from consumer.aws.leases import DynamoLeases, DynamoMembership
 from consumer.aws.streams import DynamoStreams, RateLimiter
 from consumer.aws.tables import DynamoPending
 from consumer.domain.accepted_rules import UNNUMBERED
+from consumer.domain.cut import cut
 from consumer.domain.errors import CallFailed, DataTrimmed, FailureKind, IteratorExpired
-from consumer.domain.fold import Limits, cut
+from consumer.domain.fold import Limits
 from consumer.domain.leases import Adoption, Lease, LeaseRow, Shard, StreamStart, TableNames
 from consumer.domain.marks import ABSENT, Mark, Route, RowWrite, StoredRow
 from consumer.domain.membership import HeartbeatReport

@@ -10,7 +10,8 @@ import pytest
 from consumer.aws.commits import DynamoCommits
 from consumer.aws.items import lease_item
 from consumer.aws.quarantine import DynamoQuarantine
-from consumer.domain.fold import Limits, cut
+from consumer.domain.cut import cut
+from consumer.domain.fold import Limits
 from consumer.domain.leases import TRIM_HORIZON, LeaseRow, TableNames
 from consumer.domain.records import Reason, Rules, poison
 from consumer.domain.replies import Committed

@@ -31,6 +31,7 @@ LATE = 1001
 KEYS = [
     *("shardId", "sequenceNumber", "reason", "detail", "state", "playerId", "quarantinedAt", "createdAt", "streamArn"),
     *("parts", "appliedAt", "appliedBy", "repairs", "discardedAt", "discardedBy", "discardReason"),
+    *("supersededAt", "kept"),
 ]
 LISTED = [*KEYS, "value", "itemKey"]
 

@@ -186,3 +186,49 @@ def test_a_first_start_without_images_is_refused(game: Game, remote: Remote) -> 
     ended = game.worker().wait()
     assert ended.code == 3
     assert "the view type KEYS_ONLY" in ended.stderr
+
+
+def test_where_corrections_are_to_count_a_first_start_without_old_images_is_refused(game: Game, remote: Remote) -> None:
+    remote.disable()
+    remote.create_stream(game.tables["source"], view="NEW_IMAGE")
+    ended = game.worker(corrections="apply").wait()
+    assert ended.code == 3
+    assert "CONSUMER_CORRECTIONS=apply needs NEW_AND_OLD_IMAGES" in ended.stderr
+    assert "A view type cannot be changed" in ended.stderr
+    assert not game.rows("lease"), "nothing is written"
+
+
+def test_where_corrections_count_a_later_stream_is_read_when_the_one_before_it_is_finished(
+    game: Game, remote: Remote
+) -> None:
+    """The row of the older one is lost, so nothing shows that it is read to its end: until an operator puts it back."""
+    source, both = game.tables["source"], "NEW_AND_OLD_IMAGES"
+    remote.disable()
+    older = remote.create_stream(source, view=both)
+    game.play(20, 5)
+    first = game.worker(corrections="apply")
+    until(consumed(game), "all games are counted")
+    assert first.terminate().code == 0
+    counted = game.expected.games
+    game.play(20, 5)
+    remote.disable()
+    remote.create_stream(source, view=both)
+    game.play(20, 5)
+    (lease,) = [row for row in game.rows("lease") if row.get("streamArn") == {"S": older} and "shardId" in row]
+    game.client.delete_item(TableName=game.tables["lease"], Key={"leaseKey": lease["leaseKey"]})
+
+    worker = game.worker(corrections="apply")
+    worker.wait_for_event("stream.pinned")
+    until(lambda: any(each["waitsForStream"] for each in status(game)[1]["shards"]), "the later stream waits")
+    until(lambda: bool(worker.events("shard.halted")), "the lost row is seen")
+    assert sum(row.games for row in game.board().values()) == counted
+    assert worker.events("lease.claimed") == []
+    name = f"{older.rpartition('/')[2]}/{lease['shardId']['S']}"
+    command = ("checkpoint", "set", name, lease["checkpoint"]["S"], "--yes")
+    assert consumer(*command, environment=game.environment()).returncode == 0
+    until(consumed(game), "first the older stream, then the later one")
+    claimed = [event["shard_id"].rpartition("/")[0] for event in worker.events("lease.claimed")]
+    assert claimed == sorted(claimed)
+    assert len(claimed) == 2
+    assert worker.terminate().code == 0
+    game.assert_exact()

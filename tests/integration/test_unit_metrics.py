@@ -98,7 +98,7 @@ def test_the_units_of_a_worker_are_those_that_a_proxy_counts(engine: TableEngine
         found: dict[tuple[str, str], tuple[float, float]] = {}
 
         def they_agree() -> bool:
-            """Keeps what it compared: a call that comes between the two looks of a later comparison is no difference."""
+            """Keeps what it compared: a call between the two looks of a later comparison is no difference."""
             found.update(compared())
             return all(isclose(*pair, rel_tol=0.01) for pair in found.values())
 

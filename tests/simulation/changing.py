@@ -15,7 +15,8 @@ from zoneinfo import ZoneInfo
 from consumer.domain import planner
 from consumer.domain.accepted_rules import AcceptedRules
 from consumer.domain.leases import Lease, Shard
-from consumer.domain.records import Rules, TimestampFormat, looks_like_timestamp, parse_timestamp
+from consumer.domain.records import Rules
+from consumer.domain.timestamps import TimestampFormat, looks_like_timestamp, parse_timestamp
 from consumer.domain.windows import DAY_SECONDS, Kept, WindowKind
 from consumer.worker.calls import Call
 from consumer.worker.ledger_calls import Adopt, Claim, CreateRootRows, Mark, RecordStreamStart

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from consumer.domain.errors import ConsumerError
 from consumer.domain.leases import TRIM_HORIZON, Ledger, Shard, rank
-from consumer.domain.quarantine import QuarantineEntry, QuarantineFilter
-from consumer.domain.records import Rules
+from consumer.domain.quarantine import EntryState, QuarantineEntry, QuarantineFilter
+from consumer.domain.records import Reason, Rules
 from consumer.domain.replay import LATEST, Mode
 from consumer.operations import accept_rules, adopt, checkpoint, gaps, resume
 from consumer.operations.quarantine import NO_REPAIR, Repair
@@ -33,6 +33,8 @@ MOST_HALT_POLLS: Final = 6
 """How often `resume` reads the ledger again until a shard is halted."""
 FULL_REPAIR: Final = Repair({"score": "12.5", "player": "p0", "timestamp": "2026-05-05"}, only_wrong=True)
 """It makes a game of every record that a flood writes."""
+MAY_COUNT_NOW: Final = frozenset((Reason.TIMESTAMP_IN_FUTURE, Reason.TOTAL_TYPE, Reason.REFUSED))
+"""Reasons that a newer release, or a mended row, may have done away with."""
 OTHER_TABLE: Final = "Elsewhere"
 
 Script = Command[None]
@@ -50,6 +52,8 @@ class Commands:
         """Re-drives some pending records one after the other: as they are, or with repairs."""
         random = self._simulation.dice.source(name)
         repair = random.choice((NO_REPAIR, FULL_REPAIR, FULL_REPAIR))
+        if self._simulation.correcting is not None:
+            repair = NO_REPAIR
         for entry in (yield from self._some_pending(name)):
             token = f"{name} {entry.sequence_number}"
             result = yield from self._operators.service(name, partial(str, token)).redrive(entry, repair)
@@ -61,6 +65,12 @@ class Commands:
             token = f"{name} {entry.sequence_number}"
             (result,) = yield from self._operators.service(name, partial(str, token)).discard([entry], "of no use")
             self._operators.invariants.resolved(entry, result, token)
+
+    def restore(self, name: str) -> Script:
+        """Takes some discards back."""
+        for entry in (yield from self._some_pending(name, EntryState.DISCARDED)):
+            token = f"{name} {entry.sequence_number}"
+            yield from self._operators.service(name, partial(str, token)).restore([entry])
 
     def resume(self, name: str) -> Script:
         """Resumes a halted shard, in most runs with everything it holds now; or accepts the mark for which it halts."""
@@ -168,10 +178,14 @@ class Commands:
     def _load(self, pause_seconds: float = 0.0) -> Command[Ledger]:
         return ask(OperatorCall.LOAD_LEDGER, self._simulation.tables.load, pause_seconds)
 
-    def _some_pending(self, name: str) -> Command[list[QuarantineEntry]]:
+    def _some_pending(self, name: str, state: EntryState = EntryState.PENDING) -> Command[list[QuarantineEntry]]:
         service = self._operators.service(name, str)
-        entries = yield from service.select(QuarantineFilter(), lambda entries, _: entries)
-        return entries[: self._simulation.dice.source(name).randrange(1, MOST_ENTRIES)]
+        entries = yield from service.select(QuarantineFilter(state=state), lambda entries, _: entries)
+        random = self._simulation.dice.source(name)
+        if self._simulation.correcting is not None:
+            random.shuffle(entries)
+            entries.sort(key=lambda entry: entry.reason not in MAY_COUNT_NOW and random.random() < 0.8)
+        return entries[: random.randrange(1, MOST_ENTRIES)]
 
     def _stop(self, owner: str) -> None:
         for worker in self._simulation.workers:

@@ -10,6 +10,7 @@ from typing import Final
 
 from tests.simulation import switches
 from tests.simulation.change_guards import CHANGE_GUARDS
+from tests.simulation.correction_guards import CORRECTION_GUARDS
 from tests.simulation.mark_guards import MARK_GUARDS
 from tests.simulation.proving import Guard, find, verify
 from tests.simulation.unproven import EXPLAINED, NOT_FOUND_YET, unproven
@@ -289,6 +290,7 @@ GUARDS: Final = (
     # --- windows, rules and their numbers ---
     *CHANGE_GUARDS,
     *VERIFY_GUARDS,
+    *CORRECTION_GUARDS,
     # --- operators' commands ---
     Guard(
         "pending state of a redrive",

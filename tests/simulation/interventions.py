@@ -132,6 +132,8 @@ class Interventions(PlannedEvents):
         Not in the second of its last claim: a row made again must have a higher epoch, and epochs are seconds.
         """
         tables = self._simulation.tables
+        if self._simulation.correcting is not None:
+            return  # what is read again would be corrected again
         complete = {start.stream_arn for start in tables.stream_starts.values() if start.complete}
         unfinished = sorted(
             shard for shard, row in tables.rows.items() if not row.finished and shard.stream_arn in complete
@@ -176,6 +178,8 @@ class Interventions(PlannedEvents):
         """Once, after the newest stream has its row. What depends on the lost rows is read, and made consistent."""
         if self.ledger_lost or self._simulation.streams.arn not in self._simulation.tables.stream_starts:
             return False
+        if self._simulation.correcting is not None:
+            return False  # an adopted stream is read again
         if self._simulation.changing is not None:
             return False  # with the ledger its accepted rules would be lost, and numbers would begin again
         self._simulation.ledger_invariants.records.remember_start_time()

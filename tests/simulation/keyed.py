@@ -55,7 +55,8 @@ class Keyed(PlannedEvents):
         self._invariants = invariants
         self._shared = random.choice((0.0, 0.0, 0.25, 0.8))
         self._ranges = random.sample(range(-20, 20), 40) if random.random() < 0.4 else None
-        self._disputes = random.random() < 0.35 and simulation.changing is None
+        correcting = simulation.corrects
+        self._disputes = random.random() < 0.35 and simulation.changing is None and not correcting
         self._stale = random.choice((0.0, 0.1, 0.3))
         self._faults = random.choice((0.0, 0.1, 0.3, 0.5))
         self._writes = self._fates = 0
@@ -243,7 +244,7 @@ class Keyed(PlannedEvents):
             self._simulation.interventions.plan_thefts(random.choice((4, 12, 30)))
         for _ in range(random.choice((0, 0, 1, 3))):
             self._at("delete finished row", 6, self._delete_finished_row)
-        if random.random() < 0.15 and self._simulation.start == TRIM_HORIZON:
+        if random.random() < 0.15 and self._simulation.start == TRIM_HORIZON and not self._simulation.corrects:
             self._start_as_0_1(complete=random.random() < 0.7)
 
     def _at(self, what: str, first: float, action: Callable[[], None]) -> None:
@@ -285,7 +286,7 @@ class Keyed(PlannedEvents):
         earlier ones covered, so that the step back may count, or quarantine, a second time, as the prompt says.
         """
         tables = self._simulation.tables
-        if len(self._simulation.streams.streams) > 1 or self._shared:
+        if len(self._simulation.streams.streams) > 1 or self._shared or self._simulation.corrects:
             return
         missing = tables.load().missing
         made_again = self._invariants.finished_once

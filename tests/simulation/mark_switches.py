@@ -35,7 +35,7 @@ def cut_again_after_refusal(original: Any, self: RowWrites, call: Any, reply: An
 @switch(RowWrites.write)
 def poison_takes_its_player(original: Any, self: RowWrites, unit: Unit, **given: Any) -> Any:
     """The good games of a player with poison go ahead in a single write; the poison is quarantined after it."""
-    return original(self, replace(unit, poison=()), **given)
+    return original(self, replace(unit, transacted=frozenset()), **given)
 
 
 @switch(RowWrites.write)

@@ -39,7 +39,7 @@ class OldViews(PlannedEvents):
         super().__init__(simulation, simulation.dice.source("old views"))
         self._keyed = keyed
         self._plans = self.random
-        self.chosen = self._plans.random() < SHARE
+        self.chosen = self._plans.random() < SHARE and not simulation.corrects
         self._slow: dict[str, bool] = {}
 
     # --- the ledger is read ---

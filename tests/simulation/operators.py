@@ -12,6 +12,7 @@ from consumer.domain.records import Rules
 from consumer.operations.quarantine import QuarantineService
 from consumer.operations.steps import OperatorCall, Step
 from tests.simulation.commands import Commands, ReplayCommand, Script
+from tests.simulation.correction_invariants import CorrectionOperators
 from tests.simulation.nemesis import Fault
 from tests.simulation.operator_invariants import OperatorInvariants
 from tests.simulation.scale import (
@@ -52,7 +53,7 @@ class Operators:
     def __init__(self, simulation: Simulation) -> None:
         self._simulation = simulation
         self._plans = random = simulation.dice.source("operators")
-        self._busy = random.random() < 0.45
+        self._busy = random.random() < (0.45 if simulation.correcting is None else 0.8)
         self._floods = self._busy and random.random() < 0.5
         self._chance = random.choice((0.1, 0.4, 0.5, 0.7))
         self.breaker = EASILY_TRIPPED if self._floods else NEVER_TRIPPED
@@ -64,7 +65,8 @@ class Operators:
         self.adopts = False
         """Whether `init --adopt` will mend the lost ledger; else workers refuse to start for ever."""
         self.replays = ReplayCommand(simulation, self)
-        self.invariants = OperatorInvariants(
+        correcting = simulation.correcting
+        self.invariants = (OperatorInvariants if correcting is None else CorrectionOperators)(
             simulation.ledger_invariants,
             simulation.worker_invariants,
             simulation.tables,
@@ -73,9 +75,11 @@ class Operators:
             self.bindings,
             self.gaps,
             self.replays.rows,
-            self.breaker if self._floods else None,
+            self.breaker if self._floods and correcting is None else None,
             self.rules,
         )
+        if isinstance(self.invariants, CorrectionOperators):
+            self.quarantine.on_restore = self.invariants.on_restore
         self._commands = Commands(simulation, self)
         self._healed = False
 
@@ -89,6 +93,9 @@ class Operators:
     def rules(self) -> Sequence[Rules]:
         """Those by which commands have read records; the last ones are the current ones."""
         changing = self._simulation.changing
+        correcting = self._simulation.correcting
+        if correcting is not None:
+            return (correcting.operators_rules(),)
         return (Rules(),) if changing is None else changing.operators_rules()
 
     def now(self) -> float:
@@ -111,6 +118,13 @@ class Operators:
                 self._flood(flood)
                 for _ in range(3):
                     self._at("resume", flood + 2, commands.resume, flood + 12)
+        if self._simulation.correcting is not None:
+            for what, script in (("redrive", commands.redrive), ("discard", commands.discard)):
+                for _ in range(random.choice((1, 4, 8))):
+                    self._at(what, 4, script)
+            for _ in range(random.choice((1, 3, 6))):
+                self._at("restore", 6, commands.restore)
+            return  # what is read again would be corrected again: a new board is the cure
         if random.random() < 0.7:
             for _ in range(random.choice((1, 2))):
                 self._at("set", 6, commands.set_checkpoint)
@@ -197,6 +211,9 @@ class Operators:
         def write(number: int) -> None:
             simulation = self._simulation
             random = simulation.dice.source(f"{name} {number}")
+            if simulation.correcting is not None:
+                simulation.correcting.write(bad=random.random() < 0.9)
+                return
             open_shards = sorted(shard.shard_id for shard in simulation.streams.shards.values() if not shard.closed)
             image: dict[str, object] = {
                 "playerId": {"S": f"p{random.randrange(4)}"},

@@ -18,7 +18,7 @@ class Guard(NamedTuple):
     """A condition or a rule of order that exactly-once stands on.
 
     `where` it is in the product, and its `purpose`. Without `off` (conditions of FakeTables) and `switches` the seed
-    breaks the invariant. `keyed`, `changing`, `verifying`: in these flavours of the simulation.
+    breaks the invariant. `keyed`, `changing`, `verifying`, `correcting`: in these flavours of the simulation.
     """
 
     name: str
@@ -31,10 +31,13 @@ class Guard(NamedTuple):
     keyed: bool = False
     changing: bool = False
     verifying: bool = False
+    correcting: bool = False
 
     @property
     def flavour(self) -> Flavour:
         """That of its runs."""
+        if self.correcting:
+            return Flavour.CORRECTING_KEYED if self.keyed else Flavour.CORRECTING_PLAIN
         if self.verifying:
             return Flavour.VERIFYING_KEYED if self.keyed else Flavour.VERIFYING_PLAIN
         if self.changing:

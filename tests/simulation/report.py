@@ -26,6 +26,7 @@ TOO_RARE: dict[Operation | OperatorCall, str] = {
         (Operation.WRITE_ROWS, Operation.MOVE_CHECKPOINT),
         "what comes late, twice or without a reply is drawn by keyed runs; the rest as often as elsewhere",
     ),
+    Operation.READ_ITEMS: "only correcting runs have items that are corrected: every seventh",
     Operation.HALT: "only a flood trips a breaker, in a fifth of the runs, and one halt ends it",
     Operation.EXAMINE: "only runs with scores that no sum can hold examine games",
     **dict.fromkeys(
@@ -33,6 +34,7 @@ TOO_RARE: dict[Operation | OperatorCall, str] = {
         "a few commands per run, in half of the runs: some 40 per cell",
     ),
     OperatorCall.ACCEPT_RULES: "only changing runs accept rules: every seventh",
+    **dict.fromkeys((OperatorCall.RESTORE, OperatorCall.READ_ITEMS), "only correcting runs do that: every seventh"),
     OperatorCall.ACKNOWLEDGE: "only a gap is acknowledged: some 30 per cell",
     OperatorCall.READ_ROW: "only a halt for a mark asks for it",
     OperatorCall.RESUME: "only what a flood has halted is resumed: some 20 per cell",
@@ -54,6 +56,28 @@ TOO_RARE: dict[Operation | OperatorCall, str] = {
     OperatorCall.EXAMINE: "only games that the board cannot hold are examined",
 }
 """Calls that are so rare that even a high fault rate does not reach ENOUGH_FAULTS, and why."""
+ITEM_EVENTS = (
+    "item: inserted",
+    "item: edited",
+    "item: removed",
+    "item: expired",
+    "item: an item is broken",
+    "item: an item is broken again",
+    "item: a broken item is mended",
+    "item: a broken item is removed",
+    "item: a life ends while it is broken",
+    "item: a removal is refused",
+    "item: refused by a row",
+    "item: a game moves to another player",
+    "item: the first record corrects what was there before",
+    "item: back-filled",
+    "item: superseded",
+    "item: re-driven",
+    "item: re-driven after its life",
+    "item: restored",
+    "item: a worker of the newer release",
+)
+"""What happens in correcting runs."""
 _SHORT = {
     "lost request": "lost",
     "lost reply": "unheard",
@@ -83,6 +107,7 @@ def lines(totals: Totals) -> Iterator[str]:
         f"rules changed: {happened['rules accepted']} times; {happened['numbers rise']} claims raised a number, "
         f"{happened['rules are refused']} starts were refused, {happened['shards waited']} shards waited"
     )
+    yield "items: " + ", ".join(f"{what.removeprefix('item: ')} {happened[what]}" for what in ITEM_EVENTS)
     yield from _table(totals)
     yield "events: " + ", ".join(f"{what} {count}" for what, count in sorted(totals.happened.items()))
     for failure in totals.failures:

@@ -24,6 +24,8 @@ CHANGING_SEEDS = 3
 """Which of seven seeds is that of a changing run."""
 VERIFYING_SEEDS = 5
 """The same of a verifying run."""
+CORRECTING_SEEDS = 1
+"""The same of a correcting run."""
 
 
 class Failure(NamedTuple):
@@ -42,8 +44,8 @@ class Failure(NamedTuple):
 
 class Flavour(StrEnum):
     """Which runs a seed makes: keyed ones (rows have marks) or plain ones; of both, those in which days pass and rules
-    change, or boards are verified. Mixed: by turns two keyed ones and a plain one, every seventh of them changing and
-    every seventh verifying.
+    change, boards are verified, or items are corrected. Mixed: by turns two keyed ones and a plain one, every seventh
+    of them changing, every seventh verifying, and every seventh correcting.
     """
 
     MIXED = "mixed"
@@ -53,6 +55,8 @@ class Flavour(StrEnum):
     CHANGING_PLAIN = "changing-plain"
     VERIFYING_KEYED = "verifying-keyed"
     VERIFYING_PLAIN = "verifying-plain"
+    CORRECTING_KEYED = "correcting-keyed"
+    CORRECTING_PLAIN = "correcting-plain"
 
     def of(self, seed: int) -> "Flavour":
         """The flavour of the run of this seed."""
@@ -63,12 +67,14 @@ class Flavour(StrEnum):
             return Flavour.CHANGING_KEYED if keyed else Flavour.CHANGING_PLAIN
         if seed % 7 == VERIFYING_SEEDS:
             return Flavour.VERIFYING_KEYED if keyed else Flavour.VERIFYING_PLAIN
+        if seed % 7 == CORRECTING_SEEDS:
+            return Flavour.CORRECTING_KEYED if keyed else Flavour.CORRECTING_PLAIN
         return Flavour.KEYED if keyed else Flavour.PLAIN
 
     @property
     def keyed(self) -> bool:
         """Whether rows have marks."""
-        return self in (Flavour.KEYED, Flavour.CHANGING_KEYED, Flavour.VERIFYING_KEYED)
+        return self in (Flavour.KEYED, Flavour.CHANGING_KEYED, Flavour.VERIFYING_KEYED, Flavour.CORRECTING_KEYED)
 
     @property
     def changing(self) -> bool:
@@ -79,6 +85,11 @@ class Flavour(StrEnum):
     def verifying(self) -> bool:
         """Whether boards are verified."""
         return self in (Flavour.VERIFYING_KEYED, Flavour.VERIFYING_PLAIN)
+
+    @property
+    def correcting(self) -> bool:
+        """Whether items are corrected, and the board follows them."""
+        return self in (Flavour.CORRECTING_KEYED, Flavour.CORRECTING_PLAIN)
 
 
 @dataclass
@@ -143,7 +154,15 @@ def run(seeds: range, flavour: Flavour = Flavour.MIXED) -> Totals:
 def build(seed: int, only: Collection[str] | None, off: Collection[str] = (), *, flavour: Flavour) -> Simulation:
     """The run of a seed, with these decisions only."""
     chosen = flavour.of(seed)
-    return Simulation(seed, off, only, keyed=chosen.keyed, changing=chosen.changing, verifying=chosen.verifying)
+    return Simulation(
+        seed,
+        off,
+        only,
+        keyed=chosen.keyed,
+        changing=chosen.changing,
+        verifying=chosen.verifying,
+        correcting=chosen.correcting,
+    )
 
 
 def _parts(seeds: range, jobs: int, flavour: Flavour) -> Iterator[Totals]:

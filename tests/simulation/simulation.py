@@ -17,6 +17,8 @@ from consumer.worker.ledger_calls import Adopt, Mark, Probe
 from consumer.worker.shard_calls import PAGE_RECORDS, Commit, MoveCheckpoint, Open, Read, RecordGap, WriteRows
 from consumer.worker.stream_start import StartPosition
 from tests.simulation.changing import LAST, SOON, Changing
+from tests.simulation.correcting import RULES, Correcting
+from tests.simulation.correction_invariants import CorrectionLedger, CorrectionMarks
 from tests.simulation.dice import Dice
 from tests.simulation.interventions import Interventions
 from tests.simulation.keyed import Keyed
@@ -59,7 +61,8 @@ class Simulation:
     """A run from a seed. `off`: conditions that the tables do not check (see FakeTables); `only`: see Dice.
 
     `keyed`: the source's partition key is the player, so that rows have marks (see Keyed). `changing`: days pass, and
-    rules change (see Changing). `verifying`: boards are verified (see Verifying).
+    rules change (see Changing). `verifying`: boards are verified (see Verifying). `correcting`: items are corrected
+    (see Correcting).
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class Simulation:
         keyed: bool = False,
         changing: bool = False,
         verifying: bool = False,
+        correcting: bool = False,
     ) -> None:
         self.dice = Dice(seed, only)
         random = self.dice.source("simulation")
@@ -78,10 +82,13 @@ class Simulation:
         self.steps: Counter[tuple[Operation | OperatorCall, Fault]] = Counter()
         self.happened: Counter[str] = Counter()
         self.tables = FakeTables(TableNames(), off)
+        self.corrects = correcting
+        self.rules = RULES if correcting else Rules()
         self.changing = Changing(self) if changing else None
         self.streams = FakeStreams(self.unix_now, ARN, page_records=random.choice((1, 3, 10, 1000)))
-        records = WrittenRecords(self.streams, self.tables, Rules(), LENIENT if keyed else Rules())
-        self.ledger_invariants = (MarkInvariants if keyed else LedgerInvariants)(records, self.tables)
+        lenient = LENIENT if keyed and not correcting else self.rules
+        records = WrittenRecords(self.streams, self.tables, self.rules, lenient)
+        self.ledger_invariants = _invariants(keyed, correcting)(records, self.tables)
         self.keyed: Keyed | None = None
         if isinstance(self.ledger_invariants, MarkInvariants):
             self.keyed = Keyed(self, self.ledger_invariants)
@@ -94,7 +101,7 @@ class Simulation:
             self.nemesis.schedule = replace(self.nemesis.schedule, chance=0.02, targeted=frozenset())
         self._lock_seconds = random.choice((0.0, 0.0, 0.005, 0.02))
         self._locked: dict[object, float] = {}
-        self.ports = Ports(self.streams, self.tables, self.tables, self.tables, Rules())
+        self.ports = Ports(self.streams, self.tables, self.tables, self.tables, self.rules)
         self._trace: list[tuple[float, str, object, str]] = []
         self._actions = 0
         self.refused_since: dict[Shard, float] = {}
@@ -103,6 +110,9 @@ class Simulation:
         self._starts: Counter[str] = Counter()
         self._stopping = False
         self.verifying = Verifying(self) if verifying else None
+        self.correcting: Correcting | None = None
+        if isinstance(self.ledger_invariants, CorrectionLedger | CorrectionMarks):
+            self.correcting = Correcting(self, self.ledger_invariants)
         self.stream_events = StreamEvents(self, self.streams)
         self.interventions = Interventions(self)
         self.operators = Operators(self)
@@ -132,6 +142,8 @@ class Simulation:
                     self._end_waiting(self.changing)
                 if self.verifying is not None:
                     self.verifying.end()
+                if self.correcting is not None:
+                    self.correcting.end()
                 self._stop_all()
                 if self.keyed is not None:
                     self.run_until(self.keyed.all_arrived)
@@ -245,6 +257,8 @@ class Simulation:
         reply: Reply
         if self.changing is not None:
             self.changing.acts(call)
+        if self.correcting is not None:
+            self.correcting.acts(call)
         if isinstance(call, WriteRows):
             reply = self._write_rows(call, ports, fates or [TAKES_EFFECT] * len(call.writes))
         elif self._is_locked(call):
@@ -341,6 +355,8 @@ class Simulation:
             self.changing.plan()
         if self.verifying is not None:
             self.verifying.plan()
+        if self.correcting is not None:
+            self.correcting.plan()
 
     def _start(self, name: str) -> SimulatedWorker:
         self._starts[name] += 1
@@ -373,6 +389,10 @@ class Simulation:
         self.stream_events.heal()
         self.interventions.heal()
         self.operators.heal()
+        if self.correcting is not None:
+            self.correcting.heal()
+            if self.correcting.needs_newer():
+                self._start(LAST)
         if self.changing is not None:
             self.changing.heal()
         if not any(worker.alive for worker in self.workers):
@@ -450,6 +470,12 @@ class Simulation:
         stuck = [worker.owner for worker in living if worker.alive and not worker.worker.done]
         if stuck:
             raise Violation("SIGTERM releases all leases", f"still running: {stuck}")
+
+
+def _invariants(keyed: bool, correcting: bool) -> type[LedgerInvariants]:
+    if correcting:
+        return CorrectionMarks if keyed else CorrectionLedger
+    return MarkInvariants if keyed else LedgerInvariants
 
 
 def _is_routine(what: object, remark: str) -> bool:

@@ -21,6 +21,8 @@ TABLE = "arn:aws:dynamodb:eu-west-1:123456789012:table/GameEvents/stream/"
 ARN = TABLE + "2026-01-01T00:00:00.000"
 SUCCESSOR_ARN = TABLE + "2026-01-02T00:00:00.000"
 RECORDS = 60
+MORE_RECORDS = 90
+"""In a correcting run."""
 SHARDS = 8
 ROLL_OVERS = 6
 """In a run that begins with old shards."""
@@ -47,6 +49,7 @@ class StreamEvents(PlannedEvents):
         """When a shard that was hidden became listed."""
         self._keyed = simulation.keyed
         self._changing = simulation.changing
+        self._correcting = simulation.correcting
         self._corrects = simulation.verifying is None or simulation.verifying.corrects
         self._ancient &= simulation.verifying is None
         streams.listing_of = self._listing
@@ -62,21 +65,21 @@ class StreamEvents(PlannedEvents):
     def plan(self, seconds: float) -> None:
         """Plans the events of so many seconds."""
         random = self._plans
-        for _ in range(RECORDS):
+        for _ in range(RECORDS if self._correcting is None else MORE_RECORDS):
             self._at("write", 0, seconds * 0.9, self._write)
         for _ in range(random.choice((0, 1, 2, 3, 4))):
             self._at("split", 1, seconds * 0.9, self._split)
         if self._aged:
             for _ in range(ROLL_OVERS):
                 self._at("roll over", 0.5, seconds * 0.3, self._roll_over)
-        if random.random() < 0.35:
+        if random.random() < 0.35 and self._correcting is None:
             for _ in range(random.choice((1, 3))):
                 self._at("trim", 5, seconds * 1.2, self._trim)
         if random.random() < 0.3:
             self._at("expiry", 5, seconds, self._streams.expire_iterators)
         if random.random() < 0.25:
             self._at("enable again", 3, seconds * 0.8, self._enable_again)
-        if random.random() < 0.05:
+        if random.random() < 0.05 and self._correcting is None:
             self._at("gone", 3, seconds * 0.8, self._remove)
         if random.random() < 0.95:
             for _ in range(80 if self._aged else 20):
@@ -143,6 +146,10 @@ class StreamEvents(PlannedEvents):
         return [shard_id for shard_id in self._open_shards() if not self._streams.shards[shard_id].hidden]
 
     def _write(self) -> None:
+        if self._correcting is not None:
+            self._streams.empty_pages = min(MOST_EMPTY_PAGES, self._streams.empty_pages + (self.random.random() < 0.1))
+            self._correcting.write()
+            return
         random, image = self.random, self._game()
         if random.random() < 0.1:
             image["score"] = {"S": "many"}
@@ -251,6 +258,14 @@ class StreamEvents(PlannedEvents):
             return
         if self._simulation.keyed is not None and self._simulation.keyed.made_again:
             return
+        if self._correcting is not None:
+            # What is found late, after a later stream was begun, would be corrected before it is counted.
+            shards = self._streams.shards.values()
+            if any(each.parent is None and Shard(arn, each.shard_id) not in tables.rows for each in shards):
+                return
+            self._stale = 0.0
+            for each in shards:
+                each.hidden = False
         self._streams.enable(SUCCESSOR_ARN)
         for _ in range(self.random.choice((1, 2))):
             self.open_shard()

@@ -56,5 +56,13 @@ def test_the_report_says_how_often_windows_rolled_over_and_rules_changed() -> No
     assert any(line.startswith("rules changed: 2 times; 5 claims raised a number") for line in report)
 
 
+def test_the_report_says_what_happened_to_items() -> None:
+    totals = _totals(Operation.COMMIT, ENOUGH_FAULTS)
+    totals.happened.update({"item: an item is broken": 7, "item: re-driven": 2})
+    (line,) = [line for line in lines(totals) if line.startswith("items: ")]
+    assert ", an item is broken 7, " in line
+    assert ", re-driven 2, " in line
+
+
 def test_a_rare_call_without_a_reason_needs_a_higher_rate() -> None:
     assert any("commit: RAISE ITS RATE" in line for line in lines(_totals(Operation.COMMIT, 0)))

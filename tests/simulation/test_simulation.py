@@ -9,6 +9,7 @@ import pytest
 
 from consumer.domain.marks import Route
 from tests.simulation.guards import GUARDS
+from tests.simulation.report import ITEM_EVENTS
 from tests.simulation.runs import Flavour, run, shrink
 from tests.simulation.simulation import Simulation
 
@@ -36,7 +37,7 @@ def test_a_seed_gives_the_same_run_twice(keyed: bool, changing: bool) -> None:
     assert first == second
 
 
-@pytest.mark.parametrize("flavour", ["plain", "keyed", "changing-keyed"])
+@pytest.mark.parametrize("flavour", ["plain", "keyed", "changing-keyed", "correcting-keyed"])
 def test_a_seed_gives_the_same_run_whatever_a_process_hashes(flavour: str) -> None:
     traces = {
         subprocess.run(
@@ -69,6 +70,15 @@ def test_every_seventh_seed_is_verifying_and_verdicts_are_reached() -> None:
     assert not totals.failures
     for what in ("verify: players decided", "verify: a tampered row is found", "verify decides at the end"):
         assert totals.happened[what], what
+
+
+def test_every_seventh_seed_is_correcting_and_all_that_can_happen_to_items_happens() -> None:
+    assert [seed for seed in range(22) if Flavour.MIXED.of(seed).correcting] == [1, 8, 15]
+    assert {Flavour.MIXED.of(seed).keyed for seed in (1, 8, 15)} == {False, True}
+    totals = run(range(12), Flavour.CORRECTING_PLAIN)
+    assert not totals.failures
+    rare = ("item: re-driven", "item: re-driven after its life", "item: a removal is refused")
+    assert not [what for what in ITEM_EVENTS if what not in rare and not totals.happened[what]]
 
 
 def test_in_keyed_runs_every_way_to_write_a_row_occurs() -> None:

@@ -11,7 +11,8 @@ from consumer.domain.board_windows import board_windows
 from consumer.domain.fold import Unit
 from consumer.domain.leases import Lease, LeaseRow
 from consumer.domain.marks import RowWrite, StoredRow
-from consumer.domain.records import Game, Rules, TimestampFormat, parse_timestamp
+from consumer.domain.records import Game, Rules
+from consumer.domain.timestamps import TimestampFormat, parse_timestamp
 from consumer.domain.windows import Kept, WindowKind
 from tests.simulation.ledger_invariants import WIDE, LedgerInvariants, Violation
 from tests.support.fakes import FakeTables

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from consumer.domain.errors import UnsafeRefused
 from consumer.domain.membership import Identity
-from consumer.domain.records import Rules
 from consumer.domain.windows import calendar_of
 from consumer.retries import JitteredBackoff
 from consumer.worker.calls import Call, Reply
@@ -53,9 +52,12 @@ class SimulatedWorker:
         if simulation.keyed is not None:
             self.ports, remembered_rows = simulation.keyed.equip(self.owner, self.ports)
             self._tuning = simulation.keyed.tune(self.owner, replace(self._tuning, remembered_rows=remembered_rows))
-        self.rules = Rules()
+        self.rules = simulation.rules
         if simulation.changing is not None:
             self.rules = simulation.changing.rules_of(self.owner)
+            self.ports = replace(self.ports, rules=self.rules)
+        if simulation.correcting is not None:
+            self.rules = simulation.correcting.rules_of(self.owner)
             self.ports = replace(self.ports, rules=self.rules)
         self._skew = 0.0
         self.set_clock()
@@ -63,7 +65,16 @@ class SimulatedWorker:
         identity = Identity(self.owner, stable=simulation.stable)
         arn = simulation.streams.arn
         calendar = calendar_of(self.rules.windows, self.rules.time_zone)
-        self.worker = Worker(identity, arn, self._new_starter, TTL_SECONDS, self._tuning, backoff, calendar)
+        self.worker = Worker(
+            identity,
+            arn,
+            self._new_starter,
+            TTL_SECONDS,
+            self._tuning,
+            backoff,
+            calendar,
+            corrects=simulation.corrects,
+        )
 
     def set_clock(self) -> None:
         """Its wall clock jumps. Workers use it for notes, and to decide which unread shards may have lost records."""

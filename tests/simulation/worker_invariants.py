@@ -103,7 +103,8 @@ class WorkerInvariants:
         `living` have these numbers of rules. What a worker has more than another, that one may not work; a shard whose
         number is higher than theirs is worked by none.
         """
-        rows = [row for row in self._tables.rows.values() if not row.finished]
+        ledger = self._tables.load().in_order
+        rows = [row for row in ledger.rows if not row.finished and row.shard not in ledger.held_back]
         waiting = [row for row in rows if row.rules > max(living.values())]
         if worked := [row.shard.shard_id for row in waiting if row.owner in living]:
             return f"{worked} wait for newer rules, and are worked"

@@ -48,6 +48,8 @@ class Options:
     """The engine sees no ClientRequestToken: tokens hide missing guards for ten minutes."""
     capture: bool = True
     """Writes to a table with a stream become records."""
+    deletes_expire: bool = False
+    """Removals look as if the item's time to live was over."""
 
     def set(self, **values: object) -> None:
         """Changes some. ValueError for an unknown option or value."""

@@ -122,6 +122,10 @@ class Shard:
         self.reads += 1
 
 
+TIME_TO_LIVE = {"type": "Service", "principalId": "dynamodb.amazonaws.com"}
+"""Who removed an item whose time to live is over, as AWS's record of the removal says it."""
+
+
 def wire_form(
     event_id: str,
     number: int,
@@ -131,8 +135,10 @@ def wire_form(
     images: Mapping[str, Item],
     view: str,
     region: str,
+    *,
+    expired: bool = False,
 ) -> bytes:
-    """A record's JSON. `images` are NewImage and OldImage, as far as it has them."""
+    """A record's JSON. `images` are NewImage and OldImage, as far as it has them. `expired`: see TIME_TO_LIVE."""
     kept = {name: image for name, image in images.items() if _carries(view, name)}
     change = {
         "ApproximateCreationDateTime": int(created),
@@ -149,6 +155,7 @@ def wire_form(
         "eventSource": "aws:dynamodb",
         "awsRegion": region,
         "dynamodb": change,
+        **({"userIdentity": TIME_TO_LIVE} if expired else {}),
     }
     return json.dumps(record, separators=(",", ":")).encode()
 

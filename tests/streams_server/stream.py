@@ -118,9 +118,16 @@ class Stream:
     # --- writing ---
 
     def append(
-        self, shard: Shard, event: str, new: Item | None, old: Item | None = None, created: float | None = None
+        self,
+        shard: Shard,
+        event: str,
+        new: Item | None,
+        old: Item | None = None,
+        created: float | None = None,
+        *,
+        expired: bool = False,
     ) -> str:
-        """Writes a record; its sequence number. `created` in unix seconds, None: now."""
+        """Writes a record; its sequence number. `created` in unix seconds, None: now. `expired`: see wire_form."""
         image = new if new is not None else old
         assert image is not None
         keys = {name: image[name] for name in self.keys if name in image}
@@ -128,7 +135,7 @@ class Stream:
         created_at = float(int(self._clock() if created is None else created))
         number = shard.numbers.take()
         event_id = blake2b(f"{self.arn} {shard.shard_id} {number}".encode(), digest_size=16).hexdigest()
-        wire = wire_form(event_id, number, event, created_at, keys, images, self.view, REGION)
+        wire = wire_form(event_id, number, event, created_at, keys, images, self.view, REGION, expired=expired)
         shard.append(Record(number, created_at, wire))
         return str(number)
 

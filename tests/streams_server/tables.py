@@ -31,8 +31,9 @@ class Change(NamedTuple):
 class Source:
     """Makes records of writes to tables with a stream. It knows every item: a write without a change makes none."""
 
-    def __init__(self, streams: Streams) -> None:
+    def __init__(self, streams: Streams, options: Options) -> None:
         self._streams = streams
+        self._options = options
         self._items: dict[tuple[str, str], Item] = {}
 
     def refuse_unknown(self, operation: str, request: Document) -> None:
@@ -67,7 +68,8 @@ class Source:
             self._items[place] = change.new
         if stream.enabled:
             event = "REMOVE" if change.new is None else "INSERT" if old is None else "MODIFY"
-            stream.append(stream.route(key), event, change.new, old)
+            expired = event == "REMOVE" and self._options.deletes_expire
+            stream.append(stream.route(key), event, change.new, old, expired=expired)
 
 
 def _changes(operation: str, document: Document, replied: Document) -> Iterator[Change]:
@@ -137,7 +139,7 @@ class Tables:
         self._streams = streams
         self._options = options
         self._counts = counts
-        self._source = Source(streams)
+        self._source = Source(streams, options)
         self._keys: dict[str, tuple[str, ...]] = {}
 
     async def execute(self, request: TableRequest) -> Response | None:

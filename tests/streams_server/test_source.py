@@ -7,6 +7,7 @@ import pytest
 
 from tests.streams_server import Remote, StreamsServer, build_shards
 from tests.streams_server.client import items, refused
+from tests.streams_server.shard import TIME_TO_LIVE
 
 SPECIFICATION = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
 
@@ -76,6 +77,23 @@ def test_writes_become_records(remote: Remote, tables: Any, source: str) -> None
     remote.set_options(capture=False)
     tables.put_item(TableName=source, Item=game("m2"))
     assert len(events(remote)) == 5
+
+
+def test_changes_and_removals_have_both_images_and_say_who_removed(remote: Remote, tables: Any, source: str) -> None:
+    key = {"matchId": {"S": "m1"}, "round": {"N": "1"}}
+    for _ in range(2):
+        tables.put_item(TableName=source, Item=game("m1", "1"))
+        tables.put_item(TableName=source, Item=game("m1", "2"))
+        tables.delete_item(TableName=source, Key=key)
+        remote.set_options(deletes_expire=True)
+    (records,) = remote.records().values()
+    seen = [(record["eventName"], record.get("userIdentity")) for record in records]
+    assert seen[:3] == [("INSERT", None), ("MODIFY", None), ("REMOVE", None)]
+    assert seen[3:] == [("INSERT", None), ("MODIFY", None), ("REMOVE", TIME_TO_LIVE)]
+    _, changed, removed, *_ = (record["dynamodb"] for record in records)
+    assert (changed["OldImage"], changed["NewImage"]) == (game("m1", "1"), game("m1", "2"))
+    assert (removed["OldImage"], "NewImage" in removed) == (game("m1", "2"), False)
+    assert changed["Keys"] == removed["Keys"] == key
 
 
 def test_a_key_stays_in_its_lineage(remote: Remote, tables: Any, source: str) -> None:

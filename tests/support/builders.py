@@ -9,7 +9,7 @@ from consumer.domain.fold import Unit
 from consumer.domain.leases import SHARD_END, TRIM_HORIZON, Lease, LeaseRow, Shard
 from consumer.domain.marks import RowWrite
 from consumer.domain.ports import Commits
-from consumer.domain.records import Entry, Game, Ignored, Outcome, Poison, Reason, pack
+from consumer.domain.records import Correction, Entry, Game, Ignored, Image, Outcome, Poison, Reason, item_of, pack
 from consumer.domain.replies import CommitReply, ListedShard, Page, StreamListing
 from consumer.worker.shard_calls import Commit
 
@@ -66,9 +66,36 @@ HAD_GAME = Circuit(had_game=True)
 """The circuit of a shard that has had a good record."""
 
 
-def ignored(seq: int = 1, outcome: Outcome = Outcome.IGNORED) -> Ignored:
+def ignored(seq: int = 1, outcome: Outcome = Outcome.MODIFIED) -> Ignored:
     """A record that the rules leave out."""
     return Ignored(sequence_number(seq), CREATED + seq, outcome)
+
+
+def item_key(number: int) -> str:
+    """The key of an item of the source table."""
+    return item_of({"gameId": {"S": f"game-{number}"}})
+
+
+ITEM, OTHER_ITEM = item_key(1), item_key(2)
+PLAYED = "2026-01-31", 1_769_860_740.0
+"""When a game was played: 2026-01-31T11:59:00Z."""
+
+
+def image(player: str = "foo", score: object = 150) -> Image:
+    """A game as an item says it."""
+    return Image(player, Decimal(str(score)), PLAYED)
+
+
+OLD, NEW = image(score=100), image(score=10)
+
+
+def correction(
+    seq: int = 1, new: Image | None = NEW, old: Image | None = OLD, *, item: str = ITEM, expired: bool = False
+) -> Correction:
+    """A change of an item, or its removal without a new image."""
+    named = new or old
+    player = named.player if named is not None else "foo"
+    return Correction(sequence_number(seq), CREATED + seq, player, item, new, old, expired, wire(seq, event="MODIFY"))
 
 
 def games(first: int, last: int, player: str = "foo") -> list[Entry]:

@@ -119,6 +119,7 @@ class ShardDriver(MachineDriver[ShardCall]):
         *,
         keyed: bool = False,
         calendar: Calendar = NO_CALENDAR,
+        corrects: bool = False,
     ) -> None:
         super().__init__()
         self.row = start or row(owner=ME)
@@ -126,7 +127,7 @@ class ShardDriver(MachineDriver[ShardCall]):
         self.may_commit = True
         self.tuning = tuning or Tuning(wall_offset_seconds=CREATED)
         self.budget = ReadAheadBudget(self.tuning.total_lookahead_bytes)
-        self.known = KnownRows(self.tuning.remembered_rows, calendar)
+        self.known = KnownRows(self.tuning.remembered_rows, calendar, corrects=corrects)
         self.machine = ShardMachine(
             self.row, self.lease, start_time, self.tuning, self.budget, self.known, LinearBackoff(), keyed=keyed
         )
@@ -146,9 +147,11 @@ class ShardDriver(MachineDriver[ShardCall]):
         return super().call(kind)
 
 
-def opened_shard(tuning: Tuning | None = None, checkpoint: str = TRIM_HORIZON, *, keyed: bool = False) -> ShardDriver:
+def opened_shard(
+    tuning: Tuning | None = None, checkpoint: str = TRIM_HORIZON, *, keyed: bool = False, corrects: bool = False
+) -> ShardDriver:
     """A shard that has its first iterator."""
-    driver = ShardDriver(row(owner=ME, checkpoint=checkpoint), tuning, keyed=keyed)
+    driver = ShardDriver(row(owner=ME, checkpoint=checkpoint), tuning, keyed=keyed, corrects=corrects)
     driver.answer(Open, "first")
     return driver
 
@@ -196,7 +199,11 @@ class CoordinatorDriver(MachineDriver[CoordinatorCall]):
 
     def own_shard(self, number: int, epoch: int = 7) -> None:
         """The worker owns this shard from now on."""
-        self.owned[shard(number)] = FakeOwnedShard(Lease(shard(number), self.machine.identity.owner, epoch))
+        self.owned[shard(number)] = self.owned_shard(shard(number), epoch)
+
+    def owned_shard(self, owned: Shard, epoch: int = 7) -> FakeOwnedShard:
+        """A shard under a lease of this worker."""
+        return FakeOwnedShard(Lease(owned, self.machine.identity.owner, epoch))
 
     def join(self) -> "CoordinatorDriver":
         """The first heartbeat is written."""

@@ -3,11 +3,12 @@
 from consumer.domain.errors import CallFailed, FailureKind
 from consumer.domain.leases import TRIM_HORIZON, LeaseRow, Ledger, StreamStart, TableNames
 from consumer.domain.lineage import FORGET_SECONDS
+from consumer.domain.records import Rules
 from consumer.domain.replies import ListedShard, StreamListing
 from consumer.worker.calls import Reply
 from consumer.worker.ledger_calls import FindStream, ListShards, SyncCall
 from consumer.worker.shard_sync import ShardSync
-from consumer.worker.stream_start import StreamStarter
+from consumer.worker.stream_start import DEFAULT_RULES, StreamStarter
 from tests.support.builders import ARN, CREATED
 from tests.support.drivers import LinearBackoff, MachineDriver
 
@@ -35,12 +36,16 @@ class SyncDriver(MachineDriver[SyncCall]):
     machine: ShardSync
 
     def __init__(
-        self, *rows: LeaseRow, stream_starts: tuple[StreamStart, ...] = (stream_start(0),), workers: int = 1
+        self,
+        *rows: LeaseRow,
+        stream_starts: tuple[StreamStart, ...] = (stream_start(0),),
+        workers: int = 1,
+        rules: Rules = DEFAULT_RULES,
     ) -> None:
         super().__init__()
         self.ledger = Ledger(rows, stream_starts)
         self.workers = workers
-        self.machine = ShardSync(lambda arn: StreamStarter(arn, TRIM_HORIZON, 1, TABLES), LinearBackoff())
+        self.machine = ShardSync(lambda arn: StreamStarter(arn, TRIM_HORIZON, 1, TABLES, rules), LinearBackoff())
 
     def ready(self) -> list[SyncCall]:
         """The call that the machine names now, one at a time."""

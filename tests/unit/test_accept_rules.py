@@ -7,7 +7,8 @@ import pytest
 from consumer.domain.accepted_rules import AcceptedRules
 from consumer.domain.errors import UnsafeRefused
 from consumer.domain.leases import Ledger, StreamStart
-from consumer.domain.records import Rules, TimestampFormat
+from consumer.domain.records import Corrections, Rules
+from consumer.domain.timestamps import TimestampFormat
 from consumer.domain.windows import WindowKind
 from consumer.operations.accept_rules import Acceptance, carry_out, plan
 from tests.support.builders import ARN, CREATED
@@ -73,6 +74,47 @@ def test_what_needs_a_new_board_is_refused(rules: Rules, source: str | None, var
     assert "Nothing was changed. Next: correct CONSUMER_" in said, "the harmless cure first"
     assert "CONSUMER_LEADERBOARD_TABLE" in said
     assert refused.value.exit_code == 4
+
+
+APPLY = replace(OLD, corrections=Corrections.APPLY)
+
+
+@pytest.mark.parametrize(("before", "after"), [(OLD, APPLY), (APPLY, OLD)])
+def test_corrections_are_chosen_once(before: Rules, after: Rules) -> None:
+    with pytest.raises(UnsafeRefused) as refused:
+        plan(ledger(before), after, None)
+    said = str(refused.value)
+    assert f"CONSUMER_CORRECTIONS is {after.corrections}, accepted is {before.corrections}: " in said
+    assert "CONSUMER_LEADERBOARD_TABLE" in said
+    assert refused.value.exit_code == 4
+
+
+@pytest.mark.parametrize(
+    ("rules", "variable"),
+    [
+        (replace(APPLY, player_attribute="user"), "CONSUMER_PLAYER_ATTRIBUTE"),
+        (replace(APPLY, score_attribute="points"), "CONSUMER_SCORE_ATTRIBUTE"),
+        (replace(APPLY, timestamp_attribute="at"), "CONSUMER_TIMESTAMP_ATTRIBUTE"),
+        (replace(APPLY, timestamp_format=TimestampFormat.EPOCH_SECONDS), "CONSUMER_TIMESTAMP_FORMAT"),
+        (replace(APPLY, max_future_seconds=60), "CONSUMER_MAX_FUTURE_SECONDS"),
+    ],
+)
+def test_where_corrections_count_what_was_counted_must_stay_a_game(rules: Rules, variable: str) -> None:
+    """Else its old image would be no game by the new rules: a change would count it a second time."""
+    with pytest.raises(UnsafeRefused, match=f"{variable} is ") as refused:
+        plan(ledger(APPLY), rules, None)
+    assert "A board that is counted otherwise needs new, empty" in str(refused.value)
+
+
+def test_where_corrections_count_games_may_be_dated_further_ahead_and_not_less_far_again() -> None:
+    further = replace(APPLY, max_future_seconds=172_800)
+    assert planned(ledger(APPLY), further).number == 2
+    with pytest.raises(UnsafeRefused, match="CONSUMER_MAX_FUTURE_SECONDS is 86400, accepted is 172800"):
+        plan(ledger(APPLY, further), APPLY, None)
+
+
+def test_where_corrections_count_windows_may_change() -> None:
+    assert planned(ledger(APPLY), replace(APPLY, windows=DAYS)).number == 2
 
 
 def test_a_board_without_windows_may_choose_their_zone_and_keeps_it() -> None:

@@ -9,8 +9,9 @@ from typing import TypeVar
 
 import pytest
 
+from consumer.domain.cut import cut
 from consumer.domain.errors import CallFailed, FailureKind
-from consumer.domain.fold import MAX_ACTIONS, Limits, cut
+from consumer.domain.fold import MAX_ACTIONS, Limits
 from consumer.domain.leases import TRIM_HORIZON
 from consumer.domain.quarantine import QuarantineEntry, QuarantineFilter
 from consumer.domain.records import Entry, Rules, decode
@@ -96,7 +97,7 @@ def test_each_record_gets_its_own_value_in_few_transactions(players: int) -> Non
         if step.call is OperatorCall.APPLY:
             assert isinstance(step.effect, partial)
             (writes,) = step.effect.args
-            sizes.append(2 * len(writes) + len({write.player for write in writes}))
+            sizes.append(2 * len(writes) + len(set().union(*(write.players for write in writes))))
         return step.effect()
 
     assert bulk.redrive(watch) == {Applied: RECORDS}
@@ -112,7 +113,7 @@ def test_each_record_gets_its_own_value_in_few_transactions(players: int) -> Non
 
 def test_no_player_is_in_two_transactions_at_once() -> None:
     records = [(player, number) for number in range(40) for player in ("a", "b", "c")]
-    found = lanes(records, lambda each: each[0], lambda _: 2)
+    found = lanes(records, lambda each: [each[0]], lambda _: 2)
     assert sorted(each for lane in found for each in lane) == sorted(records)
     homes = [{player for player, _ in lane} for lane in found]
     assert sum(map(len, homes)) == len(set[str]().union(*homes))

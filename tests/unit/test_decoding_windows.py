@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.aws.streams import decoded_page, raw_page
-from consumer.domain.records import UNKNOWN_CREATION, Game, Poison, Reason, Rules, TimestampFormat, decode
+from consumer.domain.records import UNKNOWN_CREATION, Game, Poison, Reason, Rules, decode
+from consumer.domain.timestamps import TimestampFormat
 from consumer.domain.windows import WindowKind
 from tests.support.builders import CREATED, wire
 from tests.support.fakes import decoded

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from consumer.domain.breaker import Circuit
+from consumer.domain.cut import cut
 from consumer.domain.errors import CallFailed, FailureKind, IteratorExpired
-from consumer.domain.fold import Limits, cut
+from consumer.domain.fold import Limits
 from consumer.domain.leases import TRIM_HORIZON, Adoption, Lease, Ledger, StreamStart
 from consumer.domain.ports import RulesInUse, WorkerStatus
-from consumer.domain.records import Entry
+from consumer.domain.records import Entry, Outcome
 from consumer.domain.replies import Done
 from consumer.domain.stream_halt import StreamHalt, StreamHaltReason
 from consumer.worker import events
@@ -19,6 +20,7 @@ from consumer.worker.calls import Call, Operation
 from consumer.worker.event_log import SUMMARY_SECONDS, EventLog
 from consumer.worker.ledger_calls import Load
 from consumer.worker.shard_calls import Read, WriteRows
+from consumer.worker.status import AWAITING_STREAM
 from consumer.worker.stream_start import StartPosition
 from tests.support.builders import (
     ARN,
@@ -161,13 +163,13 @@ def test_a_commit_is_one_line_at_debug_and_each_quarantined_record_a_warning() -
                 "settled": False,
                 "applied": 2,
                 "quarantined": 1,
-                "ignored": 1,
+                "modified": 1,
             },
         ),
         ("warning", "record.quarantined", {**BOUND, "sequence_number": sequence_number(4), "reason": "score_type"}),
     ]
     assert measured[0] == ("committed", 0.25, NOW)
-    assert set(measured[1:]) == {("records", "applied", 2), ("records", "quarantined", 1), ("records", "ignored", 1)}
+    assert set(measured[1:]) == {("records", "applied", 2), ("records", "quarantined", 1), ("records", "modified", 1)}
 
 
 @pytest.mark.parametrize(
@@ -271,6 +273,26 @@ def test_the_status_is_exported_and_a_summary_is_logged_from_time_to_time() -> N
     event_log.report([events.CaughtUp(lease())], NOW + 130)
     event_log.show_status(STATUS, None, NOW + 3 * SUMMARY_SECONDS)
     assert log.lines[-1][2]["seconds_without_progress"] == 50.0
+
+
+def test_shards_that_wait_for_an_older_stream_are_logged_and_that_it_is_over() -> None:
+    log = Log()
+    event_log = EventLog(log, MeterLog())
+    for waiting in (0, 2, 2, 3, 0, 0):
+        event_log.show_status(replace(STATUS, shards={AWAITING_STREAM: waiting}), 0, NOW)
+    assert log.lines == [
+        ("info", "stream.shards_waiting", {"shards": 2}),
+        ("info", "stream.shards_waiting", {"shards": 3}),
+        ("info", "stream.shards_taken_up", {}),
+    ]
+
+
+def test_each_kind_of_ignored_record_is_an_outcome_of_its_own() -> None:
+    outcomes = [Outcome.MODIFIED, Outcome.REMOVED, Outcome.REMOVED, Outcome.EXPIRED]
+    lines, measured = report(committed(*(ignored(number, outcome) for number, outcome in enumerate(outcomes, 1))))
+    found = {"modified": 1, "removed": 2, "expired": 1}
+    assert lines[0][2].items() >= found.items()
+    assert set(measured[1:]) == {("records", outcome, count) for outcome, count in found.items()}
 
 
 def test_rules_are_logged_when_they_change_and_so_are_shards_that_wait_for_newer_ones() -> None:

@@ -1,3 +1,4 @@
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -5,7 +6,6 @@ import pytest
 from consumer.aws.commits import size_of, verdict_on
 from consumer.aws.items import is_date
 from consumer.domain.records import Reason
-from tests.support.builders import game
 
 GOOD = {
     "playerId": {"S": "foo"},
@@ -36,7 +36,7 @@ GOOD = {
     ],
 )
 def test_why_a_game_can_never_be_applied(stored: dict[str, Any], score: str, reason: Reason | None) -> None:
-    verdict = verdict_on(stored, game(score=score))
+    verdict = verdict_on(stored, Decimal(score))
     assert (verdict[0] if verdict else None) is reason
     assert verdict is None or verdict[1]
 
@@ -50,8 +50,8 @@ def test_a_row_that_is_full() -> None:
     }  # fmt: skip
     values = 400_000 + (3 + 3 + 2) + (3 + 1 + 1 + 4) + (3 + 2 + 3) + 1 + 3 + 3
     assert size_of(item) == sum(map(len, names)) + values
-    assert verdict_on(GOOD | {"a": {"S": "x" * 409_000}}, game()) is None
-    verdict = verdict_on(GOOD | {"a": {"S": "x" * 409_400}}, game())
+    assert verdict_on(GOOD | {"a": {"S": "x" * 409_000}}, Decimal(1)) is None
+    verdict = verdict_on(GOOD | {"a": {"S": "x" * 409_400}}, Decimal(1))
     assert verdict is not None
     assert verdict[0] is Reason.REFUSED
 

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.domain.fold import DELTA_BYTES, Delta, Limits, Unit, cut
+from consumer.domain.cut import cut
+from consumer.domain.fold import DELTA_BYTES, Delta, Limits, Unit
 from consumer.domain.leases import TRIM_HORIZON
-from consumer.domain.records import EXACT, Entry, Game, Ignored, Outcome, Poison
+from consumer.domain.numbers import EXACT
+from consumer.domain.records import Entry, Game, Ignored, Outcome, Poison
 from tests.support.builders import CREATED, HAD_GAME, game, games, ignored, poison, sequence_number
 
 WIDE = Limits()
@@ -43,7 +45,7 @@ def test_a_unit_is_the_fold_of_its_records() -> None:
         records=4,
         deltas={"foo": Delta(2, Decimal(130), "2026-01-31"), "bar": Delta(1, Decimal("180.5"), "2026-01-31")},
         poison=(),
-        outcomes={Outcome.APPLIED: 3, Outcome.IGNORED: 1},
+        outcomes={Outcome.APPLIED: 3, Outcome.MODIFIED: 1},
         created=CREATED + 4,
         cut_at=7.0,
         circuit=replace(HAD_GAME, ignored=True),
@@ -56,7 +58,7 @@ def test_poison_and_ignored_records_are_counted_and_add_nothing() -> None:
     assert unit.outcomes == {
         Outcome.BEFORE_START: 1,
         Outcome.QUARANTINED: 2,
-        Outcome.IGNORED: 1,
+        Outcome.MODIFIED: 1,
         Outcome.APPLIED: 1,
     }
     assert [each.sequence_number for each in unit.poison] == [sequence_number(2), sequence_number(5)]
@@ -121,7 +123,7 @@ DATES = st.sampled_from(["2026-01-29", "2026-01-30", "2026-01-31"])
 ENTRIES = st.lists(
     st.one_of(
         st.builds(lambda player, score, date: game(0, player, score, date), PLAYERS, SCORES, DATES),
-        st.builds(lambda outcome: ignored(0, outcome), st.sampled_from([Outcome.IGNORED, Outcome.BEFORE_START])),
+        st.builds(lambda outcome: ignored(0, outcome), st.sampled_from([Outcome.MODIFIED, Outcome.BEFORE_START])),
         st.builds(lambda sizes: poison(0, tuple(b"x" * size for size in sizes)), st.lists(st.integers(1, 900))),
     ),
     max_size=40,

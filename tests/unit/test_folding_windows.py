@@ -7,7 +7,8 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.domain.fold import MOST_WINDOWS, Delta, Limits, Unit, WindowSum, add_to, cut
+from consumer.domain.cut import cut
+from consumer.domain.fold import MOST_WINDOWS, Delta, Limits, Unit, WindowSum, add_to
 from consumer.domain.leases import TRIM_HORIZON
 from consumer.domain.records import Game
 from tests.support.builders import game

@@ -20,11 +20,24 @@ from consumer.aws.items import (
     stream_start_row,
     text,
 )
+from consumer.aws.rule_items import accepted_rules, rules_list
+from consumer.domain.accepted_rules import AcceptedRules
 from consumer.domain.breaker import Circuit
 from consumer.domain.leases import LeaseRow, Shard, StreamStart, TableBinding, label_of
 from consumer.domain.membership import HeartbeatReport
+from consumer.domain.records import Corrections, Rules
 from consumer.domain.replay import Mode, Progress, Range
 from tests.support.builders import ARN, ME, finished, lease, row, sequence_number, shard
+
+
+def test_rules_that_ignore_corrections_are_written_as_a_version_without_that_setting_wrote_them() -> None:
+    """Else a list of that version would not be the one that was read, and no rules could ever be accepted after it."""
+    stored = rules_list(AcceptedRules((Rules(),)))
+    assert "corrections" not in stored["L"][0]["M"]
+    assert accepted_rules({"rules": stored}) == AcceptedRules((Rules(),))
+    applied = AcceptedRules((Rules(corrections=Corrections.APPLY),))
+    assert accepted_rules({"rules": rules_list(applied)}) == applied
+
 
 NAMES = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
 SHARDS = st.builds(Shard, st.just(ARN), NAMES)

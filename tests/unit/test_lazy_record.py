@@ -5,7 +5,7 @@ import json
 from consumer.aws.streams import decoded_page
 from consumer.domain.errors import CallFailed, FailureKind
 from consumer.domain.leases import TableNames
-from consumer.domain.records import Game, Poison, Reason, Rules, unpack
+from consumer.domain.records import Correction, Game, Poison, Reason, Rules, unpack
 from consumer.domain.replies import Done, Page
 from consumer.worker.calls import Ports, execute
 from consumer.worker.shard_calls import PAGE_RECORDS, Examine, Read
@@ -27,7 +27,7 @@ class Served(FakeStreams):
 
 
 class Refusing(FakeTables):
-    def examine(self, game: Game) -> tuple[Reason, str] | None:
+    def examine(self, game: Game | Correction) -> tuple[Reason, str] | None:
         return (Reason.TOTAL_TYPE, "the stored total is text") if game.player == "bar" else None
 
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.domain.breaker import Breaker
-from consumer.domain.fold import Delta, Limits, Place, Unit, cut
+from consumer.domain.cut import cut
+from consumer.domain.fold import Delta, Limits, Place, Unit
 from consumer.domain.leases import TRIM_HORIZON
 from consumer.domain.records import Entry, Game, Ignored, Outcome, Poison
 from tests.support.builders import CREATED, game, ignored, sequence_number
@@ -37,7 +38,7 @@ def test_records_up_to_the_mark_are_already_settled() -> None:
     entries: list[Entry] = [game(1, "a", 1), game(2, "b", 10), poison(3, "a"), game(4, "a", 100), ignored(5)]
     unit = cut_with({"a": up_to(3)}, entries)
     assert {player: delta.total for player, delta in unit.deltas.items()} == {"a": Decimal(100), "b": Decimal(10)}
-    assert unit.outcomes == {Outcome.APPLIED: 2, Outcome.ALREADY_SETTLED: 2, Outcome.IGNORED: 1}
+    assert unit.outcomes == {Outcome.APPLIED: 2, Outcome.ALREADY_SETTLED: 2, Outcome.MODIFIED: 1}
     assert unit.newest == {"a": (sequence_number(4), CREATED + 4), "b": (sequence_number(2), CREATED + 2)}
     assert not unit.poison
     assert (unit.first, unit.last, unit.records) == (sequence_number(1), sequence_number(5), 5)
@@ -145,7 +146,7 @@ def test_every_record_ends_once_and_each_delta_is_what_follows_the_mark(
     assert sum(unit.outcomes.values()) == len(taken) >= 1
     assert unit.outcomes.get(Outcome.APPLIED, 0) == len(games) == sum(delta.games for delta in unit.deltas.values())
     assert list(unit.poison) == [entry for entry in behind if isinstance(entry, Poison)], "whole, and in order"
-    assert unit.outcomes.get(Outcome.IGNORED, 0) == sum(isinstance(entry, Ignored) for entry in taken)
+    assert unit.outcomes.get(Outcome.MODIFIED, 0) == sum(isinstance(entry, Ignored) for entry in taken)
     assert (unit.first, unit.last) == (taken[0].sequence_number, taken[-1].sequence_number)
     assert unit.deltas.keys() == unit.newest.keys() == {entry.player for entry in behind} - {None}
     for player, delta in unit.deltas.items():
@@ -172,6 +173,6 @@ def test_a_unit_fits_its_transaction_and_ends_only_where_it_must(
         following = entries[unit.records]
         assert not isinstance(following, Ignored), "nothing ends before an ignored record"
         place = places.get(following.player or "", SINGLE)
-        cost = 1 if isinstance(following, Game) else 2 + len(following.parts)
+        cost = 2 + len(following.parts) if isinstance(following, Poison) else 1
         skipped = sum(isinstance(entry, Poison) for entry in entries[: unit.records]) - len(unit.poison)
         assert place.stops or needed + 3 * skipped + cost > actions

@@ -9,7 +9,7 @@ from consumer.domain.breaker import HaltReason
 from consumer.domain.fold import Delta
 from consumer.domain.leases import Ledger
 from consumer.domain.marks import ABSENT, Lineage, Route, StoredRow
-from consumer.domain.records import Game, Outcome, Poison, Reason, Rules, poison
+from consumer.domain.records import Correction, Game, Outcome, Poison, Reason, Rules, poison
 from consumer.domain.replies import Committed, Done, Lost, Refused, RowRefused
 from consumer.worker import events
 from consumer.worker.shard import ShardState
@@ -34,7 +34,7 @@ def outcomes(driver: MarkedShard) -> dict[Outcome, int]:
     return counted
 
 
-def found_poison(suspect: Game) -> Poison:
+def found_poison(suspect: Game | Correction) -> Poison:
     return poison(suspect.wire, Reason.TOTAL_TYPE, "the stored totalScore is of type S", Rules())
 
 
@@ -292,6 +292,19 @@ def test_a_row_that_is_too_large_for_a_game() -> None:
     commit = driver.call(Commit)
     assert [(write.route, write.delta) for write in commit.rows] == [(Route.CHECKED, Delta(0, Decimal(0), ""))]
     driver.deliver(commit, Committed())
+    assert driver.machine.checkpoint == sequence_number(1)
+
+
+def test_poison_of_a_row_that_takes_no_mark_is_cut_off_from_its_neighbours() -> None:
+    """DynamoDB names the row, and poison is not committed apart as games are."""
+    driver = MarkedShard(poison_at_decode(1)._replace(player="a"), poison_at_decode(2), poison_at_decode(3))
+    driver.knows({"a": marked(0), "foo": marked(0)})
+    too_large, sizes = Refused(invalid="too large", suspects=frozenset({"foo"})), []
+    for reply in (too_large, too_large, Committed()):
+        commit = driver.call(Commit)
+        sizes.append(commit.unit.records)
+        driver.deliver(commit, reply)
+    assert sizes == [3, 3, 1]
     assert driver.machine.checkpoint == sequence_number(1)
 
 

@@ -39,7 +39,7 @@ def test_rows_are_read_then_written_then_the_checkpoint_moves() -> None:
     (committed,) = driver.wait(3).reply_rows(a=Done())
     assert isinstance(committed, events.UnitCommitted)
     assert (committed.seconds, committed.settled) == (3, False)
-    assert committed.unit.outcomes == {Outcome.APPLIED: 3, Outcome.IGNORED: 1}
+    assert committed.unit.outcomes == {Outcome.APPLIED: 3, Outcome.MODIFIED: 1}
     moved = driver.call(MoveCheckpoint)
     assert (moved.unit.previous, moved.unit.last) == ("TRIM_HORIZON", sequence_number(4))
     assert not driver.deliver(moved, Committed()), "the unit was reported"

@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.domain.fold import Limits, cut
+from consumer.domain.cut import cut
+from consumer.domain.fold import Limits
 from consumer.domain.leases import TRIM_HORIZON, Lease
 from consumer.worker.player_locks import PlayerLocks
 from consumer.worker.shard_calls import Commit

@@ -31,6 +31,7 @@ from consumer.aws.quarantine import DynamoQuarantine
 from consumer.domain.accepted_rules import AcceptedRules
 from consumer.domain.audit import AuditEntry
 from consumer.domain.breaker import Breaker, Circuit
+from consumer.domain.corrections import FoundItem, IndexRow, ItemWrite, RecordKey
 from consumer.domain.errors import CallFailed, ConsumerError, DataTrimmed, FailureKind, IteratorExpired
 from consumer.domain.fold import Delta, Unit
 from consumer.domain.leases import (
@@ -47,7 +48,7 @@ from consumer.domain.marks import ABSENT, FORGOTTEN_SECONDS, Lineage, Mark, Rout
 from consumer.domain.membership import HeartbeatReport
 from consumer.domain.operator_ports import AcceptedMark, Gap
 from consumer.domain.quarantine import Application, OperatorAction, QuarantineEntry
-from consumer.domain.records import Rules
+from consumer.domain.records import Correction, Image, Rules
 from consumer.domain.replay import Batch, Mode, Progress, Range
 from consumer.domain.replies import (
     Children,
@@ -65,7 +66,17 @@ from consumer.worker.known_rows import KnownRows
 from consumer.worker.ledger_calls import CoordinatorCall, SyncCall
 from consumer.worker.row_writes import RowWrites
 from consumer.worker.shard import ShardState
-from consumer.worker.shard_calls import Commit, MoveCheckpoint, Read, ReadRows, Release, RowCall, ShardCall, WriteRows
+from consumer.worker.shard_calls import (
+    Commit,
+    MoveCheckpoint,
+    Read,
+    ReadItems,
+    ReadRows,
+    Release,
+    RowCall,
+    ShardCall,
+    WriteRows,
+)
 from consumer.worker.stream_start import StartStep, StreamStarter
 from consumer.worker.tuning import Tuning
 from tests.simulation.guards import GUARDS
@@ -226,6 +237,13 @@ class Recorder:
 
 CHILD, UNLISTED = row(1), finished(0, unlisted_since=CREATED)
 UNIT = Unit("1", "2", "3", 1, {"foo": Delta(1, Decimal(9), "2026-01-31")}, (poison(2),), {}, CREATED, CREATED)
+RECORD = RecordKey("shard-0", "1")
+INDEX_ROW = IndexRow("{}", RECORD, None)
+ITEM_WRITES = (
+    ItemWrite("{}", FoundItem(INDEX_ROW, "pending", 1), None, supersedes=True),
+    ItemWrite("{}", FoundItem(INDEX_ROW._replace(record=None)), None),
+    ItemWrite("{}", None, INDEX_ROW),
+)
 MOVE = Unit("1", "", "3", 0, {}, (), {}, CREATED, CREATED)
 COMPLETE = StreamStart(ARN, None, ("shard-0", "shard-1"), complete=True)
 OLD = replace(COMPLETE, protocol=1)
@@ -245,6 +263,7 @@ ROW_WRITES: Final = {
 WORKER_CALLS: Final[tuple[Call, ...]] = (
     *(WriteRows(lease(), (write,)) for write in ROW_WRITES.values() if write.route.single),
     *(Commit(lease(), UNIT, (write,), fills_gap=True) for write in ROW_WRITES.values() if not write.route.single),
+    *(Commit(lease(), replace(UNIT, items=(write,)), (), fills_gap=False) for write in ITEM_WRITES),
     MoveCheckpoint(lease(), MOVE),
     shard_calls.EndShard(lease(), "3", ("shard-1",), (CHILD,)),
     *(shard_calls.Halt(lease(), "3", resumes, CREATED, SYMPTOM) for resumes in (0, 1)),
@@ -282,9 +301,14 @@ def _operate(client: Recorder) -> Iterator[tuple[str, object]]:
     """Makes the operators' writes one after the other, each before it is yielded."""
     stop = Event()
     quarantine, replays = DynamoQuarantine(client, NAMES, stop), DynamoReplays(client, NAMES, stop)
-    yield "`quarantine redrive`", quarantine.apply([Application(ACTION, "foo", UNIT.deltas["foo"], {})])
+    index_row = IndexRow("{}", RecordKey("shard-0", "2"), None)
+    moved = replace(ACTION, item=ItemWrite("{}", FoundItem(index_row), index_row._replace(record=None)))
+    stays = replace(
+        ACTION, entry=replace(ACTION.entry, expires=True), item=ItemWrite("{}", FoundItem(index_row), index_row)
+    )
+    yield "`quarantine redrive`", quarantine.apply([Application(moved, {"foo": UNIT.deltas["foo"]}, {})])
     yield "`quarantine discard`", quarantine.discard([ACTION], "why")
-    yield "`quarantine restore`", quarantine.restore([replace(ACTION, entry=replace(ACTION.entry, expires=True))])
+    yield "`quarantine restore`", quarantine.restore([stays])
     for resumes in (0, 1):
         halted = replace(row(owner=ME), circuit=Circuit(halted_at=CREATED, resumes=resumes))
         accepted = AcceptedMark("foo", FOREIGN)
@@ -445,6 +469,9 @@ SHARD_REPLIES: Final[dict[str, Reply]] = {
     "refused: another mark": Refused(rows={"foo": StoredRow(mark=FOREIGN)}),
     "rows": {"foo": StoredRow(mark=FOUND)},
     "some of the rows": {"foo": StoredRow(mark=FOUND)},
+    "refused: another index row": Refused(items=True),
+    "items": {"foo": None, "bar": None},
+    "some of the items": {"foo": None},
     "lineage": Lineage({SHARD: None}),
     "written": [Done(), Done()],
     "written, the last": [Done(), Done()],
@@ -497,6 +524,20 @@ def _keyed(found: Mark | None) -> ShardDriver:
     return driver
 
 
+def _correcting() -> ShardDriver:
+    """A shard on which corrections count, whose index rows are being read. Two items are removed."""
+    driver = ShardDriver(row(owner=ME), Tuning(wall_offset_seconds=CREATED), corrects=True)
+    driver.answer(shard_calls.Open, "first")
+    driver.answer(Read, page(*(removal(number, item) for number, item in enumerate(("foo", "bar"), start=1))))
+    return driver
+
+
+def removal(number: int, item: str) -> Correction:
+    """An item, of which a game is counted, is removed."""
+    old, record = Image("foo", Decimal(1), ("2026-01-31", None)), game(number)
+    return Correction(record.sequence_number, record.created, "foo", item, None, old, expired=False, wire=record.wire)
+
+
 def _other_rows(driver: ShardDriver) -> WriteRows:
     """Takes the call for the third player's row."""
     writes = [sent for sent in driver.start_due() if isinstance(sent, WriteRows)]
@@ -510,6 +551,8 @@ def _with_call(call: str, reply: str) -> ShardDriver:
     match call:
         case "ReadRows":
             driver = _keyed(None)
+        case "ReadItems":
+            driver = _correcting()
         case "WriteRows":
             driver = _keyed(FOUND)
         case "MoveCheckpoint":
@@ -522,6 +565,9 @@ def _with_call(call: str, reply: str) -> ShardDriver:
         case "Commit" if reply == "refused: another mark":
             driver = _keyed(None)
             driver.answer(ReadRows, dict.fromkeys(("foo", "bar", "baz"), StoredRow()))
+        case "Commit" if reply == "refused: another index row":
+            driver = _correcting()
+            driver.answer(ReadItems, {"foo": None, "bar": None})
         case "Open":
             driver = _with_records()
             driver.answer(Read, IteratorExpired())

@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 
 from consumer.cli.quarantine_filter import Selection, make_filter, select
+from consumer.domain.cut import cut
 from consumer.domain.errors import NotFound, UnsafeRefused, UsageFault
-from consumer.domain.fold import Limits, cut
+from consumer.domain.fold import Limits
 from consumer.domain.leases import TRIM_HORIZON
 from consumer.domain.quarantine import EntryState, QuarantineEntry, QuarantineFilter, Resolution
 from consumer.domain.records import Reason

@@ -147,10 +147,10 @@ def test_whatever_dynamodb_can_hold_is_a_score(score: str) -> None:
     assert entry.score == Decimal(score)
 
 
-@pytest.mark.parametrize("event", ["MODIFY", "REMOVE"])
-def test_changes_and_removals_are_ignored_whatever_they_hold(event: str) -> None:
+@pytest.mark.parametrize(("event", "outcome"), [("MODIFY", Outcome.MODIFIED), ("REMOVE", Outcome.REMOVED)])
+def test_changes_and_removals_are_ignored_whatever_they_hold(event: str, outcome: Outcome) -> None:
     assert decode(wire(2, event=event, player=None, score=None), RULES, None) == Ignored(
-        sequence_number(2), CREATED, Outcome.IGNORED
+        sequence_number(2), CREATED, outcome
     )
 
 
@@ -215,5 +215,5 @@ def test_decode_never_raises_for_json(record: dict[str, Any], start_time: float 
             assert entry.score.is_finite()
             assert len(entry.date) == 10
         case Ignored():
-            assert entry.outcome in (Outcome.IGNORED, Outcome.BEFORE_START)
+            assert entry.outcome in (Outcome.MODIFIED, Outcome.REMOVED, Outcome.EXPIRED, Outcome.BEFORE_START)
     assert decode(record, RULES, start_time) == entry, "the same record always means the same"

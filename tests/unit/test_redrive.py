@@ -8,7 +8,8 @@ from functools import partial
 import pytest
 
 from consumer.domain.audit import AuditEntry
-from consumer.domain.fold import Delta, Limits, cut
+from consumer.domain.cut import cut
+from consumer.domain.fold import Delta, Limits
 from consumer.domain.leases import TRIM_HORIZON
 from consumer.domain.quarantine import (
     AlreadyResolved,
@@ -74,7 +75,7 @@ def counted(date: str = "2026-01-31", **details: str) -> Application:
     )
     repairs = {"score": "12"} if "repairs" in details else {}
     score = Decimal(12) if repairs else Decimal(150)
-    return Application(OperatorAction(ENTRY, "mine", audit_entry), "foo", Delta(1, score, date), repairs)
+    return Application(OperatorAction(ENTRY, "mine", audit_entry), {"foo": Delta(1, score, date)}, repairs)
 
 
 def test_it_fetches_and_applies() -> None:
@@ -86,7 +87,7 @@ def test_it_fetches_and_applies() -> None:
     assert isinstance(driver.result, Applied)
     decoded = decode(wire(1), Rules(), None)
     assert isinstance(decoded, Game)
-    assert driver.result.game == decoded._replace(wire={})
+    assert driver.result.change == decoded._replace(wire={})
 
 
 def test_a_repair_is_written_and_audited() -> None:
@@ -110,7 +111,7 @@ def test_a_record_that_cannot_count_stays(reply: object, reason: str) -> None:
 
 def test_a_later_date_is_left_alone() -> None:
     driver = redrive().answer([wire(1)]).answer(Refused(later={"foo": "2026-02-01"}))
-    assert application_of(driver) == replace(counted(reason="score_type"), dated=False)
+    assert application_of(driver) == counted(reason="score_type").undated_for(["foo"])
 
 
 @pytest.mark.parametrize(

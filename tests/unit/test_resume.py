@@ -12,7 +12,7 @@ from consumer.domain.errors import CallFailed, ConsumerError, FailureKind, Itera
 from consumer.domain.leases import TRIM_HORIZON, LeaseRow, Ledger, Shard, StreamStart, TableBinding
 from consumer.domain.marks import ABSENT, Mark, StoredRow
 from consumer.domain.operator_ports import AcceptedMark
-from consumer.domain.records import Rules
+from consumer.domain.records import Corrections, Rules
 from consumer.domain.replies import Lost, RowRefused
 from consumer.operations.resume import (
     Resumed,
@@ -28,7 +28,7 @@ from consumer.operations.resume import (
 )
 from consumer.operations.steps import Command, OperatorCall, Step
 from consumer.operations.waiting import Waiting
-from tests.support.builders import ARN, CREATED, SYMPTOM, finished, row, sequence_number, shard
+from tests.support.builders import ARN, CREATED, SYMPTOM, finished, row, sequence_number, shard, wire
 from tests.support.commands import finish, make_twice
 from tests.support.fakes import FakeQuarantine, FakeStreams, FakeTables
 from tests.support.fakes.tables import Score
@@ -89,6 +89,21 @@ def test_everything_that_the_shard_holds_passes(halted: HaltedShard) -> None:
     (audit_entry,) = halted.quarantine.audit
     assert audit_entry.detail == {"outcome": "resumed", "checkpoint": numbers[1], "freeTo": numbers[-1]}
     assert halted.tables.changes == 1
+
+
+@pytest.mark.parametrize(("corrections", "good"), [(Corrections.IGNORE, 1), (Corrections.APPLY, 2)])
+def test_a_change_of_an_item_is_good_where_corrections_count(
+    halted: HaltedShard, corrections: Corrections, good: int
+) -> None:
+    image = wire()["dynamodb"]["NewImage"]
+    for event in ("INSERT", "MODIFY"):
+        halted.streams.write("shard-0", image, event)
+    records = halted.streams.shards["shard-0"].records
+    change = {**records[-1]["dynamodb"], "Keys": {"gameId": {"S": "g1"}}, "OldImage": image}
+    records[-1] = {**records[-1], "dynamodb": change}
+    waiting = Waiting(halted.halt(TRIM_HORIZON), Rules(corrections=corrections))
+    finish(waiting.read_on(halted.streams))
+    assert (waiting.good, waiting.poison.total()) == (good, 0)
 
 
 def test_records_created_later_do_not_pass(halted: HaltedShard) -> None:

@@ -10,7 +10,7 @@ from consumer.domain.errors import UnsafeRefused
 from consumer.domain.leases import SHARD_END, TRIM_HORIZON, Ledger, Origin, StreamStart, TableBinding, TableNames
 from consumer.domain.lineage import late_shards
 from consumer.domain.membership import HeartbeatReport, Members
-from consumer.domain.records import Rules
+from consumer.domain.records import Corrections, Rules
 from consumer.domain.replies import Children, Committed, Done, Lost
 from consumer.domain.windows import KeptSince, Kind, WindowKind, after_claim, merged, new_board
 from consumer.operations import checkpoint
@@ -24,6 +24,7 @@ from tests.support.drivers import TTL, CoordinatorDriver, LinearBackoff, ShardDr
 
 DAY, WEEK, MONTH = WindowKind.DAY, WindowKind.WEEK, WindowKind.MONTH
 A, B, C = Rules(), Rules(windows=((DAY, 2),)), Rules(windows=((DAY, 3), (WEEK, 2)), time_zone="UTC")
+D = replace(A, corrections=Corrections.APPLY)
 TABLES = TableNames()
 BINDING = TableBinding(ARN, *TABLES[:2])
 STARTED = StreamStart(ARN, None, ("shard-0",), complete=True)
@@ -67,10 +68,23 @@ def test_a_refusal_names_each_setting_that_differs_with_both_values_and_the_harm
     assert refused.value.exit_code == 4
 
 
+@pytest.mark.parametrize(("accepted", "own"), [(A, D), (D, A)])
+def test_other_corrections_are_refused_without_the_cure_that_would_be_refused_too(accepted: Rules, own: Rules) -> None:
+    with pytest.raises(UnsafeRefused) as refused:
+        refuse_unaccepted(AcceptedRules((accepted,)), own, "consumer-leases")
+    said = str(refused.value)
+    assert f"CONSUMER_CORRECTIONS is {own.corrections}, and the board was begun with {accepted.corrections}" in said
+    assert "Next: correct CONSUMER_CORRECTIONS" in said
+    assert "--accept-rules" not in said
+    assert refused.value.exit_code == 4
+
+
 def test_each_field_of_the_rules_is_the_setting_of_the_same_name() -> None:
     from consumer.settings import OPTIONS, variable
 
-    every = differences(A, Rules("a", "b", "c", A.timestamp_format.EPOCH_SECONDS, 1, ((DAY, 1),), "Asia/Tokyo"))
+    every = differences(
+        A, Rules("a", "b", "c", A.timestamp_format.EPOCH_SECONDS, 1, ((DAY, 1),), "Asia/Tokyo", Corrections.APPLY)
+    )
     assert len(every) == len(Rules.__dataclass_fields__)
     assert all(each.field in OPTIONS and each.variable == variable(each.field) for each in every)
 

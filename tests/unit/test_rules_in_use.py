@@ -23,7 +23,12 @@ def test_the_lowest_number_that_would_do_is_named() -> None:
 
 def test_a_waiting_shard_is_not_counted_as_unowned_too() -> None:
     rules = RulesInUse(1, 2, (shard(1),), 2)
-    assert count_by_state({}, (), {shard(0), shard(1)}, rules) == {"halted": 0, "unowned": 1, "awaiting_rules": 1}
+    assert count_by_state({}, (), {shard(0), shard(1)}, rules) == {
+        "halted": 0,
+        "unowned": 1,
+        "awaiting_rules": 1,
+        "awaiting_stream": 0,
+    }
 
 
 def test_readiness_notes_the_waiting_shards_and_what_they_wait_for() -> None:

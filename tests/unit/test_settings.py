@@ -53,6 +53,7 @@ def test_defaults() -> None:
         "score_attribute": "score",
         "timestamp_attribute": "timestamp",
         "timestamp_format": "iso",
+        "corrections": "ignore",
         "windows": (),
         "time_zone": "UTC",
         "max_future_seconds": 86_400,

@@ -2,10 +2,11 @@
 
 from decimal import Decimal
 
+from consumer.domain.cut import cut
 from consumer.domain.errors import CallFailed, FailureKind
-from consumer.domain.fold import Limits, cut
+from consumer.domain.fold import Limits
 from consumer.domain.leases import TRIM_HORIZON
-from consumer.domain.records import Entry, Game, Poison, Reason, Rules, poison
+from consumer.domain.records import Correction, Entry, Game, Poison, Reason, Rules, poison
 from consumer.domain.replies import Committed, Done, Lost, Refused
 from consumer.worker.commit_attempt import APART_PLAYERS
 from consumer.worker.shard_calls import Commit, Examine, Open, Read, Release
@@ -26,7 +27,7 @@ def holding(*entries: Entry) -> ShardDriver:
     return driver
 
 
-def found_poison(suspect: Game) -> Poison:
+def found_poison(suspect: Game | Correction) -> Poison:
     return poison(suspect.wire, Reason.TOTAL_TYPE, "the stored totalScore is of type S", Rules())
 
 

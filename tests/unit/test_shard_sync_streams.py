@@ -6,6 +6,7 @@ import pytest
 
 from consumer.domain.errors import UnsafeRefused
 from consumer.domain.leases import LeaseRow, Ledger, Origin, TableBinding
+from consumer.domain.records import Corrections, Rules
 from consumer.domain.replies import Done, Lost
 from consumer.domain.stream_halt import StreamHaltReason
 from consumer.worker import events
@@ -21,6 +22,7 @@ from consumer.worker.ledger_calls import (
     RecordStreamStart,
 )
 from consumer.worker.shard_sync import MOST_STEP_RETRIES, SYNC_INTERVAL_SECONDS
+from consumer.worker.stream_start import DEFAULT_RULES
 from tests.support.builders import ARN, CREATED, build_shards, finished, row, shard
 from tests.support.drivers import NO_ANSWER, kinds
 from tests.support.sync_driver import LATER, LONG_AGO, MISSING, SINCE, TABLES, SyncDriver, listed, stream_start
@@ -57,9 +59,9 @@ def test_a_finished_row_is_marked_with_the_servers_time() -> None:
 OLD = (TableBinding(ARN, *TABLES[:2]), stream_start(0))
 
 
-def found() -> SyncDriver:
+def found(rules: Rules = DEFAULT_RULES) -> SyncDriver:
     """A sync has found a new stream; the old one is listed."""
-    driver = SyncDriver(row(0))
+    driver = SyncDriver(row(0), rules=rules)
     driver.answer(FindStream, LATER)
     assert driver.call(ListShards) == ListShards(ARN), "the streams that are known come first"
     driver.deliver(ListShards(ARN), build_shards(1, {}))
@@ -159,6 +161,19 @@ def test_before_anything_is_started_no_stream_halts() -> None:
     driver = SyncDriver(stream_starts=())
     driver.answer(FindStream, MISSING)
     assert halts(driver) == {}
+
+
+@pytest.mark.parametrize(
+    ("view", "needed"), [("NEW_IMAGE", "CONSUMER_CORRECTIONS=apply"), ("NEW_AND_OLD_IMAGES", None)]
+)
+def test_where_corrections_count_a_successor_without_old_images_halts(view: str, needed: str | None) -> None:
+    driver = found(Rules(corrections=Corrections.APPLY))
+    driver.answer(ReadOrigin, Origin(None, None, (OLD,)))
+    driver.answer(ListShards, replace(build_shards(1, {}), stream_arn=LATER, view=view))
+    assert driver.has_call(RecordStreamStart) is (needed is None)
+    if needed is not None:
+        said = halts(driver, row(0))[StreamHaltReason.VIEW_TYPE]
+        assert all(each in said for each in (view, needed, "A view type cannot be changed"))
 
 
 def test_a_successor_without_images_is_not_recorded_and_halts_while_the_older_stream_is_read() -> None:

@@ -6,8 +6,9 @@ from decimal import Decimal
 import pytest
 
 from consumer.domain.accepted_rules import AcceptedRules
+from consumer.domain.cut import cut
 from consumer.domain.errors import CallFailed, FailureKind
-from consumer.domain.fold import Delta, Limits, cut
+from consumer.domain.fold import Delta, Limits
 from consumer.domain.leases import TRIM_HORIZON, Ledger
 from consumer.domain.marks import ABSENT, Route, RowWrite, StoredRow
 from consumer.domain.records import UNKNOWN_CREATION, Game, Rules

@@ -6,12 +6,14 @@ from functools import partial
 
 import pytest
 
+from consumer.domain.accepted_rules import AcceptedRules
 from consumer.domain.breaker import Circuit
 from consumer.domain.errors import CallFailed, FailureKind, StartRefused
 from consumer.domain.leases import LeaseRow, Ledger, StreamStart, TableBinding, TableNames
 from consumer.domain.lineage import RETENTION_SECONDS
 from consumer.domain.membership import HeartbeatReport, LateShard, Members, code_of
 from consumer.domain.operator_ports import LeaseTable
+from consumer.domain.records import Corrections, Rules
 from consumer.domain.replies import StreamListing
 from consumer.domain.stream_halt import StreamHaltReason, StreamUnusable
 from consumer.operations.status import Limits, Scope, ShardCondition, ShardStatus, Status, Verdict, collect, status
@@ -410,6 +412,23 @@ def test_a_stream_that_is_off_or_has_no_images_is_halted(
     assert [halt.reason for halt in found.stream_halts] == ([reason] if halts else [])
     assert (found.stream_off is None) is halts, "it is said as well"
     assert (found.verdict(Limits()) is Verdict.HALTED) is halts
+
+
+class NewImages(FakeStreams):
+    """A stream with new images alone."""
+
+    def list_shards(self, stream_arn: str) -> StreamListing:
+        return replace(super().list_shards(stream_arn), view="NEW_IMAGE")
+
+
+@pytest.mark.parametrize(("corrections", "halts"), [(Corrections.APPLY, 1), (Corrections.IGNORE, 0)])
+def test_where_corrections_count_a_stream_without_old_images_is_halted(corrections: Corrections, halts: int) -> None:
+    streams = NewImages(lambda: NOW, ARN)
+    streams.add_shard("shard-0")
+    tables = known_to_the_end(row(0, owner=ME, created=NOW))
+    tables.accepted = AcceptedRules((Rules(corrections=corrections),))
+    found = finish(collect(FakeTableReader(tables), streams, lambda: ARN, 5)).stream_halts
+    assert [halt.reason for halt in found] == [StreamHaltReason.VIEW_TYPE] * halts
 
 
 def test_a_configured_stream_that_is_off_is_halted_when_it_is_read() -> None:

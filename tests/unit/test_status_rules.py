@@ -105,6 +105,7 @@ def test_in_a_rolling_release_it_says_who_reads_by_which_and_what_differs(capsys
             "maxFutureSeconds": 86400,
             "windows": "",
             "timeZone": "UTC",
+            "corrections": "ignore",
         },
         {
             "number": 2,
@@ -117,6 +118,7 @@ def test_in_a_rolling_release_it_says_who_reads_by_which_and_what_differs(capsys
             "maxFutureSeconds": 86400,
             "windows": "day:2,week:2,month:2",
             "timeZone": "Europe/Berlin",
+            "corrections": "ignore",
         },
     ]
 

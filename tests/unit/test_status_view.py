@@ -319,6 +319,7 @@ def test_the_shape_for_machines() -> None:
         "childShardIds": [],
         "rules": None,
         "waitsForRules": False,
+        "waitsForStream": False,
         "haltedAt": NOW - 5.25,
         "haltReason": "score_type",
         "haltDetail": "score is wrong",

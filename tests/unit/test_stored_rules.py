@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import pytest
 
 from consumer.domain.accepted_rules import AcceptedRules
-from consumer.domain.records import Rules, TimestampFormat
+from consumer.domain.records import Rules
+from consumer.domain.timestamps import TimestampFormat
 from consumer.domain.windows import Kept, WindowKind
 from consumer.settings import load
 from consumer.wiring.rules import accepted_or_given

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from consumer.domain.records import Game, Poison, Reason, Rules, decode, parse_timestamp, played_by
+from consumer.domain.records import Game, Poison, Reason, Rules, decode
+from consumer.domain.timestamps import parse_timestamp, played_by
 from tests.support.builders import CREATED, wire
 
 

@@ -193,6 +193,31 @@ def test_rows_cost_half_a_unit_each_also_where_there_is_none(service: Service) -
     assert service.call("batch_get_item", request, {"Responses": {}}).read == {"leaderboard": 5.0}
 
 
+def test_index_rows_of_corrected_items_cost_a_unit_each(service: Service) -> None:
+    keys = [{"shardId": {"S": f"#item#{name}"}, "sequenceNumber": {"S": "item"}} for name in ("foo", "bar")]
+    request: dict[str, Any] = {"RequestItems": {"quarantine": {"Keys": keys, "ConsistentRead": True}}}
+    assert service.call("batch_get_item", request, {"Responses": {}}).read == {"quarantine": 2.0}
+
+
+def test_every_action_of_a_transaction_counts(service: Service) -> None:
+    """An index row is put, or deleted."""
+    key = {"shardId": {"S": "#item#foo"}, "sequenceNumber": {"S": "item"}}
+    condition = {"ConditionExpression": "recordShardId = :s", "ExpressionAttributeValues": {":s": {"S": "shard-0"}}}
+    request: dict[str, Any] = {
+        "TransactItems": [
+            {"Put": {"TableName": "quarantine", "Item": {**key, "counted": LARGE}, **condition}},
+            {"Delete": {"TableName": "quarantine", "Key": key, **condition}},
+            {"Update": {**UPDATE, "TableName": "leases"}},
+        ],
+        "ClientRequestToken": "t",
+    }
+    assert service.call("transact_write_items", request, {}).written == {"quarantine": 4, "lease": 2}
+    service.units.written.clear()
+    refused = reasons("None", "ConditionalCheckFailed", "None")
+    service.refuse("transact_write_items", request, "TransactionCanceledException", CancellationReasons=refused)
+    assert service.units.written == {"quarantine": 2 * 3 + 2, "lease": 2}
+
+
 def test_a_read_that_finds_nothing_costs_the_least(service: Service) -> None:
     """DynamoDB Local says that it costs nothing."""
     service.call("query", {"TableName": "quarantine"}, {"ConsumedCapacity": consumed("quarantine", 0.0)})

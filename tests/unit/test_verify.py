@@ -14,6 +14,7 @@ from consumer.domain.operator_ports import BoardPage, ItemPage
 from consumer.domain.quarantine import EntryState
 from consumer.domain.records import Rules
 from consumer.domain.verification import Assumption, CaveatCode, Verdict
+from consumer.operations.game_fold import GameLine
 from consumer.operations.quarantine import QuarantineService, Repair
 from consumer.operations.steps import OperatorCall, Step
 from consumer.operations.sums import Sums, Uncertain
@@ -39,6 +40,7 @@ class Board:
         self.sums = Sums()
         self.assumed = {Assumption.EMPTY_START}
         self.calls: list[OperatorCall] = []
+        self.lines: list[GameLine] | None = None
         self.before: dict[tuple[OperatorCall, int], Callable[[], object]] = {}
         """What happens before the nth call of a kind."""
 
@@ -76,7 +78,9 @@ class Board:
         )
         preview = self.drive(command.prepare())
         self.calls.clear()
-        return self.drive(command.run(preview, **more))  # type: ignore[no-any-return]
+        found: Findings = self.drive(command.run(preview, **more))
+        self.lines = command.lines
+        return found
 
     def drive(self, command: Any) -> Any:
         reply: object = None

@@ -5,7 +5,8 @@ from decimal import Decimal
 import pytest
 
 from consumer.domain.quarantine import EntryState, decode_again, repaired
-from consumer.domain.records import Game, Rules, TimestampFormat, decode, without_expired
+from consumer.domain.records import Game, Rules, decode, without_expired
+from consumer.domain.timestamps import TimestampFormat
 from consumer.domain.windows import WindowKind
 from consumer.operations.quarantine import Applied, Repair
 from tests.support.builders import CREATED, sequence_number, wire

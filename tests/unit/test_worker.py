@@ -135,7 +135,7 @@ def test_a_missing_row_halts_the_shard_until_an_operator_puts_it_back() -> None:
     driver.serve(2.0)
     assert driver.machine.shards[shard(0)].state is ShardState.HALTED
     status = driver.machine.status(driver.now)
-    assert status.shards == {"halted": 1, "unowned": 0, "awaiting_rules": 0}
+    assert status.shards == {"halted": 1, "unowned": 0, "awaiting_rules": 0, "awaiting_stream": 0}
     assert any("is halted: its row is missing" in reason for reason in status.not_ready)
     driver.tables.rows[shard(0)] = LeaseRow(shard(0), None, stored.epoch + 100, stored.checkpoint)
     driver.serve(40.0)
@@ -206,7 +206,7 @@ def test_the_status_shows_the_lag_of_the_shard_that_is_furthest_behind() -> None
     assert status.lag_seconds == pytest.approx(driver.now - 1000.0)
     assert status.headroom_seconds == RETENTION_SECONDS - (driver.now - 1000.0)
     assert status.leases_owned == 2
-    assert status.shards == {"running": 2, "halted": 0, "unowned": 0, "awaiting_rules": 0}
+    assert status.shards == {"running": 2, "halted": 0, "unowned": 0, "awaiting_rules": 0, "awaiting_stream": 0}
     report = driver.machine.coordinator.heartbeat.report
     assert (report.shards, report.lag_seconds) == (2, status.lag_seconds)
 
@@ -218,7 +218,13 @@ def test_a_shard_without_a_row_that_no_worker_owns_is_shown_as_halted() -> None:
         ARN, stream_start.start_time, (*stream_start.roots, "shard-9"), complete=True
     )
     driver.serve(70.0)
-    assert driver.machine.status(driver.now).shards == {"running": 1, "halted": 1, "unowned": 0, "awaiting_rules": 0}
+    assert driver.machine.status(driver.now).shards == {
+        "running": 1,
+        "halted": 1,
+        "unowned": 0,
+        "awaiting_rules": 0,
+        "awaiting_stream": 0,
+    }
 
 
 def test_readiness_names_members_of_another_protocol_and_what_follows() -> None:

@@ -19,7 +19,8 @@ from consumer.aws import wire
 from consumer.aws.commits import DynamoCommits
 from consumer.aws.statements import WRITES_PER_CALL, Statements
 from consumer.aws.streams import decoded_page
-from consumer.domain.fold import Limits, Unit, cut
+from consumer.domain.cut import cut
+from consumer.domain.fold import Limits, Unit
 from consumer.domain.leases import TRIM_HORIZON, TableNames
 from consumer.domain.marks import Mark, Route, RowWrite
 from consumer.domain.records import Entry, Rules

@@ -48,8 +48,8 @@ class TableEngine:
         }
 
     def environment(self) -> dict[str, str]:
-        """A whole environment for a process: ours with nothing foreign, plus `variables`."""
-        ours = {name: value for name, value in os.environ.items() if not is_foreign(name)}
+        """A whole environment for a process: ours with nothing foreign, plus `variables`. Tests choose the terminal."""
+        ours = {name: value for name, value in os.environ.items() if not is_foreign(name) and name != "TERM"}
         return ours | self.variables()
 
     def client(self, service: str) -> Any:

@@ -32,7 +32,7 @@ def _key(entry: QuarantineEntry) -> tuple[str, str]:
 
 class FakeQuarantine:
     """The Quarantine and Circuits ports over FakeTables. Guards in its `off`: apply_pending, discard_pending,
-    restore_discarded, action_token, resume_halted, resume_unresumed.
+    restore_discarded, apply_item, restore_item, action_token, resume_halted, resume_unresumed.
 
     `audit` has the audit entries in order. `actions` has the token and resolution of each resolved record, by its key;
     `resumed` the token that closed a shard's circuit last.
@@ -44,6 +44,7 @@ class FakeQuarantine:
         self.actions: dict[tuple[str, str], tuple[str, Resolution | None]] = {}
         self.resumed: dict[object, str] = {}
         self.on_resolve: Callable[[OperatorAction, Application | None], None] = lambda *_: None
+        self.on_restore: Callable[[OperatorAction], None] = lambda _: None
         self.on_resume: Callable[[LeaseRow, LeaseRow, str | None], None] = lambda *_: None
 
     def entries(self, shard_id: str | None = None) -> Iterator[QuarantineEntry]:
@@ -74,6 +75,8 @@ class FakeQuarantine:
             stream_arn=row.stream_arn,
             resolution=resolution,
             token=token or None,
+            item=row.poison.about.item if row.poison.about is not None else None,
+            kept=row.kept,
         )
 
     def records(self, entries: Sequence[QuarantineEntry]) -> list[Mapping[str, Any] | ValueError]:
@@ -86,10 +89,15 @@ class FakeQuarantine:
         if unsettled is not None:
             return unsettled
         deltas: dict[str, Delta] = {}
+        undated: set[str] = set()
         for each in applications:
-            add_to(deltas, each.player, each.delta)
-        undated = {each.player for each in applications if not each.dated}
-        writes = [RowWrite(player, delta, dated=player not in undated) for player, delta in deltas.items()]
+            undated |= each.undated
+            for player, delta in each.deltas.items():
+                add_to(deltas, player, delta)
+        writes = [
+            RowWrite(player, delta, dated=bool(delta.date) and player not in undated)
+            for player, delta in deltas.items()
+        ]
         refused = self.tables.refusal(writes)
         if refused is not None:
             alone = frozenset(deltas) if refused.invalid and len(deltas) == 1 else NO_PLAYERS
@@ -119,6 +127,7 @@ class FakeQuarantine:
             return unsettled
         for action in actions:
             self._resolve(action, EntryState.PENDING, None)
+            self.on_restore(action)
         return Done()
 
     def _unsettled(self, actions: Sequence[OperatorAction], wanted: EntryState, guard: str) -> Unsettled | Done | None:
@@ -131,6 +140,10 @@ class FakeQuarantine:
             if row is None or ((row.state != wanted or later) and guard not in self.tables.off):
                 mine = last == action.token and "action_token" not in self.tables.off
                 replies[at] = Done() if mine else AlreadyResolved(self.entry(*key))
+            elif f"{guard.partition('_')[0]}_item" in self.tables.off:
+                continue
+            elif action.item is not None and not self.tables.item_fits(action.item):
+                replies[at] = AlreadyResolved(action.entry)
         if len(replies) == len(actions) and all(isinstance(reply, Done) for reply in replies.values()):
             return Done()
         return Unsettled(replies) if replies else None
@@ -139,6 +152,8 @@ class FakeQuarantine:
         key = _key(action.entry)
         self.tables.quarantine[key].state = state.value
         self.actions[key] = (action.token, resolution)
+        if action.item is not None:
+            self.tables.change_item(action.item)
         self._put_audit_entry(action.audit_entry)
 
     def _put_audit_entry(self, audit_entry: AuditEntry) -> None:

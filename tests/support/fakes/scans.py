@@ -6,8 +6,9 @@ from hashlib import blake2b
 from typing import Any
 from zlib import crc32
 
+from consumer.domain.corrections import IndexRow, RecordKey
 from consumer.domain.leases import Ledger, enabled_at, table_of
-from consumer.domain.operator_ports import BoardPage, BoardState, ItemPage, TableFacts
+from consumer.domain.operator_ports import BoardPage, BoardState, CountedPage, ItemPage, LifeOver, TableFacts
 from tests.support.fakes.streams import FakeStreams
 from tests.support.fakes.tables import FakeTables, Score
 
@@ -27,6 +28,8 @@ class FakeScans:
         self, streams: FakeStreams, tables: FakeTables, date: Callable[[], float], page_items: int = 1000
     ) -> None:
         self.tampered: dict[str, tuple[int, int]] = {}
+        self.token_of: Callable[[tuple[str, str]], str | None] = lambda _: None
+        """That of the action that changed a head row of the quarantine last."""
         self._streams, self._tables, self._date, self._page_items = streams, tables, date, page_items
 
     def source(self) -> TableFacts:
@@ -53,6 +56,18 @@ class FakeScans:
         """See operator_ports.Scans."""
         name = {"S": player}
         return self._page(sorted((each for each in self.all_items() if each["playerId"] == name), key=_place), after)
+
+    def counted_items(self, after: Item | None) -> CountedPage:
+        """See operator_ports.Scans. All of it is in one page."""
+        assert after is None
+        rows: list[IndexRow | LifeOver] = list(self._tables.index_rows.values())
+        for (shard_id, number), head in self._tables.quarantine.items():
+            about = head.poison.about
+            if head.kept is not None and about is not None:
+                token, counted = self.token_of((shard_id, number)), head.kept.counted
+                parts = len(head.poison.parts)
+                rows.append(LifeOver(RecordKey(shard_id, number), about.item, head.state, token, counted, parts))
+        return CountedPage(rows, None, 0)
 
     def board_rows(self, after: Item | None) -> BoardPage:
         """See operator_ports.Scans."""

@@ -51,20 +51,32 @@ class FakeStream:
         return self.shards[shard_id]
 
     def write(
-        self, shard_id: str, image: Mapping[str, Any], event: str = "INSERT", key: Mapping[str, Any] = NO_KEY
+        self,
+        shard_id: str,
+        image: Mapping[str, Any],
+        event: str = "INSERT",
+        key: Mapping[str, Any] = NO_KEY,
+        old: Mapping[str, Any] | None = None,
+        user: Mapping[str, str] | None = None,
     ) -> str:
-        """Appends a record. Returns its sequence number."""
+        """Appends a record, with the old image if there is one. Returns its sequence number.
+
+        `user`: who has removed the item, if that was a service. A key without `itemId` is one of a new item.
+        """
         number = str(next(self.shards[shard_id].numbers or self.numbers))
         change: dict[str, Any] = {
             "ApproximateCreationDateTime": float(int(self.clock())),
-            "Keys": {**key, "itemId": {"S": number}},
+            "Keys": dict(key) if "itemId" in key else {**key, "itemId": {"S": number}},
             "SequenceNumber": number,
             "SizeBytes": 60,
             "StreamViewType": "NEW_IMAGE",
         }
         if event != "REMOVE":
             change["NewImage"] = dict(image)
-        self.shards[shard_id].records.append({"eventID": number, "eventName": event, "dynamodb": change})
+        if old is not None:
+            change |= {"OldImage": dict(old), "StreamViewType": "NEW_AND_OLD_IMAGES"}
+        by = {} if user is None else {"userIdentity": dict(user)}
+        self.shards[shard_id].records.append({"eventID": number, "eventName": event, "dynamodb": change, **by})
         return number
 
     def close(self, shard_id: str) -> None:
@@ -153,10 +165,16 @@ class FakeStreams:
         return self.newest.add_shard(shard_id, parent)
 
     def write(
-        self, shard_id: str, image: Mapping[str, Any], event: str = "INSERT", key: Mapping[str, Any] = NO_KEY
+        self,
+        shard_id: str,
+        image: Mapping[str, Any],
+        event: str = "INSERT",
+        key: Mapping[str, Any] = NO_KEY,
+        old: Mapping[str, Any] | None = None,
+        user: Mapping[str, str] | None = None,
     ) -> str:
-        """Appends a record. Returns its sequence number."""
-        return self.newest.write(shard_id, image, event, key)
+        """Appends a record; see FakeStream."""
+        return self.newest.write(shard_id, image, event, key, old, user)
 
     def close(self, shard_id: str) -> None:
         """Ends a shard: no more records."""

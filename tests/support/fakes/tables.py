@@ -9,13 +9,18 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Context, Decimal
 
+from consumer.aws.commits import shares_of
+from consumer.aws.corrections import changed_head
 from consumer.domain.breaker import Symptom
+from consumer.domain.corrections import FoundItem, IndexRow, ItemWrite, KeptImage, RecordKey
 from consumer.domain.errors import CallFailed, FailureKind
 from consumer.domain.fold import Unit
 from consumer.domain.leases import SHARD_END, Lease, LeaseRow, Shard, TableNames
 from consumer.domain.marks import ABSENT, Mark, Route, RowWrite, StoredRow
+from consumer.domain.numbers import EXACT
 from consumer.domain.operator_ports import Acknowledgement
-from consumer.domain.records import EXACT, Game, Poison, Reason, Verdict
+from consumer.domain.quarantine import EntryState
+from consumer.domain.records import Correction, Game, Poison, Reason, Verdict
 from consumer.domain.replies import CommitReply, Committed, Done, Lost, Refused, RowRefused, RowReply
 from consumer.domain.windows import GAMES, SCORE
 from tests.support.fakes.ledgers import FakeLedgers
@@ -49,12 +54,13 @@ class Score:
 
 @dataclass
 class Quarantined:
-    """A quarantined record: its head row, and its parts in `poison`."""
+    """A quarantined record: its head row, and its parts in `poison`. `kept`: see domain.corrections."""
 
     poison: Poison
     state: str
     at: float
     stream_arn: str = ""
+    kept: KeptImage | None = None
 
 
 @dataclass
@@ -73,6 +79,7 @@ class FakeTables(FakeLedgers):
         super().__init__(names or TableNames(), off)
         self.board: dict[str, Score] = {}
         self.quarantine: dict[tuple[str, str], Quarantined] = {}
+        self.index_rows: dict[str, IndexRow] = {}
         self.gaps: dict[tuple[Shard, str], Gap] = {}
         self.refuses_games = False
         """Whether the leaderboard refuses every game, as with an index whose key has another type."""
@@ -89,6 +96,44 @@ class FakeTables(FakeLedgers):
         stale = {} if consistent else {player: row for player in players if (row := self.stale_row(player)) is not None}
         rows = {player: stale.get(player) or self.stored_row(player) for player in players}
         return {player: row._replace(windows=_windows(row) if windows else None) for player, row in rows.items()}
+
+    def read_items(self, items: Sequence[str]) -> Mapping[str, FoundItem | None]:
+        """See ports.Commits."""
+        return {item: self.find_item(item) for item in items}
+
+    def find_item(self, item: str) -> FoundItem | None:
+        """The item's index row as it is now."""
+        row = self.index_rows.get(item)
+        head = None if row is None or row.record is None else self.quarantine.get(row.record)
+        if row is None or head is None:
+            return row and FoundItem(row)
+        return FoundItem(row, head.state, len(head.poison.parts))
+
+    def change_item(self, write: ItemWrite, own: Collection[RecordKey] = ()) -> None:
+        """Changes an index row, and head rows of its records. `own`: as for changed_head."""
+        if write.left is not None:
+            self.index_rows[write.item] = write.left
+        elif write.found is not None:
+            self.index_rows.pop(write.item, None)
+        changed, kept = changed_head(write, own), write.kept
+        old = None if changed is None else self.quarantine.get(changed)
+        if old is not None and write.supersedes:
+            old.state = EntryState.SUPERSEDED.value
+        if kept is not None and kept.record == changed and old is not None:
+            old.kept = kept
+        elif kept is not None and kept.record in own:
+            new = self.quarantine[kept.record]
+            new.kept = new.kept or kept
+
+    def item_fits(self, write: ItemWrite, own: Collection[RecordKey] = ()) -> bool:
+        """Whether the index row belongs to the record that was found, and its head row has the state that was found."""
+        now, found = self.find_item(write.item), write.found
+        same_row = (now is None) is (found is None) and (now and now.row.record) == (found and found.row.record)
+        same_row = same_row or write.inserted or (found is None and write.left is None)
+        changed = changed_head(write, own)
+        head = None if changed is None else self.quarantine.get(changed)
+        same_head = changed is None or (head is not None and found is not None and head.state == found.state)
+        return not (self._guards("item_unchanged", same_row) or self._guards("item_head_unchanged", same_head))
 
     def stored_row(self, player: str) -> StoredRow:
         """What the board says of a player now. `windows` None: it has none."""
@@ -123,14 +168,16 @@ class FakeTables(FakeLedgers):
         row = self.rows.get(lease.shard)
         if row is None or not self._may_advance("commit" if unit.records else "move", row, lease, unit.previous):
             return Lost(row)
-        refused = self.refusal(rows)
-        if refused is not None:
-            return refused
+        own = {RecordKey(lease.shard.shard_id, poison.sequence_number): poison for poison in unit.poison}
+        refused, items = self.refusal(rows), not all(self.item_fits(write, own) for write in unit.items)
+        if refused is not None or items:
+            return replace(refused or Refused(), items=items)
         self.add(rows)
-        for poison in unit.poison:
-            key = (lease.shard.shard_id, poison.sequence_number)
+        for key, poison in own.items():
             if not self._guards("quarantine_once", key not in self.quarantine):
                 self.quarantine[key] = Quarantined(poison, "pending", unit.cut_at, lease.shard.stream_arn)
+        for write in unit.items:
+            self.change_item(write, own)
         if fills_gap:
             gap = self.gaps.setdefault((lease.shard, unit.previous), Gap(unit.cut_at, None))
             if not self._guards("gap_filled_once", gap.to is None):
@@ -184,27 +231,35 @@ class FakeTables(FakeLedgers):
         self.gaps[shard, checkpoint] = Gap(found_at, None)
         return True
 
-    def examine(self, game: Game) -> Verdict | None:
+    def examine(self, game: Game | Correction) -> Verdict | None:
         """See ports.Commits."""
-        stored = self.board.get(game.player) or Score(0, Decimal(0), None)
-        names = {f"{window}{end}" for window in game.windows for end in (GAMES, SCORE)}
-        if stored.uncountable or not stored.wrong.keys().isdisjoint(names):
-            return Reason.TOTAL_TYPE, "the stored totalScore or gamesPlayed, or that of a window, is no number"
-        if not stored.dated:
-            return Reason.DATE_TYPE, "the stored lastPlayedDate is no date"
-        try:
-            for total in (stored.total, *(stored.windows[each][1] for each in game.windows if each in stored.windows)):
-                EXACT.add(total, game.score)
-        except ArithmeticError:
-            return Reason.TOTAL_OVERFLOW, "the new totalScore, or that of a window, would leave the range of a number"
+        for player, score, windows in shares_of(game):
+            if (verdict := self._verdict_on(player, score, windows)) is not None:
+                return verdict
         known = any(score.dated and not score.uncountable for score in self.board.values())
         if self._guards("examine_sound", known and not self.refuses_games):
             raise CallFailed(FailureKind.REJECTED, "the leaderboard refuses the games of all players")
         return None
 
+    def _verdict_on(self, player: str, score: Decimal, windows: Collection[str] | None) -> Verdict | None:
+        stored = self.board.get(player) or Score(0, Decimal(0), None)
+        if windows is None:
+            windows = stored.windows
+        names = {f"{window}{end}" for window in windows for end in (GAMES, SCORE)}
+        if stored.uncountable or not stored.wrong.keys().isdisjoint(names):
+            return Reason.TOTAL_TYPE, "the stored totalScore or gamesPlayed, or that of a window, is no number"
+        if not stored.dated:
+            return Reason.DATE_TYPE, "the stored lastPlayedDate is no date"
+        try:
+            for total in (stored.total, *(stored.windows[each][1] for each in windows if each in stored.windows)):
+                EXACT.add(total, score)
+        except ArithmeticError:
+            return Reason.TOTAL_OVERFLOW, "the new totalScore, or that of a window, would leave the range of a number"
+        return None
+
     def refusal(self, writes: Sequence[RowWrite]) -> Refused | None:
         """Why the leaderboard refuses these writes; None: it takes them."""
-        if self.refuses_games and any(write.delta.games for write in writes):
+        if self.refuses_games and any(write.delta.adds for write in writes):
             return Refused(invalid="type mismatch of an index key")
         other = {write.player: self.stored_row(write.player) for write in writes if not self._mark_fits(write)}
         refused = self._refused_dates([write for write in writes if write.player not in other])
@@ -251,7 +306,7 @@ class FakeTables(FakeLedgers):
         failed = {
             write.player: score
             for write in writes
-            if write.dated and write.delta.games and (score := self.board.get(write.player)) is not None
+            if write.dated and write.delta.date and (score := self.board.get(write.player)) is not None
             if score.keeps(write.delta.date)
         }
         if not failed:
@@ -265,7 +320,7 @@ class FakeTables(FakeLedgers):
         """DynamoDB's ADD: exact, or refused. Raises TypeError when a stored attribute is no number. None: no change."""
         delta, stored = write.delta, self.board.get(write.player)
         before = stored or Score(0, Decimal(0), None)
-        if not delta.games:
+        if not delta.adds:
             return replace(before, mark=write.mark) if write.mark is not None else stored
         names = {f"{window}{end}" for window, _, _ in delta.windows for end in (GAMES, SCORE)}
         if before.uncountable or not before.wrong.keys().isdisjoint(names):
@@ -274,7 +329,7 @@ class FakeTables(FakeLedgers):
         for window, games, total in delta.windows:
             had = before.windows.get(window, (0, Decimal(0)))
             windows[window] = had[0] + games, _sum(had[1], total)
-        date = delta.date if write.dated else before.date
+        date = delta.date if write.dated and delta.date else before.date
         total = _sum(before.total, delta.total)
         return Score(before.games + delta.games, total, date, before.wrong, write.mark or before.mark, windows)
 

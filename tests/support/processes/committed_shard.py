@@ -11,7 +11,8 @@ from consumer.aws.quarantine import DynamoQuarantine
 from consumer.aws.streams import DynamoStreams
 from consumer.aws.tables import LEADERBOARD_KEYS, DynamoTables
 from consumer.domain.audit import AuditEntry
-from consumer.domain.fold import Limits, cut
+from consumer.domain.cut import cut
+from consumer.domain.fold import Limits
 from consumer.domain.leases import TRIM_HORIZON, Lease, LeaseRow, Shard, StreamStart, TableBinding, TableNames
 from consumer.domain.quarantine import OperatorAction, QuarantineEntry
 from consumer.domain.records import Entry, Rules, decode

@@ -20,7 +20,7 @@ from tests.support.processes.worker_process import WorkerProcess
 Item = dict[str, Any]
 
 _BATCH = 25  # items a BatchWriteItem takes
-_FIRST_GAME = datetime(2026, 1, 1, tzinfo=UTC)
+FIRST_GAME = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Played(NamedTuple):
@@ -103,7 +103,7 @@ class Game:
         self._made_games += 1
         seed = self._random
         zone = timezone(timedelta(hours=seed.randint(-12, 14))) if seed.random() < 0.3 else UTC
-        time = _FIRST_GAME + timedelta(seconds=seed.randrange(30 * 86_400), microseconds=self._made_games)
+        time = FIRST_GAME + timedelta(seconds=seed.randrange(30 * 86_400), microseconds=self._made_games)
         some = Decimal(seed.randint(-(10**6), 10**12)).scaleb(-seed.randint(0, 4))
         match = {} if "matchId" not in self._keys else {"matchId": {"S": f"match-{self._made_games:08}"}}
         return {
