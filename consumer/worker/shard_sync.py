@@ -191,6 +191,8 @@ class ShardSync:
             case ListShards(arn), StreamListing():
                 if arn == self._newest:
                     self._off = None if reply.enabled else stream_halt.off_for_good(arn, reply.successor)
+                if start := self._ledger.stream_start(arn):
+                    self._stream_starts[arn] = start  # as the rows that are compared: a shard may be a new root
                 self._steps.extend(self._diff.compare(reply, self._ledger, now))
                 return [events.StreamListed(reply, self._ledger.stream_start(arn))]
             case ListShards(arn), CallFailed(kind=FailureKind.MISSING, detail=detail) if arn == self._newest:

@@ -45,11 +45,6 @@ class CorrectionLedger(LedgerInvariants):
         compare_board(self, players, self._tables.board)
         compare_items(self)
 
-    def unended_before(self, shard: Shard) -> list[Shard]:
-        """Shards of earlier streams with records that have not ended."""
-        shards = [name for name, _ in self.records.shards() if name.label < shard.label]
-        return [name for name in shards if any(number not in self._ended for number in self.records.numbers(name))]
-
     def _conserve(self) -> None:
         compare_sizes(self)
 
@@ -108,11 +103,6 @@ class CorrectionMarks(MarkInvariants):
         compare_board(self, players, self._tables.board)
         compare_items(self)
 
-    def unended_before(self, shard: Shard) -> list[Shard]:
-        """Shards of earlier streams with records that have not ended."""
-        shards = [name for name, _ in self.records.shards() if name.label < shard.label]
-        return [name for name in shards if any(number not in self._ended for number in self.records.numbers(name))]
-
     def _conserve(self) -> None:
         compare_sizes(self)
 
@@ -120,9 +110,15 @@ class CorrectionMarks(MarkInvariants):
 Invariants = CorrectionLedger | CorrectionMarks
 
 
+def unended_before(ledger: Invariants, shard: Shard) -> list[Shard]:
+    """Shards of earlier streams with records that have not ended."""
+    shards = [name for name, _ in ledger.records.shards() if name.label < shard.label]
+    return [name for name in shards if any(number not in ledger._ended for number in ledger.records.numbers(name))]
+
+
 def end_records(ledger: Invariants, shard: Shard, entries: Sequence[Entry], poison: Collection[str]) -> None:
     """These records have ended, in order, read by the rules of their writer; those of `poison` in quarantine."""
-    if entries and (early := ledger.unended_before(shard)):
+    if entries and (early := unended_before(ledger, shard)):
         raise Violation("a later stream waits", f"{entries[0].sequence_number} of {shard} before {early}")
     numbers = [int(each.sequence_number) for each in entries]
     for number in numbers:
